@@ -1,0 +1,56 @@
+"""convsmith: inspect, lighten, dilate, compile, tile and draw convolutional networks.
+
+Names are looked up when first used, so that `import convsmith` costs milliseconds and what needs
+no torch runs without it.
+
+>>> import convsmith as cs
+>>> cs.Conv(3, 30, kernel_size=10).params
+9030
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from convsmith._version import __version__
+from convsmith.errors import ConvsmithError
+
+if TYPE_CHECKING:
+    from convsmith import nn
+    from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
+
+_HOMES = {
+    "Chain": "arithmetic",
+    "Conv": "arithmetic",
+    "ConvTranspose": "arithmetic",
+    "Pool": "arithmetic",
+    "Window": "arithmetic",
+}
+_ROOMS = ("arithmetic", "nn")
+
+__all__ = [
+    "Chain",
+    "Conv",
+    "ConvTranspose",
+    "ConvsmithError",
+    "Pool",
+    "Window",
+    "__version__",
+    "nn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"convsmith.{_HOMES[name]}"), name)
+    elif name in _ROOMS:
+        value = import_module(f"convsmith.{name}")
+    else:
+        raise AttributeError(f"module 'convsmith' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -1,0 +1,94 @@
+"""One normaliser a parameter: `int | one int an axis | (low, high) an axis` become plain tuples.
+
+Axes come in tensor order: rows before columns, and in 3-D depth before rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index
+from typing import Any
+
+from convsmith.errors import ArgumentError, nearest
+
+__all__ = ["Size", "choice", "count", "infer_dims", "per_axis", "per_side"]
+
+Size = int | Sequence[int]
+
+
+def count(name: str, value: Any, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`; anything else is an `ArgumentError`.
+
+    >>> count("stride", 2)
+    2
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        raise ArgumentError(f"{name} must be an integer, not {value!r}") from None
+    if isinstance(value, bool) or number < minimum:
+        raise ArgumentError(f"{name} must be an integer of at least {minimum}, not {value!r}")
+    return number
+
+
+def choice(name: str, value: str, known: Sequence[str]) -> str:
+    """Return `value` if it is one of the `known` words."""
+    if value not in known:
+        words = ", ".join(repr(word) for word in known)
+        raise ArgumentError(
+            f"{name} must be one of {words}, not {value!r}{nearest(str(value), known)}"
+        )
+    return value
+
+
+def infer_dims(dims: int | None, **values: Any) -> int:
+    """Return the number of spatial axes that tuple-valued arguments agree on, else 2.
+
+    >>> infer_dims(None, kernel_size=(3, 1), stride=2)
+    2
+    """
+    lengths = {
+        name: len(value)
+        for name, value in values.items()
+        if value is not None and not isinstance(value, str) and isinstance(value, Sequence)
+    }
+    if dims is not None:
+        lengths = {"dims": dims} | lengths
+    if len(set(lengths.values())) > 1:
+        parts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ArgumentError(f"the number of axes is not one: {parts}")
+    found = next(iter(lengths.values()), 2)
+    if found not in (1, 2, 3):
+        raise ArgumentError(f"a convolution has 1, 2 or 3 spatial axes, not {found}")
+    return found
+
+
+def per_axis(name: str, value: Size, dims: int, minimum: int = 1) -> tuple[int, ...]:
+    """Return one int an axis.
+
+    >>> per_axis("kernel_size", 3, dims=2)
+    (3, 3)
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return (count(name, value, minimum),) * dims
+    if len(value) != dims:
+        raise ArgumentError(f"{name} must be one int or {dims} of them, not {value!r}")
+    return tuple(count(name, item, minimum) for item in value)
+
+
+def per_side(name: str, value: Any, dims: int) -> tuple[tuple[int, int], ...]:
+    """Return `(low, high)` an axis from an int, one int an axis, or one pair an axis.
+
+    >>> per_side("padding", ((0, 1), 2), dims=2)
+    ((0, 1), (2, 2))
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        both = count(name, value, minimum=0)
+        return ((both, both),) * dims
+    if len(value) != dims:
+        raise ArgumentError(f"{name} must be one int, or {dims} ints or pairs, not {value!r}")
+    sides = []
+    for item in value:
+        low, high = item if isinstance(item, Sequence) and len(item) == 2 else (item, item)
+        sides.append((count(name, low, minimum=0), count(name, high, minimum=0)))
+    return tuple(sides)
