@@ -17,27 +17,49 @@ from convsmith._version import __version__
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
-    from convsmith import nn
+    from convsmith import draw, nn
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
+    from convsmith.measure import Inspection, inspect
+    from convsmith.network import Layer, Network, trace
+    from convsmith.rewrite import Lightened, LightenReport, lighten, load
 
 _HOMES = {
     "Chain": "arithmetic",
     "Conv": "arithmetic",
     "ConvTranspose": "arithmetic",
     "Pool": "arithmetic",
+    "Inspection": "measure",
+    "Layer": "network",
+    "LightenReport": "rewrite",
+    "Lightened": "rewrite",
+    "Network": "network",
     "Window": "arithmetic",
+    "inspect": "measure",
+    "lighten": "rewrite",
+    "load": "rewrite",
+    "trace": "network",
 }
-_ROOMS = ("arithmetic", "nn")
+_ROOMS = ("arithmetic", "draw", "measure", "network", "nn", "rewrite")
 
 __all__ = [
     "Chain",
     "Conv",
     "ConvTranspose",
     "ConvsmithError",
+    "Inspection",
+    "Layer",
+    "LightenReport",
+    "Lightened",
+    "Network",
     "Pool",
     "Window",
     "__version__",
+    "draw",
+    "inspect",
+    "lighten",
+    "load",
     "nn",
+    "trace",
 ]
 
 

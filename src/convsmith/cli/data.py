@@ -1,0 +1,392 @@
+"""Images as they are named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from convsmith.cli import usercode
+from convsmith.cli.idx import IdxPair, is_idx, pair_of, pairs_in, read_idx
+from convsmith.cli.pictures import (
+    ImageFiles,
+    check_size,
+    class_folders,
+    image_files,
+    read_images,
+    resize,
+)
+from convsmith.errors import ArgumentError, DataError, MissingExtra, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DATA_HELP", "Images", "load_images"]
+
+Split = Literal["train", "test"]
+
+FORMS = "a folder of images, a folder or file of IDX, file.py:loader, module:loader or digits"
+DATA_HELP = (
+    "The images: a folder with one folder a class, or without any; IDX files (the format of "
+    "MNIST); file.py:loader; or 'digits', scikit-learn's handwritten digits."
+)
+_SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "test": "test", "val": "test", "valid": "test", "validation": "test",
+}  # fmt: skip
+# ITU-R BT.601, as Pillow converts colours to grey.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images and, where they are known, their classes.
+
+    Attributes:
+        images: float32, N × C × H × W, between 0 and 1 (from a user's loader: as it gave them);
+            a folder too large for memory is an `ImageFiles`, with the same shape and indexing.
+        labels: N positions in `classes` (int64), or None.
+        classes: the names of the classes; empty without labels.
+        name: the spec that the images come from.
+        split: the part that was read, where the source has parts.
+        splits: the parts that the source has.
+        skipped: the broken files that were left out.
+    """
+
+    images: Tensor | ImageFiles
+    labels: Tensor | None
+    classes: tuple[str, ...]
+    name: str
+    split: Split | None = None
+    splits: tuple[Split, ...] = ()
+    skipped: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """N, C, H, W."""
+        number, channels, rows, columns = self.images.shape
+        return number, channels, rows, columns
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"Images({self.name!r}, {'×'.join(map(str, self.shape))}{classes}{skipped})"
+
+
+def load_images(
+    spec: str,
+    *,
+    size: int | Sequence[int] | None = None,
+    channels: int | None = None,
+    limit: int | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    split: Split | None = None,
+) -> Images:
+    """Read the images that a spec names.
+
+    Args:
+        spec: a folder of images (`.png`, `.jpg`, `.bmp`, `.webp`, `.tif`, `.pgm`, `.ppm`), with one
+            folder a class or flat; a folder or file of IDX, gzipped or not; `file.py:loader` or
+            `module:loader`, which returns a tensor, a pair of images and labels, or an iterable of
+            either (a DataLoader, a Dataset); or `digits`.
+        size: rows and columns, or one number for both, to resize to; the aspect is not kept.
+        channels: 1 or 3; by default as in the source.
+        limit: at most this many images, spread evenly over the source (a loader: its first).
+        on_error: whether a broken image file is an error or is skipped and listed.
+        split: `train` or `test`, where the source has both: folders of these names (`val` is a
+            test), IDX files called `train-…` and `t10k-…`, a loader with a parameter `split`. By
+            default the training part, or all where there are no parts.
+
+    Raises:
+        ArgumentError: for a spec of another form, or another argument that cannot be right.
+        DataError: for images that are not there or broken, naming the file.
+        MissingExtra: without Pillow for image files, or scikit-learn for digits.
+
+    >>> load_images("digits", limit=100)
+    Images('digits', 100×1×8×8, 10 classes)
+    """
+    rows_columns = check_size(size)
+    if channels not in (None, 1, 3):
+        raise ArgumentError(f"channels must be 1 or 3, not {channels!r}")
+    if limit is not None and limit < 1:
+        raise ArgumentError(f"limit must be at least 1, not {limit!r}")
+    if on_error not in ("fail", "skip"):
+        raise ArgumentError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
+    if split not in (None, "train", "test"):
+        raise ArgumentError(f"split must be 'train' or 'test', not {split!r}")
+    path = Path(spec)
+    splits: tuple[Split, ...] = ()
+    if path.is_dir():
+        files = [p for folder in (path, path / "raw") if folder.is_dir() for p in folder.iterdir()]
+        if pairs := pairs_in(p for p in files if p.is_file()):
+            splits = _known(pairs)
+            part, split = _choose(pairs, split, spec)
+            found = _from_idx(part, limit)
+        else:
+            parts = _parts(path)
+            splits = _known(parts)
+            folder, split = _choose(parts, split, spec)
+            return _from_folder(
+                folder, spec, rows_columns, channels, limit, on_error == "skip", split, splits
+            )
+    elif path.is_file() and not path.suffix == ".py":
+        if not is_idx(path.name):
+            raise DataError(
+                f"{spec} is neither a folder of images nor IDX: such a file is called "
+                "*-images-idx3-ubyte, with .gz or without"
+            )
+        found, split = _from_idx(pair_of(path), limit), _whole(split, spec)
+    elif spec == "digits":
+        found, split = _digits(limit), _whole(split, spec)
+    elif usercode.names_code(spec):
+        found, splits = _from_loader(spec, limit, split)
+        split = (split or "train") if splits else _whole(split, spec)
+    elif "/" in spec or "\\" in spec or is_idx(path.name) or path.parent.joinpath(spec).exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"there is no folder or file {spec!r}{nearest(path.name, siblings)}")
+    else:
+        local = [p.name for p in Path.cwd().iterdir()]
+        hint = nearest(spec, ["digits", *local])
+        raise DataError(f"there are no images {spec!r}{hint or f': expected {FORMS}'}")
+    images, labels, classes = found
+    images = _with_channels(images, channels, spec)
+    if rows_columns is not None:
+        images = resize(images, rows_columns)
+    return Images(images, labels, classes, spec, split, splits)
+
+
+Found = tuple["Tensor", "Tensor | None", tuple[str, ...]]
+
+
+def _from_folder(
+    folder: Path,
+    spec: str,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    limit: int | None,
+    skip: bool,
+    split: Split | None,
+    splits: tuple[Split, ...],
+) -> Images:
+    import torch
+
+    loose, folders = image_files(folder), class_folders(folder)
+    by_class = [(image_files(inner), inner) for inner in folders]
+    if loose and any(files for files, _ in by_class):
+        raise DataError(f"{folder} has images both beside and in its folders: {loose[0].name}")
+    if not loose and not any(files for files, _ in by_class):
+        raise DataError(f"{folder} holds no images")
+    classes: tuple[str, ...] = ()
+    files, numbers = loose, [0] * len(loose)
+    if not loose:
+        empty = next((inner for files, inner in by_class if not files), None)
+        if empty is not None:
+            raise DataError(f"the folder of class {empty.name!r} holds no images: {empty}")
+        classes = tuple(inner.name for inner in folders)
+        files = [file for files, _ in by_class for file in files]
+        numbers = [number for number, (files, _) in enumerate(by_class) for _ in files]
+    chosen = _spread(len(files), limit)
+    files, numbers = [files[i] for i in chosen], [numbers[i] for i in chosen]
+    images, kept, skipped = read_images(files, size=size, channels=channels, skip=skip)
+    labels = torch.tensor([numbers[i] for i in kept]) if classes else None
+    return Images(images, labels, classes, spec, split, splits, tuple(skipped))
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Find the folders of training and test images; a folder without both is one part."""
+    named: dict[str, Path] = {}
+    for inner in class_folders(folder):
+        # In the order of the names that are known: 'test' wins over 'val'.
+        part = _SPLIT_NAMES.get(inner.name.lower())
+        if part and (part not in named or inner.name.lower() == part):
+            named[part] = inner
+    return named if len(named) == 2 else {"": folder}
+
+
+def _choose(parts: dict[str, Any], split: Split | None, spec: str) -> tuple[Any, Split | None]:
+    for part in (split,) if split else ("train", "", "test"):
+        if part in parts:
+            return parts[part], part or None  # type: ignore[return-value]
+    if split == "train" and "" in parts:
+        return parts[""], None
+    raise DataError(f"{spec} has no {split} part: expected folders or files of that name")
+
+
+def _whole(split: Split | None, spec: str) -> None:
+    if split == "test":
+        raise DataError(f"{spec} has no test part")
+
+
+def _known(parts: Iterable[str]) -> tuple[Split, ...]:
+    return tuple(name for name in ("train", "test") if name in parts)
+
+
+def _from_idx(pair: IdxPair, limit: int | None) -> Found:
+    import torch
+
+    values = read_idx(pair.images, 3)
+    labels = None if pair.labels is None else read_idx(pair.labels, 1)
+    if labels is not None and len(labels) != len(values):
+        raise DataError(f"{pair.labels} has {len(labels)} labels for {len(values)} images")
+    chosen = torch.tensor(_spread(len(values), limit))
+    images = values[chosen][:, None].float().div_(255)
+    if labels is None:
+        return images, None, ()
+    classes = tuple(str(number) for number in range(int(labels.max()) + 1))
+    return images, labels[chosen].long(), classes
+
+
+def _digits(limit: int | None) -> Found:
+    import torch
+
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtra("'digits'", extra="data", package="scikit-learn") from error
+    values, numbers = load_digits(return_X_y=True)
+    chosen = torch.tensor(_spread(len(values), limit))
+    # scikit-learn counts the dark ones of 4 × 4 dots: 0 to 16.
+    images = torch.as_tensor(values, dtype=torch.float32).reshape(-1, 1, 8, 8).div_(16)
+    return images[chosen], torch.as_tensor(numbers).long()[chosen], tuple("0123456789")
+
+
+def _from_loader(
+    spec: str, limit: int | None, split: Split | None
+) -> tuple[Found, tuple[Split, ...]]:
+    import inspect
+
+    import torch
+
+    loader = usercode.find(spec, DataError)
+    splits: tuple[Split, ...] = ()
+    made = loader
+    if callable(loader) and not isinstance(loader, torch.Tensor):
+        try:
+            splits = ("train", "test") if "split" in inspect.signature(loader).parameters else ()
+        except (TypeError, ValueError):
+            splits = ()
+        made = usercode.call(spec, loader, DataError, split=split or "train")
+    images, labels = _collect(spec, made, limit)
+    if not torch.isfinite(images).all():
+        raise DataError(f"{spec}: some pixels are not finite")
+    if labels is None:
+        return (images, None, ()), splits
+    classes = tuple(str(number) for number in range(int(labels.max()) + 1))
+    return (images, labels, classes), splits
+
+
+def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | None]:
+    """Join what a loader returned: a tensor, a pair, or an iterable of either."""
+    import torch
+
+    if _is_array(made) or _is_pair(made):
+        images, labels = _batch(spec, made)
+        # What is there as a whole can be thinned out as a whole.
+        chosen = torch.tensor(_spread(len(images), limit))
+        return images[chosen], None if labels is None else labels[chosen]
+    if isinstance(made, (str, dict)) or not hasattr(made, "__iter__"):
+        if not (hasattr(made, "__getitem__") and hasattr(made, "__len__")):
+            raise DataError(
+                f"{spec} gave a {type(made).__name__}, expected a tensor, a pair of images and "
+                "labels, or an iterable of either"
+            )
+        made = _samples(made)
+    batches: list[tuple[Tensor, Tensor | None]] = []
+    count = 0
+    iterator = usercode.call(f"{spec} (its result)", lambda: iter(made), DataError)
+    end = object()
+    while limit is None or count < limit:
+        item = usercode.call(f"{spec} (its result)", lambda: next(iterator, end), DataError)
+        if item is end:
+            break
+        batches.append(_batch(spec, item))
+        count += len(batches[-1][0])
+    if not batches:
+        raise DataError(f"{spec} gave no images")
+    shapes = {tuple(images.shape[1:]) for images, _ in batches}
+    if len(shapes) > 1:
+        told = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes)[:2])
+        raise DataError(f"{spec} gave images of different shapes: {told}")
+    images = torch.cat([images for images, _ in batches])[:limit]
+    labels = [labels for _, labels in batches if labels is not None]
+    if labels and len(labels) != len(batches):
+        raise DataError(f"{spec} gave labels for some of its batches only")
+    return images, torch.cat(labels)[:limit] if labels else None
+
+
+def _samples(dataset: Any) -> Iterator[Any]:
+    """Walk through what has a length and an index, such as a Dataset of torch."""
+    return (dataset[i] for i in range(len(dataset)))
+
+
+def _batch(spec: str, item: Any) -> tuple[Tensor, Tensor | None]:
+    """Read one batch (N × C × H × W) or one image (C × H × W), with labels or without."""
+    import torch
+
+    values, numbers = (item[0], item[1]) if _is_pair(item) else (item, None)
+    if isinstance(item, (tuple, list)) and len(item) == 1:
+        values = item[0]
+    if not _is_array(values):
+        raise DataError(f"{spec} gave a {type(values).__name__} as images, expected a tensor")
+    images = torch.as_tensor(values)
+    labels = None if numbers is None else torch.as_tensor(numbers)
+    if images.ndim == 3 and (labels is None or labels.ndim == 0):
+        images, labels = images[None], None if labels is None else labels[None]
+    if images.ndim != 4 or 0 in images.shape:
+        shape = "×".join(map(str, images.shape))
+        raise DataError(f"{spec} gave images of shape {shape}, expected N × C × H × W")
+    if images.dtype == torch.uint8:
+        images = images.float().div_(255)
+    if not images.is_floating_point():
+        raise DataError(f"{spec} gave images of {images.dtype}, expected uint8 or floating point")
+    if labels is not None:
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise DataError(f"{spec} gave labels of {labels.dtype}, expected integers")
+        if labels.shape != images.shape[:1]:
+            shape = "×".join(map(str, labels.shape)) or "one number"
+            raise DataError(f"{spec} gave labels of shape {shape} for {len(images)} images")
+        if int(labels.min()) < 0:
+            raise DataError(f"{spec} gave the label {int(labels.min())}, expected 0 or more")
+        labels = labels.detach().long().cpu()
+    return images.detach().float().cpu(), labels
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__getitem__")
+
+
+def _is_pair(value: Any) -> bool:
+    """Tell images with labels from two batches: labels have one axis or none."""
+    if not (isinstance(value, (tuple, list)) and len(value) == 2 and _is_array(value[0])):
+        return False
+    second = value[1]
+    if _is_array(second):
+        return len(second.shape) < 2
+    return isinstance(second, int) or (
+        isinstance(second, (tuple, list)) and all(isinstance(n, int) for n in second)
+    )
+
+
+def _with_channels(images: Tensor, channels: int | None, spec: str) -> Tensor:
+    has = images.shape[1]
+    if channels is None or channels == has:
+        return images
+    if has == 1:
+        return images.repeat(1, channels, 1, 1)
+    if has == 3:
+        return (images * images.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    raise DataError(f"{spec} has images of {has} channels, which cannot become {channels}")
+
+
+def _spread(count: int, limit: int | None) -> list[int]:
+    """Choose positions evenly spread over all: sorted folders begin with one class alone.
+
+    >>> _spread(10, 4)
+    [0, 2, 5, 7]
+    """
+    kept = count if limit is None else min(limit, count)
+    return [i * count // kept for i in range(kept)]

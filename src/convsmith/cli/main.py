@@ -1,0 +1,233 @@
+"""`convsmith VERB …`: from the arguments to an exit code, importing only the verb that is asked for.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 the reader of the output left.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from convsmith._version import __version__
+from convsmith.errors import ArgumentError, ConvsmithError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["VERBS", "Verb", "main"]
+
+
+class Verb(NamedTuple):
+    """A verb: the module whose `command` it runs, and its line in the list of verbs."""
+
+    module: str
+    help: str
+
+
+VERBS = {
+    "inspect": Verb(
+        "convsmith.cli.inspect",
+        "Count a network's parameters, MACs, FLOPs and bytes, layer by layer",
+    ),
+    "lighten": Verb(
+        "convsmith.cli.lighten",
+        "Rewrite a trained network with depthwise separable convolutions",
+    ),
+    "demo": Verb(
+        "convsmith.cli.demo",
+        "Train, inspect, lighten and compare a small network on handwritten digits",
+    ),
+    "doctor": Verb(
+        "convsmith.cli.doctor",
+        "Show what is installed and which instructions and threads would be used",
+    ),
+}
+
+_OPTIONAL_FILE = {"--json": (".json",), "--csv": (".csv",), "--html": (".html", ".htm")}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: what follows the program's name; by default, what this process was called with.
+
+    >>> main(["--version"]) == 0
+    convsmith ...
+    True
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug, words = _take_debug(words)
+    # A terminal or pipe that cannot show '×' shows '?': no reason to lose the report.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        with _warnings(debug):
+            status = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_the_pipe()
+        return 141
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130, debug)
+    except ArgumentError as error:
+        return _fail(str(error), 2, debug)
+    except ConvsmithError as error:
+        return _fail(str(error), 1, debug)
+    except MemoryError:
+        return _fail("out of memory", 1, debug)
+    except OSError as error:
+        return _fail(str(error), 1, debug)
+    except Exception as error:
+        told = "" if debug else " (a defect in convsmith: --debug shows where)"
+        return _fail(f"{type(error).__name__}: {error}{told}", 1, debug)
+    return status
+
+
+def _run(words: list[str]) -> int:
+    if words and words[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if words and words[0] == "--version":
+        print(f"convsmith {__version__}")
+        return 0
+    if not words:
+        raise ArgumentError("no verb: `convsmith --help` lists them")
+    name, *rest = words
+    verb = _verbs().get(name)
+    if verb is None:
+        kind = "option" if name.startswith("-") else "verb"
+        hint = nearest(name, [*_verbs(), "--help", "--version", "--debug"])
+        raise ArgumentError(f"no such {kind}: {name!r}{hint or '; `convsmith --help` lists them'}")
+    return _run_verb(name, verb, _name_the_streams(rest))
+
+
+def _run_verb(name: str, verb: Verb, words: list[str]) -> int:
+    import typer
+    from typer.main import get_command
+
+    # typer keeps its copy of click to itself, or takes the installed one: both have this base.
+    usage_error = cast("type[Exception]", typer.BadParameter.__mro__[2])
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(name)(import_module(verb.module).command)
+    command = get_command(app)
+    program = f"convsmith {name}"
+    # Not `command.main`: it has its own mind about broken pipes and interrupts.
+    try:
+        with command.make_context(program, words) as context:
+            command.invoke(context)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except usage_error as error:
+        said = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        raise ArgumentError(f"{said} (see `{program} --help`)") from error
+    return 0
+
+
+def _verbs() -> dict[str, Verb]:
+    return {name: verb for name, verb in VERBS.items() if find_spec(verb.module)}
+
+
+def _help() -> str:
+    verbs = _verbs()
+    wide = max(map(len, verbs))
+    return "\n".join(
+        [
+            "Usage: convsmith [--debug] VERB ...",
+            "",
+            "Inspect and lighten convolutional networks.",
+            "",
+            "Verbs (`convsmith VERB --help` shows what one takes):",
+            *(f"  {name:{wide}}  {verb.help}" for name, verb in verbs.items()),
+            "",
+            "Options:",
+            "  --debug     Show the traceback of an error",
+            "  --version   Show the version",
+            "  -h, --help  Show this",
+        ]
+    )
+
+
+def _take_debug(words: list[str]) -> tuple[bool, list[str]]:
+    """Take `--debug` out, wherever it stands before a `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word != "--debug"]
+    return len(kept) < end, kept + words[end:]
+
+
+def _name_the_streams(words: list[str]) -> list[str]:
+    """Give `--json`, `--csv` and `--html` the value `-` where no file of that kind follows.
+
+    So `--json MODEL` keeps its model; a file with another ending is written `--json=FILE`.
+
+    >>> _name_the_streams(["--json", "net.pt2"])
+    ['--json=-', 'net.pt2']
+    >>> _name_the_streams(["net.pt2", "--json", "net.json"])
+    ['net.pt2', '--json=net.json']
+    """
+    end = words.index("--") if "--" in words else len(words)
+    named: list[str] = []
+    rest = iter(words[:end])
+    for word in rest:
+        if word not in _OPTIONAL_FILE:
+            named.append(word)
+            continue
+        following = next(rest, None)
+        if following is None:
+            named.append(f"{word}=-")
+        elif following == "-" or following.lower().endswith(_OPTIONAL_FILE[word]):
+            named.append(f"{word}={following}")
+        else:
+            named += _name_the_streams([word]) + _name_the_streams([following, *rest])
+    return named + words[end:]
+
+
+@contextmanager
+def _warnings(debug: bool) -> Iterator[None]:
+    """Keep the warnings of libraries off the terminal, unless they were asked for."""
+    with warnings.catch_warnings():
+        if not (debug or sys.warnoptions):
+            warnings.simplefilter("ignore")
+        yield
+
+
+def _fail(message: str, status: int, debug: bool) -> int:
+    with suppress(BrokenPipeError):
+        if debug:
+            traceback.print_exc()
+        print(f"convsmith: {_one_line(message)}", file=sys.stderr, flush=True)
+    return status
+
+
+def _one_line(message: str) -> str:
+    """Join the lines of a message, and spell out what could steer a terminal.
+
+    >>> _one_line("refused:\\n  an escape \\x1b[2J")
+    'refused: an escape \\\\x1b[2J'
+    """
+    joined = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in joined
+    )
+
+
+def _leave_the_pipe() -> None:
+    """Point standard output at nothing, so that Python's own last flush finds no broken pipe."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,129 @@
+"""A model as it is written on the command line, with its weights."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import convsmith
+from convsmith.cli import usercode
+from convsmith.cli.programs import load_program
+from convsmith.cli.weights import PICKLED, load_weights
+from convsmith.errors import ArgumentError, ConvsmithError, ModelError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+__all__ = ["MODEL_HELP", "WEIGHTS_HELP", "load_model"]
+
+FORMS = "torchvision:NAME, timm:NAME, package.module:callable, file.py:callable or a .pt2"
+MODEL_HELP = f"The network: {FORMS}, or a folder that `convsmith lighten` wrote."
+WEIGHTS_HELP = f"Its weights: .safetensors, or {', '.join(PICKLED)} with tensors alone."
+
+
+def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | ExportedProgram:
+    """Build the model that a spec names; nothing is downloaded, nothing unpickled.
+
+    Args:
+        spec: `torchvision:NAME` or `timm:NAME` (random weights); `package.module:callable` or
+            `file.py:callable`, which is a module, or returns one when called without arguments; a
+            `.pt2` of `torch.export.save`; or a folder that `convsmith lighten` wrote.
+        weights: a file for `load_weights`; a `.pt2` and a folder bring their own.
+
+    Raises:
+        ArgumentError: for a spec of another form, or weights for a model that brings its own.
+        ModelError: for a model that is not there (with the nearest name), that cannot be built
+            (with the line of the user's code) or must not be read, and weights that do not fit.
+    """
+    path = Path(spec)
+    if spec.endswith("/") or path.is_dir() or path.suffix == ".pt2":
+        if weights is not None:
+            raise ArgumentError(f"{spec} brings its own weights: leave {str(weights)!r} out")
+        return load_program(path) if path.suffix == ".pt2" else _load_folder(path)
+    if path.suffix in (".safetensors", *PICKLED) and ":" not in spec:
+        raise ModelError(
+            f"{spec} holds weights, and weights alone are no model: "
+            f"pass file.py:callable --weights {spec}"
+        )
+    library, _, name = spec.partition(":")
+    if library in _LIBRARIES:
+        model = _from_library(library, name, spec)
+    elif usercode.names_code(spec):
+        model = _from_code(spec)
+    else:
+        raise ArgumentError(f"{spec!r} is no model: expected {FORMS}")
+    if weights is not None:
+        if not hasattr(model, "load_state_dict"):
+            raise ArgumentError(f"{spec} brings its own weights: leave {str(weights)!r} out")
+        load_weights(model, weights, spec)
+    return model
+
+
+def _from_code(spec: str) -> Any:
+    found = usercode.find(spec, ModelError)
+    from torch import nn
+    from torch.export import ExportedProgram
+
+    kinds = (nn.Module, ExportedProgram)
+    if isinstance(found, kinds):
+        return found
+    if not callable(found):
+        raise ModelError(f"{spec} is a {type(found).__name__}, expected a torch.nn.Module")
+    model = usercode.call(spec, found, ModelError)
+    if not isinstance(model, kinds):
+        raise ModelError(f"{spec} returned a {type(model).__name__}, expected a torch.nn.Module")
+    return model
+
+
+def _from_library(library: str, name: str, spec: str) -> Any:
+    if find_spec(library) is None:
+        raise ModelError(f"{spec} needs {library}: pip install {library}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _LIBRARIES[library](name)
+        except ConvsmithError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ModelError(f"{spec} cannot be built: {reason[0]}") from error
+
+
+def _from_torchvision(name: str) -> Any:
+    zoo = import_module("torchvision.models")
+    known = zoo.list_models()
+    if name.lower() not in known:
+        raise ModelError(f"torchvision has no model {name!r}{nearest(name.lower(), known)}")
+    # Detectors and segmenters fetch the weights of their backbone unless told not to.
+    has = inspect.signature(zoo.get_model_builder(name.lower())).parameters
+    backbone = {"weights_backbone": None} if "weights_backbone" in has else {}
+    return zoo.get_model(name.lower(), weights=None, **backbone)
+
+
+def _from_timm(name: str) -> Any:
+    timm = import_module("timm")
+    # A name such as 'hf-hub:…' would be fetched; one such as 'resnet50.a1_in1k' names weights.
+    if not timm.is_model(name.split(".")[0]):
+        raise ModelError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    return timm.create_model(name, pretrained=False)
+
+
+def _load_folder(path: Path) -> Any:
+    if not path.is_dir():
+        raise ModelError(f"there is no folder {str(path)!r}")
+    for name in ("recipe.json", "model.safetensors"):
+        if not (path / name).is_file():
+            raise ModelError(f"{path} was not written by `convsmith lighten`: it has no {name}")
+    return convsmith.load(path)
+
+
+_LIBRARIES: dict[str, Callable[[str], Any]] = {
+    "torchvision": _from_torchvision,
+    "timm": _from_timm,
+}

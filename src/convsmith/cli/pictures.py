@@ -1,0 +1,283 @@
+"""A folder of images, read into a tensor or, when it is too large for that, on demand.
+
+Pillow decodes; only the formats below are tried, and an image that would unpack to an
+unreasonable size is refused before it does.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from convsmith.cli.output import progress
+from convsmith.errors import ArgumentError, DataError, MissingExtra
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+__all__ = ["ImageFiles", "class_folders", "image_files", "read_images", "resize"]
+
+T = TypeVar("T")
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
+# Where Pillow starts to warn of a decompression bomb.
+_MOST_PIXELS = 89_478_485
+# Above this many bytes of float32 the images stay on disk.
+_MOST_BYTES = 1 << 30
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the images directly in a folder, by name; hidden files are left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """List the folders directly in a folder, by name; hidden ones are left out."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images on disk that are indexed like a tensor N × C × H × W and decoded when asked for.
+
+    Args:
+        files: one a image.
+        channels: 1 or 3.
+        size: rows and columns, to which the images are resized.
+    """
+
+    files: tuple[Path, ...]
+    channels: int
+    size: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """N, C, H, W."""
+        return (len(self.files), self.channels, *self.size)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Decode one image (C × H × W), or those of a slice, list or LongTensor (N × C × H × W)."""
+        import torch
+
+        if isinstance(index, int):
+            return _decode(self.files[index], self.channels, self.size)
+        if isinstance(index, slice):
+            chosen: Sequence[Path] = self.files[index]
+        else:
+            chosen = [self.files[int(i)] for i in index]
+        if not chosen:
+            return torch.empty(0, self.channels, *self.size)
+        return torch.stack([_decode(file, self.channels, self.size) for file in chosen])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"ImageFiles({'×'.join(map(str, self.shape))})"
+
+
+def read_images(
+    files: Sequence[Path],
+    *,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    skip: bool,
+) -> tuple[Tensor | ImageFiles, list[int], list[Path]]:
+    """Read image files of any size into float32 between 0 and 1.
+
+    Args:
+        files: the images.
+        size: rows and columns to resize to; without it the images must agree.
+        channels: 1 or 3; without it, 1 if all are grey, else 3.
+        skip: whether a broken image is left out, or is an error.
+
+    Returns:
+        The images, the positions in `files` that they come from, and the files left out.
+
+    Raises:
+        DataError: naming the first image that is broken, or of another size than the first.
+        MissingExtra: without Pillow.
+    """
+    _pillow()
+    broken: dict[int, DataError] = {}
+
+    def each(what: str, function: Callable[[Path], T], positions: Sequence[int]) -> dict[int, T]:
+        """Apply a function to files, in parallel; keep those that are whole, in order."""
+        done: dict[int, T] = {}
+
+        def attempt(position: int) -> T | DataError:
+            try:
+                return function(files[position])
+            except DataError as error:
+                return error
+
+        with _bombs_quiet(), ThreadPoolExecutor(_workers()) as pool:
+            with progress(what, len(positions)) as advance:
+                for position, result in zip(positions, pool.map(attempt, positions), strict=True):
+                    advance()
+                    if not isinstance(result, DataError):
+                        done[position] = result
+                    elif skip:
+                        broken[position] = result
+                    else:
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        raise result
+        if not done:
+            first = broken[min(broken)]
+            raise DataError(f"each of the {len(files)} images is broken; the first: {first}")
+        return done
+
+    heads = each("looking at images", _head, range(len(files)))
+    channels = channels or (1 if all(mode in _GREY for _, mode in heads.values()) else 3)
+    size = size or _common_size({files[i]: rows_columns for i, (rows_columns, _) in heads.items()})
+    if len(heads) * channels * size[0] * size[1] * 4 > _MOST_BYTES:
+        # Decoded once for nothing: a broken image must not end a long run in its middle.
+        whole = each("checking images", lambda f: _check(f, channels, size), list(heads))
+        kept = list(whole)
+        return (
+            ImageFiles(tuple(files[i] for i in kept), channels, size),
+            kept,
+            [files[i] for i in sorted(broken)],
+        )
+    decoded = each("reading images", lambda f: _decode(f, channels, size), list(heads))
+    import torch
+
+    return (
+        torch.stack(list(decoded.values())),
+        list(decoded),
+        [files[i] for i in sorted(broken)],
+    )
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize N × C × H × W bilinearly, with antialiasing; the aspect is not kept."""
+    from torch.nn.functional import interpolate
+
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    resized: Tensor = interpolate(images, size, mode="bilinear", antialias=True)
+    return resized.clamp_(0, 1)
+
+
+def _head(file: Path) -> tuple[tuple[int, int], str]:
+    with _opened(file) as image:
+        return (image.height, image.width), image.mode
+
+
+def _check(file: Path, channels: int, size: tuple[int, int]) -> bool:
+    _decode(file, channels, size)
+    return True
+
+
+def _decode(file: Path, channels: int, size: tuple[int, int]) -> Tensor:
+    """Decode a file into a float32 tensor C × H × W between 0 and 1."""
+    with _opened(file) as image:
+        try:
+            pixels = _pixels(image, channels)
+        except DataError:
+            raise
+        except Exception as error:  # whatever a decoder stumbles over
+            raise _broken(file, error) from error
+    return resize(pixels[None], size)[0]
+
+
+def _pixels(image: Image, channels: int) -> Tensor:
+    import torch
+
+    mode = image.mode
+    if mode == "F" or (mode == "I" and image.format not in ("PNG", "PPM")):
+        raise DataError(f"{_name(image)} has pixels of 32 bits, whose range is not known")
+    if mode.startswith("I"):
+        wide = bytearray(image.convert("I").tobytes())
+        grey = torch.frombuffer(wide, dtype=torch.int32).reshape(1, image.height, image.width)
+        return (grey / 65535).repeat(channels, 1, 1)
+    plain = image.convert("L" if channels == 1 else "RGB")
+    values = torch.frombuffer(bytearray(plain.tobytes()), dtype=torch.uint8)
+    return values.reshape(plain.height, plain.width, channels).permute(2, 0, 1) / 255
+
+
+def _opened(file: Path) -> Image:
+    from PIL import Image
+
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except Exception as error:
+        raise _broken(file, error) from error
+    if image.height * image.width > _MOST_PIXELS:
+        image.close()
+        raise DataError(f"{file} unpacks to {image.height}×{image.width} pixels: not opened")
+    return image
+
+
+def _broken(file: Path, error: Exception) -> DataError:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return DataError(f"{file} is no image of {', '.join(_FORMATS)}")
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return DataError(f"{file} is broken: {reason[0]}")
+
+
+def _common_size(sizes: dict[Path, tuple[int, int]]) -> tuple[int, int]:
+    (first, size), *others = sizes.items()
+    for file, other in others:
+        if other != size:
+            raise DataError(
+                f"images differ in size: {file} has {other[0]}×{other[1]} rows × columns, {first} "
+                f"has {size[0]}×{size[1]}; give a size to resize them to"
+            )
+    return size
+
+
+def _name(image: Image) -> str:
+    return str(getattr(image, "filename", "") or "an image")
+
+
+def _workers() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pillow() -> None:
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("reading images", extra="data", package="Pillow") from error
+
+
+class _bombs_quiet(warnings.catch_warnings):  # noqa: N801
+    """Silence Pillow's warning of a decompression bomb, which is an error here."""
+
+    def __enter__(self) -> None:  # type: ignore[override]
+        super().__enter__()
+        from PIL.Image import DecompressionBombWarning
+
+        warnings.simplefilter("ignore", DecompressionBombWarning)
+
+
+def check_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Return rows and columns, from one number for both or two.
+
+    >>> check_size(32), check_size((32, 48)), check_size(None)
+    ((32, 32), (32, 48), None)
+    """
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair):
+        raise ArgumentError(f"size must be one or two integers of at least 1, not {size!r}")
+    return pair[0], pair[1]

@@ -1,0 +1,303 @@
+"""`Inspection`: everything that was established about a network, a layer and in total."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from convsmith.draw import (
+    Column,
+    Facts,
+    Figure,
+    Page,
+    Section,
+    Table,
+    bars,
+    bytes_,
+    count,
+    shape,
+    short,
+)
+from convsmith.errors import ArgumentError, MissingExtra, nearest
+from convsmith.measure.cost import Status
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Inspection", "LayerReport"]
+
+VERSION = 1
+SORTS = ("order", "params", "macs", "flops", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport:
+    """One layer's figures.
+
+    Attributes:
+        name: the layer's name in the network.
+        path: its module's path.
+        kind: the family of its operation.
+        operation: the operation in a few words.
+        output: the shape of its (first) result.
+        params: its parameters; a tensor that an earlier layer has counted is not counted again.
+        macs: multiply-adds, None if unknown.
+        flops: floating-point operations, None if unknown.
+        bytes: of the tensors it reads and writes, each once.
+        status: of `macs` and `flops`: exact, a bound, or unknown.
+        reason: why they are not exact.
+        shared: parameters that an earlier layer has counted.
+        source: the user's line of code, as `file.py:12`.
+    """
+
+    name: str
+    path: str
+    kind: str
+    operation: str
+    output: tuple[int, ...]
+    params: int
+    macs: int | None
+    flops: int | None
+    bytes: int
+    status: Status = "exact"
+    reason: str = ""
+    shared: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` established; figures are for the batch and sizes it was given.
+
+    Attributes:
+        model: the name of the model's class.
+        inputs: the shape of each input.
+        layers: one report a layer, in order of execution.
+        params: trained values, shared ones once, unused ones included.
+        unused: names of parameters that this forward pass never reads.
+        buffers: values that travel with the weights but are not trained.
+
+    >>> import torch, convsmith as cs
+    >>> report = cs.inspect(torch.nn.Conv2d(3, 10, 3), (1, 3, 128, 128))
+    >>> report.params, report.macs, report.flops, report.status
+    (280, 4286520, 8731800, 'exact')
+    """
+
+    model: str
+    inputs: tuple[tuple[int, ...], ...]
+    layers: tuple[LayerReport, ...]
+    params: int
+    unused: tuple[str, ...] = ()
+    buffers: int = 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of all layers that could be counted; see `status`."""
+        return sum(layer.macs or 0 for layer in self.layers)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of all layers that could be counted; see `status`."""
+        return sum(layer.flops or 0 for layer in self.layers)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the layers read and write, each tensor once a layer."""
+        return sum(layer.bytes for layer in self.layers)
+
+    @property
+    def status(self) -> Status:
+        """`exact`, or what a layer that is not makes of the totals."""
+        found = {layer.status for layer in self.layers}
+        if found & {"unknown", "lower bound"}:
+            return "unknown" if "upper bound" in found else "lower bound"
+        return "upper bound" if "upper bound" in found else "exact"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the totals are not exact, a line a cause."""
+        causes: dict[str, list[str]] = {}
+        for layer in self.layers:
+            if layer.status != "exact":
+                causes.setdefault(layer.reason, []).append(layer.name)
+        return tuple(
+            f"{reason} ({names[0]}" + (f" and {len(names) - 1} more)" if len(names) > 1 else ")")
+            for reason, names in causes.items()
+        )
+
+    def __getitem__(self, name: str) -> LayerReport:
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        hint = nearest(name, [layer.name for layer in self.layers])
+        raise ArgumentError(f"no layer {name!r} in {self.model}{hint}")
+
+    def by_module(self, depth: int = 1) -> tuple[LayerReport, ...]:
+        """The figures of modules, `depth` names deep, in order of their first layer.
+
+        A module's output is that of its last layer.
+        """
+        if depth < 1:
+            raise ArgumentError(f"depth must be at least 1, not {depth}")
+        groups: dict[str, list[LayerReport]] = {}
+        for layer in self.layers:
+            groups.setdefault(".".join(layer.path.split(".")[:depth]), []).append(layer)
+        return tuple(_merged(path, group) for path, group in groups.items())
+
+    def table(
+        self,
+        *,
+        sort: str = "order",
+        by: str = "layer",
+        depth: int = 1,
+        all_layers: bool = False,
+    ) -> Table:
+        """The report as a table.
+
+        Args:
+            sort: `order` of execution, or by `params`, `macs`, `flops` or `bytes`, largest first.
+            by: a row a `layer`, or a `module`.
+            depth: how many names of a module path make a row, with `by='module'`.
+            all_layers: also the layers that have neither parameters nor operations.
+        """
+        if sort not in SORTS:
+            known = ", ".join(SORTS)
+            raise ArgumentError(f"sort must be one of {known}, not {sort!r}{nearest(sort, SORTS)}")
+        if by not in ("layer", "module"):
+            raise ArgumentError(f"by must be 'layer' or 'module', not {by!r}")
+        rows: Iterable[LayerReport] = self.layers if by == "layer" else self.by_module(depth)
+        if not all_layers:
+            rows = [row for row in rows if row.params or row.flops or row.status != "exact"]
+        if sort != "order":
+            rows = sorted(rows, key=lambda row: -(getattr(row, sort) or 0))
+        macs = self.macs or 1
+        sizes = ", ".join(shape(size) for size in self.inputs)
+        return Table(
+            columns=(
+                Column("name", by),
+                Column("operation", "operation"),
+                Column("output", "output", format=shape),
+                Column("params", "parameters", align="right", format=count),
+                Column("macs", "MACs", align="right", format=count),
+                Column("share", "of MACs", align="right", share=True),
+                Column("flops", "FLOPs", align="right", format=count),
+                Column("bytes", "bytes", align="right", format=count),
+            ),
+            rows=tuple(
+                (
+                    row.name or "(model)",
+                    row.operation,
+                    row.output,
+                    row.params,
+                    row.macs,
+                    None if row.macs is None else row.macs / macs,
+                    row.flops,
+                    row.bytes,
+                )
+                for row in rows
+            ),
+            title=f"{self.model} on {sizes}",
+            footer=("total", "", "", self.params, self.macs, "", self.flops, self.bytes),
+            note=self._note(),
+        )
+
+    def _note(self) -> str | None:
+        notes = [f"Totals are {self.status}: {'; '.join(self.reasons)}."] if self.reasons else []
+        shared = {name for layer in self.layers for name in layer.shared}
+        if shared:
+            notes.append(f"{len(shared)} tensors are shared by several layers and counted once.")
+        if self.unused:
+            notes.append(
+                f"{len(self.unused)} parameters are never read in this forward pass: "
+                f"{', '.join(self.unused[:3])}{', …' if len(self.unused) > 3 else ''}."
+            )
+        return " ".join(notes) or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `version` rises when a field changes its meaning."""
+        return {
+            "convsmith": "inspection",
+            "version": VERSION,
+            "model": self.model,
+            "inputs": [list(size) for size in self.inputs],
+            "total": {
+                "params": self.params,
+                "buffers": self.buffers,
+                "macs": self.macs,
+                "flops": self.flops,
+                "bytes": self.bytes,
+                "status": self.status,
+                "reasons": list(self.reasons),
+                "unused": list(self.unused),
+            },
+            "layers": [asdict(layer) for layer in self.layers],
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a layer, as a `pandas.DataFrame`."""
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtra("a data frame", extra="tables", package="pandas") from None
+        return pandas.DataFrame([asdict(layer) for layer in self.layers])
+
+    def to_csv(self) -> str:
+        """All layers as CSV, raw numbers."""
+        return self.table(all_layers=True).to_csv()
+
+    def to_html(self) -> str:
+        """A self-contained page: the totals, the modules, and every layer."""
+        sizes = ", ".join(shape(size) for size in self.inputs)
+        facts = Facts(
+            [
+                ("parameters", short(self.params), f"{self.params:,}"),
+                ("multiply-adds", short(self.macs), f"{self.macs:,}"),
+                ("floating-point operations", short(self.flops), f"{self.flops:,}"),
+                ("moved at least", bytes_(self.bytes), "each tensor once a layer"),
+            ]
+        )
+        modules = [(row.name or "(model)", row.macs) for row in self.by_module() if row.macs]
+        where = Figure(bars(modules, format=short)) if modules else "There are none."
+        page = Page(
+            f"{self.model} on {sizes}",
+            [
+                Section(None, facts),
+                Section("Where the multiply-adds are", where),
+                Section("Modules", self.table(by="module")),
+                Section("Layers", self.table()),
+            ],
+        )
+        return page.html()
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def __str__(self) -> str:
+        return self.table().to_text()
+
+    def __repr__(self) -> str:
+        return (
+            f"Inspection({self.model}: {short(self.params)} parameters, {short(self.macs)} MACs, "
+            f"{short(self.flops)} FLOPs, {self.status})"
+        )
+
+
+def _merged(path: str, group: list[LayerReport]) -> LayerReport:
+    def total(key: str) -> int:
+        return sum(getattr(layer, key) or 0 for layer in group)
+
+    odd = [layer for layer in group if layer.status != "exact"]
+    return LayerReport(
+        name=path,
+        path=path,
+        kind="module",
+        operation=f"{len(group)} operation" + "s" * (len(group) > 1),
+        output=group[-1].output,
+        params=total("params"),
+        macs=total("macs"),
+        flops=total("flops"),
+        bytes=total("bytes"),
+        status="lower bound" if odd else "exact",
+        reason=odd[0].reason if odd else "",
+    )

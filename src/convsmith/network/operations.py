@@ -1,0 +1,94 @@
+"""What one layer does: the vocabulary that every room above reads, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from convsmith.arithmetic import Conv, ConvTranspose, Pool
+
+__all__ = ["KINDS", "Kind", "Operation"]
+
+Kind = Literal[
+    "activation",  # one value in, one value out, non-linear
+    "adaptive pool",  # a pool whose windows follow from the output size
+    "attention",  # scaled dot-product attention in one call
+    "batch norm",
+    "concat",
+    "convolution",
+    "creation",  # a tensor from nothing: zeros, ones, arange
+    "elementwise",  # broadcast arithmetic of one, two or three tensors
+    "embedding",
+    "expand",  # values repeated by broadcasting
+    "identity",  # the same values again: dropout in evaluation, contiguous, a cast
+    "index",  # values picked or placed by computed indices
+    "input",
+    "linear",
+    "matmul",
+    "norm",  # statistics of the sample itself: layer, group, instance, RMS
+    "pad",
+    "permute",
+    "pixel shuffle",
+    "pixel unshuffle",
+    "pool",
+    "recurrent",
+    "reduction",  # a mean, sum or extreme over whole axes
+    "reshape",
+    "roll",
+    "select",  # one of the results of a layer that has several
+    "slice",
+    "softmax",
+    "split",
+    "transposed convolution",
+    "unknown",
+    "upsample",
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a layer computes.
+
+    Attributes:
+        kind: its family, which says how it is counted and what it reads.
+        name: the operation within the family, as PyTorch's own library calls it, e.g. `relu`.
+        arithmetic: the windows and channels of a convolution or pool, else None.
+        settings: its other arguments by the name they have in PyTorch's schema; tensors left out.
+    """
+
+    kind: Kind
+    name: str
+    arithmetic: Conv | ConvTranspose | Pool | None = None
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+
+    def __str__(self) -> str:
+        """A few words for a table.
+
+        >>> str(Operation("convolution", "conv2d", Conv(32, 32, 3, 2, groups=32)))
+        'depthwise 3×3, stride 2'
+        """
+        layer = self.arithmetic
+        if layer is None:
+            return self.name
+        size = "×".join(map(str, layer.kernel_size))
+        parts = [f"{self._adjective(layer)} {size}"]
+        if set(layer.stride) != {1}:
+            parts.append(f"stride {_short(layer.stride)}")
+        if set(layer.dilation) != {1}:
+            parts.append(f"dilation {_short(layer.dilation)}")
+        if not isinstance(layer, Pool) and layer.groups > 1 and not layer.is_depthwise:
+            parts.append(f"{layer.groups} groups")
+        return ", ".join(parts)
+
+    def _adjective(self, layer: Conv | ConvTranspose | Pool) -> str:
+        if isinstance(layer, Pool):
+            return f"{layer.kind} pool"
+        transposed = "transposed " if layer.transposed else ""
+        return transposed + ("depthwise" if layer.is_depthwise else "convolution")
+
+
+def _short(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else "×".join(map(str, values))

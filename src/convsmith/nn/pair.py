@@ -1,0 +1,252 @@
+"""A depthwise convolution, then a pointwise one: what every separable layer shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+
+from convsmith.errors import ArgumentError
+from convsmith.nn.arguments import build, divide, integer
+from convsmith.nn.factorise import separable_factors
+
+__all__ = ["Activation", "Norm", "SeparablePair"]
+
+Norm = Callable[[int], nn.Module]
+Activation = Callable[[], nn.Module]
+
+
+class SeparablePair(nn.Module):
+    """Base of the separable layers: depthwise, pointwise, and what follows either of them.
+
+    A subclass names the two torch layers it is made of and gives its constructor the signature of
+    the torch layer it stands for.
+    """
+
+    dimensions: ClassVar[int]
+    _depthwise: ClassVar[type[_ConvNd]]
+    _pointwise: ClassVar[type[_ConvNd]]
+    # What the depthwise convolution alone decides, in the order torch prints it.
+    _geometry: ClassVar[tuple[str, ...]] = (
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "padding_mode",
+    )
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: str | tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    multiplier: int
+    depthwise: _ConvNd
+    mid_norm: nn.Module | None
+    mid_activation: nn.Module | None
+    pointwise: _ConvNd
+    norm: nn.Module | None
+    activation: nn.Module | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        geometry: Mapping[str, Any],
+        groups: int,
+        bias: bool,
+        device: torch.device | str | int | None,
+        dtype: torch.dtype | None,
+        multiplier: int,
+        norm: Norm | None,
+        activation: Activation | None,
+        mid_norm: Norm | None,
+        mid_activation: Activation | None,
+    ) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        in_channels = integer(owner, "in_channels", in_channels)
+        out_channels = integer(owner, "out_channels", out_channels)
+        groups = integer(owner, "groups", groups)
+        multiplier = integer(owner, "multiplier", multiplier)
+        divide(owner, groups, in_channels, out_channels)
+        depthwise, pointwise = self._convolutions(
+            in_channels, out_channels, geometry, groups, bias, device, dtype, multiplier
+        )
+        self._assemble(depthwise, pointwise, norm, activation, mid_norm, mid_activation)
+
+    @classmethod
+    def from_conv(
+        cls,
+        conv: nn.Module,
+        multiplier: int = 1,
+        *,
+        moments: Tensor | None = None,
+        norm: Norm | None = None,
+        activation: Activation | None = None,
+        mid_norm: Norm | None = None,
+        mid_activation: Activation | None = None,
+    ) -> Self:
+        """Return the separable layer closest to a trained convolution.
+
+        The weights are those of `separable_factors`; the bias goes to the pointwise convolution,
+        and the depthwise one has none. Device, dtype, train flag and ``requires_grad`` are the
+        convolution's, which stays as it is; no random numbers are drawn.
+
+        Args:
+            conv: the torch layer that this class stands for, not a subclass of it with a forward
+                pass of its own.
+            multiplier: depthwise kernels for each input channel. At `separable_rank` of the weight
+                the outputs are equal (without norms and activations).
+            moments: (in_channels, taps, taps), second moments of each input channel's patches;
+                with them the expected output error is minimised. See `separable_factors`.
+            norm: ``norm(channels)`` makes the module behind the pointwise convolution.
+            activation: ``activation()`` makes the module behind that.
+            mid_norm: like ``norm``, behind the depthwise convolution.
+            mid_activation: like ``activation``, behind the depthwise convolution.
+
+        Raises:
+            ArgumentError: another kind of layer, a lazy or meta one without weights, or what
+                `separable_factors` refuses.
+        """
+        plain = cls._require(conv)
+        multiplier = integer(f"{cls.__name__}.from_conv", "multiplier", multiplier)
+        depthwise_weight, pointwise_weight = separable_factors(
+            plain.weight, plain.groups, multiplier, moments, plain.transposed
+        )
+        depthwise, pointwise = cls._convolutions(
+            plain.in_channels,
+            plain.out_channels,
+            {name: getattr(plain, name) for name in cls._geometry},
+            plain.groups,
+            bias=False,
+            # Nothing is initialised on this device, so the random state stays as it is.
+            device="meta",
+            dtype=plain.weight.dtype,
+            multiplier=multiplier,
+        )
+        trained = plain.weight.requires_grad
+        depthwise.weight = nn.Parameter(depthwise_weight, requires_grad=trained)
+        pointwise.weight = nn.Parameter(pointwise_weight, requires_grad=trained)
+        if plain.bias is not None:
+            pointwise.bias = nn.Parameter(
+                plain.bias.detach().clone(), requires_grad=plain.bias.requires_grad
+            )
+        # The constructor would initialise weights only for them to be replaced.
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._assemble(depthwise, pointwise, norm, activation, mid_norm, mid_activation)
+        return layer.train(plain.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (N, out_channels, *size) for (N, in_channels, *size), or both without the N."""
+        return self._mix(self.depthwise(input))
+
+    def reset_parameters(self) -> None:
+        """Initialise both convolutions anew, and every norm or activation that can be."""
+        for child in self.children():
+            reset = getattr(child, "reset_parameters", None)
+            if callable(reset):
+                reset()
+
+    def extra_repr(self) -> str:
+        """Write the arguments as torch does: those that differ from their defaults."""
+        text = f"{self.in_channels}, {self.out_channels}"
+        text += f", kernel_size={self.kernel_size}, stride={self.stride}"
+        for name, ordinary in (
+            ("padding", (0,) * self.dimensions),
+            ("output_padding", (0,) * self.dimensions),
+            ("dilation", (1,) * self.dimensions),
+            ("groups", 1),
+            ("multiplier", 1),
+            ("padding_mode", "zeros"),
+        ):
+            value = getattr(self, name, ordinary)
+            if value != ordinary:
+                text += f", {name}={value}"
+        return text
+
+    @classmethod
+    def _convolutions(
+        cls,
+        in_channels: int,
+        out_channels: int,
+        geometry: Mapping[str, Any],
+        groups: int,
+        bias: bool,
+        device: torch.device | str | int | None,
+        dtype: torch.dtype | None,
+        multiplier: int,
+    ) -> tuple[_ConvNd, _ConvNd]:
+        middle = in_channels * multiplier
+        common: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
+        spread: Callable[..., _ConvNd] = cls._depthwise
+        mix: Callable[..., _ConvNd] = cls._pointwise
+        depthwise = spread(in_channels, middle, groups=in_channels, **geometry, **common)
+        return depthwise, mix(middle, out_channels, 1, groups=groups, **common)
+
+    def _assemble(
+        self,
+        depthwise: _ConvNd,
+        pointwise: _ConvNd,
+        norm: Norm | None,
+        activation: Activation | None,
+        mid_norm: Norm | None,
+        mid_activation: Activation | None,
+    ) -> None:
+        for name in self._geometry:
+            setattr(self, name, getattr(depthwise, name))
+        self.in_channels = depthwise.in_channels
+        self.out_channels = pointwise.out_channels
+        self.groups = pointwise.groups
+        self.multiplier = depthwise.out_channels // depthwise.in_channels
+        weight = depthwise.weight
+
+        def follow(name: str, factory: Callable[..., nn.Module] | None, *channels: int) -> Any:
+            if factory is None:
+                return None
+            module = build(type(self).__name__, name, factory, *channels)
+            return module.to(device=weight.device, dtype=weight.dtype)
+
+        # In the order of the forward pass, which is the order torch prints and saves them in.
+        self.depthwise = depthwise
+        self.mid_norm = follow("mid_norm", mid_norm, depthwise.out_channels)
+        self.mid_activation = follow("mid_activation", mid_activation)
+        self.pointwise = pointwise
+        self.norm = follow("norm", norm, pointwise.out_channels)
+        self.activation = follow("activation", activation)
+
+    def _mix(self, maps: Tensor) -> Tensor:
+        if self.mid_norm is not None:
+            maps = self.mid_norm(maps)
+        if self.mid_activation is not None:
+            maps = self.mid_activation(maps)
+        maps = self.pointwise(maps)
+        if self.norm is not None:
+            maps = self.norm(maps)
+        if self.activation is not None:
+            maps = self.activation(maps)
+        return maps
+
+    @classmethod
+    def _require(cls, conv: nn.Module) -> _ConvNd:
+        """Return the convolution if this class can stand for it."""
+        kind = cls._depthwise
+        given = type(conv).__name__
+        expected = f"{cls.__name__}.from_conv: conv must be an nn.{kind.__name__}"
+        if not isinstance(conv, kind):
+            raise ArgumentError(f"{expected}, not {given}")
+        if is_lazy(conv.weight):
+            raise ArgumentError(f"{expected} with weights; run this {given} once to give it some")
+        for method in ("forward", "_conv_forward"):
+            # A subclass that standardises its weight or pads by itself computes something else.
+            if getattr(type(conv), method) is not getattr(kind, method):
+                raise ArgumentError(f"{expected} as it is; {given} overrides its {method}()")
+        return conv

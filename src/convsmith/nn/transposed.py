@@ -1,0 +1,130 @@
+"""A depthwise separable transposed convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.errors import ArgumentError
+from convsmith.nn.arguments import sizes
+from convsmith.nn.pair import Activation, Norm, SeparablePair
+
+__all__ = ["DepthwiseSeparableConvTranspose2d"]
+
+
+class DepthwiseSeparableConvTranspose2d(SeparablePair):
+    """A depthwise transposed convolution, then a pointwise one, as ``nn.ConvTranspose2d``.
+
+    The output has the size of the transposed convolution's. The pointwise convolution is an
+    ordinary one and works at that size.
+
+    Args:
+        in_channels: channels of the input, each with its own depthwise kernels.
+        out_channels: channels of the output.
+        kernel_size: an int or (rows, columns), of the depthwise convolution.
+        stride: an int or (rows, columns), of the depthwise convolution.
+        padding: an int or (rows, columns) that the output is cropped by on each side.
+        output_padding: an int or (rows, columns) added to the output's size on one side.
+        groups: groups of the pointwise convolution; it divides both channel counts.
+        bias: whether both convolutions have a bias.
+        dilation: an int or (rows, columns), of the depthwise convolution.
+        padding_mode: ``'zeros'``, the only one that torch knows here.
+        device: of all parameters.
+        dtype: of all parameters.
+        multiplier: depthwise kernels for each input channel.
+        norm: ``norm(channels)`` makes the module behind the pointwise convolution.
+        activation: ``activation()`` makes the module behind that.
+        mid_norm: like ``norm``, behind the depthwise convolution.
+        mid_activation: like ``activation``, behind the depthwise convolution.
+
+    Attributes are those of `DepthwiseSeparableConv2d`, and ``output_padding``.
+
+    Raises:
+        ArgumentError: an argument of the wrong kind or range, groups that do not divide both
+            channel counts, an output_padding that reaches both stride and dilation, or another
+            padding_mode.
+
+    >>> layer = DepthwiseSeparableConvTranspose2d(8, 4, 2, stride=2)
+    >>> layer(torch.zeros(1, 8, 7, 5)).shape
+    torch.Size([1, 4, 14, 10])
+    >>> layer(torch.zeros(1, 8, 7, 5), output_size=(15, 10)).shape
+    torch.Size([1, 4, 15, 10])
+    """
+
+    dimensions = 2
+    _depthwise = nn.ConvTranspose2d
+    _pointwise = nn.Conv2d
+    _geometry = (*SeparablePair._geometry, "output_padding")
+
+    output_padding: tuple[int, ...]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] = 0,
+        output_padding: int | tuple[int, ...] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int, ...] = 1,
+        padding_mode: str = "zeros",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        multiplier: int = 1,
+        norm: Norm | None = None,
+        activation: Activation | None = None,
+        mid_norm: Norm | None = None,
+        mid_activation: Activation | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        axes = self.dimensions
+        if padding_mode != "zeros":
+            raise ArgumentError(
+                f"{owner}: padding_mode must be 'zeros', the only one torch has for transposed "
+                f"convolutions, not {padding_mode!r}"
+            )
+        strides = sizes(owner, "stride", stride, axes)
+        dilations = sizes(owner, "dilation", dilation, axes)
+        extra = sizes(owner, "output_padding", output_padding, axes, 0)
+        if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
+            raise ArgumentError(
+                f"{owner}: output_padding must be smaller than stride={stride!r} or "
+                f"dilation={dilation!r} on every axis, not {output_padding!r}"
+            )
+        geometry = {
+            "kernel_size": sizes(owner, "kernel_size", kernel_size, axes),
+            "stride": strides,
+            "padding": sizes(owner, "padding", padding, axes, 0),
+            "dilation": dilations,
+            "padding_mode": padding_mode,
+            "output_padding": extra,
+        }
+        super().__init__(
+            in_channels,
+            out_channels,
+            geometry,
+            groups,
+            bias,
+            device,
+            dtype,
+            multiplier,
+            norm,
+            activation,
+            mid_norm,
+            mid_activation,
+        )
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Return (N, out_channels, H', W') for (N, in_channels, H, W), or both without the N.
+
+        Args:
+            input: the maps.
+            output_size: (H', W') wanted, out of the stride * stride sizes that one input size can
+                come from; it takes the place of output_padding.
+        """
+        return self._mix(self.depthwise(input, output_size))

@@ -1,0 +1,66 @@
+"""Calibration images in whatever form they come: a tensor, an array, or batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convsmith.errors import ArgumentError
+
+__all__ = ["calibration_batches"]
+
+
+def calibration_batches(images: Any, *, batch_size: int = 64, limit: int = 1024) -> list[Tensor]:
+    """Return unlabelled images as a list of batches.
+
+    Args:
+        images: a tensor or array (images, channels, *size), or an iterable of such batches; of a
+            batch that is a tuple, list or mapping, the first entry counts (labels are not read).
+        batch_size: images a batch, when one tensor or array is given.
+        limit: how many images are used at most; the first ones.
+
+    Raises:
+        ArgumentError: if there is no image, or something else than floating-point images.
+
+    >>> [len(batch) for batch in calibration_batches(torch.zeros(100, 1, 8, 8))]
+    [64, 36]
+    """
+    if isinstance(images, Tensor) or hasattr(images, "__array__"):
+        whole = _tensor(images)[:limit]
+        batches = list(whole.split(batch_size)) if len(whole) else []
+    elif isinstance(images, Iterable) and not isinstance(images, (str, bytes)):
+        batches, left = [], limit
+        for item in images:
+            batches.append(_tensor(_first(item))[:left])
+            left -= len(batches[-1])
+            if left <= 0:
+                break
+    else:
+        raise ArgumentError(
+            f"images must be a tensor, an array or batches of them, not {type(images).__name__}"
+        )
+    if not sum(map(len, batches)):
+        raise ArgumentError("there are no images to calibrate with")
+    sizes = {tuple(batch.shape[1:]) for batch in batches}
+    if len(sizes) > 1:
+        raise ArgumentError(f"images must have one shape, not {sorted(sizes)}")
+    return batches
+
+
+def _first(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return next(iter(item.values()))
+    return item[0] if isinstance(item, (tuple, list)) else item
+
+
+def _tensor(values: Any) -> Tensor:
+    tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values)
+    if tensor.ndim < 3 or not tensor.is_floating_point():
+        raise ArgumentError(
+            "images must be floating-point values shaped (images, channels, *size), "
+            f"not {tensor.dtype} shaped {tuple(tensor.shape)}"
+        )
+    return tensor

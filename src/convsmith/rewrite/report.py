@@ -1,0 +1,188 @@
+"""What `lighten` did: before and after, a layer and in total."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convsmith.draw import Column, Table, count, milliseconds, percent
+from convsmith.measure import Latency
+
+__all__ = ["Figures", "LightenReport", "RewrittenLayer"]
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One network's figures.
+
+    Attributes:
+        params: all trained values.
+        conv_params: those of its convolutions, biases included.
+        macs: multiply-adds for one image.
+        latency: of one image, on this machine; None where it was not measured.
+        accuracy: what the user's `evaluate` gave, None without it.
+        agreement: the share of calibration images on which the largest output is the original's;
+            None for outputs that are no classes.
+        output_error: mean squared difference to the original's outputs over their variance.
+    """
+
+    params: int
+    conv_params: int
+    macs: int
+    latency: Latency | None = None
+    accuracy: float | None = None
+    agreement: float | None = None
+    output_error: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; the latency is its median in milliseconds."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "latency"}
+        return values | {"latency_ms": self.latency and self.latency.median_ms}
+
+
+@dataclass(frozen=True, slots=True)
+class RewrittenLayer:
+    """What became of one convolution.
+
+    Attributes:
+        path: its module.
+        multiplier: depthwise kernels a channel; 0 if the convolution was kept.
+        params: before and after.
+        macs: before and after, for one image.
+        error: share of the variance of the original's responses that is lost; 0 if it was kept.
+        reason: why it was kept, else ''.
+    """
+
+    path: str
+    multiplier: int
+    params: tuple[int, int]
+    macs: tuple[int, int]
+    error: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class LightenReport:
+    """Before, after, and the control, with every convolution's own line.
+
+    Attributes:
+        model: the name of the model's class.
+        target: what was asked for, in words.
+        original: the network that came.
+        lightened: the network that is returned.
+        control: the same architecture from random weights, trained with the same budget; None if
+            it was not asked for.
+        layers: every convolution, in order of execution.
+        predicted_ms: what the table of layer times promised, where a speed-up was asked for.
+        losses: the mean loss of each epoch of fine-tuning.
+        images: how many images calibrated it.
+        seed: what random numbers began with.
+    """
+
+    model: str
+    target: str
+    original: Figures
+    lightened: Figures
+    control: Figures | None
+    layers: tuple[RewrittenLayer, ...]
+    predicted_ms: float | None = None
+    losses: tuple[float, ...] = ()
+    images: int = 0
+    seed: int = 0
+
+    @property
+    def rows(self) -> dict[str, Figures]:
+        """The networks by name."""
+        rows = {"original": self.original, "lightened": self.lightened}
+        return rows | ({"control": self.control} if self.control else {})
+
+    def table(self) -> Table:
+        """Original, lightened and control, a row each."""
+        columns = [
+            Column("network", "network"),
+            Column("params", "parameters", align="right", format=count),
+            Column("conv_params", "in convolutions", align="right", format=count),
+            Column("macs", "MACs", align="right", format=count),
+            Column("accuracy", "accuracy", align="right", format=percent),
+            Column("agreement", "agreement", align="right", format=percent),
+            Column("latency_ms", "ms an image", align="right", format=milliseconds),
+        ]
+        rows = [{"network": name} | row.to_dict() for name, row in self.rows.items()]
+        shown = [c for c in columns if any(row[c.key] is not None for row in rows)]
+        return Table(
+            columns=tuple(shown),
+            rows=tuple(tuple(row[c.key] for c in shown) for row in rows),
+            title=f"{self.model} lightened, {self.target}",
+            note=self._note(),
+        )
+
+    def layer_table(self) -> Table:
+        """Every convolution, a row each."""
+        return Table(
+            columns=(
+                Column("path", "convolution"),
+                Column("form", "form"),
+                Column("before", "parameters before", align="right", format=count),
+                Column("after", "after", align="right", format=count),
+                Column("error", "error", align="right", format=percent),
+            ),
+            rows=tuple((x.path, _form(x), *x.params, x.error or None) for x in self.layers),
+        )
+
+    def _note(self) -> str:
+        changed = sum(1 for layer in self.layers if layer.multiplier)
+        fewer = self.original.conv_params / max(1, self.lightened.conv_params)
+        note = (
+            f"{changed} of {len(self.layers)} convolutions rewritten: {fewer:.1f}× fewer "
+            f"parameters in convolutions, {self.original.macs / max(1, self.lightened.macs):.1f}× "
+            "fewer MACs"
+        )
+        before, after = self.original.latency, self.lightened.latency
+        if before and after:
+            times = before.median_ms / after.median_ms
+            note += f", {times:.2f}× the speed" + (", so slower" if times < 1 else "")
+        if self.predicted_ms is not None:
+            note += f" ({self.predicted_ms:.2f} ms predicted)"
+        if self.control and None not in (self.control.accuracy, self.lightened.accuracy):
+            assert self.control.accuracy is not None
+            assert self.lightened.accuracy is not None
+            lead = 100 * (self.lightened.accuracy - self.control.accuracy)
+            note += (
+                f"; the start from trained weights is {lead:.1f} points above the control"
+                if lead > 0
+                else f"; the start from trained weights does not win: {-lead:.1f} points below "
+                "the control"
+            )
+        return note + "."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `version` rises when a field changes its meaning."""
+        return {
+            "convsmith": "lighten",
+            "version": VERSION,
+            "model": self.model,
+            "target": self.target,
+            **{name: row.to_dict() for name, row in self.rows.items()},
+            "layers": [asdict(layer) for layer in self.layers],
+            "predicted_ms": self.predicted_ms,
+            "losses": list(self.losses),
+            "images": self.images,
+            "seed": self.seed,
+        }
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def __str__(self) -> str:
+        return self.table().to_text()
+
+    def __repr__(self) -> str:
+        return f"LightenReport({self.model}: {self._note()})"
+
+
+def _form(layer: RewrittenLayer) -> str:
+    if not layer.multiplier:
+        return f"kept: {layer.reason}"
+    return f"separable, {layer.multiplier} a channel"

@@ -1,0 +1,63 @@
+"""Modules taken out of a tree and put in: always in a copy, never in the user's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from convsmith.errors import ArgumentError, nearest
+
+__all__ = ["answers", "replace", "submodule"]
+
+
+class _Enough(Exception):
+    pass
+
+
+def submodule(model: nn.Module, path: str) -> nn.Module:
+    """The module at `path`, or an `ArgumentError` that names the nearest path."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        known = [name for name, _ in model.named_modules() if name]
+        raise ArgumentError(
+            f"no module {path!r} in {type(model).__name__}{nearest(path, known)}"
+        ) from None
+
+
+def replace(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Put `module` in the place of the one at `path`."""
+    parent, _, name = path.rpartition(".")
+    submodule(model, path)
+    submodule(model, parent).register_module(name, module)
+
+
+def answers(model: nn.Module, path: str, call: Callable[[], Any]) -> list[Tensor]:
+    """What the module at `path` gives while `call` runs the model, which ends right after."""
+    found: list[Tensor] = []
+    with watching(submodule(model, path), lambda _, result: found.append(result), stop=True):
+        call()
+    return found
+
+
+@contextmanager
+def watching(
+    module: nn.Module, see: Callable[[tuple[Any, ...], Any], None], *, stop: bool = False
+) -> Iterator[None]:
+    """Show each call of a module, arguments and result, to `see`; or end the pass after one."""
+
+    def hook(_: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
+        see(arguments, result)
+        if stop:
+            raise _Enough
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    except _Enough:
+        pass
+    finally:
+        handle.remove()

@@ -1,0 +1,93 @@
+"""Settings of every test run: hypothesis profiles, seeds, threads, and what a skip means."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, settings
+
+SKIPS_FAIL = os.environ.get("CONVSMITH_NO_SKIP", "") not in ("", "0")
+
+# too_slow is a stopwatch, and on a busy machine a stopwatch measures the machine.
+_common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+# Every field that the two differ in is named in both: in CI hypothesis starts from other defaults.
+settings.register_profile(
+    "quick", max_examples=100, derandomize=True, database=None, print_blob=False, **_common
+)
+settings.register_profile(
+    "thorough", max_examples=500, derandomize=False, print_blob=True, **_common
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "quick")
+
+
+class _TorchRandom:
+    """torch's generator in the shape hypothesis wants, so that a failing example replays."""
+
+    def seed(self, value: int) -> None:
+        sys.modules["torch"].manual_seed(value)
+
+    def getstate(self) -> Any:
+        return sys.modules["torch"].get_rng_state()
+
+    def setstate(self, state: Any) -> None:
+        sys.modules["torch"].set_rng_state(state)
+
+
+# hypothesis keeps only a weak reference.
+_torch_random: list[_TorchRandom] = []
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> None:
+    """Give each test the same seeds, and torch one thread a worker.
+
+    What is not imported yet is left alone: the tests of the torch-free rooms stay quick, and
+    torch starts from a fixed seed of its own.
+    """
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            torch.set_num_threads(1)
+        if not _torch_random:
+            _torch_random.append(_TorchRandom())
+            hypothesis.register_random(_torch_random[0])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    report = yield
+    if SKIPS_FAIL and report.skipped and not hasattr(report, "wasxfail"):
+        _fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    if SKIPS_FAIL and report.skipped and not _deselected(collector):
+        _fail(report)
+    return report
+
+
+def _fail(report: Any) -> None:
+    _path, _line, reason = report.longrepr
+    report.outcome = "failed"
+    report.longrepr = f"{reason} (CONVSMITH_NO_SKIP: nothing may be skipped here)"
+
+
+def _deselected(collector: pytest.Collector) -> bool:
+    """Tell whether a module that skipped itself is one whose tests this run leaves out anyway."""
+    source = collector.path.read_text(encoding="utf-8")
+    is_zoo = re.search(r"^pytestmark\s*=\s*(\[[^\]]*\bzoo\b|.*\bzoo\b)", source, re.MULTILINE)
+    wants_zoo = re.search(r"(?<!not )\bzoo\b", collector.config.option.markexpr)
+    return bool(is_zoo) != bool(wants_zoo)

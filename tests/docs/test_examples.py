@@ -1,0 +1,42 @@
+"""The `>>>` examples of README.md and docs/ print what they say they print."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```python[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def examples(page: Path) -> str:
+    """Return the page with all but its examples blanked out, so that line numbers hold."""
+    text = page.read_text(encoding="utf-8")
+    kept = [(m.start(1), m.end(1)) for m in BLOCK.finditer(text) if ">>> " in m[1]]
+    blank = list(re.sub(r"[^\n]", " ", text))
+    for start, end in kept:
+        blank[start:end] = text[start:end]
+    return re.sub(r"[ ]+$", "", "".join(blank), flags=re.MULTILINE)
+
+
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if page.name == "README.md" or ">>> " in examples(page)
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_examples_of_a_page(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(
+        examples(page), {"__name__": "__main__"}, page.name, str(page), 0
+    )
+    assert test.examples, f"{page.name} has no >>> example"
+    outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
+    assert outcome.failed == 0, capsys.readouterr().out
