@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from convsmith.cli import usercode
 from convsmith.cli.idx import IdxPair, is_idx, pair_of, pairs_in, read_idx
+from convsmith.cli.loaders import read_loader, spread
 from convsmith.cli.pictures import (
     ImageFiles,
     check_size,
@@ -71,6 +72,15 @@ class Images:
         number, channels, rows, columns = self.images.shape
         return number, channels, rows, columns
 
+    def take(self, positions: Tensor) -> Images:
+        """Return the images at some positions (a LongTensor); files on disk stay there."""
+        images = self.images
+        return replace(
+            self,
+            images=images.take(positions) if isinstance(images, ImageFiles) else images[positions],
+            labels=None if self.labels is None else self.labels[positions],
+        )
+
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
@@ -121,7 +131,9 @@ def load_images(
     path = Path(spec)
     splits: tuple[Split, ...] = ()
     if path.is_dir():
-        files = [p for folder in (path, path / "raw") if folder.is_dir() for p in folder.iterdir()]
+        # Where torchvision downloads to, the files are in MNIST/raw.
+        inside = (path, path / "raw", path / "MNIST" / "raw")
+        files = [p for folder in inside if folder.is_dir() for p in folder.iterdir()]
         if pairs := pairs_in(p for p in files if p.is_file()):
             splits = _known(pairs)
             part, split = _choose(pairs, split, spec)
@@ -133,30 +145,33 @@ def load_images(
             return _from_folder(
                 folder, spec, rows_columns, channels, limit, on_error == "skip", split, splits
             )
-    elif path.is_file() and not path.suffix == ".py":
+    elif path.is_file() and path.suffix != ".py":
         if not is_idx(path.name):
             raise DataError(
                 f"{spec} is neither a folder of images nor IDX: such a file is called "
                 "*-images-idx3-ubyte, with .gz or without"
             )
-        found, split = _from_idx(pair_of(path), limit), _whole(split, spec)
+        _refuse_test(split, spec)
+        found = _from_idx(pair_of(path), limit)
     elif spec == "digits":
-        found, split = _digits(limit), _whole(split, spec)
+        _refuse_test(split, spec)
+        found = _digits(limit)
     elif usercode.names_code(spec):
-        found, splits = _from_loader(spec, limit, split)
-        split = (split or "train") if splits else _whole(split, spec)
-    elif "/" in spec or "\\" in spec or is_idx(path.name) or path.parent.joinpath(spec).exists():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"there is no folder or file {spec!r}{nearest(path.name, siblings)}")
+        images, labels, knows_splits = read_loader(spec, limit, split)
+        found = images, labels, () if labels is None else _numbered(labels)
+        if knows_splits:
+            splits, split = ("train", "test"), split or "train"
+        else:
+            _refuse_test(split, spec)
     else:
-        local = [p.name for p in Path.cwd().iterdir()]
-        hint = nearest(spec, ["digits", *local])
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, ["digits", *siblings])
         raise DataError(f"there are no images {spec!r}{hint or f': expected {FORMS}'}")
     images, labels, classes = found
     images = _with_channels(images, channels, spec)
     if rows_columns is not None:
         images = resize(images, rows_columns)
-    return Images(images, labels, classes, spec, split, splits)
+    return Images(images, labels, classes, spec, split if splits else None, splits)
 
 
 Found = tuple["Tensor", "Tensor | None", tuple[str, ...]]
@@ -189,7 +204,7 @@ def _from_folder(
         classes = tuple(inner.name for inner in folders)
         files = [file for files, _ in by_class for file in files]
         numbers = [number for number, (files, _) in enumerate(by_class) for _ in files]
-    chosen = _spread(len(files), limit)
+    chosen = spread(len(files), limit)
     files, numbers = [files[i] for i in chosen], [numbers[i] for i in chosen]
     images, kept, skipped = read_images(files, size=size, channels=channels, skip=skip)
     labels = torch.tensor([numbers[i] for i in kept]) if classes else None
@@ -210,13 +225,13 @@ def _parts(folder: Path) -> dict[str, Path]:
 def _choose(parts: dict[str, Any], split: Split | None, spec: str) -> tuple[Any, Split | None]:
     for part in (split,) if split else ("train", "", "test"):
         if part in parts:
-            return parts[part], part or None  # type: ignore[return-value]
+            return parts[part], part or None
     if split == "train" and "" in parts:
         return parts[""], None
     raise DataError(f"{spec} has no {split} part: expected folders or files of that name")
 
 
-def _whole(split: Split | None, spec: str) -> None:
+def _refuse_test(split: Split | None, spec: str) -> None:
     if split == "test":
         raise DataError(f"{spec} has no test part")
 
@@ -232,12 +247,11 @@ def _from_idx(pair: IdxPair, limit: int | None) -> Found:
     labels = None if pair.labels is None else read_idx(pair.labels, 1)
     if labels is not None and len(labels) != len(values):
         raise DataError(f"{pair.labels} has {len(labels)} labels for {len(values)} images")
-    chosen = torch.tensor(_spread(len(values), limit))
+    chosen = torch.tensor(spread(len(values), limit))
     images = values[chosen][:, None].float().div_(255)
     if labels is None:
         return images, None, ()
-    classes = tuple(str(number) for number in range(int(labels.max()) + 1))
-    return images, labels[chosen].long(), classes
+    return images, labels[chosen].long(), _numbered(labels)
 
 
 def _digits(limit: int | None) -> Found:
@@ -248,127 +262,14 @@ def _digits(limit: int | None) -> Found:
     except ImportError as error:
         raise MissingExtra("'digits'", extra="data", package="scikit-learn") from error
     values, numbers = load_digits(return_X_y=True)
-    chosen = torch.tensor(_spread(len(values), limit))
+    chosen = torch.tensor(spread(len(values), limit))
     # scikit-learn counts the dark ones of 4 × 4 dots: 0 to 16.
     images = torch.as_tensor(values, dtype=torch.float32).reshape(-1, 1, 8, 8).div_(16)
     return images[chosen], torch.as_tensor(numbers).long()[chosen], tuple("0123456789")
 
 
-def _from_loader(
-    spec: str, limit: int | None, split: Split | None
-) -> tuple[Found, tuple[Split, ...]]:
-    import inspect
-
-    import torch
-
-    loader = usercode.find(spec, DataError)
-    splits: tuple[Split, ...] = ()
-    made = loader
-    if callable(loader) and not isinstance(loader, torch.Tensor):
-        try:
-            splits = ("train", "test") if "split" in inspect.signature(loader).parameters else ()
-        except (TypeError, ValueError):
-            splits = ()
-        made = usercode.call(spec, loader, DataError, split=split or "train")
-    images, labels = _collect(spec, made, limit)
-    if not torch.isfinite(images).all():
-        raise DataError(f"{spec}: some pixels are not finite")
-    if labels is None:
-        return (images, None, ()), splits
-    classes = tuple(str(number) for number in range(int(labels.max()) + 1))
-    return (images, labels, classes), splits
-
-
-def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | None]:
-    """Join what a loader returned: a tensor, a pair, or an iterable of either."""
-    import torch
-
-    if _is_array(made) or _is_pair(made):
-        images, labels = _batch(spec, made)
-        # What is there as a whole can be thinned out as a whole.
-        chosen = torch.tensor(_spread(len(images), limit))
-        return images[chosen], None if labels is None else labels[chosen]
-    if isinstance(made, (str, dict)) or not hasattr(made, "__iter__"):
-        if not (hasattr(made, "__getitem__") and hasattr(made, "__len__")):
-            raise DataError(
-                f"{spec} gave a {type(made).__name__}, expected a tensor, a pair of images and "
-                "labels, or an iterable of either"
-            )
-        made = _samples(made)
-    batches: list[tuple[Tensor, Tensor | None]] = []
-    count = 0
-    iterator = usercode.call(f"{spec} (its result)", lambda: iter(made), DataError)
-    end = object()
-    while limit is None or count < limit:
-        item = usercode.call(f"{spec} (its result)", lambda: next(iterator, end), DataError)
-        if item is end:
-            break
-        batches.append(_batch(spec, item))
-        count += len(batches[-1][0])
-    if not batches:
-        raise DataError(f"{spec} gave no images")
-    shapes = {tuple(images.shape[1:]) for images, _ in batches}
-    if len(shapes) > 1:
-        told = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes)[:2])
-        raise DataError(f"{spec} gave images of different shapes: {told}")
-    images = torch.cat([images for images, _ in batches])[:limit]
-    labels = [labels for _, labels in batches if labels is not None]
-    if labels and len(labels) != len(batches):
-        raise DataError(f"{spec} gave labels for some of its batches only")
-    return images, torch.cat(labels)[:limit] if labels else None
-
-
-def _samples(dataset: Any) -> Iterator[Any]:
-    """Walk through what has a length and an index, such as a Dataset of torch."""
-    return (dataset[i] for i in range(len(dataset)))
-
-
-def _batch(spec: str, item: Any) -> tuple[Tensor, Tensor | None]:
-    """Read one batch (N × C × H × W) or one image (C × H × W), with labels or without."""
-    import torch
-
-    values, numbers = (item[0], item[1]) if _is_pair(item) else (item, None)
-    if isinstance(item, (tuple, list)) and len(item) == 1:
-        values = item[0]
-    if not _is_array(values):
-        raise DataError(f"{spec} gave a {type(values).__name__} as images, expected a tensor")
-    images = torch.as_tensor(values)
-    labels = None if numbers is None else torch.as_tensor(numbers)
-    if images.ndim == 3 and (labels is None or labels.ndim == 0):
-        images, labels = images[None], None if labels is None else labels[None]
-    if images.ndim != 4 or 0 in images.shape:
-        shape = "×".join(map(str, images.shape))
-        raise DataError(f"{spec} gave images of shape {shape}, expected N × C × H × W")
-    if images.dtype == torch.uint8:
-        images = images.float().div_(255)
-    if not images.is_floating_point():
-        raise DataError(f"{spec} gave images of {images.dtype}, expected uint8 or floating point")
-    if labels is not None:
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise DataError(f"{spec} gave labels of {labels.dtype}, expected integers")
-        if labels.shape != images.shape[:1]:
-            shape = "×".join(map(str, labels.shape)) or "one number"
-            raise DataError(f"{spec} gave labels of shape {shape} for {len(images)} images")
-        if int(labels.min()) < 0:
-            raise DataError(f"{spec} gave the label {int(labels.min())}, expected 0 or more")
-        labels = labels.detach().long().cpu()
-    return images.detach().float().cpu(), labels
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__getitem__")
-
-
-def _is_pair(value: Any) -> bool:
-    """Tell images with labels from two batches: labels have one axis or none."""
-    if not (isinstance(value, (tuple, list)) and len(value) == 2 and _is_array(value[0])):
-        return False
-    second = value[1]
-    if _is_array(second):
-        return len(second.shape) < 2
-    return isinstance(second, int) or (
-        isinstance(second, (tuple, list)) and all(isinstance(n, int) for n in second)
-    )
+def _numbered(labels: Tensor) -> tuple[str, ...]:
+    return tuple(str(number) for number in range(int(labels.max()) + 1))
 
 
 def _with_channels(images: Tensor, channels: int | None, spec: str) -> Tensor:
@@ -380,13 +281,3 @@ def _with_channels(images: Tensor, channels: int | None, spec: str) -> Tensor:
     if has == 3:
         return (images * images.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     raise DataError(f"{spec} has images of {has} channels, which cannot become {channels}")
-
-
-def _spread(count: int, limit: int | None) -> list[int]:
-    """Choose positions evenly spread over all: sorted folders begin with one class alone.
-
-    >>> _spread(10, 4)
-    [0, 2, 5, 7]
-    """
-    kept = count if limit is None else min(limit, count)
-    return [i * count // kept for i in range(kept)]

@@ -1,4 +1,4 @@
-"""`convsmith VERB …`: from the arguments to an exit code, importing only the verb that is asked for.
+"""`convsmith VERB …`: from the arguments to an exit code; only the verb asked for is imported.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 the reader of the output left.
 """
@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2, debug)
     except ConvsmithError as error:
         return _fail(str(error), 1, debug)
+    except ImportError as error:
+        return _fail(f"{error} (`convsmith doctor` shows what is installed)", 1, debug)
     except MemoryError:
         return _fail("out of memory", 1, debug)
     except OSError as error:
@@ -216,8 +218,8 @@ def _fail(message: str, status: int, debug: bool) -> int:
 def _one_line(message: str) -> str:
     """Join the lines of a message, and spell out what could steer a terminal.
 
-    >>> _one_line("refused:\\n  an escape \\x1b[2J")
-    'refused: an escape \\\\x1b[2J'
+    >>> _one_line(f"refused:{chr(10)}  a bell {chr(7)}").isprintable()
+    True
     """
     joined = " ".join(line.strip() for line in message.splitlines() if line.strip())
     return "".join(

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import convsmith
 from convsmith.cli import usercode
 from convsmith.cli.programs import load_program
 from convsmith.cli.weights import PICKLED, load_weights
@@ -52,6 +51,7 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
             f"pass file.py:callable --weights {spec}"
         )
     library, _, name = spec.partition(":")
+    model: nn.Module | ExportedProgram
     if library in _LIBRARIES:
         model = _from_library(library, name, spec)
     elif usercode.names_code(spec):
@@ -59,7 +59,9 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
     else:
         raise ArgumentError(f"{spec!r} is no model: expected {FORMS}")
     if weights is not None:
-        if not hasattr(model, "load_state_dict"):
+        from torch import nn
+
+        if not isinstance(model, nn.Module):
             raise ArgumentError(f"{spec} brings its own weights: leave {str(weights)!r} out")
         load_weights(model, weights, spec)
     return model
@@ -114,13 +116,29 @@ def _from_timm(name: str) -> Any:
     return timm.create_model(name, pretrained=False)
 
 
-def _load_folder(path: Path) -> Any:
-    if not path.is_dir():
-        raise ModelError(f"there is no folder {str(path)!r}")
-    for name in ("recipe.json", "model.safetensors"):
-        if not (path / name).is_file():
-            raise ModelError(f"{path} was not written by `convsmith lighten`: it has no {name}")
-    return convsmith.load(path)
+def _load_folder(folder: Path) -> Any:
+    """Build what the folder's recipe was made from, and rewrite it as the recipe says."""
+    if not folder.is_dir():
+        raise ModelError(f"there is no folder {str(folder)!r}")
+    if not (folder / "recipe.json").is_file():
+        raise ModelError(f"{folder} was not written by `convsmith lighten`: it has no recipe.json")
+    from convsmith.rewrite.recipe import load, read_recipe
+
+    origin = read_recipe(folder).get("origin")
+    if not origin or not isinstance(origin, str):
+        raise ModelError(
+            f"{folder} does not say what it was made from: load it in Python, "
+            "with convsmith.load(folder, model)"
+        )
+    home = origin.rpartition(":")[0]
+    code = Path(home) if home.endswith(".py") else Path.cwd().joinpath(*home.split("."))
+    # What came with the folder is data; only code that was here before is called by its name.
+    if home not in _LIBRARIES and code.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{folder} names code in the folder itself, {origin!r}: it is not run")
+    try:
+        return load(folder, load_model(origin))  # type: ignore[arg-type]
+    except RecursionError:
+        raise ModelError(f"{folder} was made from itself, says its recipe: {origin!r}") from None
 
 
 _LIBRARIES: dict[str, Callable[[str], Any]] = {

@@ -5,25 +5,24 @@ rich is imported when something is drawn, so that errors and `--help` stay quick
 
 from __future__ import annotations
 
-import csv as csv_format
 import json as json_format
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from html import escape
-from io import StringIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from convsmith._version import __version__
+from convsmith.draw.saving import save_text
 from convsmith.errors import ArgumentError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
 
 __all__ = [
     "Advance",
@@ -35,8 +34,9 @@ __all__ = [
     "console",
     "emit",
     "progress",
+    "steps",
     "talk",
-    "writing",
+    "write",
 ]
 
 Json = Annotated[
@@ -97,10 +97,10 @@ def talk(message: str) -> None:
 
 
 def check_targets(*targets: str | None, force: bool = False) -> None:
-    """Refuse, before any work is done, files that `emit` or `writing` could not write.
+    """Refuse, before any work is done, files that `emit` or `write` could not write.
 
     Args:
-        targets: paths; `None` and `-` (standard output) need no check but may be given.
+        targets: paths; None and `-` (standard output) may be among them.
         force: whether files that exist may be overwritten.
 
     Raises:
@@ -112,61 +112,24 @@ def check_targets(*targets: str | None, force: bool = False) -> None:
         raise ArgumentError("only one report fits on standard output: give the others a file")
     taken: set[str] = set()
     for target in named:
-        if target == "-" or _is_device(target):
+        if target == "-":
             continue
-        if not target:
-            raise ArgumentError("a file to write has an empty name")
         path = os.path.realpath(target)
-        if os.path.isdir(path):
-            raise ArgumentError(f"{target} is a folder, expected a file")
+        if not target or os.path.isdir(path):
+            raise ArgumentError(f"cannot write to {target!r}: it is not a file")
         if not os.path.isdir(os.path.dirname(path)):
-            raise ArgumentError(f"{target}: there is no folder {os.path.dirname(target)!r}")
+            raise ArgumentError(f"cannot write {target!r}: no folder {os.path.dirname(target)!r}")
         if os.path.exists(path) and not force:
-            raise ArgumentError(f"{target} exists: pass --force to overwrite it")
+            raise ArgumentError(f"{target!r} exists; pass --force to replace it")
         if path in taken:
-            raise ArgumentError(f"{target} is to hold two reports: give each its own file")
+            raise ArgumentError(f"{target!r} is to hold two reports: give each its own file")
         taken.add(path)
-
-
-@contextmanager
-def writing(target: str, *, force: bool = False) -> Iterator[IO[str]]:
-    """Open a text file (UTF-8) that appears complete when the block ends well, else not at all.
-
-    Args:
-        target: a path, or `-` for standard output.
-        force: whether a file that exists may be overwritten.
-
-    Raises:
-        ArgumentError: see `check_targets`.
-    """
-    check_targets(target, force=force)
-    if target == "-":
-        yield sys.stdout
-        return
-    # Replacing a pipe or /dev/null would put a file in its place.
-    if _is_device(target):
-        with open(target, "w", encoding="utf-8", newline="") as stream:
-            yield stream
-        return
-    path = os.path.realpath(target)
-    aside = f"{path}.{os.getpid()}.part"
-    try:
-        # Not tempfile's own: its files are for their owner alone, and a report is for colleagues.
-        with open(aside, "x", encoding="utf-8", newline="") as stream:
-            yield stream
-        os.replace(aside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(aside)
-        raise
 
 
 def emit(
     result: Result | Mapping[str, Any],
     *,
-    report: str,
-    table: RenderableType | Callable[[], RenderableType],
-    rows: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
+    table: RenderableType | None = None,
     page: Callable[[], str] | None = None,
     json: str | None = None,
     csv: str | None = None,
@@ -176,11 +139,10 @@ def emit(
     """Print a result as a table, or write it in the formats that were asked for.
 
     Args:
-        result: plain data, or what has `to_dict()`.
-        report: the kind of report, such as `inspection`: a key of the JSON and the page's title.
-        table: what rich prints when no other format is asked for, or what makes it.
-        rows: what makes the rows of the CSV, all with the keys of the first.
-        page: what makes the HTML: a fragment, which is wrapped into a page, or a whole page.
+        result: plain data, or what has `to_dict()`, `table()` and, for the formats that a verb
+            offers, `to_csv()` and `to_html()`.
+        table: what is printed when no other format is asked for, instead of `result.table()`.
+        page: what makes the HTML, instead of `result.to_html()`.
         json: a file, or `-` for standard output; likewise `csv` and `html`.
         csv: see `json`.
         html: see `json`.
@@ -190,69 +152,48 @@ def emit(
         ArgumentError: before anything is written, for a file that must not be (`check_targets`).
     """
     check_targets(json, csv, html, force=force)
-    texts: list[tuple[str, str]] = []
+    made: Any = result
+    # All are made before the first is written: a report that fails leaves no file behind.
+    texts = []
     if json is not None:
-        data = result if isinstance(result, Mapping) else result.to_dict()
-        texts.append((json, as_json(report, data)))
+        texts.append((json, as_json(result if isinstance(result, Mapping) else result.to_dict())))
     if csv is not None:
-        if rows is None:
-            raise ArgumentError(f"--csv: the {report} has no rows")
-        texts.append((csv, as_csv(rows())))
+        texts.append((csv, made.to_csv()))
     if html is not None:
-        if page is None:
-            raise ArgumentError(f"--html: the {report} has no page")
-        texts.append((html, as_page(f"convsmith {report}", page())))
+        texts.append((html, made.to_html() if page is None else page()))
     for target, text in texts:
-        with writing(target, force=force) as stream:
-            stream.write(text)
-        if target != "-" and sys.stderr.isatty():
-            talk(f"wrote {target}")
+        write(target, text, force=force)
     if not texts:
-        console().print(table() if callable(table) else table)
+        console().print(made.table() if table is None else table)
 
 
-def as_json(report: str, data: Mapping[str, Any]) -> str:
-    """Return a report as JSON that says who wrote it, what it is, and its format's version.
+def write(target: str, text: str, *, force: bool = False) -> None:
+    """Write text to standard output (`-`), or to a file that appears whole or not at all.
 
-    >>> print(as_json("count", {"macs": 9, "loss": float("nan")}))
+    Raises:
+        ArgumentError: for a file that exists, without `force`, or a folder that does not.
+    """
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    save_text(target, text, force)
+    if sys.stderr.isatty():
+        talk(f"wrote {target}")
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """Return plain data as JSON, with the version that wrote it; nan and infinity are null.
+
+    >>> print(as_json({"report": "training", "version": 1, "loss": float("nan")}).strip())
     {
       "convsmith": "...",
-      "report": "count",
+      "report": "training",
       "version": 1,
-      "macs": 9,
       "loss": null
     }
-    <BLANKLINE>
     """
-    head = {"convsmith": __version__, "report": report, "version": 1}
-    document = _plain({**head, **data})
+    document = _plain({"convsmith": __version__, **data})
     return json_format.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV (RFC 4180, but with plain line ends), the first row's keys on top.
-
-    >>> print(as_csv([{"layer": "conv, first", "macs": 9}]), end="")
-    layer,macs
-    "conv, first",9
-    """
-    text = StringIO()
-    if rows:
-        writer = csv_format.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
-
-
-def as_page(title: str, body: str) -> str:
-    """Wrap a fragment of HTML into a self-contained page; a whole page stays as it is."""
-    if body.lstrip().lower().startswith(("<!doctype", "<html")):
-        return body
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>'
-        f"\n<style>body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem; }}</style>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
 
 
 @contextmanager
@@ -266,18 +207,10 @@ def progress(description: str, total: int | None = None) -> Iterator[Advance]:
     >>> with progress("counting", 3) as advance:
     ...     advance()
     """
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not _on_terminal():
         yield _ignore
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with _bar() as bar:
         task = bar.add_task(description, total=total)
 
         def advance(n: int = 1) -> None:
@@ -286,12 +219,49 @@ def progress(description: str, total: int | None = None) -> Iterator[Advance]:
         yield advance
 
 
-def _is_device(target: str) -> bool:
-    exists = os.path.exists(target) and not os.path.isdir(target)
-    return target.startswith("/dev/") or (exists and not os.path.isfile(target))
+@contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar after the other: the block calls what it gets with `(what, done, of)`.
+
+    >>> with steps() as step:
+    ...     step("fine-tuning", 1, 20)
+    """
+    if not _on_terminal():
+        yield _ignore_step
+        return
+    with _bar() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def step(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=of)
+            bar.update(tasks[what], completed=done, total=of)
+
+        yield step
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _bar() -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console(stderr=True),
+        transient=True,
+    )
 
 
 def _ignore(n: int = 1) -> None:
+    pass
+
+
+def _ignore_step(what: str, done: int, of: int) -> None:
     pass
 
 

@@ -6,11 +6,13 @@ unreasonable size is refused before it does.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-__all__ = ["ImageFiles", "class_folders", "image_files", "read_images", "resize"]
+__all__ = ["ImageFiles", "check_size", "class_folders", "image_files", "read_images", "resize"]
 
 T = TypeVar("T")
 
@@ -84,6 +86,10 @@ class ImageFiles:
             return torch.empty(0, self.channels, *self.size)
         return torch.stack([_decode(file, self.channels, self.size) for file in chosen])
 
+    def take(self, positions: Iterable[Any]) -> ImageFiles:
+        """Return the images at some positions, without decoding them."""
+        return replace(self, files=tuple(self.files[int(i)] for i in positions))
+
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
@@ -126,42 +132,47 @@ def read_images(
             except DataError as error:
                 return error
 
-        with _bombs_quiet(), ThreadPoolExecutor(_workers()) as pool:
-            with progress(what, len(positions)) as advance:
-                for position, result in zip(positions, pool.map(attempt, positions), strict=True):
-                    advance()
-                    if not isinstance(result, DataError):
-                        done[position] = result
-                    elif skip:
-                        broken[position] = result
-                    else:
-                        pool.shutdown(wait=False, cancel_futures=True)
-                        raise result
+        with (
+            _bombs_quiet(),
+            ThreadPoolExecutor(_workers()) as pool,
+            progress(what, len(positions)) as advance,
+        ):
+            for position, result in zip(positions, pool.map(attempt, positions), strict=True):
+                advance()
+                if not isinstance(result, DataError):
+                    done[position] = result
+                elif skip:
+                    broken[position] = result
+                else:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise result
         if not done:
             first = broken[min(broken)]
             raise DataError(f"each of the {len(files)} images is broken; the first: {first}")
         return done
 
-    heads = each("looking at images", _head, range(len(files)))
-    channels = channels or (1 if all(mode in _GREY for _, mode in heads.values()) else 3)
-    size = size or _common_size({files[i]: rows_columns for i, (rows_columns, _) in heads.items()})
-    if len(heads) * channels * size[0] * size[1] * 4 > _MOST_BYTES:
-        # Decoded once for nothing: a broken image must not end a long run in its middle.
-        whole = each("checking images", lambda f: _check(f, channels, size), list(heads))
-        kept = list(whole)
-        return (
-            ImageFiles(tuple(files[i] for i in kept), channels, size),
-            kept,
-            [files[i] for i in sorted(broken)],
-        )
-    decoded = each("reading images", lambda f: _decode(f, channels, size), list(heads))
     import torch
 
-    return (
-        torch.stack(list(decoded.values())),
-        list(decoded),
-        [files[i] for i in sorted(broken)],
-    )
+    heads = each("looking at images", _head, range(len(files)))
+    depth = channels or (1 if all(mode in _GREY for _, mode in heads.values()) else 3)
+    shape = size or _common_size({files[i]: rows_columns for i, (rows_columns, _) in heads.items()})
+    fits = len(heads) * depth * math.prod(shape) * 4 <= _MOST_BYTES
+    # On disk they are decoded all the same: a broken one must not end a long run in its middle.
+    images = torch.empty(len(heads) if fits else 0, depth, *shape)
+    places = {files[position]: place for place, position in enumerate(heads)}
+
+    def decode(file: Path) -> None:
+        pixels = _decode(file, depth, shape)
+        if fits:
+            images[places[file]] = pixels
+
+    kept = list(each("reading images", decode, list(heads)))
+    skipped = [files[i] for i in sorted(broken)]
+    if not fits:
+        return ImageFiles(tuple(files[i] for i in kept), depth, shape), kept, skipped
+    if len(kept) < len(images):
+        images = images[[places[files[i]] for i in kept]]
+    return images, kept, skipped
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -171,17 +182,26 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     resized: Tensor = interpolate(images, size, mode="bilinear", antialias=True)
-    return resized.clamp_(0, 1)
+    return resized
+
+
+def check_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Return rows and columns, from one number for both or two.
+
+    >>> check_size(32), check_size((32, 48)), check_size(None)
+    ((32, 32), (32, 48), None)
+    """
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair):
+        raise ArgumentError(f"size must be one or two integers of at least 1, not {size!r}")
+    return pair[0], pair[1]
 
 
 def _head(file: Path) -> tuple[tuple[int, int], str]:
     with _opened(file) as image:
         return (image.height, image.width), image.mode
-
-
-def _check(file: Path, channels: int, size: tuple[int, int]) -> bool:
-    _decode(file, channels, size)
-    return True
 
 
 def _decode(file: Path, channels: int, size: tuple[int, int]) -> Tensor:
@@ -259,25 +279,11 @@ def _pillow() -> None:
         raise MissingExtra("reading images", extra="data", package="Pillow") from error
 
 
-class _bombs_quiet(warnings.catch_warnings):  # noqa: N801
+@contextmanager
+def _bombs_quiet() -> Iterator[None]:
     """Silence Pillow's warning of a decompression bomb, which is an error here."""
+    from PIL.Image import DecompressionBombWarning
 
-    def __enter__(self) -> None:  # type: ignore[override]
-        super().__enter__()
-        from PIL.Image import DecompressionBombWarning
-
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DecompressionBombWarning)
-
-
-def check_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Return rows and columns, from one number for both or two.
-
-    >>> check_size(32), check_size((32, 48)), check_size(None)
-    ((32, 32), (32, 48), None)
-    """
-    if size is None:
-        return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair):
-        raise ArgumentError(f"size must be one or two integers of at least 1, not {size!r}")
-    return pair[0], pair[1]
+        yield

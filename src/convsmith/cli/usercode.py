@@ -25,6 +25,7 @@ Fault = type[ConvsmithError]
 
 _OWN = str(Path(convsmith.__file__).parent)
 _STANDARD = sysconfig.get_path("stdlib")
+_PACKAGES = "site-packages"
 
 
 def names_code(spec: str) -> bool:
@@ -84,7 +85,9 @@ def call(spec: str, function: Callable[..., Any], fault: Fault, **options: Any) 
             signature.bind(**passed)
         except TypeError as error:
             raise fault(f"{spec} must be callable without arguments: {error}") from None
-    return _run(lambda: function(**passed), spec, Path.cwd(), fault)
+    home = spec.rpartition(":")[0]
+    folder = Path(home).resolve().parent if home.endswith(".py") else Path.cwd()
+    return _run(lambda: function(**passed), spec, folder, fault)
 
 
 def _file(path: Path, fault: Fault) -> ModuleType:
@@ -119,7 +122,7 @@ def _module(name: str, fault: Fault) -> ModuleType:
         raise ArgumentError(f"{name!r} is no module's name: expected package.module or file.py")
     _see(Path.cwd())
     try:
-        return _run(lambda: importlib.import_module(name), name, Path.cwd(), fault)
+        module: ModuleType = _run(lambda: importlib.import_module(name), name, Path.cwd(), fault)
     except ConvsmithError as error:
         missing = getattr(error.__cause__, "name", None)
         absent = isinstance(error.__cause__, ModuleNotFoundError) and missing is not None
@@ -128,6 +131,7 @@ def _module(name: str, fault: Fault) -> ModuleType:
         local = [module.name for module in pkgutil.iter_modules([str(Path.cwd())])]
         known = ["torchvision", "timm", *local]
         raise fault(f"there is no module {missing!r}{nearest(str(missing), known)}") from None
+    return module
 
 
 def _see(folder: Path) -> None:
@@ -169,9 +173,9 @@ def _place(error: BaseException, home: Path) -> str:
     own = [
         frame
         for frame in frames
-        if Path(frame.filename).is_relative_to(home) and "site-packages" not in frame.filename
+        if Path(frame.filename).is_relative_to(home) and _PACKAGES not in frame.filename
     ]
-    for frame in reversed(own or frames):
+    for frame in reversed(own or [f for f in frames if _PACKAGES not in f.filename] or frames):
         return f" at {Path(frame.filename).name}:{frame.lineno}"
     return ""
 

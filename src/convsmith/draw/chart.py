@@ -161,4 +161,6 @@ def _full_bar(
             known.append(value)
     if not items or series == []:
         raise ArgumentError("a chart needs at least one bar")
+    if maximum is not None and not maximum > 0:
+        raise ArgumentError(f"maximum must be above 0, not {maximum}")
     return maximum or max(known, default=1) or 1

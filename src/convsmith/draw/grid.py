@@ -62,30 +62,39 @@ class Grid:
             raise ArgumentError(f"width must be at least 1 cell, not {width}")
         titles = [clean(one_line(column.title)) for column in columns]
         texts = [[c.text(value) for c, value in zip(columns, row, strict=True)] for row in rows]
-        natural, least = [], []
-        for index, title in enumerate(titles):
+        natural, least, names = [], [], []
+        for index, (column, title) in enumerate(zip(columns, titles, strict=True)):
             # Only text may lose characters; whatever a format made of a figure stays whole.
-            names: list[str] = []
-            figures = [""]
+            words: set[str] = set()
+            figures = {""}
             for row, text in zip(rows, texts, strict=True):
-                (names if isinstance(row[index], str) else figures).append(text[index])
+                (words if isinstance(row[index], str) else figures).add(text[index])
             figure = max(map(cells, figures))
-            natural.append(max(1, cells(title), figure, *map(cells, names)))
-            word = max(map(cells, title.split()), default=1)
-            least.append(max(figure, min(word, _LEAST_TEXT, width or _LEAST_TEXT)))
-            if width is not None and any(names):
-                distinct = [] if columns[index].wrap else names
-                least[-1] = max(least[-1], _least(distinct, min(natural[-1], width)))
+            heading = max(map(cells, title.split()), default=1)
+            natural.append(max(heading, figure, *map(cells, words)))
+            names.append(set() if column.wrap else words)
+            least.append(max(figure, min(heading, _LEAST_TEXT, width or _LEAST_TEXT)))
+            if width is not None and any(words):
+                room = min(natural[-1], width, max(_LEAST_TEXT, width // 2))
+                least[-1] = max(least[-1], _least(names[-1], room))
+        # Headings stand in one line where there is room, and break before any text is shortened.
+        whole = [max(cells(title), own) for title, own in zip(titles, natural, strict=True)]
+        if width is None or sum(whole) + GAP * (len(whole) - 1) <= width:
+            natural = whole
         self.widths = fit(natural, least, width)
         self.columns = tuple(columns[: len(self.widths)])
         self.left_out = titles[len(self.widths) :]
         heads = [_heading(t, w) for t, w in zip(titles, self.widths, strict=False)]
         height = max(map(len, heads))
         self.head: list[Cell] = [("",) * (height - len(lines)) + lines for lines in heads]
+        broken = [
+            column.wrap or not _distinct(own_names, own)
+            for column, own_names, own in zip(self.columns, names, self.widths, strict=False)
+        ]
         self.rows: list[list[Cell]] = [
             [
-                tuple(wrap(text, own)) if column.wrap else (shorten(text, own),)
-                for column, text, own in zip(self.columns, row, self.widths, strict=False)
+                tuple(wrap(text, own)) if in_lines else (shorten(text, own),)
+                for in_lines, text, own in zip(broken, row, self.widths, strict=False)
             ]
             for row in texts
         ]
@@ -110,13 +119,14 @@ class Grid:
         ]
 
 
-def _least(names: Sequence[str], width: int) -> int:
-    """The least width, up to `width`, at which names that differ still do without their middle."""
-    different = set(names)
-    for least in range(_LEAST_TEXT, width):
-        if len({shorten(name, least) for name in different}) == len(different):
-            return least
-    return width
+def _distinct(names: set[str], width: int) -> bool:
+    """Whether names that differ still do without their middle."""
+    return len({shorten(name, width) for name in names}) == len(names)
+
+
+def _least(names: set[str], room: int) -> int:
+    """The least width that keeps the names distinct; all the room there is if none does."""
+    return next((w for w in range(_LEAST_TEXT, room) if _distinct(names, w)), room)
 
 
 def _heading(title: str, width: int) -> Cell:

@@ -51,9 +51,9 @@ class Facts:
     items: tuple[tuple[str, ...], ...]
 
     def __init__(self, items: Iterable[tuple[str, str] | tuple[str, str, str]]) -> None:
-        object.__setattr__(self, "items", tuple(tuple(item) for item in items))
+        object.__setattr__(self, "items", tuple(items))
         for item in self.items:
-            if len(item) not in (2, 3):
+            if isinstance(item, str) or len(item) not in (2, 3):
                 raise ArgumentError(f"a fact is (label, value) or with a detail, not {item!r}")
 
     def html(self) -> str:

@@ -14,8 +14,8 @@ def save_text(path: str | os.PathLike[str], text: str, force: bool = False) -> P
     """Write `text` as UTF-8 at `path`; whoever reads meanwhile sees the old file or the new one.
 
     Raises:
-        ArgumentError: `path` exists and `force` was not given, is no ordinary file, or lies in a
-            folder that does not exist.
+        ArgumentError: `path` exists and `force` was not given, is no ordinary file, lies in a
+            folder that does not exist, or cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +35,8 @@ def save_text(path: str | os.PathLike[str], text: str, force: bool = False) -> P
         # Line ends stay as they are: CSV has its own.
         draft.write_text(text, encoding="utf-8", newline="")
         draft.replace(target)
+    except OSError as error:
+        raise ArgumentError(f"cannot write to {str(target)!r}: {error.strerror}") from error
     finally:
         draft.unlink(missing_ok=True)
     return target

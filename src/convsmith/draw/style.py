@@ -12,7 +12,8 @@ SERIES = 4
 TABLE_CSS = """\
 .cs-table{margin:1.75rem 0}
 .cs-table .cs-scroll{overflow-x:auto;max-width:100%}
-.cs-table table{border-collapse:collapse;margin:0;border:0;font-variant-numeric:tabular-nums}
+.cs-table table{border-collapse:separate;border-spacing:0;margin:0;border:0;\
+font-variant-numeric:tabular-nums}
 .cs-table caption{caption-side:top;text-align:left;font-weight:600;padding:0 0 .5rem}
 .cs-table th,.cs-table td{padding:.38rem .9rem;text-align:left;vertical-align:top;\
 white-space:nowrap;border:0;background:none;\
@@ -27,9 +28,10 @@ line-height:1.3;border-bottom:1px solid color-mix(in srgb,currentColor 50%,trans
 border-top:1px solid color-mix(in srgb,currentColor 50%,transparent)}
 .cs-table .cs-number{text-align:right}
 .cs-table td.cs-share{min-width:6rem;\
---bar:color-mix(in srgb,var(--accent,currentColor) 30%,transparent);\
-background:linear-gradient(var(--bar),var(--bar)) left 0 top 50%/var(--share,0%) 1.25em no-repeat \
-content-box;print-color-adjust:exact;-webkit-print-color-adjust:exact}
+--bar:color-mix(in srgb,var(--accent,currentColor) 70%,transparent);\
+background:linear-gradient(var(--bar),var(--bar)) left bottom -.14rem/var(--share,0%) 3px \
+no-repeat content-box border-box;\
+print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .cs-table td.cs-wrap{white-space:normal;min-width:18rem;max-width:32rem}
 .cs-table figcaption{margin-top:.7rem;font-size:.87em;max-width:44rem}
 """
@@ -84,10 +86,12 @@ background-repeat:no-repeat}}
 .cs-table [aria-sort=descending] button::after{{content:" ↓"}}
 @media (max-width:40rem){{.cs-table tr>:first-child{{position:sticky;left:0;\
 background:var(--paper);min-width:min(var(--names),10rem);white-space:normal;\
-overflow-wrap:anywhere}}}}
+overflow-wrap:anywhere;box-shadow:1px 0 var(--line)}}}}
 @media print{{main{{max-width:none;padding:0}}body{{font-size:10pt}}\
-.cs-scroll{{overflow:visible!important}}.cs-table{{font-size:8pt}}tr,.facts>div,.figure{{\
-break-inside:avoid}}h2{{break-after:avoid}}}}
+.cs-table .cs-scroll{{overflow:visible;background:none}}.cs-table table{{font-size:7.5pt}}\
+.cs-table th,.cs-table td{{padding:.25rem .5rem}}.cs-table thead button{{display:contents}}\
+tfoot{{display:table-row-group}}tr,.facts>div,.figure{{break-inside:avoid}}\
+h2,caption{{break-after:avoid}}figcaption{{break-before:avoid}}h2{{margin-top:2rem}}}}
 """
 
 # Without it the tables stay in the order they were written in. A click on a heading sorts, from

@@ -81,9 +81,9 @@ class Table:
         if not keys or len(set(keys)) < len(keys):
             raise ArgumentError(f"a table needs columns with different keys, not {keys}")
         put(self, "rows", tuple(_row(keys, row, f"row {i}", None) for i, row in enumerate(rows)))
-        put(self, "title", title)
+        put(self, "title", one_line(title or "") or None)
         put(self, "footer", None if footer is None else _row(keys, footer, "the footer", ""))
-        put(self, "note", note)
+        put(self, "note", one_line(note or "") or None)
 
     def __repr__(self) -> str:
         title = f"{self.title!r}, " if self.title else ""
@@ -95,8 +95,9 @@ class Table:
     def to_text(self, width: int | None = None) -> str:
         """The table in plain text, no line longer than `width` terminal cells.
 
-        Text gives way first and loses its middle; then columns go from the right and are named
-        below the table. A number keeps all its digits, even in a first column wider than `width`.
+        Headings break first. Then text loses its middle, as long as names stay different (else
+        they go on in the next line). Then columns go from the right and are named below the table.
+        A number keeps all its digits, even in a first column wider than `width`.
         """
         return "\n".join(line for line, _ in self._lines(width))
 
@@ -120,7 +121,7 @@ class Table:
 
     def to_html(self) -> str:
         """The table as HTML, everything escaped; `Page` and `_repr_html_` bring its style."""
-        name = escape(one_line(self.title)) if self.title else ""
+        name = escape(self.title or "")
         caption = f"<caption>{name}</caption>\n" if name else ""
         # Whoever has no mouse scrolls a wide table by its focus, which then needs a name.
         region = f' role="region" aria-label="{name}"' if name else ""
@@ -136,7 +137,7 @@ class Table:
         names = max((cells(self.columns[0].text(row[0])) for row in self.rows), default=0)
         body = "\n".join(self._html_row(row, largest) for row in self.rows)
         foot = f"<tfoot>\n{self._html_row(self.footer)}\n</tfoot>\n" if self.footer else ""
-        note = f"<figcaption>{escape(one_line(self.note))}</figcaption>\n" if self.note else ""
+        note = f"<figcaption>{escape(self.note)}</figcaption>\n" if self.note else ""
         return (
             f'<figure class="cs-table">\n<div class="cs-scroll" tabindex="0"{region}>\n'
             f'<table style="--names:{names}ch">\n{caption}<thead>\n<tr>{head}</tr>\n</thead>\n'
@@ -194,7 +195,7 @@ def _row(keys: Sequence[str], row: Row, name: str, blank: object) -> tuple[Any, 
 
 
 def _paragraph(text: str, width: int | None) -> list[str]:
-    text = clean(one_line(text))
+    text = clean(text)
     return [text] if width is None else wrap(text, width)
 
 

@@ -217,7 +217,7 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `version` rises when a field changes its meaning."""
         return {
-            "convsmith": "inspection",
+            "report": "inspection",
             "version": VERSION,
             "model": self.model,
             "inputs": [list(size) for size in self.inputs],
@@ -271,7 +271,7 @@ class Inspection:
         return page.html()
 
     def _repr_html_(self) -> str:
-        return self.table().to_html()
+        return self.table()._repr_html_()
 
     def __str__(self) -> str:
         return self.table().to_text()

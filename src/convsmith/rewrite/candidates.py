@@ -137,7 +137,8 @@ def _module(spec: Conv, multiplier: int) -> nn.Module:
     }
     if not multiplier:
         return plain(**arguments).eval()
-    return FORMS[plain](**arguments, multiplier=multiplier).eval()
+    separable: nn.Module = FORMS[plain](**arguments, multiplier=multiplier)
+    return separable.eval()
 
 
 def refuse_empty(found: list[Candidate], name: str) -> None:

@@ -39,8 +39,7 @@ def choose(layers: Sequence[Sequence[Option]], budget: float) -> list[Option]:
     """Pick one option a layer: the least sum of errors among those that cost at most `budget`.
 
     Dynamic programming over the cost that is left (Pisinger 1995, a multiple-choice knapsack), in
-    steps of 1/4096 of what there is to decide. Costs are rounded up, so that the budget holds;
-    when rounding alone leaves nothing, the cheapest options are the answer.
+    steps of 1/4096 of what there is to decide. Costs are rounded up, so that the budget holds.
 
     Raises:
         ArgumentError: if the cheapest options together cost more than the budget.
@@ -59,7 +58,9 @@ def choose(layers: Sequence[Sequence[Option]], budget: float) -> list[Option]:
     ceiling = sum(max(o.cost for o in options) for options in layers) - sum(floors)
     if ceiling <= room:
         return [min(options, key=lambda o: (o.error, o.cost)) for options in layers]
-    step = room / _BINS or 1.0
+    step = room / _BINS
+    if step == 0:
+        return [min(options, key=lambda o: (o.cost, o.error)) for options in layers]
     best = np.zeros(_BINS + 1)  # least error with at most this many steps spent
     picks: list[np.ndarray[Any, Any]] = []
     for options, floor in zip(layers, floors, strict=True):

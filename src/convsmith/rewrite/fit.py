@@ -1,4 +1,4 @@
-"""Least squares in place of training: the pointwise refit, and batch norm's statistics anew."""
+"""In place of training: a least-squares refit of the pointwise half, and batch norm matched."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsmith.network import untouched
 from convsmith.nn import SeparablePair
-from convsmith.rewrite.surgery import answers, submodule
+from convsmith.rewrite.surgery import answers, inputs, submodule
 
-__all__ = ["reestimate_batch_norm", "refit"]
+__all__ = ["match_batch_norm", "refit"]
 
 
 def refit(
@@ -75,23 +75,37 @@ def refit(
         return float(1 - explained / variance.sum()) if variance.sum() > 0 else 0.0
 
 
-def reestimate_batch_norm(model: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Set the running statistics of every batch norm to the average over the images' batches.
+def match_batch_norm(
+    light: nn.Module, original: nn.Module, batches: Sequence[Tensor], path: str
+) -> None:
+    """Set a batch norm's running statistics so that its output has the original's mean and spread.
 
-    Affine parameters stay. A model without batch norm is left as it is.
+    Where the original's statistics are those of the images, this is estimating them anew. Where
+    they are not, the difference stays as the original has it: a network that computes the same as
+    the original keeps its statistics.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
-    if not norms:
-        return
-    with untouched(model), torch.no_grad():
-        try:
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None  # a cumulative average
-                norm.training = True
+    norm = submodule(light, path)
+    assert isinstance(norm, _BatchNorm)
+    with untouched(light), untouched(original), torch.no_grad():
+        found = []
+        for model in (light, original):
+            sums = squares = torch.zeros(norm.num_features, dtype=torch.float64)
+            count = 0
             for batch in batches:
-                model(batch)
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+                (maps,) = inputs(model, path, partial(model, batch))
+                values = maps.transpose(0, 1).flatten(1).double().cpu()
+                sums, squares = sums + values.sum(1), squares + values.square().sum(1)
+                count += values.shape[1]
+            mean = sums / count
+            found.append((mean, (squares / count - mean.square()).clamp_min(0)))
+        (mean, variance), (wanted_mean, wanted_variance) = found
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        # A channel that is constant in either network has no spread to match.
+        alive = (variance > 0) & (wanted_variance > 0)
+        ratio = torch.where(alive, variance / wanted_variance, torch.ones_like(variance))
+        held_mean, held_variance = norm.running_mean.double().cpu(), norm.running_var.double().cpu()
+        shift = (wanted_mean - held_mean) * ratio.sqrt()
+        norm.running_mean.copy_(mean - shift)
+        norm.running_var.copy_((held_variance + norm.eps) * ratio - norm.eps)
+        norm.running_var.clamp_min_(0)

@@ -30,7 +30,7 @@ def calibration_batches(images: Any, *, batch_size: int = 64, limit: int = 1024)
     """
     if isinstance(images, Tensor) or hasattr(images, "__array__"):
         whole = _tensor(images)[:limit]
-        batches = list(whole.split(batch_size)) if len(whole) else []
+        batches = list(torch.split(whole, batch_size)) if len(whole) else []
     elif isinstance(images, Iterable) and not isinstance(images, (str, bytes)):
         batches, left = [], limit
         for item in images:

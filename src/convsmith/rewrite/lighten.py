@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError
 from convsmith.measure import inspect, latency
-from convsmith.network import Network, trace, untouched
+from convsmith.network import Layer, Network, trace, untouched
+from convsmith.nn import SeparablePair
 from convsmith.rewrite.candidates import (
     FORMS,
     Candidate,
@@ -28,7 +30,7 @@ from convsmith.rewrite.candidates import (
 from convsmith.rewrite.choose import Option, choose, least_cost
 from convsmith.rewrite.decompose import decomposition_errors
 from convsmith.rewrite.distil import Loss, Schedule, distil
-from convsmith.rewrite.fit import reestimate_batch_norm, refit
+from convsmith.rewrite.fit import match_batch_norm, refit
 from convsmith.rewrite.images import calibration_batches
 from convsmith.rewrite.recipe import save
 from convsmith.rewrite.report import Figures, LightenReport, RewrittenLayer
@@ -143,7 +145,7 @@ def lighten(
     with untouched(model), _seeded(seed):
         moments = patch_moments(model, batches, [candidate.path for candidate in free])
         chosen, predicted = _choose(model, network, free, moments, batches, name, target)
-        errors = _rewrite(light, model, free, chosen, moments, batches, say)
+        errors = _rewrite(light, model, network, free, chosen, moments, batches, say)
         rival = _from_random_weights(light, seed) if control else None
         losses: list[float] = []
         if epochs:
@@ -218,30 +220,52 @@ def _choose(
 def _rewrite(
     light: nn.Module,
     model: nn.Module,
+    network: Network,
     free: Sequence[Candidate],
     chosen: dict[str, int],
     moments: dict[str, Moments],
     batches: Sequence[Tensor],
     say: Progress,
 ) -> dict[str, float]:
-    """Replace the chosen convolutions of `light` in order of execution; what each one lost."""
+    """Replace the chosen convolutions of `light`; what each of them lost.
+
+    In order of execution, so that each layer is fitted to what the layers before it now give.
+    """
+    by_name = {c.layer.name: c for c in free if chosen[c.path]}
+    touched = {layer.name for name in by_name for layer in network.downstream(name)}
+    norms = {x.name: x.path for x in network if x.name in touched and _is_norm(network, x, light)}
+    todo = [layer.name for layer in network if layer.name in by_name or layer.name in norms]
     errors: dict[str, float] = {}
-    todo = [c for c in free if chosen[c.path]]
-    for done, c in enumerate(todo):
+    for done, name in enumerate(todo):
         say("rewriting", done, len(todo))
-        conv = submodule(light, c.path)
-        layer = FORMS[type(conv)].from_conv(
-            conv, chosen[c.path], moments=moments[c.path].covariance
-        )
-        if layer.pointwise.bias is None and not c.normalised:
-            # The mean that the refit removes has to go somewhere when no batch norm follows.
-            weight = layer.pointwise.weight
-            layer.pointwise.bias = nn.Parameter(weight.new_zeros(layer.out_channels))
+        if name in norms:
+            match_batch_norm(light, model, batches, norms[name])
+            continue
+        c = by_name[name]
+        layer = _separable(submodule(light, c.path), chosen[c.path], moments[c.path], c.normalised)
         replace(light, c.path, layer)
         errors[c.path] = refit(light, model, batches, c.path)
-    reestimate_batch_norm(light, batches)
     say("rewriting", len(todo), len(todo))
     return errors
+
+
+def _separable(
+    conv: nn.Module, multiplier: int, moments: Moments, normalised: bool
+) -> SeparablePair:
+    layer = FORMS[type(conv)].from_conv(conv, multiplier, moments=moments.covariance)
+    assert isinstance(layer, SeparablePair)
+    if layer.pointwise.bias is None and not normalised:
+        # The mean that the refit removes has to go somewhere when no batch norm follows.
+        zeros = layer.pointwise.weight.new_zeros(layer.out_channels)
+        layer.pointwise.bias = nn.Parameter(zeros)
+    return layer
+
+
+def _is_norm(network: Network, layer: Layer, model: nn.Module) -> bool:
+    """Whether a layer is a batch norm with statistics of its own, called once."""
+    module = model.get_submodule(layer.path)
+    shared = any(p.name in network.shared for p in layer.parameters)
+    return isinstance(module, _BatchNorm) and module.track_running_stats and not shared
 
 
 def _from_random_weights(light: nn.Module, seed: int) -> nn.Module:

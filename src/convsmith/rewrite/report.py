@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convsmith.draw import Column, Table, count, milliseconds, percent
+from convsmith.draw import (
+    Column,
+    Figure,
+    Page,
+    Section,
+    Table,
+    bars,
+    count,
+    milliseconds,
+    percent,
+    short,
+)
 from convsmith.measure import Latency
 
 __all__ = ["Figures", "LightenReport", "RewrittenLayer"]
@@ -152,15 +163,15 @@ class LightenReport:
             note += (
                 f"; the start from trained weights is {lead:.1f} points above the control"
                 if lead > 0
-                else f"; the start from trained weights does not win: {-lead:.1f} points below "
-                "the control"
+                else f"; the start from trained weights does not win: {abs(lead):.1f} points "
+                "below the control"
             )
         return note + "."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `version` rises when a field changes its meaning."""
         return {
-            "convsmith": "lighten",
+            "report": "lighten",
             "version": VERSION,
             "model": self.model,
             "target": self.target,
@@ -172,8 +183,38 @@ class LightenReport:
             "seed": self.seed,
         }
 
+    def to_html(self) -> str:
+        """A self-contained page: the networks side by side, and every convolution."""
+        rows = self.rows
+        names = list(rows)
+        charts = [
+            Figure(
+                bars([(n, rows[n].conv_params) for n in names], format=short),
+                "parameters in convolutions",
+            ),
+            Figure(
+                bars([(n, rows[n].macs) for n in names], format=short), "multiply-adds an image"
+            ),
+        ]
+        times = [(n, row.latency.median_ms) for n, row in rows.items() if row.latency]
+        if times:
+            charts.append(Figure(bars(times, "ms"), "an image, measured on this machine"))
+        scores = [(n, row.accuracy) for n, row in rows.items() if row.accuracy is not None]
+        if scores:
+            charts.append(Figure(bars(scores, format=percent, maximum=1), "accuracy, held out"))
+        page = Page(
+            f"{self.model}, lightened",
+            [
+                Section(None, [self._note()]),
+                Section("Before and after", self.table()),
+                Section("Side by side", charts),
+                Section("Convolution by convolution", self.layer_table()),
+            ],
+        )
+        return page.html()
+
     def _repr_html_(self) -> str:
-        return self.table().to_html()
+        return self.table()._repr_html_()
 
     def __str__(self) -> str:
         return self.table().to_text()

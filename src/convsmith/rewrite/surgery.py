@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["answers", "replace", "submodule"]
+__all__ = ["answers", "inputs", "replace", "submodule", "watching"]
 
 
 class _Enough(Exception):
@@ -39,6 +39,14 @@ def answers(model: nn.Module, path: str, call: Callable[[], Any]) -> list[Tensor
     """What the module at `path` gives while `call` runs the model, which ends right after."""
     found: list[Tensor] = []
     with watching(submodule(model, path), lambda _, result: found.append(result), stop=True):
+        call()
+    return found
+
+
+def inputs(model: nn.Module, path: str, call: Callable[[], Any]) -> list[Tensor]:
+    """What the module at `path` is given while `call` runs the model, which ends right after."""
+    found: list[Tensor] = []
+    with watching(submodule(model, path), lambda given, _: found.append(given[0]), stop=True):
         call()
     return found
 

@@ -1,0 +1,72 @@
+"""A source of labelled images as two parts: one to learn from, one to be judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.cli.data import Images, load_images
+from convsmith.errors import DataError
+
+__all__ = ["Batches", "accuracy", "train_and_test"]
+
+
+class Batches:
+    """Images with their labels, shuffled anew in each epoch by torch's random state."""
+
+    def __init__(self, images: Any, labels: Tensor | None, size: int = 64) -> None:
+        self.images, self.labels, self.size = images, labels, size
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for part in torch.randperm(len(self.images)).split(self.size):
+            yield self.images[part], None if self.labels is None else self.labels[part]
+
+
+def train_and_test(
+    spec: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    share: float = 0.25,
+    seed: int = 0,
+) -> tuple[Images, Images]:
+    """Read a source as it is parted, or hold out a `share` of each class."""
+    options: dict[str, Any] = {"size": size, "channels": channels, "on_error": on_error}
+    found = load_images(spec, **options)
+    if "test" in found.splits and "train" in found.splits:
+        return found, load_images(spec, split="test", **options)
+    count = len(found)
+    labels = torch.zeros(count, dtype=torch.int64) if found.labels is None else found.labels
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    held = torch.cat(
+        [(of := order[labels[order] == c])[: round(share * len(of))] for c in labels.unique()]
+    )
+    if not 0 < len(held) < count:
+        raise DataError(f"{spec}: {count} images are too few to hold some out")
+    kept = order[~torch.isin(order, held)]
+    return _part(found, kept), _part(found, held)
+
+
+def accuracy(images: Any, labels: Tensor, batch: int = 256) -> Callable[[nn.Module], float]:
+    """How often a model's largest output is the label, as a function of the model."""
+
+    def measure(model: nn.Module) -> float:
+        hits = 0
+        with torch.no_grad():
+            for part in torch.arange(len(labels)).split(batch):
+                hits += int((model(images[part]).argmax(1) == labels[part]).sum())
+        return hits / len(labels)
+
+    return measure
+
+
+def _part(found: Images, index: Tensor) -> Images:
+    labels = None if found.labels is None else found.labels[index]
+    return Images(found.images[index], labels, found.classes, found.name, None, (), found.skipped)

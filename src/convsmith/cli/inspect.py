@@ -1,0 +1,65 @@
+"""`convsmith inspect MODEL --input 1,3,224,224`: what every layer costs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from convsmith.cli.output import Csv, Force, Html, Json, check_targets, emit
+from convsmith.errors import ArgumentError
+
+__all__ = ["command", "parse_shape"]
+
+MODEL = "The network: torchvision:NAME, timm:NAME, file.py:callable, package.module:callable, .pt2"
+INPUT = "The shape of an input, such as 1,3,224,224; repeat it for several inputs."
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
+    shapes: Annotated[
+        list[str] | None, typer.Option("--input", metavar="N,C,H,W", help=INPUT)
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Weights; they change no figure.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="order, params, macs, flops or bytes (largest first).")
+    ] = "order",
+    by: Annotated[str, typer.Option(help="A row a layer, or a module.")] = "layer",
+    depth: Annotated[int, typer.Option(help="With --by module: names of the path a row.")] = 1,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also layers without parameters and operations.")
+    ] = False,
+    json: Json = None,
+    csv: Csv = None,
+    html: Html = None,
+    force: Force = False,
+) -> None:
+    """Count a network's parameters, MACs, FLOPs and bytes, layer by layer."""
+    check_targets(json, csv, html, force=force)
+    inputs = [parse_shape(text) for text in shapes or []]
+    if not inputs and not model.endswith(".pt2"):
+        raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
+    from convsmith.cli.models import load_model
+    from convsmith.measure import inspect
+
+    report = inspect(load_model(model, weights), inputs or None)
+    table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
+    emit(report, table=table, page=report.to_html, json=json, csv=csv, html=html, force=force)
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Read a shape as people write it.
+
+    >>> parse_shape("1,3,224,224"), parse_shape("1x3x32x32")
+    ((1, 3, 224, 224), (1, 3, 32, 32))
+    """
+    parts = text.replace("×", ",").replace("x", ",").split(",")
+    try:
+        shape = tuple(int(part) for part in parts)
+    except ValueError:
+        raise ArgumentError(f"--input {text!r} is no shape: expected, say, 1,3,224,224") from None
+    if min(shape) < 1:
+        raise ArgumentError(f"--input {text!r}: every length must be at least 1")
+    return shape
