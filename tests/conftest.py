@@ -46,7 +46,7 @@ _torch_random: list[_TorchRandom] = []
 
 @pytest.fixture(autouse=True)
 def _same_start() -> None:
-    """Give each test the same seeds, and torch one thread a worker.
+    """Give each test the same seeds, and torch one thread: on small maps a second only waits.
 
     What is not imported yet is left alone: the tests of the torch-free rooms stay quick, and
     torch starts from a fixed seed of its own.
@@ -56,8 +56,7 @@ def _same_start() -> None:
         numpy.random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
-        if "PYTEST_XDIST_WORKER" in os.environ:
-            torch.set_num_threads(1)
+        torch.set_num_threads(1)
         if not _torch_random:
             _torch_random.append(_TorchRandom())
             hypothesis.register_random(_torch_random[0])

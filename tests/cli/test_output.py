@@ -101,9 +101,7 @@ def test_a_report_that_fails_leaves_no_file(tmp_path: Path) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        emit(
-            Sample(), page=page, json=str(tmp_path / "a.json"), html=str(tmp_path / "a.html")
-        )
+        emit(Sample(), page=page, json=str(tmp_path / "a.json"), html=str(tmp_path / "a.html"))
     assert os.listdir(tmp_path) == []
 
 

@@ -94,6 +94,15 @@ def test_names_stay_different(width):
     assert width < 52 or shown == names
 
 
+def test_names_take_up_to_half_the_width_before_they_are_broken():
+    names = [f"features.denseblock{i}.denselayer{j}.conv1" for i in (1, 2) for j in (1, 13)]
+    columns = [COLUMNS[0], *(Column(str(i), "figure", "right", count) for i in range(4))]
+    table = Table(columns, [(name, *[10**9] * 4) for name in names])
+    lines = table.to_text(80).splitlines()
+    assert [line.split()[0] for line in lines[2:6]] == names
+    assert lines[-1] == "not shown: figure, figure"
+
+
 def test_a_wrapped_column():
     columns = [Column("what", "what"), Column("how", "how it was made", wrap=True)]
     table = Table(columns, [("light", "decomposed, then\nfine-tuned"), ("control", None)])
@@ -168,8 +177,8 @@ def test_a_name_fits_any_width(table, width):
 def test_rich_shows_the_same_text(table, width):
     file = io.StringIO()
     Console(file=file, width=width, color_system=None).print(table)
-    lines = [line.rstrip() for line in file.getvalue().splitlines()]
-    assert lines == [line.rstrip() for line in table.to_text(width).splitlines()]
+    lines = [line.rstrip() for line in file.getvalue().split("\n")]
+    assert lines == [*(line.rstrip() for line in table.to_text(width).split("\n")), ""]
 
 
 def test_rich_marks_head_and_footer_and_reads_no_markup_in_names():

@@ -320,7 +320,7 @@ WEIGHT = torch.ones(8, 3, 3, 3)
         ((torch.ones(8, 2, 3, 3), 4, 3), "exceeds the full rank 2"),
         ((torch.ones(3, 2, 3, 3), 1, 3, None, True), "exceeds the full rank 2"),
         ((WEIGHT, 1, 0), "multiplier must be an integer of at least 1, not 0"),
-        ((WEIGHT, 1, 1.0), "multiplier must be an integer of at least 1, not 1.0"),
+        ((WEIGHT, 1, 1.0), "multiplier must be an integer, not 1.0"),
         ((WEIGHT, 3), r"groups=3 must divide the first axis of weight \(8, 3, 3, 3\)"),
         ((WEIGHT, 0), "groups must be an integer of at least 1, not 0"),
         ((torch.ones(8, 3),), r"weight of shape \(8, 3\)"),

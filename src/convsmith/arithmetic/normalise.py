@@ -42,25 +42,24 @@ def choice(name: str, value: str, known: Sequence[str]) -> str:
 
 
 def infer_dims(dims: int | None, **values: Any) -> int:
-    """Return the number of spatial axes that tuple-valued arguments agree on, else 2.
+    """Return `dims`, else the number of axes that tuple-valued arguments agree on, else 2.
 
     >>> infer_dims(None, kernel_size=(3, 1), stride=2)
     2
     """
-    lengths = {
-        name: len(value)
-        for name, value in values.items()
-        if value is not None and not isinstance(value, str) and isinstance(value, Sequence)
-    }
-    if dims is not None:
-        lengths = {"dims": dims} | lengths
-    if len(set(lengths.values())) > 1:
-        parts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ArgumentError(f"the number of axes is not one: {parts}")
-    found = next(iter(lengths.values()), 2)
-    if found not in (1, 2, 3):
-        raise ArgumentError(f"a convolution has 1, 2 or 3 spatial axes, not {found}")
-    return found
+    if dims is None:
+        lengths = {
+            name: len(value)
+            for name, value in values.items()
+            if isinstance(value, Sequence) and not isinstance(value, str)
+        }
+        if len(set(lengths.values())) > 1:
+            parts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise ArgumentError(f"the number of axes is not one: {parts}")
+        dims = next(iter(lengths.values()), 2)
+    if dims not in (1, 2, 3):
+        raise ArgumentError(f"a convolution has 1, 2 or 3 spatial axes, not {dims}")
+    return dims
 
 
 def per_axis(name: str, value: Size, dims: int, minimum: int = 1) -> tuple[int, ...]:
@@ -71,7 +70,7 @@ def per_axis(name: str, value: Size, dims: int, minimum: int = 1) -> tuple[int, 
     """
     if isinstance(value, str) or not isinstance(value, Sequence):
         return (count(name, value, minimum),) * dims
-    if len(value) != dims:
+    if len(value) != dims or any(isinstance(item, Sequence) for item in value):
         raise ArgumentError(f"{name} must be one int or {dims} of them, not {value!r}")
     return tuple(count(name, item, minimum) for item in value)
 

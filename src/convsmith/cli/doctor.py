@@ -37,6 +37,7 @@ EXTRAS = {
     "draw": Extra("GIF and PNG pictures; plots", ("matplotlib", "pillow")),
     "explore": Extra("the explorer and the lessons", ("marimo",)),
     "matrix": Extra("convolutions as sparse matrices", ("scipy",)),
+    "tables": Extra("results as pandas data frames", ("pandas",)),
     "tile": Extra(
         "images larger than memory, on one machine or many",
         ("dask", "distributed", "tifffile", "zarr"),

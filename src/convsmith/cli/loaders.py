@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from convsmith.cli import usercode
@@ -77,13 +77,15 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
         # What is there as a whole can be thinned out as a whole.
         chosen = torch.tensor(spread(len(images), limit))
         return images[chosen], None if labels is None else labels[chosen]
-    if isinstance(made, (str, dict)) or not hasattr(made, "__iter__"):
-        if not (hasattr(made, "__getitem__") and hasattr(made, "__len__")):
-            raise DataError(
-                f"{spec} gave a {type(made).__name__}, expected a tensor, a pair of images and "
-                "labels, or an iterable of either"
-            )
-        made = _samples(made)
+    indexed = hasattr(made, "__getitem__") and hasattr(made, "__len__")
+    if isinstance(made, (str, bytes, Mapping)) or not (indexed or hasattr(made, "__iter__")):
+        raise DataError(
+            f"{spec} gave a {type(made).__name__}, expected a tensor, a pair of images and labels, "
+            "or an iterable of either"
+        )
+    # A Dataset need not end by itself when it is iterated over.
+    if not hasattr(made, "__iter__"):
+        made = (made[i] for i in range(len(made)))
     batches: list[tuple[Tensor, Tensor | None]] = []
     count = 0
     iterator = usercode.call(spec, lambda: iter(made), DataError)
@@ -105,11 +107,6 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
     if labelled and len(labelled) != len(batches):
         raise DataError(f"{spec} gave labels for some of its batches only")
     return images, torch.cat(labelled)[:limit] if labelled else None
-
-
-def _samples(dataset: Any) -> Iterator[Any]:
-    """Walk through what has a length and an index, such as a Dataset of torch."""
-    return (dataset[i] for i in range(len(dataset)))
 
 
 def _batch(spec: str, item: Any) -> tuple[Tensor, Tensor | None]:

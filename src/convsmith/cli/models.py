@@ -41,7 +41,7 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
             (with the line of the user's code) or must not be read, and weights that do not fit.
     """
     path = Path(spec)
-    if spec.endswith("/") or path.is_dir() or path.suffix == ".pt2":
+    if spec.endswith("/") or (spec and path.is_dir()) or path.suffix == ".pt2":
         if weights is not None:
             raise ArgumentError(f"{spec} brings its own weights: leave {str(weights)!r} out")
         return load_program(path) if path.suffix == ".pt2" else _load_folder(path)

@@ -96,7 +96,7 @@ def _read_pickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        raise ModelError(refusal(path, error)) from error
+        raise ModelError(_refusal(path, error)) from error
     except Exception as error:
         if "TorchScript" in str(error):
             raise ModelError(
@@ -107,12 +107,14 @@ def _read_pickled(path: Path) -> Any:
         raise ModelError(f"{path} cannot be read: {reason[0]}") from error
 
 
-def refusal(path: Path, error: Exception) -> str:
+def _refusal(path: Path, error: Exception) -> str:
     """Say what a pickle holds besides tensors, and how to turn it into weights."""
     name = re.search(r"(?:GLOBAL|global|function) (\w+(?:\.\w+)+)", str(error))
+    with path.open("rb") as stream:
+        is_pickle = stream.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    if not (name or is_pickle):
+        return f"{path} cannot be read: it is damaged, or holds no weights"
     found = f" ({name[1]})" if name else ""
-    if not name and "nsupported" not in str(error):
-        return f"{path} cannot be read: it is damaged, or no file of weights"
     return (
         f"{path} holds code besides tensors{found} and is not unpickled; where you trust it, "
         "convert it: torch.save(model.state_dict(), 'weights.pth')"
@@ -134,7 +136,8 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     inside = [value for value in content.values() if _is_state_dict(value)]
     if len(inside) == 1:
         return dict(inside[0])
-    raise ModelError(f"{path} holds no state_dict: its keys are {_first(map(str, content))}")
+    keys = f"its keys are {_first(map(str, content))}" if content else "it is empty"
+    raise ModelError(f"{path} holds no state_dict: {keys}")
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -170,4 +173,4 @@ def _without_shared(model: nn.Module, missing: list[str]) -> list[str]:
 
 def _first(keys: Iterable[str]) -> str:
     first, *rest = list(keys)
-    return f"{first!r}" + (f" (and {len(rest)} more)" if rest else "")
+    return repr(first) + (f" (and {len(rest)} more)" if rest else "")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 
 from convsmith.draw.column import Column
 from convsmith.draw.text import cells, clean, one_line, pad, shorten, wrap
@@ -44,6 +47,45 @@ def fit(natural: Sequence[int], least: Sequence[int], width: int | None) -> list
     return widths
 
 
+@dataclass(frozen=True)
+class _Column:
+    """What is needed to set one column: its texts, and how wide it must, may and would be."""
+
+    column: Column
+    title: str
+    texts: tuple[str, ...]
+    names: frozenset[str]
+    natural: int
+    least: int
+
+    @classmethod
+    def measured(cls, column: Column, values: Sequence[object], width: int | None) -> _Column:
+        title = clean(one_line(column.title))
+        texts = tuple(map(column.text, values))
+        # Only text may lose characters; whatever a format made of a figure stays whole.
+        is_name = [isinstance(value, str) for value in values]
+        words = frozenset(compress(texts, is_name))
+        figure = max(map(cells, compress(texts, map(not_, is_name))), default=1)
+        heading = max(map(cells, title.split()), default=1)
+        natural = max(heading, figure, *map(cells, words))
+        least = max(figure, min(heading, _LEAST_TEXT, width or _LEAST_TEXT))
+        names = frozenset() if column.wrap else words
+        if width is not None and words:
+            room = min(natural, width, max(_LEAST_TEXT, width // 2))
+            least = max(least, _least(names, room))
+        return cls(column, title, texts, names, natural, least)
+
+    def heading(self, width: int) -> Cell:
+        """The lines of the heading."""
+        return tuple(wrap(" ".join(shorten(word, width) for word in self.title.split()), width))
+
+    def cells(self, width: int) -> list[Cell]:
+        """The lines of every cell: one without its middle, or several if names need them."""
+        if self.column.wrap or not _distinct(self.names, width):
+            return [tuple(wrap(text, width)) for text in self.texts]
+        return [(shorten(text, width),) for text in self.texts]
+
+
 class Grid:
     """The head and the rows of a table within `width` cells, each cell as its lines.
 
@@ -60,44 +102,23 @@ class Grid:
     ) -> None:
         if width is not None and width < 1:
             raise ArgumentError(f"width must be at least 1 cell, not {width}")
-        titles = [clean(one_line(column.title)) for column in columns]
-        texts = [[c.text(value) for c, value in zip(columns, row, strict=True)] for row in rows]
-        natural, least, names = [], [], []
-        for index, (column, title) in enumerate(zip(columns, titles, strict=True)):
-            # Only text may lose characters; whatever a format made of a figure stays whole.
-            words: set[str] = set()
-            figures = {""}
-            for row, text in zip(rows, texts, strict=True):
-                (words if isinstance(row[index], str) else figures).add(text[index])
-            figure = max(map(cells, figures))
-            heading = max(map(cells, title.split()), default=1)
-            natural.append(max(heading, figure, *map(cells, words)))
-            names.append(set() if column.wrap else words)
-            least.append(max(figure, min(heading, _LEAST_TEXT, width or _LEAST_TEXT)))
-            if width is not None and any(words):
-                room = min(natural[-1], width, max(_LEAST_TEXT, width // 2))
-                least[-1] = max(least[-1], _least(names[-1], room))
+        measured = [
+            _Column.measured(column, [row[index] for row in rows], width)
+            for index, column in enumerate(columns)
+        ]
         # Headings stand in one line where there is room, and break before any text is shortened.
-        whole = [max(cells(title), own) for title, own in zip(titles, natural, strict=True)]
-        if width is None or sum(whole) + GAP * (len(whole) - 1) <= width:
-            natural = whole
-        self.widths = fit(natural, least, width)
+        natural = [max(cells(own.title), own.natural) for own in measured]
+        if width is not None and sum(natural) + GAP * (len(natural) - 1) > width:
+            natural = [own.natural for own in measured]
+        self.widths = fit(natural, [own.least for own in measured], width)
         self.columns = tuple(columns[: len(self.widths)])
-        self.left_out = titles[len(self.widths) :]
-        heads = [_heading(t, w) for t, w in zip(titles, self.widths, strict=False)]
+        self.left_out = [own.title for own in measured[len(self.widths) :]]
+        shown = list(zip(measured, self.widths, strict=False))
+        heads = [own.heading(own_width) for own, own_width in shown]
         height = max(map(len, heads))
         self.head: list[Cell] = [("",) * (height - len(lines)) + lines for lines in heads]
-        broken = [
-            column.wrap or not _distinct(own_names, own)
-            for column, own_names, own in zip(self.columns, names, self.widths, strict=False)
-        ]
-        self.rows: list[list[Cell]] = [
-            [
-                tuple(wrap(text, own)) if in_lines else (shorten(text, own),)
-                for in_lines, text, own in zip(broken, row, self.widths, strict=False)
-            ]
-            for row in texts
-        ]
+        set_columns = [own.cells(own_width) for own, own_width in shown]
+        self.rows: list[tuple[Cell, ...]] = list(zip(*set_columns, strict=True))
 
     @property
     def rule(self) -> str:
@@ -119,15 +140,11 @@ class Grid:
         ]
 
 
-def _distinct(names: set[str], width: int) -> bool:
+def _distinct(names: Set[str], width: int) -> bool:
     """Whether names that differ still do without their middle."""
     return len({shorten(name, width) for name in names}) == len(names)
 
 
-def _least(names: set[str], room: int) -> int:
+def _least(names: Set[str], room: int) -> int:
     """The least width that keeps the names distinct; all the room there is if none does."""
     return next((w for w in range(_LEAST_TEXT, room) if _distinct(names, w)), room)
-
-
-def _heading(title: str, width: int) -> Cell:
-    return tuple(wrap(" ".join(shorten(word, width) for word in title.split()), width))

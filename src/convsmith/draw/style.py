@@ -45,7 +45,8 @@ CHART_CSS = """\
 .cs-chart .track{fill:currentColor;opacity:.09}
 .cs-chart .s0{fill:#0072b2}.cs-chart .s1{fill:#d55e00}\
 .cs-chart .s2{fill:#009e73}.cs-chart .s3{fill:#cc79a7}
-@media screen and (prefers-color-scheme:dark){svg:root.cs-chart{color:#e6e9ec}\
+svg:root.cs-chart{color-scheme:light dark;color:CanvasText;background:Canvas}
+@media screen and (prefers-color-scheme:dark){\
 .cs-chart .s0{fill:#56b4e9}.cs-chart .s1{fill:#e69f00}}
 @media print{.cs-chart{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """

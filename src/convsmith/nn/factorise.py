@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor
 
+from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError
-from convsmith.nn.arguments import integer
 
 __all__ = ["separable_factors", "separable_rank"]
 
@@ -107,7 +107,7 @@ def separable_factors(
     """
     inputs, outputs, kernel = _layout(weight, groups, transposed)
     taps = math.prod(kernel)
-    rank = integer("separable_factors", "multiplier", multiplier)
+    rank = count("separable_factors: multiplier", multiplier)
     if rank > min(outputs, taps):
         raise ArgumentError(
             f"separable_factors: multiplier={rank} exceeds the full rank {min(outputs, taps)}, "
@@ -134,7 +134,7 @@ def _layout(weight: Tensor, groups: int, transposed: bool) -> tuple[int, int, tu
             f"separable_factors: weight of shape {shape} and {weight.dtype} must be a real "
             "convolution weight with two channel axes and at least one spatial axis"
         )
-    groups = integer("separable_factors", "groups", groups)
+    groups = count("separable_factors: groups", groups)
     first, second, *kernel = shape
     if first % groups:
         raise ArgumentError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import torch
@@ -10,34 +11,38 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
+from convsmith.arithmetic import Conv, ConvTranspose
+from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError
-from convsmith.nn.arguments import build, divide, integer
 from convsmith.nn.factorise import separable_factors
 
-__all__ = ["Activation", "Norm", "SeparablePair"]
+__all__ = ["Activation", "Norm", "SeparablePair", "naming"]
 
 Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
 
 
+@contextmanager
+def naming(layer: nn.Module) -> Iterator[None]:
+    """Begin the message of what arithmetic refuses with the name of the layer's class."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(f"{type(layer).__name__}: {error}") from None
+
+
 class SeparablePair(nn.Module):
     """Base of the separable layers: depthwise, pointwise, and what follows either of them.
 
-    A subclass names the two torch layers it is made of and gives its constructor the signature of
-    the torch layer it stands for.
+    A subclass names the two torch layers it is made of, gives its constructor the signature of the
+    torch layer it stands for, and has its arguments checked by the arithmetic of that layer.
     """
 
     dimensions: ClassVar[int]
     _depthwise: ClassVar[type[_ConvNd]]
     _pointwise: ClassVar[type[_ConvNd]]
     # What the depthwise convolution alone decides, in the order torch prints it.
-    _geometry: ClassVar[tuple[str, ...]] = (
-        "kernel_size",
-        "stride",
-        "padding",
-        "dilation",
-        "padding_mode",
-    )
+    _geometry: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding", "dilation")
 
     in_channels: int
     out_channels: int
@@ -57,11 +62,8 @@ class SeparablePair(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        geometry: Mapping[str, Any],
-        groups: int,
-        bias: bool,
+        standard: Conv | ConvTranspose,
+        padding: str | tuple[int, ...],
         device: torch.device | str | int | None,
         dtype: torch.dtype | None,
         multiplier: int,
@@ -71,14 +73,9 @@ class SeparablePair(nn.Module):
         mid_activation: Activation | None,
     ) -> None:
         super().__init__()
-        owner = type(self).__name__
-        in_channels = integer(owner, "in_channels", in_channels)
-        out_channels = integer(owner, "out_channels", out_channels)
-        groups = integer(owner, "groups", groups)
-        multiplier = integer(owner, "multiplier", multiplier)
-        divide(owner, groups, in_channels, out_channels)
+        multiplier = count(f"{type(self).__name__}: multiplier", multiplier)
         depthwise, pointwise = self._convolutions(
-            in_channels, out_channels, geometry, groups, bias, device, dtype, multiplier
+            standard, padding, standard.bias, device, dtype, multiplier
         )
         self._assemble(depthwise, pointwise, norm, activation, mid_norm, mid_activation)
 
@@ -117,15 +114,13 @@ class SeparablePair(nn.Module):
                 `separable_factors` refuses.
         """
         plain = cls._require(conv)
-        multiplier = integer(f"{cls.__name__}.from_conv", "multiplier", multiplier)
+        multiplier = count(f"{cls.__name__}.from_conv: multiplier", multiplier)
         depthwise_weight, pointwise_weight = separable_factors(
             plain.weight, plain.groups, multiplier, moments, plain.transposed
         )
         depthwise, pointwise = cls._convolutions(
-            plain.in_channels,
-            plain.out_channels,
-            {name: getattr(plain, name) for name in cls._geometry},
-            plain.groups,
+            plain,
+            plain.padding,
             bias=False,
             # Nothing is initialised on this device, so the random state stays as it is.
             device="meta",
@@ -176,21 +171,20 @@ class SeparablePair(nn.Module):
     @classmethod
     def _convolutions(
         cls,
-        in_channels: int,
-        out_channels: int,
-        geometry: Mapping[str, Any],
-        groups: int,
+        standard: Conv | ConvTranspose | _ConvNd,
+        padding: str | tuple[int, ...],
         bias: bool,
         device: torch.device | str | int | None,
         dtype: torch.dtype | None,
         multiplier: int,
     ) -> tuple[_ConvNd, _ConvNd]:
-        middle = in_channels * multiplier
+        inputs, middle = standard.in_channels, standard.in_channels * multiplier
+        geometry = {name: getattr(standard, name) for name in cls._geometry} | {"padding": padding}
         common: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
         spread: Callable[..., _ConvNd] = cls._depthwise
         mix: Callable[..., _ConvNd] = cls._pointwise
-        depthwise = spread(in_channels, middle, groups=in_channels, **geometry, **common)
-        return depthwise, mix(middle, out_channels, 1, groups=groups, **common)
+        depthwise = spread(inputs, middle, groups=inputs, **geometry, **common)
+        return depthwise, mix(middle, standard.out_channels, 1, groups=standard.groups, **common)
 
     def _assemble(
         self,
@@ -207,21 +201,33 @@ class SeparablePair(nn.Module):
         self.out_channels = pointwise.out_channels
         self.groups = pointwise.groups
         self.multiplier = depthwise.out_channels // depthwise.in_channels
-        weight = depthwise.weight
-
-        def follow(name: str, factory: Callable[..., nn.Module] | None, *channels: int) -> Any:
-            if factory is None:
-                return None
-            module = build(type(self).__name__, name, factory, *channels)
-            return module.to(device=weight.device, dtype=weight.dtype)
-
         # In the order of the forward pass, which is the order torch prints and saves them in.
         self.depthwise = depthwise
-        self.mid_norm = follow("mid_norm", mid_norm, depthwise.out_channels)
-        self.mid_activation = follow("mid_activation", mid_activation)
+        self.mid_norm = self._made("mid_norm", mid_norm, depthwise.out_channels)
+        self.mid_activation = self._made("mid_activation", mid_activation)
         self.pointwise = pointwise
-        self.norm = follow("norm", norm, pointwise.out_channels)
-        self.activation = follow("activation", activation)
+        self.norm = self._made("norm", norm, pointwise.out_channels)
+        self.activation = self._made("activation", activation)
+
+    def _made(self, name: str, factory: Callable[..., object] | None, *channels: int) -> Any:
+        """Call a factory of modules; refuse what is no factory or makes no module."""
+        if factory is None:
+            return None
+        call = f"{name}(channels)" if channels else f"{name}()"
+        expected = f"{type(self).__name__}: {name} must be a callable, {call} -> nn.Module"
+        # A module is callable too, and would only fail in its forward pass.
+        if isinstance(factory, nn.Module):
+            raise ArgumentError(f"{expected}, not a module: {type(factory).__name__}")
+        if not callable(factory):
+            raise ArgumentError(f"{expected}, not {factory!r}")
+        try:
+            module = factory(*channels)
+        except TypeError as error:
+            raise ArgumentError(f"{expected}; calling it failed: {error}") from error
+        if not isinstance(module, nn.Module):
+            raise ArgumentError(f"{expected}; it returned {module!r}")
+        weight = self.depthwise.weight
+        return module.to(device=weight.device, dtype=weight.dtype)
 
     def _mix(self, maps: Tensor) -> Tensor:
         if self.mid_norm is not None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convsmith.errors import ArgumentError
-from convsmith.nn.arguments import choice, sizes
-from convsmith.nn.pair import Activation, Norm, SeparablePair
+from convsmith.arithmetic import Conv
+from convsmith.arithmetic.normalise import per_axis
+from convsmith.nn.pair import Activation, Norm, SeparablePair, naming
 
 __all__ = ["DepthwiseSeparableConv1d", "DepthwiseSeparableConv2d", "DepthwiseSeparableConv3d"]
 
 
 class _SeparableConv(SeparablePair):
     """The signature of ``nn.Conv*d``, in any dimension."""
+
+    _geometry = (*SeparablePair._geometry, "padding_mode")
 
     def __init__(
         self,
@@ -35,36 +37,17 @@ class _SeparableConv(SeparablePair):
         mid_norm: Norm | None = None,
         mid_activation: Activation | None = None,
     ) -> None:
-        owner = type(self).__name__
         axes = self.dimensions
-        strides = sizes(owner, "stride", stride, axes)
-        modes = ("zeros", "reflect", "replicate", "circular")
-        geometry = {
-            "kernel_size": sizes(owner, "kernel_size", kernel_size, axes),
-            "stride": strides,
-            "padding": choice(owner, "padding", padding, ("same", "valid"))
-            if isinstance(padding, str)
-            else sizes(owner, "padding", padding, axes, 0),
-            "dilation": sizes(owner, "dilation", dilation, axes),
-            "padding_mode": choice(owner, "padding_mode", padding_mode, modes),
-        }
-        if padding == "same" and any(step > 1 for step in strides):
-            raise ArgumentError(
-                f"{owner}: padding='same' keeps the size, so stride must be 1, not {stride!r}"
-            )
+        with naming(self):
+            # Arithmetic also knows (low, high) pairs, which torch does not.
+            if not isinstance(padding, str):
+                padding = per_axis("padding", padding, axes, minimum=0)
+            standard = Conv(
+                in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+                padding_mode, axes,
+            )  # fmt: skip
         super().__init__(
-            in_channels,
-            out_channels,
-            geometry,
-            groups,
-            bias,
-            device,
-            dtype,
-            multiplier,
-            norm,
-            activation,
-            mid_norm,
-            mid_activation,
+            standard, padding, device, dtype, multiplier, norm, activation, mid_norm, mid_activation
         )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from convsmith.arithmetic import ConvTranspose
+from convsmith.arithmetic.normalise import per_axis
 from convsmith.errors import ArgumentError
-from convsmith.nn.arguments import sizes
-from convsmith.nn.pair import Activation, Norm, SeparablePair
+from convsmith.nn.pair import Activation, Norm, SeparablePair, naming
 
 __all__ = ["DepthwiseSeparableConvTranspose2d"]
 
@@ -59,6 +60,7 @@ class DepthwiseSeparableConvTranspose2d(SeparablePair):
     _geometry = (*SeparablePair._geometry, "output_padding")
 
     output_padding: tuple[int, ...]
+    padding_mode = "zeros"
 
     def __init__(
         self,
@@ -81,42 +83,21 @@ class DepthwiseSeparableConvTranspose2d(SeparablePair):
         mid_norm: Norm | None = None,
         mid_activation: Activation | None = None,
     ) -> None:
-        owner = type(self).__name__
         axes = self.dimensions
-        if padding_mode != "zeros":
-            raise ArgumentError(
-                f"{owner}: padding_mode must be 'zeros', the only one torch has for transposed "
-                f"convolutions, not {padding_mode!r}"
-            )
-        strides = sizes(owner, "stride", stride, axes)
-        dilations = sizes(owner, "dilation", dilation, axes)
-        extra = sizes(owner, "output_padding", output_padding, axes, 0)
-        if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
-            raise ArgumentError(
-                f"{owner}: output_padding must be smaller than stride={stride!r} or "
-                f"dilation={dilation!r} on every axis, not {output_padding!r}"
-            )
-        geometry = {
-            "kernel_size": sizes(owner, "kernel_size", kernel_size, axes),
-            "stride": strides,
-            "padding": sizes(owner, "padding", padding, axes, 0),
-            "dilation": dilations,
-            "padding_mode": padding_mode,
-            "output_padding": extra,
-        }
+        with naming(self):
+            if padding_mode != "zeros":
+                raise ArgumentError(
+                    "padding_mode must be 'zeros', the only one torch has for transposed "
+                    f"convolutions, not {padding_mode!r}"
+                )
+            # Arithmetic also knows (low, high) pairs, which torch does not.
+            pads = per_axis("padding", padding, axes, minimum=0)
+            standard = ConvTranspose(
+                in_channels, out_channels, kernel_size, stride, pads, output_padding, groups, bias,
+                dilation, axes,
+            )  # fmt: skip
         super().__init__(
-            in_channels,
-            out_channels,
-            geometry,
-            groups,
-            bias,
-            device,
-            dtype,
-            multiplier,
-            norm,
-            activation,
-            mid_norm,
-            mid_activation,
+            standard, pads, device, dtype, multiplier, norm, activation, mid_norm, mid_activation
         )
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:

@@ -1,0 +1,140 @@
+"""`convsmith demo`: the main job on real images, from nothing to a lighter network, in a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+import typer
+from torch import Tensor, nn
+
+from convsmith.cli.holdout import Batches, accuracy, train_and_test
+from convsmith.cli.output import Force, check_targets, console, emit, steps, talk
+from convsmith.measure import inspect
+from convsmith.rewrite import lighten
+
+__all__ = ["command"]
+
+EPOCHS, FINE_TUNING = 12, 4
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut (He et al. 2016)."""
+
+    def __init__(self, m: int, n: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(m, n, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n)
+        self.conv2 = nn.Conv2d(n, n, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n)
+        same = m == n and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(m, n, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, m, H, W) to (N, n, H / stride, W / stride)."""
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + self.shortcut(x))
+
+
+class DigitsNet(nn.Module):
+    """A residual network for 8×8 digits: 0.66 million parameters, nine convolutions of 3×3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32))
+        self.blocks = nn.Sequential(
+            Block(32, 64, 1), Block(64, 64, 1), Block(64, 128, 2), Block(128, 128, 1)
+        )
+        self.head = nn.Linear(128, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, 1, 8, 8) to logits (N, 10)."""
+        logits: Tensor = self.head(self.blocks(F.relu(self.stem(x))).mean((2, 3)))
+        return logits
+
+
+class Shifted(Batches):
+    """Batches whose images are moved by up to one pixel each way, as handwriting is."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for images, labels in super().__iter__():
+            rows, columns = torch.randint(-1, 2, (2, len(images))).tolist()
+            padded = F.pad(images, (1, 1, 1, 1))
+            moved = [
+                image[:, 1 + r : image.shape[1] - 1 + r, 1 + c : image.shape[2] - 1 + c]
+                for image, r, c in zip(padded, rows, columns, strict=True)
+            ]
+            yield torch.stack(moved), labels
+
+
+def command(
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="For the report.")
+    ] = "demo",
+    seed: Annotated[int, typer.Option(help="Of the network, the split and the training.")] = 0,
+    force: Force = False,
+) -> None:
+    """Train, inspect, lighten and compare a small network on handwritten digits."""
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    targets = str(folder / "result.json"), str(folder / "report.html")
+    check_targets(*targets, force=force)
+    train, test = train_and_test("digits", share=0.3, seed=seed)
+    assert test.labels is not None
+    evaluate = accuracy(test.images, test.labels)
+    talk(f"{len(train)} digits to learn from, {len(test)} held out")
+    data = Shifted(train.images, train.labels)
+    with steps() as progress, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = DigitsNet()
+        _train(model, data, lambda done, of: progress("training", done, of))
+        result = lighten(
+            model.eval(),
+            train.images,
+            multiplier=1,
+            train=data,
+            epochs=FINE_TUNING,
+            evaluate=evaluate,
+            control=True,
+            seed=seed,
+            progress=progress,
+        )
+    screen = console()
+    screen.print(inspect(model, test.images[:1]).table(by="module", depth=2))
+    screen.print()
+    screen.print(result.report.layer_table())
+    screen.print()
+    screen.print(result.report.table())
+    report = result.report
+    emit(
+        report,
+        table=report.table(),
+        page=report.to_html,
+        json=targets[0],
+        html=targets[1],
+        force=True,
+    )
+    talk(f"wrote {targets[0]} and {targets[1]}")
+
+
+def _train(model: nn.Module, data: Batches, say: Callable[[int, int], None]) -> None:
+    """Train from nothing: SGD with momentum, one cycle of the learning rate."""
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+    total = EPOCHS * len(data)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=total)
+    model.train()
+    done = 0
+    for _ in range(EPOCHS):
+        for images, labels in data:
+            loss = F.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            done += 1
+            say(done, total)
