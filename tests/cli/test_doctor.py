@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from convsmith.cli import doctor, main
-from convsmith.cli.doctor import EXTRAS, cache_folder, cgroup_cpus, instruction_sets, report
+from convsmith.cli.doctor import EXTRAS, cache_folder, report
+from convsmith.cli.machine import cgroup_cpus, instruction_sets
 
 from .conftest import Run
 

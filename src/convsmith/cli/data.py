@@ -23,15 +23,11 @@ from convsmith.errors import ArgumentError, DataError, MissingExtra, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DATA_HELP", "Images", "load_images"]
+__all__ = ["Images", "load_images"]
 
 Split = Literal["train", "test"]
 
 FORMS = "a folder of images, a folder or file of IDX, file.py:loader, module:loader or digits"
-DATA_HELP = (
-    "The images: a folder with one folder a class, or without any; IDX files (the format of "
-    "MNIST); file.py:loader; or 'digits', scikit-learn's handwritten digits."
-)
 _SPLIT_NAMES = {
     "train": "train", "training": "train",
     "test": "test", "val": "test", "valid": "test", "validation": "test",

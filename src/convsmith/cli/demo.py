@@ -40,15 +40,15 @@ class Block(nn.Module):
 
 
 class DigitsNet(nn.Module):
-    """A residual network for 8×8 digits: 0.66 million parameters, nine convolutions of 3×3."""
+    """A residual network for 8×8 digits: 0.37 million parameters, nine convolutions of 3×3."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32))
+        self.stem = nn.Sequential(nn.Conv2d(1, 24, 3, 1, 1, bias=False), nn.BatchNorm2d(24))
         self.blocks = nn.Sequential(
-            Block(32, 64, 1), Block(64, 64, 1), Block(64, 128, 2), Block(128, 128, 1)
+            Block(24, 48, 1), Block(48, 48, 1), Block(48, 96, 2), Block(96, 96, 1)
         )
-        self.head = nn.Linear(128, 10)
+        self.head = nn.Linear(96, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, 1, 8, 8) to logits (N, 10)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from convsmith.cli import usercode
@@ -85,7 +85,7 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
         )
     # A Dataset need not end by itself when it is iterated over.
     if not hasattr(made, "__iter__"):
-        made = (made[i] for i in range(len(made)))
+        made = _samples(made)
     batches: list[tuple[Tensor, Tensor | None]] = []
     count = 0
     iterator = usercode.call(spec, lambda: iter(made), DataError)
@@ -107,6 +107,10 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
     if labelled and len(labelled) != len(batches):
         raise DataError(f"{spec} gave labels for some of its batches only")
     return images, torch.cat(labelled)[:limit] if labelled else None
+
+
+def _samples(dataset: Any) -> Iterator[Any]:
+    return (dataset[i] for i in range(len(dataset)))
 
 
 def _batch(spec: str, item: Any) -> tuple[Tensor, Tensor | None]:

@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
-__all__ = ["MODEL_HELP", "WEIGHTS_HELP", "load_model"]
+__all__ = ["load_model"]
 
 FORMS = "torchvision:NAME, timm:NAME, package.module:callable, file.py:callable or a .pt2"
-MODEL_HELP = f"The network: {FORMS}, or a folder that `convsmith lighten` wrote."
-WEIGHTS_HELP = f"Its weights: .safetensors, or {', '.join(PICKLED)} with tensors alone."
 
 
 def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | ExportedProgram:

@@ -1,0 +1,144 @@
+"""The reporting verbs as a user runs them: figures, formats, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from convsmith.cli import main
+from convsmith.cli.inspect import parse_shape
+from convsmith.cli.models import load_model
+from convsmith.errors import ArgumentError
+
+MODEL = """
+from torch import nn
+
+def build():
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(32, 10),
+    )
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+"""
+
+
+@pytest.fixture
+def place(here):
+    """A folder with the user's model, as the current one."""
+    (here / "my.py").write_text(MODEL)
+    return here
+
+
+def idx(path, images=96, size=8, seed=0):
+    """Random images and labels in the format of MNIST."""
+    torch.manual_seed(seed)
+    pixels = torch.randint(0, 256, (images, size, size), dtype=torch.uint8)
+    path.mkdir()
+    head = struct.pack(">BBBBIII", 0, 0, 8, 3, images, size, size)
+    (path / "train-images-idx3-ubyte").write_bytes(head + pixels.numpy().tobytes())
+    labels = bytes(i % 10 for i in range(images))
+    (path / "train-labels-idx1-ubyte").write_bytes(
+        struct.pack(">BBBBI", 0, 0, 8, 1, images) + labels
+    )
+
+
+def test_shapes():
+    assert parse_shape("1,3,224,224") == parse_shape("1x3×224x224") == (1, 3, 224, 224)
+    for text in ("1,3,", "a", "1,0,3", "1,-3"):
+        with pytest.raises(ArgumentError, match="--input"):
+            parse_shape(text)
+
+
+def test_inspect_prints_a_table_and_writes_every_format(place, capfd):
+    assert main(["inspect", "my.py:build", "--input", "1,1,8,8"]) == 0
+    out, err = capfd.readouterr()
+    assert "Sequential on 1×1×8×8" in out and "152,384" in out and err == ""
+    assert main(["inspect", "my.py:build", "--input", "1,1,8,8", "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert data["report"] == "inspection" and data["total"]["macs"] == 152_384
+    words = ["inspect", "my.py:build", "--input", "1,1,8,8", "--csv", "a.csv", "--html", "a.html"]
+    assert main(words) == 0
+    assert (place / "a.csv").read_text().startswith("name,operation,output,params,macs")
+    assert "152,384" in (place / "a.html").read_text()
+    capfd.readouterr()
+    assert main(words) == 2
+    assert "a.csv" in capfd.readouterr().err
+    assert main([*words, "--force"]) == 0
+
+
+def test_inspect_sorts_and_groups(place, capfd):
+    words = ["inspect", "my.py:build", "--input", "2,1,8,8"]
+    assert main([*words, "--by", "module", "--depth", "1", "--sort", "params"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[4].startswith("3 ") and "2,336" in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["inspect", "my.py:build"], 2, "--input"),
+        (["inspect", "my.py:build", "--input", "1,2,8,8"], 1, "expected input"),
+        (["inspect", "my.py:build", "--input", "1,1,8,8", "--sort", "mac"], 2, "'macs'"),
+        (["inspect", "my.py:biuld", "--input", "1,1,8,8"], 1, "build"),
+        (["inspect", "my.py:Branching", "--input", "1,1,8,8"], 1, "my.py:13"),
+        (["lighten", "my.py:build", "--data", "nowhere"], 1, "nowhere"),
+        (["lighten", "my.py:build", "--data", "digits", "--speedup", "2", "--macs", "9"], 2, "one target"),
+        (["lighten", "my.py:build", "--data", "digits", "--speedup", "1000"], 2, "cannot be met"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line(place, capfd, words, status, message):
+    assert main(words) == status
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("convsmith: ") and err.count("\n") == 1
+    assert message in err and "Traceback" not in err
+
+
+def test_lighten_from_weights_and_files_to_a_model_that_loads(place, capfd):
+    torch.manual_seed(0)
+    model = load_model("my.py:build")
+    save_file(model.state_dict(), "w.safetensors")
+    idx(place / "data")
+    words = [
+        "lighten", "my.py:build", "--weights", "w.safetensors", "--data", "data",
+        "--multiplier", "1", "--epochs", "1", "-o", "light", "--json", "report.json",
+    ]  # fmt: skip
+    assert main(words) == 0, capfd.readouterr().err
+    report = json.loads((place / "report.json").read_text())
+    for name in ("original", "lightened", "control"):
+        assert report[name].keys() >= {"params", "macs", "accuracy", "latency_ms"}
+    assert report["original"]["params"] == sum(p.numel() for p in model.parameters())
+    assert sorted(p.name for p in (place / "light").iterdir()) == [
+        "model.safetensors", "recipe.json",
+    ]  # fmt: skip
+    capfd.readouterr()
+    assert main(["inspect", "light/", "--input", "1,1,8,8", "--json"]) == 0
+    total = json.loads(capfd.readouterr().out)["total"]
+    assert total["macs"] == report["lightened"]["macs"]
+    assert total["params"] == report["lightened"]["params"]
+    assert main(words) == 2
+    assert "--force" in capfd.readouterr().err
+
+
+def test_a_broken_image_is_named_and_skipped_when_asked(place, capfd):
+    from PIL import Image
+
+    for label in "ab":
+        (place / "images" / label).mkdir(parents=True)
+        for i in range(12):
+            Image.new("L", (8, 8), 20 * i).save(place / "images" / label / f"{i}.png")
+    (place / "images" / "a" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    words = ["lighten", "my.py:build", "--data", "images", "--multiplier", "1", "-o", "light"]
+    assert main(words) == 1
+    assert "3.png" in capfd.readouterr().err
+    assert not (place / "light").exists()
+    assert main([*words, "--skip-broken"]) == 0
+    out, err = capfd.readouterr()
+    assert "skipped" in err and "3.png" in err and "lightened" in out
