@@ -21,7 +21,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## Run the demonstration; writes demo/report.html and demo/result.json
-	@$(BIN)/convsmith demo $(ARGS)
+	@$(BIN)/convsmith demo --force $(ARGS)
 
 # The doctests read the settings of the tests (seeds, threads, skips) through `-p tests.conftest`.
 # Both runs happen, so that one pass shows every failure; the tests have the last word.
@@ -39,7 +39,7 @@ docs-check: .venv/installed ## Run the examples of README.md and docs/
 
 bench: $(if $(NAME),.venv/installed-bench) ## Run one benchmark: make bench NAME=startup ARGS=...
 	@test -n "$(NAME)" || { echo "name a benchmark: make bench NAME=startup" >&2; exit 2; }
-	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 lint: .venv/installed ## Check style, formatting, types and the order of the floors
 	@status=0; \

@@ -1,14 +1,15 @@
 """Small networks whose multiply-adds can be counted by hand, from what people really write.
 
 They have no bias, no norm and no activation, so that every counter's convention gives the same
-total, and a different one is a mistake.
+total and a different one is a mistake. Only the softmax of the module for attention and the gates
+of the LSTM are left, which some add.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ class _Calls(nn.Module):
             self.kernel = nn.Parameter(torch.rand(kernel))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.call(x, self.kernel) if hasattr(self, "kernel") else self.call(x)
+        return self.call(x, *self.parameters())
 
 
 class _Own(nn.Conv2d):
@@ -61,7 +62,8 @@ class _Twice(nn.Module):
         self.conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.conv(x))
+        found: Tensor = self.conv(self.conv(x))
+        return found
 
 
 class _MultiHead(nn.Module):
@@ -84,55 +86,44 @@ class _Recurrent(nn.Module):
         return found
 
 
-def _conv(*sizes: int, **settings: Any) -> Callable[[], nn.Module]:
-    return lambda: nn.Conv2d(*sizes, bias=False, **settings)
-
-
-def _up(*sizes: int, **settings: Any) -> Callable[[], nn.Module]:
-    return lambda: nn.ConvTranspose2d(*sizes, bias=False, **settings)
-
-
-def _calls(call: Callable[..., Tensor], *kernel: int) -> Callable[[], nn.Module]:
-    return lambda: _Calls(call, *kernel)
-
-
 # k·k·m·n/groups times output positions; for a transposed convolution times input positions.
 CASES = (
-    Case("convolution", (1, 8, 33, 29), 9 * 8 * 12 * 33 * 29, _conv(8, 12, 3, padding=1)),
+    Case("convolution", (1, 8, 33, 29), 9 * 8 * 12 * 33 * 29,
+         partial(nn.Conv2d, 8, 12, 3, padding=1, bias=False)),
     Case("grouped, strided", (1, 8, 33, 29), 9 * 8 * 3 * 17 * 15,
-         _conv(8, 12, 3, stride=2, padding=1, groups=4)),
+         partial(nn.Conv2d, 8, 12, 3, stride=2, padding=1, groups=4, bias=False)),
     Case("dilated depthwise", (1, 8, 33, 29), 9 * 8 * 33 * 29,
-         _conv(8, 8, 3, padding=2, dilation=2, groups=8)),
+         partial(nn.Conv2d, 8, 8, 3, padding=2, dilation=2, groups=8, bias=False)),
     Case("padding='same'", (1, 8, 33, 29), 9 * 8 * 12 * 33 * 29,
-         _conv(8, 12, 3, padding="same")),
-    Case("1-D", (1, 8, 101), 5 * 8 * 12 * 97, lambda: nn.Conv1d(8, 12, 5, bias=False)),
+         partial(nn.Conv2d, 8, 12, 3, padding="same", bias=False)),
+    Case("1-D", (1, 8, 101), 5 * 8 * 12 * 97, partial(nn.Conv1d, 8, 12, 5, bias=False)),
     Case("3-D", (1, 4, 9, 10, 11), 27 * 4 * 6 * 7 * 8 * 9,
-         lambda: nn.Conv3d(4, 6, 3, bias=False)),
+         partial(nn.Conv3d, 4, 6, 3, bias=False)),
     Case("depthwise separable (cs.nn)", (1, 8, 33, 29), (9 * 8 + 8 * 12) * 33 * 29,
-         lambda: cs.nn.DepthwiseSeparableConv2d(8, 12, 3, padding=1, bias=False)),
+         partial(cs.nn.DepthwiseSeparableConv2d, 8, 12, 3, padding=1, bias=False)),
     Case("transposed, stride 2", (1, 8, 15, 13), 16 * 8 * 4 * 15 * 13,
-         _up(8, 4, 4, stride=2, padding=1)),
+         partial(nn.ConvTranspose2d, 8, 4, 4, stride=2, padding=1, bias=False)),
     Case("transposed, 4 groups", (1, 8, 15, 13), 16 * 8 * 3 * 15 * 13,
-         _up(8, 12, 4, stride=2, padding=1, groups=4)),
+         partial(nn.ConvTranspose2d, 8, 12, 4, stride=2, padding=1, groups=4, bias=False)),
     Case("a subclass of nn.Conv2d", (1, 8, 33, 29), 9 * 8 * 12 * 33 * 29,
-         lambda: _Own(8, 12, 3, padding=1, bias=False)),
+         partial(_Own, 8, 12, 3, padding=1, bias=False)),
     Case("weight norm", (1, 8, 33, 29), 9 * 8 * 12 * 33 * 29,
          lambda: nn.utils.parametrizations.weight_norm(
              nn.Conv2d(8, 12, 3, padding=1, bias=False))),
     Case("one module called twice", (1, 8, 33, 29), 2 * 9 * 8 * 8 * 33 * 29, _Twice),
     Case("F.conv2d", (1, 8, 33, 29), 9 * 8 * 12 * 33 * 29,
-         _calls(lambda x, w: F.conv2d(x, w, padding=1), 12, 8, 3, 3)),
+         partial(_Calls, lambda x, w: F.conv2d(x, w, padding=1), 12, 8, 3, 3)),
     Case("F.conv_transpose2d", (1, 8, 15, 13), 16 * 8 * 4 * 15 * 13,
-         _calls(lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1), 8, 4, 4, 4)),
-    Case("F.linear", (1, 8, 20), 8 * 20 * 30, _calls(F.linear, 30, 20)),
+         partial(_Calls, lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1), 8, 4, 4, 4)),
+    Case("F.linear", (1, 8, 20), 8 * 20 * 30, partial(_Calls, F.linear, 30, 20)),
     Case("nn.Linear on 50 tokens", (1, 50, 20), 50 * 20 * 30,
-         lambda: nn.Linear(20, 30, bias=False)),
+         partial(nn.Linear, 20, 30, bias=False)),
     Case("(x @ xᵀ) @ x", (1, 50, 24), 2 * 50 * 50 * 24,
-         _calls(lambda x: (x @ x.transpose(1, 2)) @ x)),
+         partial(_Calls, lambda x: (x @ x.transpose(1, 2)) @ x)),
     Case("einsum", (1, 50, 24), 50 * 50 * 24,
-         _calls(lambda x: torch.einsum("bik,bjk->bij", x, x))),
+         partial(_Calls, lambda x: torch.einsum("bik,bjk->bij", x, x))),
     Case("scaled_dot_product_attention", (1, 4, 50, 24), 2 * 4 * 50 * 50 * 24,
-         _calls(lambda x: F.scaled_dot_product_attention(x, x, x))),
+         partial(_Calls, lambda x: F.scaled_dot_product_attention(x, x, x))),
     Case("nn.MultiheadAttention", (1, 50, 96), 4 * 50 * 96 * 96 + 2 * 50 * 50 * 96, _MultiHead),
     Case("nn.LSTM", (1, 20, 32), 20 * 4 * 64 * (32 + 64), _Recurrent),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from convsmith.arithmetic import ConvTranspose
 from convsmith.measure.cost import cost
 from convsmith.network import Layer, Network
 
-__all__ = ["RULES", "Terms"]
+__all__ = ["MULTIPLY_ADDS", "RULES", "Terms"]
 
 Terms = Mapping[str, int]
 """What a tool counts, by what it counts it for."""
@@ -26,8 +26,12 @@ _TITLES = {
     "transposed convolution": "transposed convolutions",
     "linear": "linear layers",
     "matmul": "matrix products",
+    "attention": "attention",
     "recurrent": "recurrent layers",
 }
+MULTIPLY_ADDS = frozenset(_TITLES.values())
+"""The terms that count multiply-adds and nothing else."""
+
 _DIMS = ("1d", "2d", "3d")
 _CONV = {f"Conv{dims}" for dims in _DIMS}
 _TRANSPOSED = {f"ConvTranspose{dims}" for dims in _DIMS}
@@ -39,6 +43,7 @@ _POOLS = {
     for kind in ("Avg", "Max")
     for dims in _DIMS
 }
+_FUSED = {"attention", "recurrent"}
 _RECURRENT = {"RNN", "GRU", "LSTM"}
 # What nn.MultiheadAttention keeps its last projection in; it is never called as a module.
 _OUTPUT_PROJECTION = "NonDynamicallyQuantizableLinear"
@@ -50,9 +55,8 @@ def fvcore(net: Network) -> Terms:
     for layer in _computed(net):
         name, affine = layer.operation.name, _affine(layer)
         # padding='same' is an operation of its own in the trace, without a rule.
-        if layer.kind != "recurrent" and not isinstance(
-            layer.operation.settings.get("padding"), str
-        ):
+        named = isinstance(layer.operation.settings.get("padding"), str)
+        if layer.kind not in _FUSED and not named:
             terms += _multiply_adds(layer)
         if layer.kind == "batch norm":
             terms[f"{1 + affine} a batch-norm value"] += (1 + affine) * layer.numel
@@ -179,12 +183,21 @@ def flop_counter(net: Network) -> Terms:
         if _class(net, layer) == _OUTPUT_PROJECTION:
             owner = owner.rpartition(".")[0]
         fast = _join(owner, "in_proj_bias") in net.parameters
-        if layer.kind != "recurrent" and not fast:
+        if layer.kind not in _FUSED and not fast:
             terms += _multiply_adds(layer)
     return terms
 
 
+def convsmith(net: Network) -> Terms:
+    """Ours: multiply-adds of convolutions, linear layers, products, attention and recurrence."""
+    terms: Counter[str] = Counter()
+    for layer in net:
+        terms += _multiply_adds(layer)
+    return terms
+
+
 RULES: dict[str, Callable[[Network], Terms]] = {
+    "convsmith": convsmith,
     "fvcore": fvcore,
     "ptflops": ptflops,
     "thop": thop,
@@ -194,7 +207,7 @@ RULES: dict[str, Callable[[Network], Terms]] = {
 
 
 def _computed(net: Network) -> Iterator[Layer]:
-    """What runs for each input: the inputs themselves and what weights alone decide are left out."""
+    """What runs for every input: neither the inputs themselves nor what weights alone decide."""
     return (layer for layer in net if layer.kind != "input" and not layer.constant)
 
 

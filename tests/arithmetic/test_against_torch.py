@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.specifications import convolutions, pools, transposed
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.arithmetic import convolution_matrix, evaluate, im2col
+from tests.specifications import convolutions, pools, transposed
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -149,4 +149,4 @@ def test_the_matrix_of_a_transposed_convolution_is_the_transpose(dims, data, see
     back = conv.transpose(output_padding=extra)
     assert back.output_size(out) == size
     forward = convolution_matrix(conv, weight, size)
-    assert (forward.T != convolution_matrix(back, weight, out)).nnz == 0
+    assert (convolution_matrix(back, weight, out) != forward.T).nnz == 0

@@ -82,7 +82,7 @@ def test_groups_stack_parts_that_never_mix():
 
 @pytest.mark.parametrize("channels", [(4, 6), (6, 4)])
 def test_groups_must_divide_both_channel_counts(channels):
-    with pytest.raises(ArgumentError, match="groups must divide .*: 4 is no multiple of 3"):
+    with pytest.raises(ArgumentError, match=r"groups must divide .*: 4 is no multiple of 3"):
         Conv(*channels, 3, groups=3)
 
 
@@ -103,7 +103,7 @@ def test_transposed_restores_the_size_by_stamps_and_by_the_matrix():
     matrix = convolution_matrix(conv, KERNEL, 4)
     transposed = convolution_matrix(back, KERNEL, 2)
     assert matrix.shape == (4, 16) and transposed.shape == (16, 4)
-    assert (matrix.toarray().T == transposed.toarray()).all()
+    assert (transposed.toarray() == matrix.toarray().T).all()
     image = [[55, 1], [0, 2]]
     stamped = evaluate(back, image, KERNEL)
     assert (transposed @ [55, 1, 0, 2]).reshape(4, 4).tolist() == stamped

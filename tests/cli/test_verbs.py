@@ -14,6 +14,7 @@ from convsmith.cli.inspect import parse_shape
 from convsmith.cli.models import load_model
 from convsmith.errors import ArgumentError
 
+TO_LIGHTEN = ["lighten", "my.py:build", "--data", "digits"]
 MODEL = """
 from torch import nn
 
@@ -90,8 +91,8 @@ def test_inspect_sorts_and_groups(place, capfd):
         (["inspect", "my.py:biuld", "--input", "1,1,8,8"], 1, "build"),
         (["inspect", "my.py:Branching", "--input", "1,1,8,8"], 1, "my.py:13"),
         (["lighten", "my.py:build", "--data", "nowhere"], 1, "nowhere"),
-        (["lighten", "my.py:build", "--data", "digits", "--speedup", "2", "--macs", "9"], 2, "one target"),
-        (["lighten", "my.py:build", "--data", "digits", "--speedup", "1000"], 2, "cannot be met"),
+        ([*TO_LIGHTEN, "--speedup", "2", "--macs", "9"], 2, "one target"),
+        ([*TO_LIGHTEN, "--speedup", "1000"], 2, "cannot be met"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(place, capfd, words, status, message):

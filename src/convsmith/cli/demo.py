@@ -19,6 +19,7 @@ from convsmith.rewrite import lighten
 __all__ = ["command"]
 
 EPOCHS, FINE_TUNING = 12, 4
+RATE, CONTROL_RATE = 0.02, 0.05  # each the best of a few that were tried, for its own start
 
 
 class Block(nn.Module):
@@ -97,6 +98,8 @@ def command(
             multiplier=1,
             train=data,
             epochs=FINE_TUNING,
+            learning_rate=RATE,
+            control_learning_rate=CONTROL_RATE,
             evaluate=evaluate,
             control=True,
             seed=seed,
@@ -131,9 +134,10 @@ def _train(model: nn.Module, data: Batches, say: Callable[[int, int], None]) -> 
     done = 0
     for _ in range(EPOCHS):
         for images, labels in data:
+            assert labels is not None
             loss = F.cross_entropy(model(images), labels)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             done += 1

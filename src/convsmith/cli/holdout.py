@@ -24,7 +24,7 @@ class Batches:
         return -(-len(self.images) // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for part in torch.randperm(len(self.images)).split(self.size):
+        for part in torch.split(torch.randperm(len(self.images)), self.size):
             yield self.images[part], None if self.labels is None else self.labels[part]
 
 
@@ -45,13 +45,12 @@ def train_and_test(
     count = len(found)
     labels = torch.zeros(count, dtype=torch.int64) if found.labels is None else found.labels
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    held = torch.cat(
-        [(of := order[labels[order] == c])[: round(share * len(of))] for c in labels.unique()]
-    )
+    classes = [order[labels[order] == c] for c in torch.unique(labels).tolist()]
+    held = torch.cat([members[: round(share * len(members))] for members in classes])
     if not 0 < len(held) < count:
         raise DataError(f"{spec}: {count} images are too few to hold some out")
     kept = order[~torch.isin(order, held)]
-    return _part(found, kept), _part(found, held)
+    return found.take(kept), found.take(held)
 
 
 def accuracy(images: Any, labels: Tensor, batch: int = 256) -> Callable[[nn.Module], float]:
@@ -60,13 +59,8 @@ def accuracy(images: Any, labels: Tensor, batch: int = 256) -> Callable[[nn.Modu
     def measure(model: nn.Module) -> float:
         hits = 0
         with torch.no_grad():
-            for part in torch.arange(len(labels)).split(batch):
+            for part in torch.split(torch.arange(len(labels)), batch):
                 hits += int((model(images[part]).argmax(1) == labels[part]).sum())
         return hits / len(labels)
 
     return measure
-
-
-def _part(found: Images, index: Tensor) -> Images:
-    labels = None if found.labels is None else found.labels[index]
-    return Images(found.images[index], labels, found.classes, found.name, None, (), found.skipped)

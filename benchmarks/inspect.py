@@ -1,0 +1,236 @@
+"""`convsmith.inspect` beside other counters: time, totals explained to the unit, and traces left.
+
+Every counter runs in this process after all imports, in turn, silenced. `torch.export` alone is the
+measure of time: it is most of what `inspect` does.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import convsmith as cs
+from benchmarks.cases import CASES
+from benchmarks.inspect_tables import tables
+from benchmarks.peers import CONVSMITH, PEERS, Peer, Refused, quiet
+from benchmarks.rules import RULES
+from benchmarks.traces import left_behind
+from convsmith.cli.models import load_model
+from convsmith.cli.output import talk
+from convsmith.errors import ArgumentError
+from convsmith.measure import latency
+from convsmith.network import Network
+
+__all__ = ["options", "run", "tables"]
+
+GOAL = 1.5
+EXPORT = "torch.export"
+# Convolutions and linear layers at 224², no bias: from the papers' architectures, by hand.
+TRUTH = {
+    "resnet18": 1_814_073_344,
+    "resnet50": 4_089_184_256,
+    "vgg16": 15_470_264_320,
+    "mobilenet_v1": 568_740_352,
+    "mobilenet_v2": 300_774_272,
+}
+ZOO = {
+    "torchvision": ("resnet50", "mobilenet_v2", "densenet121", "vit_b_16"),
+    "timm": ("efficientnet_b0", "convnext_atto"),
+}
+
+
+def options(parser: ArgumentParser) -> None:
+    zoo = [f"{library}:{name}" for library in ZOO if find_spec(library) for name in ZOO[library]]
+    parser.add_argument(
+        "networks",
+        nargs="*",
+        default=[*TRUTH, *zoo],
+        metavar="NETWORK",
+        help=f"{', '.join(TRUTH)}, or a model as `convsmith inspect` takes it, for 1×3×224×224",
+    )
+    parser.add_argument("--runs", type=int, default=7, help="of each counter (%(default)s)")
+    # On a machine that does other things too, two threads wait for each other: the counters that
+    # run the network would be measured by what else runs.
+    parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    torch.set_num_threads(options.threads)
+    usable = [CONVSMITH, *(peer for peer in PEERS if not peer.missing)]
+    example = torch.rand(1, 3, 224, 224)
+    rows: list[dict[str, Any]] = []
+    totals: list[dict[str, Any]] = []
+    for name in options.networks:
+        talk(f"{name} …")
+        model = _module(name).eval()
+        found = _totals(name, model, example, usable)
+        totals += found
+        refused = {total["counter"] for total in found if total["refused"]}
+        able = [peer for peer in usable if peer.name not in refused]
+        rows += _times(name, model, example, able, options.runs)
+    talk("small networks, counted by hand …")
+    cases = _cases(usable)
+    ratios = [row for row in rows if row["counter"] == CONVSMITH.name and row["ratio"] > GOAL]
+    wrong = [total for total in totals if total["counter"] == CONVSMITH.name and total["beyond"]]
+    failed = [case["case"] for case in cases if case["verdicts"][CONVSMITH.name] != "exact"]
+    left = _left(usable)
+    return {
+        "measure": EXPORT,
+        "goal": GOAL,
+        "threads": options.threads,
+        "counters": [
+            {"counter": peer.name, "version": peer.version, "says": peer.says,
+             "unit": peer.unit, "missing": peer.missing}
+            for peer in (CONVSMITH, *PEERS)
+        ],
+        "rows": rows,
+        "totals": totals,
+        "cases": cases,
+        "left_behind": left,
+        "missed": [
+            *(f"{row['network']}: {row['ratio']:.2f}× torch.export, goal {GOAL}×"
+              for row in ratios),
+            *(f"{total['network']}: {total['beyond']:+,} MACs from the truth" for total in wrong),
+            *(f"{case}: not counted exactly" for case in failed),
+            *(f"inspect changed {what}" for what in left[0]["changed"] + left[0]["after_failure"]),
+        ],
+    }  # fmt: skip
+
+
+def _module(name: str) -> nn.Module:
+    """One of our own definitions, or whatever the command line takes as a model."""
+    with quiet():
+        model = load_model(name if ":" in name else f"tests.networks:{name}")
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"{name} is an exported program: the other counters need a module")
+    return model
+
+
+def _totals(
+    name: str, model: nn.Module, example: Tensor, counters: Sequence[Peer]
+) -> list[dict[str, Any]]:
+    """What each counter says, and whether its own rules explain it to the unit."""
+    network = cs.trace(model, example)
+    reference = TRUTH.get(name, cs.inspect(network).macs)
+    found: list[dict[str, Any]] = []
+    for counter in counters:
+        terms = _terms(counter, network)
+        total = {
+            "network": name,
+            "counter": counter.name,
+            "unit": counter.unit,
+            "reference": reference,
+            "by_hand": name in TRUTH,
+            "terms": terms,
+        }
+        try:
+            said, _ = counter.count(model, example)
+        except Refused as error:
+            nothing = dict.fromkeys(("says", "macs", "beyond", "unexplained"))
+            found.append(total | nothing | {"refused": str(error)})
+            continue
+        macs = _whole(said / counter.unit)
+        found.append(
+            total
+            | {
+                "says": said,
+                "macs": macs,
+                "beyond": macs - reference,
+                "unexplained": macs - sum(terms.values()),
+                "refused": "",
+            }
+        )
+    return found
+
+
+def _terms(counter: Peer, network: Network) -> dict[str, int]:
+    """What a counter's rules make of a network."""
+    return {title: term for title, term in RULES[counter.name](network).items() if term}
+
+
+def _times(
+    name: str, model: nn.Module, example: Tensor, counters: Sequence[Peer], runs: int
+) -> list[dict[str, Any]]:
+    def export() -> None:
+        with torch.no_grad():
+            torch.export.export(model, (example,), strict=False)
+
+    calls: dict[str, Callable[[], object]] = {EXPORT: export}
+    calls |= {counter.name: partial(counter.call, model, example) for counter in counters}
+    with quiet():
+        times = latency(calls, seconds=0, minimum=runs)
+    return [
+        {
+            "network": name,
+            "counter": counter,
+            "median_ms": time.median_ms,
+            "low_ms": time.low_ms,
+            "high_ms": time.high_ms,
+            "runs": time.runs,
+            "ratio": time.median_ms / times[EXPORT].median_ms,
+            "goal": GOAL if counter == CONVSMITH.name else None,
+        }
+        for counter, time in times.items()
+    ]
+
+
+def _cases(counters: Sequence[Peer]) -> list[dict[str, Any]]:
+    found = []
+    for case in CASES:
+        model = case.build().eval()
+        network = cs.trace(model, case.shape)
+        figures: dict[str, float | None] = {}
+        verdicts: dict[str, str] = {}
+        unexplained: dict[str, int] = {}
+        for counter in counters:
+            try:
+                said, told = counter.count(model, torch.rand(case.shape))
+            except Refused as error:
+                figures[counter.name], verdicts[counter.name] = None, f"refused: {error}"
+                continue
+            macs = figures[counter.name] = _whole(said / counter.unit)
+            exact = macs == case.macs
+            verdicts[counter.name] = "exact" if exact else _off(macs / case.macs) + "*" * told
+            unexplained[counter.name] = macs - sum(_terms(counter, network).values())
+        found.append(
+            {
+                "case": case.name,
+                "input": list(case.shape),
+                "macs": case.macs,
+                "figures": figures,
+                "verdicts": verdicts,
+                "unexplained": unexplained,
+            }
+        )
+    return found
+
+
+def _left(counters: Sequence[Peer]) -> list[dict[str, Any]]:
+    """Each counter on a network in training of which the first blocks are frozen."""
+    found = []
+    for counter in counters:
+        changed = []
+        for channels in (3, 4):  # the second does not fit
+            model = _module("mobilenet_v2").train()
+            for block in list(model.children())[:4]:
+                block.eval()
+            example = torch.rand(2, channels, 64, 64)
+            changed.append(left_behind(model, partial(counter.count, model, example)))
+        found.append({"counter": counter.name, "changed": changed[0], "after_failure": changed[1]})
+    return found
+
+
+def _whole(value: float) -> int:
+    if value != int(value):
+        raise ValueError(f"half an operation: {value}")
+    return int(value)
+
+
+def _off(ratio: float) -> str:
+    return "0" if ratio == 0 else f"×{ratio:.3g}"
