@@ -21,19 +21,21 @@ def _times(result: dict[str, Any]) -> Table:
     rows: dict[str, dict[str, Any]] = {}
     for row in result["rows"]:
         text = milliseconds(row["median_ms"])
-        share = f" ({row['ratio']:.2f}×)" if row["counter"] != result["measure"] else ""
+        share = f" ({row['ratio']:.2f}×)" if row["counter"] not in result["measure"] else ""
         rows.setdefault(row["network"], {"network": row["network"]})[row["counter"]] = text + share
     names = dict.fromkeys(row["counter"] for row in result["rows"])
     runs = min(row["runs"] for row in result["rows"])
-    missing = [f"{c['counter']}: {c['missing']}" for c in result["counters"] if c["missing"]]
+    missing = [f"{c['counter']}: {c['missing']}." for c in result["counters"] if c["missing"]]
     return Table(
         [Column("network", "network"), *(Column(n, n, align="right") for n in names)],
         list(rows.values()),
-        title="Time of one call (of torch.export alone), medians",
+        title="Time of one call, and what it is of torch.export alone; medians",
         note=" ".join(
             [
-                f"{runs} runs in turn, on {result['threads']} thread(s), 1×3×224×224. "
-                f"Goal: convsmith within {result['goal']}× of torch.export. The others run the network's forward pass.",
+                f"{runs} runs in turn after imports, {result['threads']} thread, 1×3×224×224, "
+                "garbage collected between turns. torch.export runs twice a turn: the two lie apart by what this machine's other "
+                "work does, and the ratios are to the faster. "
+                f"Goal: convsmith within {result['goal']}×. The peers run the forward pass.",
                 *missing,
             ]
         ),
@@ -64,7 +66,8 @@ def _totals(result: dict[str, Any]) -> Table:
         ),
         rows,
         title="What each counter says, and what that is made of",
-        note="The truth is a count by hand for our own definitions and convsmith's elsewhere. "
+        note="The truth is the literature's for the architectures named without a library, and "
+        "convsmith's figure elsewhere. "
         "FlopCounterMode counts two FLOPs a multiply-add: its total is halved.",
     )
 

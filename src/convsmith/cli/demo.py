@@ -19,7 +19,6 @@ from convsmith.rewrite import lighten
 __all__ = ["command"]
 
 EPOCHS, FINE_TUNING = 12, 4
-RATE, CONTROL_RATE = 0.02, 0.05  # each the best of a few that were tried, for its own start
 
 
 class Block(nn.Module):
@@ -98,8 +97,6 @@ def command(
             multiplier=1,
             train=data,
             epochs=FINE_TUNING,
-            learning_rate=RATE,
-            control_learning_rate=CONTROL_RATE,
             evaluate=evaluate,
             control=True,
             seed=seed,

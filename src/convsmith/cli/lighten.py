@@ -38,7 +38,7 @@ def command(
         int | None, typer.Option(help="Depthwise kernels a channel, the same everywhere.")
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning; 0 trains nothing.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Of fine-tuning, at its peak.")] = 0.01,
+    learning_rate: Annotated[float, typer.Option(help="Of fine-tuning, at its peak.")] = 0.02,
     control: Annotated[
         bool, typer.Option(help="Train the same shape from random weights, too.")
     ] = True,

@@ -76,11 +76,11 @@ def lighten(
     filter_fn: Filter | None = None,
     train: Iterable[Any] | None = None,
     epochs: int = 0,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.02,
     loss: Loss | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
     control: bool = False,
-    control_learning_rate: float = 0.05,
+    control_learning_rate: float = 0.02,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Lightened:
@@ -103,11 +103,11 @@ def lighten(
         filter_fn: `filter_fn(module, path)` says which convolutions may change.
         train: batches (images, labels), or of images alone, gone through once an epoch.
         epochs: of fine-tuning; 0 trains nothing.
-        learning_rate: of fine-tuning, at its peak.
+        learning_rate: of fine-tuning, at its peak (SGD).
         loss: of outputs and labels, in place of cross-entropy on logits.
         evaluate: gives a model's accuracy, for the report.
         control: also train the same architecture from random weights with the same budget.
-        control_learning_rate: the control's own, which is best when larger.
+        control_learning_rate: the control's own (AdamW, which serves random weights better).
         seed: of every random number used here.
         progress: called as `progress(what, done, of)`.
 
@@ -150,10 +150,10 @@ def lighten(
         losses: list[float] = []
         if epochs:
             assert train is not None
-            plan = Schedule(epochs=epochs, learning_rate=learning_rate)
+            plan = Schedule(epochs, learning_rate)
             losses = _trained("fine-tuning", light, model, train, plan, loss, seed, say)
             if rival is not None:
-                plan = Schedule(epochs=epochs, learning_rate=control_learning_rate)
+                plan = Schedule(epochs, control_learning_rate, optimizer="adamw")
                 _trained("control", rival, model, train, plan, loss, seed, say)
         networks = {"original": model, "lightened": light} | ({"control": rival} if rival else {})
         figures = _figures(networks, batches, evaluate)
