@@ -29,6 +29,7 @@ def test_positions_are_a_set_of_integers(a, b, by, factor):
     assert list(left) == sorted(a)
     assert set(left | right) == a | b
     assert set(left & right) == a & b
+    assert set(left - right) == a - b
     assert (left <= right) == (a <= b)
     assert (by in left) == (by in a)
     assert set(left.shift(by)) == {p + by for p in a}

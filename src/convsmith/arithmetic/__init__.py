@@ -11,15 +11,18 @@ from convsmith.arithmetic.matrix import convolution_matrix, im2col
 from convsmith.arithmetic.pool import Pool
 from convsmith.arithmetic.positions import Positions
 from convsmith.arithmetic.reference import evaluate
+from convsmith.arithmetic.region import Box, Region
 from convsmith.arithmetic.summary import parameter_table, summary
 from convsmith.arithmetic.window import Window
 
 __all__ = [
+    "Box",
     "Chain",
     "Conv",
     "ConvTranspose",
     "Pool",
     "Positions",
+    "Region",
     "Window",
     "convolution_matrix",
     "evaluate",

@@ -118,6 +118,11 @@ class Positions:
             (self.bits >> (high - self.offset)) & (other.bits >> (high - other.offset)), high
         )
 
+    def __sub__(self, other: Positions) -> Positions:
+        move = other.offset - self.offset
+        taken = other.bits << move if move >= 0 else other.bits >> -move
+        return Positions(self.bits & ~taken, self.offset)
+
     def __le__(self, other: Positions) -> bool:
         return self & other == self
 

@@ -1,0 +1,104 @@
+"""Exact sets of positions in several axes: a short list of products of one set an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+
+from convsmith.arithmetic.positions import Positions
+
+__all__ = ["Box", "Region"]
+
+Box = tuple[Positions, ...]
+"""The product of one set an axis: every combination of their positions."""
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Region:
+    """The union of products of per-axis sets; a product inside another is dropped.
+
+    A single product cannot say what parallel dilated branches read together. Their union stays
+    exact and short, because most branches of a network lie inside one another.
+
+    >>> one, far = Positions.of([0]), Positions.of([-6, 0, 6])
+    >>> Region([(one, one), (far, far)]).count()
+    9
+    """
+
+    boxes: tuple[Box, ...]
+
+    def __init__(self, boxes: Iterable[Box] = ()) -> None:
+        kept: list[Box] = []
+        for box in boxes:
+            if not all(box) or any(_inside(box, other) for other in kept):
+                continue
+            kept = [other for other in kept if not _inside(other, box)]
+            kept.append(box)
+        object.__setattr__(self, "boxes", tuple(kept))
+
+    @property
+    def hull(self) -> tuple[tuple[int, int], ...]:
+        """The smallest range `(start, stop)` an axis that holds everything; () if empty."""
+        return tuple(
+            (min(p.start for p in axis), max(p.stop for p in axis))
+            for axis in zip(*self.boxes, strict=True)
+        )
+
+    def project(self, axes: Iterable[int]) -> Region:
+        """The region seen along some axes only, the others forgotten."""
+        chosen = list(axes)
+        return Region(tuple(box[axis] for axis in chosen) for box in self.boxes)
+
+    def along(self, axis: int) -> Positions:
+        """Every position that occurs along one axis."""
+        return reduce(lambda a, b: a | b, (box[axis] for box in self.boxes), Positions())
+
+    def count(self) -> int:
+        """The number of different positions.
+
+        Rows with the same columns are counted together, axis by axis, so the time depends on how
+        many different rows there are and not on how large the region is.
+        """
+        return _count(self.boxes)
+
+    def __or__(self, other: Region) -> Region:
+        return Region((*self.boxes, *other.boxes))
+
+    def __contains__(self, position: tuple[int, ...]) -> bool:
+        return any(all(p in axis for p, axis in zip(position, box, strict=True)) for box in self)
+
+    def __iter__(self) -> Iterator[Box]:
+        return iter(self.boxes)
+
+    def __bool__(self) -> bool:
+        return bool(self.boxes)
+
+    def __repr__(self) -> str:
+        return f"Region({list(self.boxes)!r})"
+
+
+def _inside(box: Box, other: Box) -> bool:
+    return all(a == b or a <= b for a, b in zip(box, other, strict=True))
+
+
+def _count(boxes: tuple[Box, ...]) -> int:
+    if len(boxes) < 2:
+        return prod(map(len, boxes[0])) if boxes else 0
+    # Cut the first axis into parts on which the same boxes lie.
+    every = reduce(lambda a, b: a | b, (box[0] for box in boxes))
+    cut: dict[tuple[int, ...], Positions] = {(): every}
+    for index, box in enumerate(boxes):
+        finer: dict[tuple[int, ...], Positions] = {}
+        for members, positions in cut.items():
+            if inner := positions & box[0]:
+                finer[(*members, index)] = inner
+            if outer := positions - box[0]:
+                finer[members] = outer
+        cut = finer
+    total = 0
+    for members, positions in cut.items():
+        rest = Region(boxes[index][1:] for index in members) if len(boxes[0]) > 1 else None
+        total += len(positions) * (rest.count() if rest is not None else bool(members))
+    return total
