@@ -32,10 +32,10 @@ def _times(result: dict[str, Any]) -> Table:
         title="Time of one call, and what it is of torch.export alone; medians",
         note=" ".join(
             [
-                f"{runs} runs in turn after imports, {result['threads']} thread, 1×3×224×224, "
-                "garbage collected between turns. torch.export runs twice a turn: the two lie apart by what this machine's other "
-                "work does, and the ratios are to the faster. "
-                f"Goal: convsmith within {result['goal']}×. The peers run the forward pass.",
+                f"{runs} runs in turn after imports, {result['threads']} thread, 1×3×224×224; each "
+                "turn at another depth of the stack, garbage collected between turns. "
+                "torch.export is there twice, to show how far equals lie apart; the ratios are to "
+                f"the faster. Goal: convsmith within {result['goal']}×. The peers run the network.",
                 *missing,
             ]
         ),

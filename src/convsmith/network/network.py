@@ -68,6 +68,7 @@ class Layer:
         path: the module of the user's model that it belongs to ('' for the model itself).
         operation: what it does.
         inputs: the layers whose results it takes, in order; parameters are not among them.
+        places: for each of the inputs, which operand it is.
         parameters: parameters and buffers it uses, those behind a re-parametrisation included.
         operands: the types of all tensors it is called with, parameters included, in order.
         results: the type of each tensor it gives; most layers give one.
@@ -86,6 +87,7 @@ class Layer:
     source: str = ""
     node: str = ""
     constant: bool = False
+    places: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -131,6 +131,11 @@ def read_program(program: ExportedProgram, model: nn.Module, name: str) -> Netwo
         )
         if constant:
             behind[node.name] = tuple(dict.fromkeys(used))
+        taken = [
+            i
+            for i, source in enumerate(sources)
+            if source.name in layers and (constant or source.name not in behind)
+        ]
         operation = (
             Operation("input", "input") if node.op == "placeholder" else read_operation(node)
         )
@@ -139,10 +144,8 @@ def read_program(program: ExportedProgram, model: nn.Module, name: str) -> Netwo
             name=namer.name(node, operation.name, path, bool(direct)),
             path=path,
             operation=operation,
-            inputs=tuple(
-                layers[s.name].name for s in sources
-                if s.name in layers and (constant or s.name not in behind)
-            ),
+            inputs=tuple(layers[sources[i].name].name for i in taken),
+            places=tuple(taken),
             parameters=() if constant else tuple(dict.fromkeys(used)),
             operands=tuple(kind for s in sources for kind in tensor_types(s)[:1]),
             results=tensor_types(node),

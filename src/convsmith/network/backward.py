@@ -1,0 +1,170 @@
+"""The backward walk: from positions of one layer's result to all that they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from convsmith.arithmetic import Box, Positions, Region
+from convsmith.network.network import Layer, Network
+from convsmith.network.reads import HAS_RULE, permutation, reads
+from convsmith.network.shapes import factor_groups, whole
+
+__all__ = ["Axes", "Dependence", "depends_on", "spatial_axes"]
+
+Axes = tuple[int | None, ...]
+"""For each dimension of a tensor the spatial axis of the input that it still runs along."""
+
+# Families that keep each dimension in its place.
+_IN_PLACE = {
+    "activation", "batch norm", "convolution", "identity", "norm", "pad", "pool", "softmax",
+    "transposed convolution", "upsample", "pixel shuffle", "pixel unshuffle", "roll", "linear",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What some positions of a layer depend on.
+
+    Attributes:
+        inputs: for each input of the network, the positions that are read, all dimensions.
+        layers: the same for every layer on the way.
+        guessed: layers without a rule, which were taken to read everything.
+        globals: layers that join a whole axis of the map, left out where only the local field was
+            asked for.
+    """
+
+    inputs: Mapping[str, Region]
+    layers: Mapping[str, Region]
+    guessed: tuple[str, ...] = ()
+    globals: tuple[str, ...] = field(default=())
+
+
+def depends_on(
+    network: Network, name: str, boxes: Iterable[Box], *, local: bool = False
+) -> Dependence:
+    """Walk backwards from positions of `name` to the inputs, exactly.
+
+    Args:
+        network: a traced network.
+        name: a layer.
+        boxes: positions of its (first) result: products of one set a dimension.
+        local: take the map as unbounded and leave out what joins a whole axis of it (global
+            pooling, attention): what is then read moves with the position, and may lie outside
+            the image. Otherwise positions are clipped to each tensor: what is read in truth.
+
+    The time is linear in the number of layers.
+    """
+    axes = spatial_axes(network) if local else {}
+    found: dict[tuple[str, int], Region] = {(name, 0): Region(boxes)}
+    guessed, joined = [], []
+    for layer in reversed(network.layers):
+        for result in range(max(1, len(layer.results))):
+            region = found.get((layer.name, result))
+            if not region or layer.constant:
+                continue
+            if layer.kind not in HAS_RULE and layer.kind != "select":
+                guessed.append(layer.name)
+            for box in region:
+                parts = _inputs_of(network, layer, box, result, bounded=not local)
+                for source, which, part in parts:
+                    kind = network[source].results[which].shape
+                    mine = axes.get(source, ())
+                    if local and _joins(layer, mine, axes[layer.name], kind, part):
+                        joined.append(layer.name)
+                        if layer.kind == "norm":
+                            part = box  # without its statistics a norm is a function of each value
+                        else:
+                            continue
+                    clipped = _clip(part, kind, mine)
+                    key = (source, which)
+                    found[key] = found.get(key, Region()) | Region([clipped])
+    layers = {key[0]: region for key, region in found.items() if key[1] == 0}
+    return Dependence(
+        inputs={i: layers[i] for i in network.inputs if i in layers},
+        layers=layers,
+        guessed=tuple(dict.fromkeys(guessed)),
+        globals=tuple(dict.fromkeys(joined)),
+    )
+
+
+def spatial_axes(network: Network) -> dict[str, Axes]:
+    """For each layer, which dimensions of its result run along the image's spatial axes.
+
+    They begin as the dimensions behind batch and channels of the input, and end where a layer
+    joins them: global pooling, flattening, attention.
+    """
+    found: dict[str, Axes] = {}
+    for layer in network:
+        found[layer.name] = _axes_of(layer, found)
+    return found
+
+
+def _axes_of(layer: Layer, known: Mapping[str, Axes]) -> Axes:
+    dims = len(layer.shape)
+    if layer.kind == "input":
+        return (None, None, *range(dims - 2)) if dims > 2 else (None,) * dims
+    sources = [known[source] for source in layer.inputs]
+    if not sources:
+        return (None,) * dims
+    mine = sources[0]
+    if layer.kind in _IN_PLACE and len(mine) == dims:
+        last = (None,) if layer.kind == "linear" else (mine[-1],)
+        return (*mine[:-1], *last)
+    if layer.kind in ("elementwise", "expand") or (layer.kind == "concat" and dims == len(mine)):
+        merged: list[int | None] = [None] * dims
+        for axes in sources:
+            for place, axis in enumerate(axes, start=dims - len(axes)):
+                merged[place] = axis if merged[place] is None else merged[place]
+        return tuple(merged)
+    if layer.kind == "permute":
+        return tuple(mine[d] for d in permutation(layer))
+    if layer.kind == "reshape":
+        kept: list[int | None] = [None] * dims
+        for ours, theirs in factor_groups(layer.operands[0].shape, layer.shape):
+            if len(ours) == len(theirs) == 1:
+                kept[theirs[0]] = mine[ours[0]]
+        return tuple(kept)
+    if layer.kind in ("slice", "split", "select") and dims == len(mine):
+        return mine
+    if layer.kind == "slice" and layer.operation.name == "select":
+        dropped = layer.operation.settings["dim"] % len(mine)
+        return tuple(axis for d, axis in enumerate(mine) if d != dropped)
+    return (None,) * dims
+
+
+def _inputs_of(
+    network: Network, layer: Layer, box: Box, result: int, bounded: bool
+) -> list[tuple[str, int, Box]]:
+    """(layer, which of its results, positions) of each input that is read."""
+    if layer.kind == "select":
+        source = layer.inputs[0] if layer.inputs else None
+        which = layer.operation.settings.get("argument_1", 0)
+        return [(source, which, box)] if source and isinstance(which, int) else []
+    names = dict(zip(layer.places, layer.inputs, strict=True))
+    return [
+        (names[number], 0, part)
+        for number, part in reads(layer, box, result, bounded=bounded)
+        if number in names
+    ]
+
+
+def _joins(layer: Layer, before: Axes, after: Axes, shape: tuple[int, ...], part: Box) -> bool:
+    """Whether a layer reads a whole axis of the map at once."""
+    if layer.kind in ("convolution", "transposed convolution", "pool", "upsample", "pad", "slice"):
+        return False
+    lost = {axis for axis in before if axis is not None} - set(after)
+    full = any(
+        axis is not None and length > 1 and positions == Positions.range(0, length)
+        for axis, length, positions in zip(before, shape, part, strict=True)
+    )
+    return bool(lost) or (full and layer.kind in ("norm", "softmax", "attention", "matmul"))
+
+
+def _clip(box: Box, shape: tuple[int, ...], axes: Axes) -> Box:
+    """The part of a product that lies in the tensor; along an unbounded axis all of it."""
+    free = axes or (None,) * len(shape)
+    return tuple(
+        positions if axis is not None else positions & limit
+        for positions, limit, axis in zip(box, whole(shape), free, strict=True)
+    )
