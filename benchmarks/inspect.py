@@ -33,9 +33,9 @@ __all__ = ["options", "run", "tables"]
 
 GOAL = 1.5
 EXPORT = "torch.export"
-# Python 3.11 and later keep frames in chunks of 16 KB, and a busy call that straddles the end of one
-# allocates and frees a chunk each time: found by trial, torch.export takes 10 to 80 % longer at
-# some depths of the stack than two frames further in. So each turn runs at another depth.
+# CPython 3.11 and later keep frames in chunks of 16 KB, and a busy call that straddles the end of
+# a chunk allocates and frees one each time: found by trial, torch.export takes 10 to 80 % longer at
+# some depths of the stack than a few frames further in. So each turn runs at another depth.
 DEPTHS = range(0, 144, 12)
 COLLECT = "gc.collect"
 AGAIN = "again"  # the same once more: how far two equal candidates lie apart here

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import convsmith as cs
-from convsmith.measure.receptive import local_field, true_field
+from convsmith.measure.receptive import true_field
 from tests import networks, probe
 
 # 40 seeds of 3 networks of each dimension: 360.
@@ -36,3 +36,128 @@ def test_the_true_field_is_what_the_gradient_shows(dims, seed):
             for box in found.region:
                 ours[np.ix_(*map(list, box))] = True
             assert np.array_equal(ours, expected), f"{model}\n{position}\n{ours}\n{expected}"
+
+
+def report(*layers, size=(1, 1, 64, 64)):
+    with torch.device("meta"):
+        return cs.inspect(nn.Sequential(*layers), size)
+
+
+PUBLISHED = {
+    "resnet18": (networks.resnet18, 435, 32, 217),
+    "resnet50": (networks.resnet50, 427, 32, 213),
+    "vgg16": (networks.vgg16, 212, 32, 90),
+    "alexnet": (networks.alexnet_features, 195, 32, 66),
+    "mobilenet_v1": (networks.mobilenet_v1, 315, 32, 157),
+    "mobilenet_v2": (networks.mobilenet_v2, 491, 32, 245),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_to_the_unit(name):
+    build, size, stride, padding = PUBLISHED[name]
+    with torch.device("meta"):
+        found = cs.inspect(build(), (1, 3, 224, 224))
+    field = found.local_receptive_field
+    assert (field.size, field.stride, field.padding) == (
+        (size, size), (stride, stride), (padding, padding),
+    )  # fmt: skip
+    if name != "alexnet":  # the others pool the whole map in the end
+        assert found.receptive_field.status == "whole image"
+        assert found.receptive_field.size == (224, 224)
+
+
+@pytest.mark.parametrize(
+    ("rates", "size", "covered", "coverage", "gap"),
+    [
+        ((2, 2, 2), 13, 7, 29.0, 1),
+        ((1, 2, 5), 17, 17, 100.0, 0),
+        ((1, 2, 9), 25, 21, 70.6, 2),
+        ((1, 2, 4, 8), 31, 31, 100.0, 0),
+        ((2, 4, 8), 29, 15, 26.8, 1),
+    ],
+)
+def test_gridding(rates, size, covered, coverage, gap):
+    field = report(*[nn.Conv2d(1, 1, 3, dilation=d) for d in rates]).receptive_field
+    assert field.size == (size, size) and field.mask().shape == field.size
+    assert field.mask().any(0).sum() == covered
+    assert round(100 * field.coverage, 1) == coverage
+    assert field.gaps == (gap, gap)
+    assert field.mask().mean() == pytest.approx(field.coverage)
+
+
+def test_parallel_dilated_branches_touch_25_positions():
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            rates = (1, 6, 12, 18)
+            self.branches = nn.ModuleList(
+                nn.Conv2d(4, 4, 1 if d == 1 else 3, padding=0 if d == 1 else d, dilation=d)
+                for d in rates
+            )
+            self.pooled = nn.AdaptiveAvgPool2d(1)
+
+        def forward(self, x):
+            return torch.cat([*(b(x) for b in self.branches), self.pooled(x).expand_as(x)], 1)
+
+    found = cs.inspect(Pyramid(), (1, 4, 65, 65))
+    local = found.local_receptive_field
+    assert local.mask().sum() == 25 and local.size == (37, 37)
+    assert "pooled" in local.reason
+    assert found.receptive_field.status == "whole image"
+
+
+def test_stride_and_pool_multiply_what_comes_after():
+    field = report(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, (3, 5))).receptive_field
+    assert field.size == (8, 12) and field.stride == (2, 2)
+    assert field.centre_of((0, 0)) == (3.5, 5.5) and field.centre_of((1, 2)) == (5.5, 9.5)
+
+
+def test_upsampling_tells_its_phases_apart():
+    field = report(nn.ConvTranspose2d(1, 1, 3, 2)).local_receptive_field
+    assert field.stride == (0.5, 0.5)
+    widths = [phase.hull for phase in field.phases]
+    assert field.size == (2, 2) and widths == [((0, 1), (-1, 1)), ((-1, 1), (0, 1))]
+    level = report(nn.Conv2d(1, 1, 3, 2, 1), nn.Upsample(scale_factor=2)).local_receptive_field
+    assert level.stride == (1, 1) and len(level.phases) == 2
+
+
+def test_interpolation_by_no_whole_factor_varies():
+    field = report(nn.Upsample(size=(100, 100), mode="bilinear")).local_receptive_field
+    assert field.status in ("exact", "varies") and field.size[0] <= 2
+    corners = report(
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+    ).local_receptive_field
+    assert corners.status == "varies" and "not the same at every position" in corners.reason
+
+
+def test_one_and_three_dimensions():
+    causal = report(nn.ConstantPad1d((4, 0), 0.0), nn.Conv1d(1, 1, 3, dilation=2), size=(1, 1, 31))
+    field = causal.receptive_field
+    assert (field.size, field.padding) == ((5,), (4,)), "it sees the past alone"
+    volume = report(nn.Conv3d(1, 1, (1, 3, 5), padding=(0, 1, 2)), size=(1, 1, 9, 9, 9))
+    assert volume.receptive_field.size == (1, 3, 5)
+
+
+def test_what_has_no_map_has_no_field():
+    found = cs.inspect(nn.Linear(3, 4), (1, 3))
+    assert found.receptive_field is None and found.local_receptive_field is None
+    with pytest.raises(cs.ConvsmithError, match="takes no maps"):
+        found.field_table()
+
+
+def test_an_operation_without_a_rule_is_an_upper_bound():
+    class Strange(nn.Module):
+        def forward(self, x):
+            return torch.fft.fft(x).real
+
+    found = cs.inspect(Strange(), (1, 1, 16, 16))
+    assert found.receptive_field.status == "upper bound"
+    assert found.receptive_field.size == (16, 16)
+
+
+def test_the_table_of_fields():
+    text = str(report(nn.Conv2d(1, 1, 3, dilation=2), nn.ReLU(), nn.Conv2d(1, 1, 3)).field_table())
+    lines = text.splitlines()
+    assert lines[4].split()[:6] == ["0", "convolution", "3×3,", "dilation", "2", "5×5"]
+    assert "36.0 %" in lines[4] and "7×7" in lines[5] and "100.0 %" in lines[5]

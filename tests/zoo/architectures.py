@@ -23,7 +23,7 @@ _TORCHVISION = {
         lraspp_mobilenet_v3_large""",
     EVEN: "vit_b_16 vit_l_32 maxvit_t",
     (2, 3, 15, 111, 101): "r3d_18 mc3_18 r2plus1d_18 swin3d_t",
-    (2, 3, 16, 224, 224): "mvit_v1_b mvit_v2_s s3d",
+    (2, 3, 16, 224, 224): "mvit_v1_b s3d",
     (2, 3, 128, 136): "raft_small",
 }
 _TIMM = {
@@ -35,15 +35,16 @@ _TIMM = {
         mobilenetv4_conv_small mobilenetv4_hybrid_medium mobileone_s0 mobilevit_s mobilevitv2_050
         nf_resnet50 poolformer_s12 pvt_v2_b0 repghostnet_050 repvgg_a0 repvit_m1
         res2net50_26w_4s resnest14d resnetblur18 resnetv2_50d_frn resnetv2_50x1_bit rexnet_100
-        sequencer2d_s skresnet18 starnet_s1 swiftformer_xs tf_efficientnet_b0
+        skresnet18 starnet_s1 swiftformer_xs tf_efficientnet_b0
         tf_efficientnet_lite0 tf_mixnet_s tiny_vit_5m_224 twins_svt_small vovnet39a xception41
         xcit_nano_12_p16_224""",
-    EVEN: """beit_base_patch16_224 cait_xxs24_224 coat_lite_tiny coat_tiny coatnet_0_224 convit_tiny
-        dla34 efficientformer_l1 gcvit_xxtiny hiera_tiny_224 hrnet_w18_small hrnet_w32 levit_128s
+    EVEN: """beit_base_patch16_224 cait_xxs24_224 coat_lite_tiny coatnet_0_224 convit_tiny
+        dla34 efficientformer_l1 gcvit_xxtiny hiera_tiny_224 hrnet_w18_small levit_128s
         mixer_s32_224 nest_tiny pit_ti_224 tnt_s_patch16_224 tresnet_m visformer_tiny
         volo_d1_224""",
     LARGE: "bat_resnext26ts botnet26t_256 halonet26t lambda_resnet26t swinv2_tiny_window8_256",
     (2, 3, 1024, 1024): "samvit_base_patch16",
+    (2, 3, 61, 53): "sequencer2d_s",
 }
 
 INPUTS = {

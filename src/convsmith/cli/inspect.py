@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli.output import Csv, Force, Html, Json, check_targets, emit
+from convsmith.cli.output import Csv, Force, Html, Json, check_targets, console, emit
 from convsmith.errors import ArgumentError
 
 __all__ = ["command", "parse_shape"]
@@ -31,6 +31,9 @@ def command(
     every: Annotated[
         bool, typer.Option("--all", help="Also layers without parameters and operations.")
     ] = False,
+    receptive_field: Annotated[
+        bool, typer.Option("--receptive-field", help="Also the receptive field of each layer.")
+    ] = False,
     json: Json = None,
     csv: Csv = None,
     html: Html = None,
@@ -46,6 +49,11 @@ def command(
 
     report = inspect(load_model(model, weights), inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
+    if receptive_field:
+        fields = report.field_table()
+        if json is None and csv is None and html is None:
+            console().print(fields)
+            console().print()
     emit(report, table=table, page=report.to_html, json=json, csv=csv, html=html, force=force)
 
 

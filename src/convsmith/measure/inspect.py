@@ -39,6 +39,7 @@ def inspect(model: Any, example: Any = None) -> Inspection:
         params=network.params,
         unused=tuple(parameter.name for parameter in network.unused),
         buffers=sum(p.numel for p in network.parameters.values() if p.buffer),
+        network=network,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from convsmith.draw import (
@@ -21,6 +22,9 @@ from convsmith.draw import (
 )
 from convsmith.errors import ArgumentError, MissingExtra, nearest
 from convsmith.measure.cost import Status
+from convsmith.measure.fields import field_table
+from convsmith.measure.receptive import ReceptiveField, local_field, true_field
+from convsmith.network import Network
 
 if TYPE_CHECKING:
     import pandas
@@ -77,6 +81,7 @@ class Inspection:
         params: trained values, shared ones once, unused ones included.
         unused: names of parameters that this forward pass never reads.
         buffers: values that travel with the weights but are not trained.
+        network: the traced network, from which receptive fields are read when asked for.
 
     >>> import torch, convsmith as cs
     >>> report = cs.inspect(torch.nn.Conv2d(3, 10, 3), (1, 3, 128, 128))
@@ -90,6 +95,42 @@ class Inspection:
     params: int
     unused: tuple[str, ...] = ()
     buffers: int = 0
+    network: Network | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def receptive_field(self) -> ReceptiveField | None:
+        """What the middle of the (first) output really reads, borders and global layers included.
+
+        None where the network takes no maps. `local_receptive_field` leaves global layers out.
+        """
+        name = self._output()
+        if name is None or self.network is None:
+            return None
+        local = self.local_receptive_field
+        true = true_field(self.network, name)
+        return local if local and true.status == "exact" and local.layer == name else true
+
+    @cached_property
+    def local_receptive_field(self) -> ReceptiveField | None:
+        """The field on a map without borders, global pooling and the like left out."""
+        name = self._output()
+        return None if name is None or self.network is None else local_field(self.network, name)
+
+    def field_of(self, layer: str) -> ReceptiveField | None:
+        """The local receptive field of one layer; None where it has no map."""
+        return None if self.network is None else local_field(self.network, layer)
+
+    def field_table(self) -> Table:
+        """The receptive fields of the layers at which they change."""
+        if self.network is None or self._output() is None:
+            raise ArgumentError(f"{self.model} takes no maps: it has no receptive fields")
+        return field_table(self.network)
+
+    def _output(self) -> str | None:
+        if self.network is None or not self.network.outputs:
+            return None
+        maps = any(len(self.network[name].shape) > 2 for name in self.network.inputs)
+        return self.network.outputs[0] if maps else None
 
     @property
     def macs(self) -> int:
@@ -202,6 +243,11 @@ class Inspection:
             note=self._note(),
         )
 
+    def _seen(self, field: ReceptiveField) -> str:
+        whole = self.receptive_field is not None and self.receptive_field.status == "whole image"
+        detail = f"{100 * field.coverage:.0f} % of it read"
+        return detail + (", then the whole image" if whole else "")
+
     def _note(self) -> str | None:
         notes = [f"Totals are {self.status}: {'; '.join(self.reasons)}."] if self.reasons else []
         shared = {name for layer in self.layers for name in layer.shared}
@@ -216,6 +262,7 @@ class Inspection:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `version` rises when a field changes its meaning."""
+        field, local = self.receptive_field, self.local_receptive_field
         return {
             "report": "inspection",
             "version": VERSION,
@@ -230,6 +277,8 @@ class Inspection:
                 "status": self.status,
                 "reasons": list(self.reasons),
                 "unused": list(self.unused),
+                "receptive_field": field and field.to_dict(),
+                "local_receptive_field": local and local.to_dict(),
             },
             "layers": [asdict(layer) for layer in self.layers],
         }
@@ -249,20 +298,20 @@ class Inspection:
     def to_html(self) -> str:
         """A self-contained page: the totals, the modules, and every layer."""
         sizes = ", ".join(shape(size) for size in self.inputs)
-        facts = Facts(
-            [
-                ("parameters", short(self.params), f"{self.params:,}"),
-                ("multiply-adds", short(self.macs), f"{self.macs:,}"),
-                ("floating-point operations", short(self.flops), f"{self.flops:,}"),
-                ("moved at least", bytes_(self.bytes), "each tensor once a layer"),
-            ]
-        )
+        facts = [
+            ("parameters", short(self.params), f"{self.params:,}"),
+            ("multiply-adds", short(self.macs), f"{self.macs:,}"),
+            ("floating-point operations", short(self.flops), f"{self.flops:,}"),
+            ("moved at least", bytes_(self.bytes), "each tensor once a layer"),
+        ]
+        if (field := self.local_receptive_field) is not None:
+            facts.append(("receptive field", str(field), self._seen(field)))
         modules = [(row.name or "(model)", row.macs) for row in self.by_module() if row.macs]
         where = Figure(bars(modules, format=short)) if modules else "There are none."
         page = Page(
             f"{self.model} on {sizes}",
             [
-                Section(None, facts),
+                Section(None, Facts(facts)),
                 Section("Where the multiply-adds are", where),
                 Section("Modules", self.table(by="module")),
                 Section("Layers", self.table()),

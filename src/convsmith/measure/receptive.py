@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import prod
+from math import lcm, prod
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Box, Positions, Region
 from convsmith.errors import ArgumentError
 from convsmith.network import Network
-from convsmith.network.backward import Dependence, depends_on, spatial_axes
+from convsmith.network.backward import Dependence, depends_on, spatial_axes, strides
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +30,11 @@ class ReceptiveField:
         padding: how far the field of output position 0 reaches before the image's first position.
         region: the exact set for output position 0, in the image's coordinates; outside the image
             it lies in the padding.
-        status: `exact`, `whole image`, or `upper bound`.
+        status: `exact`, `whole image`, `varies` (from position to position) or `upper bound`.
         reason: why it is not exact, or which layers join the whole image.
         phases: further fields, where output positions differ (behind upsampling): for positions
-            0, 1, … of one period along each axis, their regions.
+            1, 2, … of one period along each axis, their regions.
+        layer: the layer whose field it is.
 
     A field of the whole image has the image's size and stride 0.
     """
@@ -45,6 +46,7 @@ class ReceptiveField:
     status: str = "exact"
     reason: str = ""
     phases: tuple[Region, ...] = field(default=(), repr=False)
+    layer: str = ""
 
     @property
     def coverage(self) -> float:
@@ -97,6 +99,7 @@ class ReceptiveField:
             "gaps": list(self.gaps),
             "status": self.status,
             "reason": self.reason,
+            "layer": self.layer,
         }
 
     def __str__(self) -> str:
@@ -125,6 +128,7 @@ def true_field(network: Network, name: str, index: Sequence[int] | None = None) 
         region=region,
         status="upper bound" if found.guessed else "whole image" if whole else "exact",
         reason=_guesses(found),
+        layer=name,
     )
 
 
@@ -144,21 +148,31 @@ def local_field(network: Network, name: str) -> ReceptiveField | None:
     base, found = _local_region(network, name, image, places, [0] * dims)
     if not base:
         return None
-    strides: list[Fraction] = []
+    every = strides(network)
+    steps = every[name]
+    behind = [every[layer.name] for layer in network.upstream(name)]
     phases: list[Region] = []
+    varies = False
     for axis in range(dims):
-        stride, more = _stride(network, name, image, places, base, axis)
-        strides.append(stride)
-        phases += more
+        step = steps.get(axis, Fraction(0))
+        # After a period, every layer on the way has moved by whole positions.
+        period = lcm(*((step / of[axis]).denominator for of in behind if axis in of))
+        fields = [
+            _local_region(network, name, image, places, [k * (a == axis) for a in range(dims)])[0]
+            for k in range(1, period + 1)
+        ]
+        varies |= fields[-1] != _shifted(base, axis, int(period * step))
+        phases += fields[:-1]
     hull = base.hull
     return ReceptiveField(
         size=tuple(stop - start for start, stop in hull),
-        stride=tuple(strides),
+        stride=tuple(steps.get(axis, Fraction(0)) for axis in range(dims)),
         padding=tuple(-start for start, _ in hull),
         region=base,
-        status="upper bound" if found.guessed else "exact",
-        reason=_guesses(found),
+        status="upper bound" if found.guessed else "varies" if varies else "exact",
+        reason=_guesses(found) or (_VARIES if varies else _left_out(found)),
         phases=tuple(phases),
+        layer=name,
     )
 
 
@@ -167,30 +181,7 @@ def region_dims(network: Network) -> int:
     return max(0, len(network[_image(network)].shape) - 2)
 
 
-def _stride(
-    network: Network,
-    name: str,
-    image: str,
-    places: Sequence[int | None],
-    base: Region,
-    axis: int,
-) -> tuple[Fraction, list[Region]]:
-    """How far the field moves a position along one axis, and the fields of one period."""
-    if places[axis] is None:
-        return Fraction(0), []
-    phases = []
-    for period in range(1, _PERIODS + 1):
-        index = [0] * len(places)
-        index[axis] = period
-        region, _ = _local_region(network, name, image, places, index)
-        moved = region.hull[axis][0] - base.hull[axis][0] if region else 0
-        if region and region == _shifted(base, axis, moved) and (moved or period == _PERIODS):
-            return Fraction(moved, period), phases
-        phases.append(region)
-    return Fraction(0), phases
-
-
-_PERIODS = 64
+_VARIES = "the field is not the same at every position: an interpolation is not by a whole factor"
 
 
 def _shifted(region: Region, axis: int, by: int) -> Region:
@@ -248,6 +239,10 @@ def _image(network: Network) -> str:
     if not maps:
         raise ArgumentError(f"{network.name} takes no maps: its inputs have no spatial axes")
     return maps[0]
+
+
+def _left_out(found: Dependence) -> str:
+    return f"left out: {', '.join(found.globals[:3])}" if found.globals else ""
 
 
 def _guesses(found: Dependence) -> str:

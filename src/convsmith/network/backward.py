@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from convsmith.arithmetic import Box, Positions, Region
 from convsmith.network.network import Layer, Network
 from convsmith.network.reads import HAS_RULE, permutation, reads
 from convsmith.network.shapes import factor_groups, whole
 
-__all__ = ["Axes", "Dependence", "depends_on", "spatial_axes"]
+__all__ = ["Axes", "Dependence", "depends_on", "spatial_axes", "strides"]
 
 Axes = tuple[int | None, ...]
 """For each dimension of a tensor the spatial axis of the input that it still runs along."""
@@ -98,6 +99,48 @@ def spatial_axes(network: Network) -> dict[str, Axes]:
     for layer in network:
         found[layer.name] = _axes_of(layer, found)
     return found
+
+
+def strides(network: Network) -> dict[str, dict[int, Fraction]]:
+    """For each layer and spatial axis: how far the image moves when the position moves by one.
+
+    Where branches of unequal strides meet, it is that of the first one.
+    """
+    axes = spatial_axes(network)
+    found: dict[str, dict[int, Fraction]] = {}
+    for layer in network:
+        mine: dict[int, Fraction] = {}
+        for source in reversed(layer.inputs):
+            mine |= found[source]
+        if layer.kind == "input":
+            mine = dict.fromkeys(
+                (axis for axis in axes[layer.name] if axis is not None), Fraction(1)
+            )
+        for place, axis in enumerate(axes[layer.name]):
+            if axis is not None and axis in mine and layer.inputs:
+                mine[axis] *= _step(layer, place)
+        found[layer.name] = {axis: step for axis, step in mine.items() if axis in axes[layer.name]}
+    return found
+
+
+def _step(layer: Layer, place: int) -> Fraction:
+    """By how much the operand's position moves with the result's, along one dimension."""
+    spec, settings = layer.operation.arithmetic, layer.operation.settings
+    if spec is not None:
+        stride = spec.stride[place - len(layer.shape)]
+        return Fraction(1, stride) if spec.transposed else Fraction(stride)
+    if layer.kind == "upsample":
+        factors = settings.get("scale_factors")
+        if factors:
+            return 1 / Fraction(factors[place - len(layer.shape)]).limit_denominator(10**6)
+        return Fraction(layer.operands[0].shape[place], layer.shape[place])
+    if layer.kind == "pixel shuffle":
+        return Fraction(1, settings["upscale_factor"])
+    if layer.kind == "pixel unshuffle":
+        return Fraction(settings["downscale_factor"])
+    if layer.operation.name == "slice" and settings.get("dim", 0) % len(layer.shape) == place:
+        return Fraction(settings.get("step", 1))
+    return Fraction(1)
 
 
 def _axes_of(layer: Layer, known: Mapping[str, Axes]) -> Axes:
