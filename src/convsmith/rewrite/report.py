@@ -7,6 +7,7 @@ from typing import Any
 
 from convsmith.draw import (
     Column,
+    Facts,
     Figure,
     Page,
     Section,
@@ -142,6 +143,29 @@ class LightenReport:
             rows=tuple((x.path, _form(x), *x.params, x.error or None) for x in self.layers),
         )
 
+    def _facts(self) -> list[tuple[str, str, str]]:
+        """The figures that matter most: after, and from what."""
+        old, new = self.original, self.lightened
+        fewer = old.conv_params / max(1, new.conv_params)
+        less = old.macs / max(1, new.macs)
+        facts = [
+            (
+                "parameters in convolutions",
+                f"{fewer:.1f}× fewer",
+                f"{short(old.conv_params)} → {short(new.conv_params)}",
+            ),
+            ("multiply-adds", f"{less:.1f}× fewer", f"{short(old.macs)} → {short(new.macs)}"),
+        ]
+        if old.accuracy is not None and new.accuracy is not None:
+            against = self.control.accuracy if self.control else None
+            detail = f"from {percent(old.accuracy)}"
+            detail += f"; control {percent(against)}" if against is not None else ""
+            facts.append(("accuracy, held out", percent(new.accuracy), detail))
+        if old.latency and new.latency:
+            times = (milliseconds(x.median_ms) for x in (new.latency, old.latency))
+            facts.append(("an image, here", next(times), f"from {next(times)}"))
+        return facts
+
     def _note(self) -> str:
         changed = sum(1 for layer in self.layers if layer.multiplier)
         fewer = self.original.conv_params / max(1, self.lightened.conv_params)
@@ -205,7 +229,7 @@ class LightenReport:
         page = Page(
             f"{self.model}, lightened",
             [
-                Section(None, [self._note()]),
+                Section(None, Facts(self._facts())),
                 Section("Before and after", self.table()),
                 Section("Side by side", charts),
                 Section("Convolution by convolution", self.layer_table()),
