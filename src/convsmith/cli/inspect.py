@@ -34,6 +34,12 @@ def command(
     receptive_field: Annotated[
         bool, typer.Option("--receptive-field", help="Also the receptive field of each layer.")
     ] = False,
+    holes: Annotated[
+        bool, typer.Option("--holes", help="Also the holes in the field, and what closes them.")
+    ] = False,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --holes: of this layer.")
+    ] = None,
     json: Json = None,
     csv: Csv = None,
     html: Html = None,
@@ -49,10 +55,13 @@ def command(
 
     report = inspect(load_model(model, weights), inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
-    if receptive_field:
-        fields = report.field_table()
-        if json is None and csv is None and html is None:
-            console().print(fields)
+    more = [report.field_table()] if receptive_field else []
+    if holes or layer:
+        found = report.holes(layer)
+        more += [found.table(), *([found.series_table()] if found.series else [])]
+    if json is None and csv is None and html is None:
+        for part in more:
+            console().print(part)
             console().print()
     emit(report, table=table, page=report.to_html, json=json, csv=csv, html=html, force=force)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
+from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.measure.cost import cost
 from convsmith.measure.inspection import Inspection, LayerReport
 from convsmith.network import Layer, Network, trace
@@ -62,6 +64,16 @@ def _report(layer: Layer, seen: set[str]) -> LayerReport:
         bytes=moved,
         status=count.status,
         reason=count.reason,
+        padding_macs=_on_padding(layer, count.macs),
         shared=tuple(p.name for p in trained if p not in new),
         source=layer.source,
     )
+
+
+def _on_padding(layer: Layer, macs: int | None) -> int:
+    spec = layer.operation.arithmetic
+    if not macs or not isinstance(spec, (Conv, ConvTranspose)):
+        return 0
+    shape = layer.operands[0].shape
+    batch, size = prod(shape[: -spec.dims - 1]), shape[-spec.dims :]
+    return macs - spec.real_macs(size, batch)

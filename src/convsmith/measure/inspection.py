@@ -17,12 +17,14 @@ from convsmith.draw import (
     bars,
     bytes_,
     count,
+    percent,
     shape,
     short,
 )
 from convsmith.errors import ArgumentError, MissingExtra, nearest
 from convsmith.measure.cost import Status
 from convsmith.measure.fields import field_table
+from convsmith.measure.holes import Holes, holes
 from convsmith.measure.receptive import ReceptiveField, local_field, true_field
 from convsmith.network import Network
 
@@ -51,6 +53,7 @@ class LayerReport:
         bytes: of the tensors it reads and writes, each once.
         status: of `macs` and `flops`: exact, a bound, or unknown.
         reason: why they are not exact.
+        padding_macs: how many of the multiply-adds fall on zero padding, where one factor is 0.
         shared: parameters that an earlier layer has counted.
         source: the user's line of code, as `file.py:12`.
     """
@@ -66,8 +69,14 @@ class LayerReport:
     bytes: int
     status: Status = "exact"
     reason: str = ""
+    padding_macs: int = 0
     shared: tuple[str, ...] = ()
     source: str = ""
+
+    @property
+    def intensity(self) -> float | None:
+        """Arithmetic intensity: floating-point operations a byte; None where one is unknown."""
+        return None if self.flops is None or not self.bytes else self.flops / self.bytes
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,18 @@ class Inspection:
             raise ArgumentError(f"{self.model} takes no maps: it has no receptive fields")
         return field_table(self.network)
 
+    def holes(self, layer: str | None = None) -> Holes:
+        """The holes in the field of a layer, by default the output's; which layers make them.
+
+        Raises:
+            ArgumentError: if the network or the layer has no map.
+        """
+        name = layer or self._output()
+        found = holes(self.network, name) if self.network is not None and name else None
+        if found is None:
+            raise ArgumentError(f"{name or self.model} has no map, and so no receptive field")
+        return found
+
     def _output(self) -> str | None:
         if self.network is None or not self.network.outputs:
             return None
@@ -141,6 +162,11 @@ class Inspection:
     def flops(self) -> int:
         """Floating-point operations of all layers that could be counted; see `status`."""
         return sum(layer.flops or 0 for layer in self.layers)
+
+    @property
+    def padding_macs(self) -> int:
+        """Multiply-adds that fall on zero padding; they are part of `macs`."""
+        return sum(layer.padding_macs for layer in self.layers)
 
     @property
     def bytes(self) -> int:
@@ -250,6 +276,8 @@ class Inspection:
 
     def _note(self) -> str | None:
         notes = [f"Totals are {self.status}: {'; '.join(self.reasons)}."] if self.reasons else []
+        if 1000 * self.padding_macs > self.macs:
+            notes.append(f"{percent(self.padding_macs / self.macs)} of the MACs fall on padding.")
         shared = {name for layer in self.layers for name in layer.shared}
         if shared:
             notes.append(f"{len(shared)} tensors are shared by several layers and counted once.")
@@ -272,6 +300,7 @@ class Inspection:
                 "params": self.params,
                 "buffers": self.buffers,
                 "macs": self.macs,
+                "padding_macs": self.padding_macs,
                 "flops": self.flops,
                 "bytes": self.bytes,
                 "status": self.status,
@@ -280,7 +309,7 @@ class Inspection:
                 "receptive_field": field and field.to_dict(),
                 "local_receptive_field": local and local.to_dict(),
             },
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [asdict(x) | {"intensity": x.intensity} for x in self.layers],
         }
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -347,6 +376,7 @@ def _merged(path: str, group: list[LayerReport]) -> LayerReport:
         macs=total("macs"),
         flops=total("flops"),
         bytes=total("bytes"),
+        padding_macs=total("padding_macs"),
         status="lower bound" if odd else "exact",
         reason=odd[0].reason if odd else "",
     )
