@@ -6,13 +6,14 @@
 """
 
 from convsmith.arithmetic.chain import Chain
-from convsmith.arithmetic.convolution import Conv, ConvTranspose
+from convsmith.arithmetic.convolution import Conv
 from convsmith.arithmetic.matrix import convolution_matrix, im2col
 from convsmith.arithmetic.pool import Pool
 from convsmith.arithmetic.positions import Positions
 from convsmith.arithmetic.reference import evaluate
 from convsmith.arithmetic.region import Box, Region
 from convsmith.arithmetic.summary import parameter_table, summary
+from convsmith.arithmetic.transposed import ConvTranspose
 from convsmith.arithmetic.window import Window
 
 __all__ = [

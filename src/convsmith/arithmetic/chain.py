@@ -11,8 +11,9 @@ from convsmith.arithmetic.positions import Positions
 from convsmith.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from convsmith.arithmetic.convolution import Conv, ConvTranspose
+    from convsmith.arithmetic.convolution import Conv
     from convsmith.arithmetic.pool import Pool
+from convsmith.arithmetic.transposed import ConvTranspose
 
 __all__ = ["Chain"]
 

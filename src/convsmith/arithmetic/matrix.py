@@ -9,8 +9,9 @@ from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
-from convsmith.arithmetic.convolution import Conv, ConvTranspose
+from convsmith.arithmetic.convolution import Conv
 from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.arithmetic.transposed import ConvTranspose
 from convsmith.arithmetic.window import Window, source_index
 from convsmith.errors import ArgumentError, MissingExtra
 

@@ -8,8 +8,9 @@ from itertools import product
 from math import inf, prod
 from typing import Any
 
-from convsmith.arithmetic.convolution import Conv, ConvTranspose
+from convsmith.arithmetic.convolution import Conv
 from convsmith.arithmetic.pool import Pool
+from convsmith.arithmetic.transposed import ConvTranspose
 from convsmith.arithmetic.window import source_index
 from convsmith.errors import ArgumentError
 

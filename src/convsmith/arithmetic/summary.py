@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convsmith.arithmetic.convolution import Conv, ConvTranspose
+from convsmith.arithmetic.convolution import Conv
 from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.arithmetic.transposed import ConvTranspose
 
 __all__ = ["parameter_table", "summary"]
 
