@@ -143,3 +143,21 @@ def test_a_broken_image_is_named_and_skipped_when_asked(place, capfd):
     assert main([*words, "--skip-broken"]) == 0
     out, err = capfd.readouterr()
     assert "skipped" in err and "3.png" in err and "lightened" in out
+
+
+def test_inspect_shows_fields_holes_and_memory(place, capfd):
+    words = ["inspect", "my.py:build", "--input", "1,1,8,8"]
+    views = ["--receptive-field", "--holes", "--memory"]
+    assert main([*words, *views]) == 0
+    out = capfd.readouterr().out
+    assert "Receptive fields of Sequential" in out and "5×5" in out
+    assert "No holes." in out and "Alive at the peak" in out
+    assert main([*words, *views, "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert [field["size"] for field in data["receptive_fields"]][:2] == [[3, 3], [5, 5]]
+    assert data["total"]["local_receptive_field"]["size"] == [5, 5]
+    assert data["holes"]["causes"] == [] and data["memory"]["activations"] > 0
+    assert main([*words, *views, "--html", "all.html"]) == 0
+    assert "Receptive fields of Sequential" in (place / "all.html").read_text()
+    assert main([*words, "--holes", "--layer", "33"]) == 2
+    assert "no layer '33'" in capfd.readouterr().err

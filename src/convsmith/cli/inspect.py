@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convsmith.cli.output import Csv, Force, Html, Json, check_targets, console, emit
+from convsmith.cli.output import (
+    Csv,
+    Force,
+    Html,
+    Json,
+    as_json,
+    check_targets,
+    console,
+    emit,
+    write,
+)
 from convsmith.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from convsmith.draw import Table
 
 __all__ = ["command", "parse_shape"]
 
@@ -37,6 +51,9 @@ def command(
     holes: Annotated[
         bool, typer.Option("--holes", help="Also the holes in the field, and what closes them.")
     ] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Also the peak memory, and what is alive at it.")
+    ] = False,
     layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --holes: of this layer.")
     ] = None,
@@ -55,15 +72,28 @@ def command(
 
     report = inspect(load_model(model, weights), inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
-    more = [report.field_table()] if receptive_field else []
+    more: list[Table] = []
+    data: dict[str, Any] = {}
+    if receptive_field:
+        more.append(report.field_table())
+        data["receptive_fields"] = report.fields()
     if holes or layer:
         found = report.holes(layer)
         more += [found.table(), *([found.series_table()] if found.series else [])]
-    if json is None and csv is None and html is None:
-        for part in more:
-            console().print(part)
-            console().print()
-    emit(report, table=table, page=report.to_html, json=json, csv=csv, html=html, force=force)
+        data["holes"] = found.to_dict()
+    if memory and report.memory is not None:
+        more.append(report.memory.table())
+        data["memory"] = report.memory.to_dict()
+    if json is not None:
+        write(json, as_json(report.to_dict() | data), force=force)
+    if json is None or csv is not None or html is not None:
+        if csv is None and html is None:
+            for part in more:
+                console().print(part)
+                console().print()
+        emit(
+            report, table=table, page=partial(report.to_html, more), csv=csv, html=html, force=force
+        )
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

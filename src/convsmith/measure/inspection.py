@@ -23,8 +23,9 @@ from convsmith.draw import (
 )
 from convsmith.errors import ArgumentError, MissingExtra, nearest
 from convsmith.measure.cost import Status
-from convsmith.measure.fields import field_table
+from convsmith.measure.fields import field_table, fields
 from convsmith.measure.holes import Holes, holes
+from convsmith.measure.memory import Memory, memory
 from convsmith.measure.receptive import ReceptiveField, local_field, true_field
 from convsmith.network import Network
 
@@ -134,6 +135,17 @@ class Inspection:
         if self.network is None or self._output() is None:
             raise ArgumentError(f"{self.model} takes no maps: it has no receptive fields")
         return field_table(self.network)
+
+    @cached_property
+    def memory(self) -> Memory | None:
+        """Peak memory of a forward pass without gradients, by what is alive when."""
+        return None if self.network is None else memory(self.network)
+
+    def fields(self) -> list[dict[str, Any]]:
+        """The receptive fields of the layers at which they change, as plain data."""
+        if self.network is None or self._output() is None:
+            return []
+        return [{"name": name} | field.to_dict() for name, field in fields(self.network)]
 
     def holes(self, layer: str | None = None) -> Holes:
         """The holes in the field of a layer, by default the output's; which layers make them.
@@ -324,8 +336,8 @@ class Inspection:
         """All layers as CSV, raw numbers."""
         return self.table(all_layers=True).to_csv()
 
-    def to_html(self) -> str:
-        """A self-contained page: the totals, the modules, and every layer."""
+    def to_html(self, more: Iterable[Table] = ()) -> str:
+        """A self-contained page: the totals, the modules, every layer, and `more` tables."""
         sizes = ", ".join(shape(size) for size in self.inputs)
         facts = [
             ("parameters", short(self.params), f"{self.params:,}"),
@@ -344,6 +356,7 @@ class Inspection:
                 Section("Where the multiply-adds are", where),
                 Section("Modules", self.table(by="module")),
                 Section("Layers", self.table()),
+                *([Section("More", list(more))] if (more := list(more)) else []),
             ],
         )
         return page.html()

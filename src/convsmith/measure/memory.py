@@ -1,0 +1,149 @@
+"""Peak memory of one inference pass: what is alive while each layer runs, without running it.
+
+The graph is replayed on tensors without values, so every operation says itself what it allocates:
+which results are views, whether a `reshape` copies, which operand an in-place operation writes
+into, which temporaries a composite operation makes. What this cannot see is what a kernel takes
+below PyTorch's dispatcher: the workspace of a convolution, the packed copy of a weight. Nor does a
+trace take the fused path of `nn.TransformerEncoderLayer`, which hides its tensors in one operation.
+
+How long a tensor lives follows from three rules of Python and PyTorch:
+
+1. a storage lives as long as any tensor that shares it is still to be read;
+2. the arguments of a module's call are held by its caller until it returns;
+3. what the network returns lives to the end, and its input is never released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from convsmith.draw import Column, Table, bytes_, shape
+from convsmith.errors import ArgumentError, MissingExtra
+from convsmith.measure.replay import Alive, Replay
+from convsmith.network import Network
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Alive", "Memory", "memory"]
+
+
+@dataclass(frozen=True, repr=False)
+class Memory:
+    """The peak memory of an inference pass (eager, without gradients), in bytes.
+
+    Attributes:
+        activations: the most that the pass has allocated at any time; inputs and weights left out.
+        inputs: the tensors passed in, which the caller holds.
+        parameters: all parameters and buffers of the model, a shared one once.
+        layer: where the peak occurs.
+        alive: the tensors that make up `activations`, in the order they were made.
+        during: bytes of activations while each layer runs, its temporaries included.
+        at_most: `activations` if every local variable of a forward pass of one's own kept its
+            tensor until that forward pass returned.
+        status: `exact` where this changes nothing; `lower bound` where an operation could not be
+            replayed or `at_most` is higher: a local variable bound to another value frees its
+            tensor, and a trace does not see which are.
+        reason: why it is not exact, else ''.
+    """
+
+    activations: int
+    inputs: int
+    parameters: int
+    layer: str
+    alive: tuple[Alive, ...]
+    during: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    at_most: int = 0
+    status: Literal["exact", "lower bound"] = "exact"
+    reason: str = ""
+
+    @property
+    def total(self) -> int:
+        """Activations at the peak, inputs and parameters together."""
+        return self.activations + self.inputs + self.parameters
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as for JSON."""
+        plain = {key: value for key, value in vars(self).items() if key not in ("alive", "during")}
+        alive = [asdict(tensor) | {"shape": list(tensor.shape)} for tensor in self.alive]
+        return plain | {"total": self.total, "alive": alive, "during": dict(self.during)}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a tensor alive at the peak, as a `pandas.DataFrame`."""
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtra("a data frame", extra="tables", package="pandas") from None
+        return pandas.DataFrame([asdict(tensor) for tensor in self.alive])
+
+    def table(self) -> Table:
+        """The tensors alive at the peak."""
+        return Table(
+            [
+                Column("name", "tensor"),
+                Column("shape", "shape", align="right", format=shape),
+                Column("bytes", "memory", align="right", format=bytes_),
+            ],
+            [(tensor.name, tensor.shape, tensor.bytes) for tensor in self.alive],
+            title=f"Alive at the peak, in {self.layer}",
+            footer={"name": "total", "bytes": self.activations},
+            note=self.reason or None,
+        )
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def __repr__(self) -> str:
+        sign = "" if self.status == "exact" else "≥ "
+        return (
+            f"Memory(peak {sign}{bytes_(self.activations)} of activations at {self.layer!r}, "
+            f"{bytes_(self.total)} with inputs and parameters)"
+        )
+
+
+def memory(network: Network) -> Memory:
+    """The peak memory of an inference pass, for the shapes the network was traced with.
+
+    Nothing is computed and no memory for values is taken. Workspaces below PyTorch's dispatcher
+    and what its allocator holds back are not counted.
+
+    Raises:
+        ArgumentError: for a network that was not read from an exported program.
+
+    >>> import torch, convsmith as cs
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    >>> report = memory(cs.trace(model, (1, 3, 34, 34)))
+    >>> report.layer, report.activations == 2 * 4 * 8 * 32 * 32
+    ('1', True)
+    """
+    if network.program is None:
+        raise ArgumentError(f"{network.name} has no exported program; read it with trace()")
+    replay = Replay(network)
+    least = replay.lives(locals_kept=False)
+    during = replay.during(least)
+    most = max(replay.during(replay.lives(locals_kept=True)), default=0)
+    at = max(range(len(during)), key=during.__getitem__, default=-1)
+    peak = during[at] if during else 0
+    reasons = list(dict.fromkeys(replay.failures))
+    if most > peak:
+        reasons.append(f"local variables that keep their tensors could raise it to {most:,} bytes")
+    return Memory(
+        activations=peak,
+        inputs=replay.inputs,
+        parameters=sum(parameter.type.nbytes for parameter in network.parameters.values()),
+        layer=replay.steps[at].name if during else "",
+        alive=replay.alive(at, least) if during else (),
+        during=MappingProxyType(
+            {
+                step.name: size
+                for step, size in zip(replay.steps, during, strict=True)
+                if step.name in network
+            }
+        ),
+        at_most=most,
+        status="lower bound" if reasons else "exact",
+        reason="; ".join(reasons),
+    )
