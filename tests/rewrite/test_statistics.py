@@ -10,9 +10,9 @@ from torch import nn
 
 from convsmith.arithmetic import im2col
 from convsmith.errors import ArgumentError
+from convsmith.measure import image_batches
 from convsmith.rewrite import statistics
 from convsmith.rewrite.decompose import decomposition_errors
-from convsmith.rewrite.images import calibration_batches
 from convsmith.rewrite.statistics import patch_moments, patches
 from tests.specifications import convolutions
 
@@ -80,9 +80,9 @@ def test_calibration_images_of_every_kind():
     whole = torch.rand(10, 1, 4, 4)
     for images in (whole, whole.numpy(), whole.split(3), [(x, 0) for x in whole.split(4)],
                    [{"image": whole}], iter(whole.split(5))):  # fmt: skip
-        assert torch.equal(torch.cat(calibration_batches(images)), whole)
-    assert sum(map(len, calibration_batches(whole, limit=7))) == 7
-    assert sum(map(len, calibration_batches(whole.split(3), limit=7))) == 7
+        assert torch.equal(torch.cat(image_batches(images)), whole)
+    assert sum(map(len, image_batches(whole, limit=7))) == 7
+    assert sum(map(len, image_batches(whole.split(3), limit=7))) == 7
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_calibration_images_of_every_kind():
 )
 def test_what_is_no_images_is_refused(images, message):
     with pytest.raises(ArgumentError, match=message):
-        calibration_batches(images)
+        image_batches(images)

@@ -54,6 +54,12 @@ def command(
     memory: Annotated[
         bool, typer.Option("--memory", help="Also the peak memory, and what is alive at it.")
     ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Also the milliseconds of each layer, measured here.")
+    ] = False,
+    compare: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Also another network, side by side.")
+    ] = None,
     layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="With --holes: of this layer.")
     ] = None,
@@ -69,6 +75,8 @@ def command(
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
     from convsmith.cli.models import load_model
     from convsmith.measure import inspect
+    from convsmith.measure.compare import layer_comparison, total_comparison
+    from convsmith.measure.timing import layer_latency
 
     report = inspect(load_model(model, weights), inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
@@ -84,6 +92,14 @@ def command(
     if memory and report.memory is not None:
         more.append(report.memory.table())
         data["memory"] = report.memory.to_dict()
+    if latency and report.network is not None:
+        timing = layer_latency(report.network)
+        more.append(timing.table())
+        data["latency"] = timing.to_dict()
+    if compare is not None:
+        other = inspect(load_model(compare), inputs or None)
+        more += [total_comparison(report, other), layer_comparison(report, other)]
+        data["other"] = other.to_dict()
     if json is not None:
         write(json, as_json(report.to_dict() | data), force=force)
     if json is None or csv is not None or html is not None:

@@ -64,6 +64,6 @@ def latency(
         runs += 1
     result = {}
     for name, values in times.items():
-        low, _, high = quantiles(values, n=4)
+        low, _, high = quantiles(values, n=4, method="inclusive")
         result[name] = Latency(median(values), low, high, len(values))
     return result

@@ -1,7 +1,17 @@
 """A trained model as one typed graph, read through `torch.export` and walked both ways."""
 
+from convsmith.network.modules import submodule
 from convsmith.network.network import Layer, Network, Parameter, TensorType
 from convsmith.network.operations import Operation
 from convsmith.network.trace import trace, untouched
 
-__all__ = ["Layer", "Network", "Operation", "Parameter", "TensorType", "trace", "untouched"]
+__all__ = [
+    "Layer",
+    "Network",
+    "Operation",
+    "Parameter",
+    "TensorType",
+    "submodule",
+    "trace",
+    "untouched",
+]

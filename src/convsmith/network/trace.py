@@ -66,9 +66,10 @@ def trace(model: nn.Module, example: Any) -> Network:
 def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Turn an example (tensor, shape, several, or a dict of them) into arguments for `model`.
 
-    Tensors made from a shape have the device and type of the model's first floating parameter.
+    Tensors made from a shape have the device and type of the model's first floating tensor.
     """
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    tensors = (*model.parameters(), *model.buffers())
+    like = next((t for t in tensors if t.is_floating_point()), torch.empty(0))
 
     def tensor(value: Any) -> Any:
         if not _is_shape(value):

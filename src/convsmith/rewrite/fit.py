@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convsmith.network import untouched
+from convsmith.network import submodule, untouched
 from convsmith.nn import SeparablePair
-from convsmith.rewrite.surgery import answers, inputs, submodule
+from convsmith.rewrite.surgery import answers, inputs
 
 __all__ = ["match_batch_norm", "refit"]
 

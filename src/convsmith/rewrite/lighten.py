@@ -16,8 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError
-from convsmith.measure import inspect, latency
-from convsmith.network import Layer, Network, trace, untouched
+from convsmith.measure import image_batches, inspect, latency
+from convsmith.network import Layer, Network, submodule, trace, untouched
 from convsmith.nn import SeparablePair
 from convsmith.rewrite.candidates import (
     FORMS,
@@ -31,11 +31,10 @@ from convsmith.rewrite.choose import Option, choose, least_cost
 from convsmith.rewrite.decompose import decomposition_errors
 from convsmith.rewrite.distil import Loss, Schedule, distil
 from convsmith.rewrite.fit import match_batch_norm, refit
-from convsmith.rewrite.images import calibration_batches
 from convsmith.rewrite.recipe import save
 from convsmith.rewrite.report import Figures, LightenReport, RewrittenLayer
 from convsmith.rewrite.statistics import Moments, patch_moments
-from convsmith.rewrite.surgery import replace, submodule
+from convsmith.rewrite.surgery import replace
 
 __all__ = ["Lightened", "lighten"]
 
@@ -135,7 +134,7 @@ def lighten(
     if control and not epochs:
         raise ArgumentError("the control is trained: it needs train and epochs")
     say = progress or (lambda what, done, of: None)
-    batches = calibration_batches(images)
+    batches = image_batches(images)
     network = trace(model, batches[0][:1])
     found = candidates(network, model, filter_fn)
     refuse_empty(found, network.name)

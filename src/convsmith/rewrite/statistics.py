@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.network import untouched
-from convsmith.rewrite.surgery import submodule, watching
+from convsmith.network import submodule, untouched
+from convsmith.rewrite.surgery import watching
 
 __all__ = ["Moments", "patch_moments", "patches"]
 

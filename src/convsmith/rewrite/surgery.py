@@ -8,24 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError, nearest
+from convsmith.network import submodule
 
-__all__ = ["answers", "inputs", "replace", "submodule", "watching"]
+__all__ = ["answers", "inputs", "replace", "watching"]
 
 
 class _Enough(Exception):
     pass
-
-
-def submodule(model: nn.Module, path: str) -> nn.Module:
-    """The module at `path`, or an `ArgumentError` that names the nearest path."""
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        known = [name for name, _ in model.named_modules() if name]
-        raise ArgumentError(
-            f"no module {path!r} in {type(model).__name__}{nearest(path, known)}"
-        ) from None
 
 
 def replace(model: nn.Module, path: str, module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Calibration images in whatever form they come: a tensor, an array, or batches."""
+"""Images in whatever form they come: a tensor, an array, or batches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["calibration_batches"]
+__all__ = ["image_batches"]
 
 
-def calibration_batches(images: Any, *, batch_size: int = 64, limit: int = 1024) -> list[Tensor]:
+def image_batches(images: Any, *, batch_size: int = 64, limit: int = 1024) -> list[Tensor]:
     """Return unlabelled images as a list of batches.
 
     Args:
@@ -25,7 +25,7 @@ def calibration_batches(images: Any, *, batch_size: int = 64, limit: int = 1024)
     Raises:
         ArgumentError: if there is no image, or something else than floating-point images.
 
-    >>> [len(batch) for batch in calibration_batches(torch.zeros(100, 1, 8, 8))]
+    >>> [len(batch) for batch in image_batches(torch.zeros(100, 1, 8, 8))]
     [64, 36]
     """
     if isinstance(images, Tensor) or hasattr(images, "__array__"):
@@ -43,7 +43,7 @@ def calibration_batches(images: Any, *, batch_size: int = 64, limit: int = 1024)
             f"images must be a tensor, an array or batches of them, not {type(images).__name__}"
         )
     if not sum(map(len, batches)):
-        raise ArgumentError("there are no images to calibrate with")
+        raise ArgumentError("there are no images")
     sizes = {tuple(batch.shape[1:]) for batch in batches}
     if len(sizes) > 1:
         raise ArgumentError(f"images must have one shape, not {sorted(sizes)}")
@@ -57,10 +57,14 @@ def _first(item: Any) -> Any:
 
 
 def _tensor(values: Any) -> Tensor:
+    if not (isinstance(values, Tensor) or hasattr(values, "__array__")):
+        raise ArgumentError(f"a batch of images is a tensor or array, not {type(values).__name__}")
     tensor = values.detach() if isinstance(values, Tensor) else torch.as_tensor(values)
-    if tensor.ndim < 3 or not tensor.is_floating_point():
+    if tensor.ndim < 3 or not tensor.is_floating_point() or 0 in tensor.shape[1:]:
         raise ArgumentError(
             "images must be floating-point values shaped (images, channels, *size), "
             f"not {tensor.dtype} shaped {tuple(tensor.shape)}"
         )
+    if not bool(torch.isfinite(tensor).all()):
+        raise ArgumentError("images must be finite: there are NaN or infinite values in them")
     return tensor
