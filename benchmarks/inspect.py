@@ -21,12 +21,12 @@ import convsmith as cs
 from benchmarks.cases import CASES
 from benchmarks.inspect_tables import tables
 from benchmarks.peers import CONVSMITH, PEERS, Peer, Refused, quiet
-from benchmarks.rules import RULES
 from benchmarks.traces import left_behind
 from convsmith.cli.models import load_model
 from convsmith.cli.output import talk
 from convsmith.errors import ArgumentError
 from convsmith.measure import latency
+from convsmith.measure.counters import count_as, multiply_adds
 from convsmith.network import Network
 
 __all__ = ["options", "run", "tables"]
@@ -162,7 +162,7 @@ def _totals(
 
 def _terms(counter: Peer, network: Network) -> dict[str, int]:
     """What a counter's rules make of a network."""
-    return {title: term for title, term in RULES[counter.name](network).items() if term}
+    return dict(count_as(network, counter.tool).terms if counter.tool else multiply_adds(network))
 
 
 def _times(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.rules import MULTIPLY_ADDS
 from convsmith.draw import Column, Table, count, milliseconds
+from convsmith.measure.counters import MULTIPLY_ADDS
 
 __all__ = ["tables"]
 

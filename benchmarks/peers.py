@@ -1,7 +1,7 @@
 """Other counters of a network's operations: each called as its documentation says, kept silent.
 
 Every figure is a plain total for one forward pass of the given example. What it counts differs,
-and `benchmarks.rules` says how.
+and `convsmith.measure.counters` says how.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import convsmith as cs
 from benchmarks.machine import version
+from convsmith.measure.counters import TOOLS
 
 __all__ = ["CONVSMITH", "PEERS", "Peer", "Refused", "quiet"]
 
@@ -38,6 +39,7 @@ class Peer:
         unit: how many of these one multiply-add is.
         call: from a model and an example to the figure, and whether the tool named, unasked,
             operations that it left out.
+        tool: what `count_as` calls it, '' for ourselves.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Peer:
     says: str
     unit: int
     call: Callable[[nn.Module, Tensor], tuple[int, bool]]
+    tool: str = ""
 
     @property
     def version(self) -> str | None:
@@ -138,11 +141,14 @@ def _flop_counter(model: nn.Module, example: Tensor) -> tuple[int, bool]:
 
 
 CONVSMITH = Peer("convsmith", "convsmith", "MACs", 1, _convsmith)
-PEERS = (
-    Peer("fvcore", "fvcore.nn", "flops, one a multiply-add", 1, _fvcore),
-    Peer("ptflops", "ptflops", "MACs", 1, _ptflops),
-    Peer("thop", "thop", "MACs", 1, _thop),
-    Peer("torchinfo", "torchinfo", "mult-adds", 1, _torchinfo),
-    Peer("FlopCounterMode", "torch.utils.flop_counter", "FLOPs, two a multiply-add", 2,
-         _flop_counter),
-)  # fmt: skip
+_CALLS = {
+    "fvcore": ("fvcore.nn", _fvcore),
+    "ptflops": ("ptflops", _ptflops),
+    "thop": ("thop", _thop),
+    "torchinfo": ("torchinfo", _torchinfo),
+    "torch": ("torch.utils.flop_counter", _flop_counter),
+}
+PEERS = tuple(
+    Peer(TOOLS[tool].title, module, TOOLS[tool].says, TOOLS[tool].unit, call, tool)
+    for tool, (module, call) in _CALLS.items()
+)

@@ -161,3 +161,25 @@ def test_inspect_shows_fields_holes_and_memory(place, capfd):
     assert "Receptive fields of Sequential" in (place / "all.html").read_text()
     assert main([*words, "--holes", "--layer", "33"]) == 2
     assert "no layer '33'" in capfd.readouterr().err
+
+
+def test_inspect_shows_sizes_latency_and_another_network(place, capfd):
+    words = ["inspect", "my.py:build", "--input", "1,1,8,8", "--sizes", "--latency"]
+    assert main([*words, "--compare", "my.py:build"]) == 0
+    out = capfd.readouterr().out
+    assert "Input sizes" in out and "the whole pass" in out
+    assert "Sequential and Sequential" in out and "None." in out
+    assert main([*words, "--compare", "my.py:build", "--json"]) == 0
+    data = json.loads(capfd.readouterr().out)
+    assert data["sizes"]["smallest"] == [1, 1]
+    assert data["other"]["total"] == data["total"]
+    assert data["latency"].keys() >= {"layers", "whole"}
+
+
+def test_inspect_says_what_another_counter_would(place, capfd):
+    words = ["inspect", "my.py:build", "--input", "1,1,8,8", "--as"]
+    assert main([*words, "thop"]) == 0
+    out = capfd.readouterr().out
+    assert "thop" in out and "batch norm" in out
+    assert main([*words, "fvcor"]) == 2
+    assert "did you mean 'fvcore'" in capfd.readouterr().err

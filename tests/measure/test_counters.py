@@ -76,12 +76,13 @@ class Odd(nn.Module):
         x = self.same(self.up(self.own(x)))
         x = self.normed(F.conv2d(x, self.kernel)).flatten(2)
         x = F.linear(x.transpose(1, 2) @ x.new_ones(5, 5), self.left @ self.right)
+        x = x.unsqueeze(1)
         return F.scaled_dot_product_attention(x, x, x)
 
 
 ODD = {
     "own": ("", "", "a module of class Own: not seen", "a module of class Own: not seen"),
-    "up": ("", "", "transposed convolutions, at output positions", "the same"),
+    "up": ("", "", "transposed convolutions, at output positions", ""),
     "same": ("padding='same': no rule", "", "", ""),
     "conv2d": ("", "", "functional call: not seen", "functional call: not seen"),
     "matmul": ("", "", "of weights alone: not seen", "of weights alone: not seen"),
@@ -104,8 +105,7 @@ def test_reasons():
     (weights,) = [x.name for x in network if x.constant and x.kind == "matmul"]
     for name, whys in ODD.items():
         name = weights if name == "matmul" else name
-        assert (fvcore[name].why, torch_[name].why, thop[name].why) == whys[:3]
-        assert ptflops[name].why == ("" if name == "up" else whys[3])
+        assert tuple(rows[name].why for rows in (fvcore, torch_, thop, ptflops)) == whys
     assert thop["up"].theirs == 4 * thop["up"].ours == 4 * 16 * 6 * 4 * 7 * 6
     normed = next(row for name, row in thop.items() if name.startswith("normed") and row.ours)
     assert (normed.theirs, normed.why) == (0, "a module of class ParametrizedConv2d: not seen")
@@ -118,6 +118,15 @@ class MultiHead(nn.Module):
 
     def forward(self, x):
         return self.attention(x, x, x, need_weights=self.weights)[0]
+
+
+class Attention(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x, x, x[..., : self.width])
 
 
 class Recurrent(nn.Module):
@@ -138,7 +147,8 @@ def normalised():
 
 def resized():
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.ConvTranspose2d(4, 6, 4, 2, 1, groups=2),
+        nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2),
+        nn.ConvTranspose2d(4, 6, 4, 2, 1, groups=2),
         nn.Upsample(scale_factor=2, mode="bilinear"), nn.UpsamplingBilinear2d(size=(9, 7)),
         nn.BatchNorm2d(6), nn.ReLU6(), nn.AvgPool2d(2), nn.SiLU(), nn.AdaptiveAvgPool2d(1),
     )  # fmt: skip
@@ -153,6 +163,9 @@ SMALL = {
     "resized": (resized, (2, 3, 9, 11)),
     "multi-head": (lambda: MultiHead(weights=False), (2, 10, 24)),
     "multi-head with weights": (lambda: MultiHead(weights=True), (2, 10, 24)),
+    "attention": (lambda: Attention(6), (2, 4, 10, 6)),
+    "attention, other values": (lambda: Attention(5), (2, 4, 10, 6)),
+    "attention, three axes": (lambda: Attention(6), (2, 10, 6)),
     "encoder": (lambda: nn.TransformerEncoderLayer(24, 4, 48, batch_first=True), (2, 10, 24)),
     "sequence first": (lambda: nn.TransformerEncoderLayer(24, 4, 48), (10, 2, 24)),
     "LSTM": (lambda: Recurrent(nn.LSTM), (2, 11, 5)),

@@ -29,7 +29,7 @@ def state(model):
         "hooks": {path: [tuple(getattr(m, h)) for h in _HOOKS] for path, m in modules.items()},
         # The version rises with every write, so it speaks for the values.
         "tensors": {
-            name: (id(t), t._version, t.device, t.dtype, t.stride(), t.requires_grad, t.grad is None)
+            name: (id(t), t._version, t.device, t.dtype, t.stride(), t.requires_grad, id(t.grad))
             for name, t in tensors
         },
         "keys": tuple(model.state_dict()),

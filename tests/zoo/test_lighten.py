@@ -138,13 +138,51 @@ def test_a_network_that_is_separable_already_is_found_exactly(spec):
         kernels = nn.functional.normalize(torch.randn(m, *kernel, dtype=torch.float64).flatten(1))
         product = spread[..., None] * kernels
         conv.weight.data.copy_(product.reshape(conv.weight.shape))
-    images = photographs().double()
+    images = photographs(4, 48).double()
     light = cs.lighten(model, images, multiplier=1)
     with torch.no_grad():
         wanted, given = model(images), light.model(images)
     assert wanted.std() > 1e-3, "outputs that are all alike would show nothing"
     assert (given - wanted).abs().max() < 1e-8 * wanted.abs().max()
     assert all(abs(layer.error) < 1e-9 for layer in light.report.layers)
+
+
+def normalised(model, images):
+    """Mean and spread of what every batch norm gives, before an activation that it may hold."""
+    found, handles = {}, []
+    for path, norm in model.named_modules():
+        if isinstance(norm, nn.BatchNorm2d):
+
+            def see(norm, given, path=path):
+                values = nn.functional.batch_norm(
+                    given[0], norm.running_mean, norm.running_var, norm.weight, norm.bias,
+                    eps=norm.eps,
+                )  # fmt: skip
+                found[path] = torch.stack([values.mean((0, 2, 3)), values.std((0, 2, 3))])
+
+            handles.append(norm.register_forward_pre_hook(see))
+    with torch.no_grad():
+        model(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("spec", ["torchvision:resnet18", "timm:efficientnet_es"])
+def test_batch_norms_give_what_they_gave(spec):
+    """timm's hold their activation, and what is matched lies before it."""
+    model, images = trained(spec).double().eval(), photographs(4, 48).double()
+    wanted = normalised(model, images)
+    light = cs.lighten(model, images, multiplier=1)
+    given = normalised(light.model, images)
+    assert given.keys() == wanted.keys() and len(wanted) >= 20
+    for path, (mean, spread) in wanted.items():
+        # A channel that is (almost) the same everywhere, before or after, has no spread to match.
+        alive = torch.minimum(spread, given[path][1]) > 1e-9 * spread.max()
+        alive &= light.model.get_submodule(path).running_var > 0
+        assert alive.double().mean() > 0.8
+        torch.testing.assert_close(given[path][0], mean, rtol=0, atol=1e-9 * float(spread.max()))
+        torch.testing.assert_close(given[path][1][alive], spread[alive], rtol=1e-9, atol=0)
 
 
 SINGLE = [

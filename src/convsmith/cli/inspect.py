@@ -57,6 +57,18 @@ def command(
     latency: Annotated[
         bool, typer.Option("--latency", help="Also the milliseconds of each layer, measured here.")
     ] = False,
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Also which input sizes work, and what is dropped.")
+    ] = False,
+    as_tool: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="TOOL",
+            help="Also what fvcore, ptflops, thop, torchinfo or "
+            "torch would say, and why it differs.",
+        ),
+    ] = None,
     compare: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Also another network, side by side.")
     ] = None,
@@ -76,9 +88,12 @@ def command(
     from convsmith.cli.models import load_model
     from convsmith.measure import inspect
     from convsmith.measure.compare import layer_comparison, total_comparison
+    from convsmith.measure.counters import count_as
+    from convsmith.measure.sizes import sizes as input_sizes
     from convsmith.measure.timing import layer_latency
 
-    report = inspect(load_model(model, weights), inputs or None)
+    network = load_model(model, weights)
+    report = inspect(network, inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
     more: list[Table] = []
     data: dict[str, Any] = {}
@@ -96,6 +111,14 @@ def command(
         timing = layer_latency(report.network)
         more.append(timing.table())
         data["latency"] = timing.to_dict()
+    if sizes:
+        taken = input_sizes(network, inputs or None)
+        more.append(taken.table())
+        data["sizes"] = taken.to_dict()
+    if as_tool is not None and report.network is not None:
+        theirs = count_as(report.network, as_tool)
+        more.append(theirs.table())
+        data["as"] = theirs.to_dict()
     if compare is not None:
         other = inspect(load_model(compare), inputs or None)
         more += [total_comparison(report, other), layer_comparison(report, other)]

@@ -3,7 +3,7 @@
 from convsmith.network.modules import submodule
 from convsmith.network.network import Layer, Network, Parameter, TensorType
 from convsmith.network.operations import Operation
-from convsmith.network.trace import trace, untouched
+from convsmith.network.trace import quiet, trace, untouched
 
 __all__ = [
     "Layer",
@@ -11,6 +11,7 @@ __all__ = [
     "Operation",
     "Parameter",
     "TensorType",
+    "quiet",
     "submodule",
     "trace",
     "untouched",

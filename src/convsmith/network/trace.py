@@ -23,7 +23,7 @@ from convsmith.network.network import Layer, Network, Parameter
 from convsmith.network.operations import Operation
 from convsmith.network.reading import read_operation, tensor_type, tensor_types
 
-__all__ = ["example_inputs", "trace", "untouched"]
+__all__ = ["example_inputs", "quiet", "trace", "untouched"]
 
 _SILENT = {"output", "get_attr"}
 _LIBRARIES = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parents[1]}/")
@@ -52,7 +52,7 @@ def trace(model: nn.Module, example: Any) -> Network:
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     args, kwargs = example_inputs(model, example)
-    with untouched(model), _quiet():
+    with untouched(model), quiet():
         try:
             with torch.no_grad():
                 program = torch.export.export(model, args, kwargs, strict=False)
@@ -257,8 +257,8 @@ def _is_shape(value: Any) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what is printed while `torch.export` runs the model; errors are exceptions anyway.
+def quiet() -> Iterator[None]:
+    """Keep back what is printed while a model is traced; errors are exceptions anyway.
 
     A model that prints in its forward pass must not write into a report on standard output.
     """
