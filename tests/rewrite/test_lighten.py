@@ -105,6 +105,19 @@ def test_batch_norm_is_matched_to_the_originals_output(images):
         assert light[1].momentum == 0.1
 
 
+def test_the_mean_is_matched_where_the_spread_cannot_be(images):
+    """A response so small that only a negative variance would stretch it: its mean still fits."""
+    original = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)).eval()
+    with torch.no_grad():
+        original[1].running_mean.uniform_(-1, 1)
+        light = copy.deepcopy(original)
+        light[0].weight.mul_(1e-4)
+        match_batch_norm(light, original, [images], "1")
+        assert light[1].running_var.min() == 0
+        means = [model(images).mean((0, 2, 3)) for model in (light, original)]
+    assert torch.allclose(*means, atol=1e-4)
+
+
 def test_batch_norm_of_an_equal_network_stays(images):
     original = small().eval()
     light = copy.deepcopy(original)
@@ -187,6 +200,21 @@ def test_what_cannot_change_says_why():
     chosen = {layer.path for layer in report.layers if layer.multiplier}
     assert chosen == {"stem", "mirror"}
     assert report.control is None
+
+
+def test_a_subclass_that_computes_the_same_is_a_convolution(images):
+    class Renamed(nn.Conv2d):
+        def __init__(self):
+            super().__init__(3, 24, 3)
+
+    class Standardised(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    model = nn.Sequential(Renamed(), nn.ReLU(), Standardised(24, 24, 3))
+    layers = cs.lighten(model, images, multiplier=1).report.layers
+    assert [layer.multiplier for layer in layers] == [1, 0]
+    assert "Standardised, not a plain convolution" in layers[1].reason
 
 
 def test_a_filter_decides(images):

@@ -131,7 +131,6 @@ def test_a_standardised_convolution_owns_all_that_its_weight_is_made_from():
     assert stem.inputs == network.inputs
 
 
-@pytest.mark.xfail(reason="the steps that make a weight take the name of the convolution")
 @pytest.mark.parametrize(
     ("spec", "path"),
     [

@@ -126,16 +126,25 @@ def _einsum(layer: Layer) -> Cost:
 
 
 def _attention(layer: Layer) -> Cost:
-    """q·kᵀ, softmax, and the sum of v; a causal mask saves nothing that is counted."""
+    """q·kᵀ, the scale, a mask if there is one, softmax, and the sum of v.
+
+    A causal mask saves nothing that is counted.
+    """
     query, key, value = (operand.shape for operand in layer.operands[:3])
     pairs = prod(query[:-1]) * key[-2]
     macs = pairs * (query[-1] + value[-1])
-    return Cost(macs, 2 * macs + pairs * (1 + _SOFTMAX))
+    masked = len(layer.operands) > 3
+    return Cost(macs, 2 * macs + pairs * (1 + masked + _SOFTMAX))
+
+
+def _batch_norm(layer: Layer) -> Cost:
+    """One multiplication and one addition a value; in training mode the statistics as well."""
+    return Cost(0, layer.numel * (7 if layer.operation.settings.get("training") else 2))
 
 
 def _norm(layer: Layer) -> Cost:
     """Centre (2 with the mean), square and add (2), scale (1), and the affine part (2)."""
-    affine = 2 if len(layer.operands) > 1 else 0
+    affine = min(2, len(layer.operands) - 1)  # a weight multiplies, a bias adds
     each = 4 if "rms" in layer.operation.name else 5
     if layer.operation.name in ("_weight_norm", "linalg_vector_norm", "norm"):
         return Cost(0, 2 * layer.operands[0].numel + layer.numel)
@@ -186,7 +195,7 @@ _RULES: dict[str, Callable[[Layer], Cost]] = {
     "activation": _each(_ACTIVATIONS, 1),
     "adaptive pool": _adaptive_pool,
     "attention": _attention,
-    "batch norm": _each({}, 2),
+    "batch norm": _batch_norm,
     "convolution": _convolution,
     "elementwise": _each(_ELEMENTWISE, 1),
     "linear": _linear,

@@ -37,11 +37,15 @@ class Namer:
                 return owner
         return path
 
-    def name(self, node: Node, operation: str, path: str, has_parameters: bool) -> str:
-        """A unique name for the node."""
+    def name(
+        self, node: Node, operation: str, path: str, has_parameters: bool, constant: bool
+    ) -> str:
+        """A unique name for the node; one that only prepares a weight never has the bare path."""
         if node.op == "placeholder":
             name = node.name
-        elif path in self._leaves and path and (has_parameters or self._alone(node)):
+        elif (
+            path in self._leaves and path and not constant and (has_parameters or self._alone(node))
+        ):
             name = path
         else:
             name = f"{path}:{operation}" if path else operation

@@ -142,7 +142,7 @@ def read_program(program: ExportedProgram, model: nn.Module, name: str) -> Netwo
         )
         path = namer.path(node, [alias for p in direct for alias in (p.name, *p.aliases)])
         layers[node.name] = Layer(
-            name=namer.name(node, operation.name, path, bool(direct)),
+            name=namer.name(node, operation.name, path, bool(used) and not constant, constant),
             path=path,
             operation=operation,
             inputs=tuple(layers[sources[i].name].name for i in taken),

@@ -32,8 +32,8 @@ _NAMES: dict[Kind, str] = {
     "expand": "expand expand_as broadcast_to repeat repeat_interleave tile",
     "identity": """_to_copy alias alpha_dropout clone contiguous detach detach_ dropout
         copy feature_alpha_dropout feature_dropout lift_fresh_copy to type_as""",
-    "index": """gather index index_put index_select masked_select meshgrid scatter sort take topk
-        tril triu""",
+    "index": """gather im2col index index_put index_select masked_select meshgrid one_hot scatter
+        sort take topk tril triu unfold""",
     "linear": "linear addmm",
     "matmul": "baddbmm bmm dot einsum matmul mm mv",
     "norm": """_weight_norm group_norm instance_norm layer_norm linalg_vector_norm native_group_norm
@@ -48,7 +48,7 @@ _NAMES: dict[Kind, str] = {
     "recurrent": "gru lstm rnn_relu rnn_tanh",
     "reduction": """all amax amin any argmax argmin cumsum logsumexp max mean min prod std sum var
         var_mean std_mean""",
-    "reshape": "flatten reshape squeeze unflatten unsqueeze view _unsafe_view view_as",
+    "reshape": "flatten reshape reshape_as squeeze unflatten unsqueeze view _unsafe_view view_as",
     "roll": "flip roll",
     "select": "getitem",
     "slice": "narrow select slice",

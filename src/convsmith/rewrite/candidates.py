@@ -19,7 +19,7 @@ from convsmith.nn import (
     DepthwiseSeparableConv3d,
 )
 
-__all__ = ["FORMS", "Candidate", "candidates", "layer_times"]
+__all__ = ["FORMS", "Candidate", "candidates", "form_of", "layer_times"]
 
 FORMS: dict[type[nn.Module], type[Any]] = {
     nn.Conv1d: DepthwiseSeparableConv1d,
@@ -67,16 +67,34 @@ class Candidate:
 
 def candidates(network: Network, model: nn.Module, allow: Filter | None) -> list[Candidate]:
     """Every convolution of the network, in order of execution; a module called twice once."""
-    found: dict[str, Candidate] = {}
+    found: dict[tuple[str, ...], Candidate] = {}
     for layer in network:
         spec = layer.operation.arithmetic
-        if isinstance(spec, Conv) and not layer.constant and layer.name not in found:
+        call = (
+            (layer.path, *(p.name for p in layer.parameters)) if layer.parameters else (layer.name,)
+        )
+        if isinstance(spec, Conv) and not layer.constant and call not in found:
             size = layer.operands[0].shape[-spec.dims :]
             readers = network.consumers(layer.name)
             normalised = [reader.kind for reader in readers] == ["batch norm"]
             reason = _reason(network, model, layer, spec, allow)
-            found[layer.name] = Candidate(layer, spec, size, reason, normalised)
-    return [c for c in found.values() if "#" not in c.layer.name]
+            found[call] = Candidate(layer, spec, size, reason, normalised)
+    return list(found.values())
+
+
+def form_of(module: nn.Module) -> type[Any] | None:
+    """The separable layer that can stand for a module; None unless it is a plain convolution.
+
+    A subclass that computes something else (a standardised weight, padding of its own) has none.
+    """
+    for plain, form in FORMS.items():
+        if isinstance(module, plain):
+            same = all(
+                getattr(type(module), name) is getattr(plain, name)
+                for name in ("forward", "_conv_forward")
+            )
+            return form if same else None
+    return None
 
 
 def _reason(
@@ -90,7 +108,7 @@ def _reason(
     if spec.in_channels == spec.groups:
         return "one channel: nothing to separate"
     module = model.get_submodule(layer.path)
-    if type(module) not in FORMS:
+    if form_of(module) is None:
         return f"called from {type(module).__name__}, not a plain convolution module"
     if any(name in network.shared for name in (p.name for p in layer.parameters)):
         return "its weight is shared by several calls"

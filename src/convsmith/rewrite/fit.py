@@ -105,7 +105,8 @@ def match_batch_norm(
         alive = (variance > 0) & (wanted_variance > 0)
         ratio = torch.where(alive, variance / wanted_variance, torch.ones_like(variance))
         held_mean, held_variance = norm.running_mean.double().cpu(), norm.running_var.double().cpu()
-        shift = (wanted_mean - held_mean) * ratio.sqrt()
-        norm.running_mean.copy_(mean - shift)
-        norm.running_var.copy_((held_variance + norm.eps) * ratio - norm.eps)
-        norm.running_var.clamp_min_(0)
+        matched = ((held_variance + norm.eps) * ratio - norm.eps).clamp_min(0)
+        # By the scale that is really set: where it was clamped, the mean must still be right.
+        scale = ((matched + norm.eps) / (held_variance + norm.eps)).sqrt()
+        norm.running_mean.copy_(mean - (wanted_mean - held_mean) * scale)
+        norm.running_var.copy_(matched)

@@ -20,10 +20,10 @@ from convsmith.measure import image_batches, inspect, latency
 from convsmith.network import Layer, Network, submodule, trace, untouched
 from convsmith.nn import SeparablePair
 from convsmith.rewrite.candidates import (
-    FORMS,
     Candidate,
     Filter,
     candidates,
+    form_of,
     layer_times,
     refuse_empty,
 )
@@ -251,8 +251,9 @@ def _rewrite(
 def _separable(
     conv: nn.Module, multiplier: int, moments: Moments, normalised: bool
 ) -> SeparablePair:
-    layer = FORMS[type(conv)].from_conv(conv, multiplier, moments=moments.covariance)
-    assert isinstance(layer, SeparablePair)
+    form = form_of(conv)
+    assert form is not None
+    layer: SeparablePair = form.from_conv(conv, multiplier, moments=moments.covariance)
     if layer.pointwise.bias is None and not normalised:
         # The mean that the refit removes has to go somewhere when no batch norm follows.
         zeros = layer.pointwise.weight.new_zeros(layer.out_channels)
