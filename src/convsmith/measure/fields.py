@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convsmith.draw import Column, Table, percent, shape
-from convsmith.measure.receptive import ReceptiveField, local_field
+from convsmith.measure.receptive import ReceptiveField, local_field, uniform_field
 from convsmith.network import Network
+from convsmith.network.backward import uniform_fields
 
 __all__ = ["field_table", "fields"]
 
@@ -19,11 +20,14 @@ _TELLING = {
 
 def fields(network: Network) -> Iterator[tuple[str, ReceptiveField]]:
     """Name and local receptive field of each layer at which it can change, in order."""
+    uniform = uniform_fields(network)
     for layer in network:
-        if layer.kind in _TELLING and not layer.constant:
-            found = local_field(network, layer.name)
-            if found is not None and found.layer == layer.name:
-                yield layer.name, found
+        if layer.kind not in _TELLING or layer.constant:
+            continue
+        if layer.name in uniform:
+            yield layer.name, uniform_field(network, layer.name, uniform[layer.name])
+        elif (found := local_field(network, layer.name)) and found.layer == layer.name:
+            yield layer.name, found
 
 
 def field_table(network: Network) -> Table:

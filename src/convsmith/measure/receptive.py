@@ -16,7 +16,7 @@ from convsmith.network.backward import Dependence, depends_on, spatial_axes, str
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ReceptiveField", "local_field", "true_field"]
+__all__ = ["ReceptiveField", "local_field", "true_field", "uniform_field"]
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,18 @@ def local_field(network: Network, name: str) -> ReceptiveField | None:
         status="upper bound" if found.guessed else "varies" if varies else "exact",
         reason=_guesses(found) or (_VARIES if varies else _left_out(found)),
         phases=tuple(phases),
+        layer=name,
+    )
+
+
+def uniform_field(network: Network, name: str, region: Region) -> ReceptiveField:
+    """The field of a layer whose region is known already and is the same at every position."""
+    hull, steps = region.hull, strides(network)[name]
+    return ReceptiveField(
+        size=tuple(stop - start for start, stop in hull),
+        stride=tuple(steps.get(axis, Fraction(0)) for axis in range(len(hull))),
+        padding=tuple(-start for start, _ in hull),
+        region=region,
         layer=name,
     )
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from weakref import WeakKeyDictionary
 
 from convsmith.arithmetic import Box, Positions, Region
 from convsmith.network.network import Layer, Network
 from convsmith.network.reads import HAS_RULE, permutation, reads
 from convsmith.network.shapes import factor_groups, whole
 
-__all__ = ["Axes", "Dependence", "depends_on", "spatial_axes", "strides"]
+__all__ = ["Axes", "Dependence", "depends_on", "spatial_axes", "strides", "uniform_fields"]
 
 Axes = tuple[int | None, ...]
 """For each dimension of a tensor the spatial axis of the input that it still runs along."""
+
+# Families that do the same at every position of a map without borders.
+_UNIFORM = {
+    "activation", "batch norm", "concat", "convolution", "elementwise", "identity", "linear",
+    "norm", "pad", "permute", "pool", "slice",
+}  # fmt: skip
+
+# What is asked of one network again and again, for as long as it lives.
+_AXES: WeakKeyDictionary[Network, dict[str, Axes]] = WeakKeyDictionary()
+_STRIDES: WeakKeyDictionary[Network, dict[str, dict[int, Fraction]]] = WeakKeyDictionary()
 
 # Families that keep each dimension in its place.
 _IN_PLACE = {
@@ -89,16 +100,77 @@ def depends_on(
     )
 
 
+def uniform_fields(network: Network) -> dict[str, Region]:
+    """The local field of position 0 of every layer that sees alike at each position, in one pass.
+
+    The field of a layer is the sum (Minkowski) of the positions that it reads, times the stride of
+    its operand, and the operand's own field. It is exact while every position of the operand sees
+    alike and every channel is read; a layer for which that does not hold is left out, with all that
+    follow it.
+    """
+    axes, steps = spatial_axes(network), strides(network)
+    dims = max((len(network[name].shape) for name in network.inputs), default=2) - 2
+    found = {name: Region([(Positions.of([0]),) * dims]) for name in network.inputs}
+    for layer in network:
+        if layer.kind not in _UNIFORM or not layer.inputs:
+            continue
+        mine = axes[layer.name]
+        if sorted(a for a in mine if a is not None) != list(range(dims)):
+            continue
+        if any(step.denominator > 1 for step in steps[layer.name].values()):
+            continue
+        if any(steps[source] != steps[layer.inputs[0]] for source in layer.inputs[1:]):
+            continue  # branches of unequal strides: the field changes with the position
+        if layer.kind == "concat" and mine[layer.operation.settings.get("dim", 0)] is not None:
+            continue
+        seed = tuple(
+            Positions.of([0]) if axis is not None else everything
+            for axis, everything in zip(mine, whole(layer.shape), strict=True)
+        )
+        fields: list[Box] = []
+        for source, which, part in _inputs_of(network, layer, seed, 0, bounded=False):
+            shape, theirs = network[source].results[which].shape, axes[source]
+            if _joins(layer, theirs, mine, shape, part) or source not in found:
+                fields = []
+                break
+            if any(
+                axis is None and positions & limit != limit
+                for axis, positions, limit in zip(theirs, part, whole(shape), strict=True)
+            ):
+                fields = []
+                break
+            places = [theirs.index(axis) for axis in range(dims)]
+            fields += [
+                tuple(
+                    _sum(own, part[place], int(steps[source][axis]))
+                    for axis, (own, place) in enumerate(zip(box, places, strict=True))
+                )
+                for box in found[source]
+            ]
+        if fields:
+            found[layer.name] = Region(fields)
+    return found
+
+
+def _sum(own: Positions, moved: Positions, step: int) -> Positions:
+    total = Positions()
+    for position in moved:
+        total |= own.shift(position * step)
+    return total
+
+
 def spatial_axes(network: Network) -> dict[str, Axes]:
     """For each layer, which dimensions of its result run along the image's spatial axes.
 
     They begin as the dimensions behind batch and channels of the input, and end where a layer
     joins them: global pooling, flattening, attention.
     """
-    found: dict[str, Axes] = {}
-    for layer in network:
-        found[layer.name] = _axes_of(layer, found)
-    return found
+    if network not in _AXES:
+        found: dict[str, Axes] = {}
+        for layer in network:
+            found[layer.name] = _axes_of(layer, found)
+        _AXES[network] = found
+    return _AXES[network]
 
 
 def strides(network: Network) -> dict[str, dict[int, Fraction]]:
@@ -106,6 +178,8 @@ def strides(network: Network) -> dict[str, dict[int, Fraction]]:
 
     Where branches of unequal strides meet, it is that of the first one.
     """
+    if network in _STRIDES:
+        return _STRIDES[network]
     axes = spatial_axes(network)
     found: dict[str, dict[int, Fraction]] = {}
     for layer in network:
@@ -120,6 +194,7 @@ def strides(network: Network) -> dict[str, dict[int, Fraction]]:
             if axis is not None and axis in mine and layer.inputs:
                 mine[axis] *= _step(layer, place)
         found[layer.name] = {axis: step for axis, step in mine.items() if axis in axes[layer.name]}
+    _STRIDES[network] = found
     return found
 
 
