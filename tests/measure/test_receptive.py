@@ -177,6 +177,20 @@ def test_one_pass_gives_the_fields_that_walking_back_gives(build):
         assert uniform_field(net, name, known[name]) == field
 
 
+def test_a_second_image_is_not_mixed_into_the_field_of_the_first():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.near, self.far = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 9, padding=4)
+
+        def forward(self, x, y):
+            return self.near(x) + self.far(y)
+
+    found = cs.inspect(Two(), [(1, 1, 16, 16), (1, 1, 16, 16)])
+    assert found.local_receptive_field.size == (3, 3)
+    assert {tuple(row["size"]) for row in found.fields()} == {(3, 3)}
+
+
 @pytest.mark.parametrize(("dims", "seed"), [(d, s) for d in (1, 2, 3) for s in range(12)])
 def test_one_pass_on_random_networks(dims, seed):
     rng = random.Random(7000 + 100 * dims + seed)

@@ -108,9 +108,12 @@ def uniform_fields(network: Network) -> dict[str, Region]:
     alike and every channel is read; a layer for which that does not hold is left out, with all that
     follow it.
     """
+    if len(network.inputs) != 1:
+        return {}  # a field lies in one image: positions of several must not be added up
     axes, steps = spatial_axes(network), strides(network)
-    dims = max((len(network[name].shape) for name in network.inputs), default=2) - 2
-    found = {name: Region([(Positions.of([0]),) * dims]) for name in network.inputs}
+    (image,) = network.inputs
+    dims = len(network[image].shape) - 2
+    found = {image: Region([(Positions.of([0]),) * dims])}
     for layer in network:
         if layer.kind not in _UNIFORM or not layer.inputs:
             continue
@@ -130,13 +133,11 @@ def uniform_fields(network: Network) -> dict[str, Region]:
         fields: list[Box] = []
         for source, which, part in _inputs_of(network, layer, seed, 0, bounded=False):
             shape, theirs = network[source].results[which].shape, axes[source]
-            if _joins(layer, theirs, mine, shape, part) or source not in found:
-                fields = []
-                break
-            if any(
-                axis is None and positions & limit != limit
+            every_channel = all(
+                axis is not None or positions & limit == limit
                 for axis, positions, limit in zip(theirs, part, whole(shape), strict=True)
-            ):
+            )
+            if source not in found or not every_channel or _joins(layer, theirs, mine, shape, part):
                 fields = []
                 break
             places = [theirs.index(axis) for axis in range(dims)]
