@@ -12,6 +12,7 @@ from convsmith.draw.formats import (
     shape,
     short,
 )
+from convsmith.draw.frame import data_frame
 from convsmith.draw.page import Facts, Figure, Page, Section
 from convsmith.draw.saving import save_text
 from convsmith.draw.table import Table
@@ -27,6 +28,7 @@ __all__ = [
     "bars",
     "bytes_",
     "count",
+    "data_frame",
     "groups",
     "milliseconds",
     "number",

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from convsmith.draw import Column, Table, count
-from convsmith.errors import MissingExtra
+from convsmith.draw import Column, Table, count, data_frame
 
 if TYPE_CHECKING:
     import pandas
@@ -149,11 +148,7 @@ class Counted:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a layer, as a `pandas.DataFrame`."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("a data frame", extra="tables", package="pandas") from None
-        return pandas.DataFrame([asdict(row) for row in self.rows])
+        return data_frame([asdict(row) for row in self.rows])
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()

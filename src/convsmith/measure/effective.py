@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convsmith.draw import Column, Table, shape
-from convsmith.errors import ArgumentError, MissingExtra
+from convsmith.draw import Column, Table, data_frame, shape
+from convsmith.errors import ArgumentError
 from convsmith.measure.images import image_batches
 from convsmith.measure.receptive import ReceptiveField
 from convsmith.network import submodule, untouched
@@ -123,11 +123,7 @@ class EffectiveField:
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row, as a `pandas.DataFrame`."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("a data frame", extra="tables", package="pandas") from None
-        return pandas.DataFrame([self.to_dict()])
+        return data_frame([self.to_dict()])
 
     def table(self) -> Table:
         """One row: the widths beside the exact size."""

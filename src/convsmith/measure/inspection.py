@@ -17,11 +17,12 @@ from convsmith.draw import (
     bars,
     bytes_,
     count,
+    data_frame,
     percent,
     shape,
     short,
 )
-from convsmith.errors import ArgumentError, MissingExtra, nearest
+from convsmith.errors import ArgumentError, nearest
 from convsmith.measure.cost import Status
 from convsmith.measure.fields import field_table, fields
 from convsmith.measure.holes import Holes, holes
@@ -326,11 +327,7 @@ class Inspection:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a layer, as a `pandas.DataFrame`."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("a data frame", extra="tables", package="pandas") from None
-        return pandas.DataFrame([asdict(layer) for layer in self.layers])
+        return data_frame([asdict(layer) for layer in self.layers])
 
     def to_csv(self) -> str:
         """All layers as CSV, raw numbers."""

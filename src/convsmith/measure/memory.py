@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from convsmith.draw import Column, Table, bytes_, shape
-from convsmith.errors import ArgumentError, MissingExtra
+from convsmith.draw import Column, Table, bytes_, data_frame, shape
+from convsmith.errors import ArgumentError
 from convsmith.measure.replay import Alive, Replay
 from convsmith.network import Network
 
@@ -73,11 +73,7 @@ class Memory:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a tensor alive at the peak, as a `pandas.DataFrame`."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("a data frame", extra="tables", package="pandas") from None
-        return pandas.DataFrame([asdict(tensor) for tensor in self.alive])
+        return data_frame([asdict(tensor) for tensor in self.alive])
 
     def table(self) -> Table:
         """The tensors alive at the peak."""

@@ -20,8 +20,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx import GraphModule, Interpreter, Node
 
-from convsmith.draw import Column, Table, milliseconds
-from convsmith.errors import ArgumentError, MissingExtra
+from convsmith.draw import Column, Table, data_frame, milliseconds
+from convsmith.errors import ArgumentError
 from convsmith.measure.latency import Latency
 from convsmith.network import Network
 
@@ -61,12 +61,8 @@ class Timing:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a layer, as a `pandas.DataFrame`."""
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtra("a data frame", extra="tables", package="pandas") from None
         rows = [{"layer": name} | asdict(layer) for name, layer in self.layers.items()]
-        return pandas.DataFrame(rows)
+        return data_frame(rows)
 
     def table(self) -> Table:
         """A row a layer, with its share of the sum."""
