@@ -13,6 +13,7 @@ from convsmith.cli import main
 from convsmith.cli.inspect import parse_shape
 from convsmith.cli.models import load_model
 from convsmith.errors import ArgumentError
+from tests.draw.markup import parse
 
 TO_LIGHTEN = ["lighten", "my.py:build", "--data", "digits"]
 MODEL = """
@@ -183,3 +184,105 @@ def test_inspect_says_what_another_counter_would(place, capfd):
     assert "thop 0.1.1 says 156,512 MACs" in out and "why" in out
     assert main([*words, "fvcor"]) == 2
     assert "did you mean 'fvcore'" in capfd.readouterr().err
+
+
+def pictures(page):
+    """The titles of the drawings on a page."""
+    return [svg.find("title")[0].text for svg in parse(page.read_text()).find("svg")
+            if svg.find("title")]  # fmt: skip
+
+
+@pytest.fixture
+def dilated(here):
+    """A folder with a network that has holes."""
+    (here / "dilated.py").write_text(
+        "from torch import nn\n"
+        "def stack():\n"
+        "    layers = [nn.Conv2d(1, 1, 3, dilation=2, padding=2) for _ in range(3)]\n"
+        "    return nn.Sequential(*layers)\n"
+    )
+    return here
+
+
+def test_the_page_has_pictures_of_cost_field_holes_and_memory(dilated, capfd):
+    words = ["inspect", "dilated.py:stack", "--input", "1,1,32,32"]
+    assert main([*words, "--html", "plain.html"]) == 0
+    assert pictures(dilated / "plain.html") == ["By layer.", "Receptive field of 2"]
+    views = ["--holes", "--memory", "--effective", "--receptive-field"]
+    assert main([*words, *views, "--html", "all.html"]) == 0
+    assert pictures(dilated / "all.html") == [
+        "By layer.", "Receptive field of 2", "0 → 1 → 2", "Effective receptive field",
+        "Memory while each layer runs",
+    ]  # fmt: skip
+    page = (dilated / "all.html").read_text()
+    assert "49 of 169 positions read (29.0 %)" in page and "position 16, 16 of layer" in page
+    assert "Repaired: rates 1, 2, 3: 13 of 13 positions" in page and "peak 8.00 KiB in " in page
+    assert "http" not in page.replace("http-equiv", "")
+    headings = [h.text for h in parse(page).find("h2")]
+    assert headings == [
+        "Where the multiply-adds are", "Receptive field", "Fields by layer", "Holes",
+        "Effective receptive field", "Memory", "Modules", "Layers",
+    ]  # fmt: skip
+    assert main([*words, *views, "--html", "again.html"]) == 0
+    assert (dilated / "again.html").read_text().count("<svg") == page.count("<svg")
+
+
+def test_the_page_shows_the_field_of_a_layer_that_is_named(dilated, capfd):
+    words = ["inspect", "dilated.py:stack", "--input", "1,1,32,32", "--layer", "0"]
+    assert main([*words, "--holes", "--html", "layer.html"]) == 0
+    assert "Receptive field of 0" in pictures(dilated / "layer.html")
+    assert "9 of 25 positions read (36.0 %)" in (dilated / "layer.html").read_text()
+
+
+def test_inspect_shows_the_effective_field(place, capfd):
+    words = ["inspect", "my.py:build", "--input", "1,1,8,8", "--effective"]
+    assert main(words) == 0
+    out = capfd.readouterr().out
+    assert "Effective receptive field" in out and "5×5" in out
+    assert "Mean over 8 images (random, seed 0)" in out
+    assert main([*words, "--data", "digits", "--layer", "0", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert "holes" not in found
+    effective = found["effective"]
+    assert effective["images"] == 8 and effective["source"] == "digits"
+    assert effective["layer"] == "0" and effective["exact"]["size"] == [3, 3]
+    assert 1 <= effective["width_50"] <= effective["width_95"] <= 4
+    assert effective["image_size"] == [8, 8]
+
+
+def test_the_effective_field_is_that_of_the_weights(dilated, capfd):
+    (dilated / "one.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def conv():\n"
+        "    conv = nn.Conv1d(1, 1, 5, padding=2)\n"
+        "    nn.init.zeros_(conv.weight)\n"
+        "    conv.weight.data[0, 0, 2] = 1.0\n"
+        "    return conv\n"
+    )
+    assert main(["inspect", "one.py:conv", "--input", "3,1,20", "--effective", "--json"]) == 0
+    effective = json.loads(capfd.readouterr().out)["effective"]
+    # Whole batches of the input's size: three of 3.
+    assert effective["images"] == 9 and effective["exact"]["size"] == [5]
+    assert effective["width_50"] == effective["width_95"] == 1 and effective["centre"] == [10]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "message"),
+    [
+        (["--data", "digits"], 2, "--data is for --effective"),
+        (["--effective", "--data", "nowhere"], 1, "nowhere"),
+        (["--effective", "--layer", "33"], 2, "no layer '33'"),
+    ],
+)
+def test_what_is_wrong_with_the_effective_field_is_one_line(place, capfd, more, status, message):
+    assert main(["inspect", "my.py:build", "--input", "1,1,8,8", *more]) == status
+    out, err = capfd.readouterr()
+    assert out == "" and message in err and err.count("\n") == 1
+
+
+def test_an_exported_program_has_no_effective_field(place, capfd):
+    program = torch.export.export(load_model("my.py:build").eval(), (torch.zeros(1, 1, 8, 8),))
+    torch.export.save(program, "net.pt2")
+    assert main(["inspect", "net.pt2", "--effective"]) == 2
+    assert "torch.nn.Module" in capfd.readouterr().err

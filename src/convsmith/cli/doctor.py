@@ -43,7 +43,7 @@ EXTRAS = {
     "bench": Extra(
         "the peers that the benchmarks compare with",
         ("fvcore", "ncnn", "onnx", "onnxruntime", "onnxscript", "openvino", "ptflops", "thop",
-         "torchinfo"),
+         "torchinfo", "torchlens", "torchscan"),
     ),
 }  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

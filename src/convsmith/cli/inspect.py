@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ from convsmith.cli.output import (
 from convsmith.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from convsmith.draw import Table
+    from convsmith.cli.views import View
 
 __all__ = ["command", "parse_shape"]
 
@@ -35,7 +35,7 @@ def command(
         list[str] | None, typer.Option("--input", metavar="N,C,H,W", help=INPUT)
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Weights; they change no figure.")
+        str | None, typer.Option(metavar="FILE", help="Weights; only --effective needs them.")
     ] = None,
     sort: Annotated[
         str, typer.Option(help="order, params, macs, flops or bytes (largest first).")
@@ -73,7 +73,16 @@ def command(
         str | None, typer.Option(metavar="MODEL", help="Also another network, side by side.")
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --holes: of this layer.")
+        str | None,
+        typer.Option(metavar="NAME", help="With --holes and --effective: of this layer."),
+    ] = None,
+    effective: Annotated[
+        bool,
+        typer.Option("--effective", help="Also where the gradient of the output really lies."),
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="With --effective: its images, as for lighten."),
     ] = None,
     json: Json = None,
     csv: Csv = None,
@@ -85,54 +94,43 @@ def command(
     inputs = [parse_shape(text) for text in shapes or []]
     if not inputs and not model.endswith(".pt2"):
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
+    if data is not None and not effective:
+        raise ArgumentError("--data is for --effective: pass both")
+    from convsmith.cli import views
     from convsmith.cli.models import load_model
     from convsmith.measure import inspect
-    from convsmith.measure.compare import layer_comparison, total_comparison
-    from convsmith.measure.counters import count_as
-    from convsmith.measure.sizes import sizes as input_sizes
-    from convsmith.measure.timing import layer_latency
 
     network = load_model(model, weights)
     report = inspect(network, inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
-    more: list[Table] = []
-    data: dict[str, Any] = {}
+    found: list[View | None] = []
     if receptive_field:
-        more.append(report.field_table())
-        data["receptive_fields"] = report.fields()
-    if holes or layer:
-        found = report.holes(layer)
-        more += [found.table(), *([found.series_table()] if found.series else [])]
-        data["holes"] = found.to_dict()
-    if memory and report.memory is not None:
-        more.append(report.memory.table())
-        data["memory"] = report.memory.to_dict()
-    if latency and report.network is not None:
-        timing = layer_latency(report.network)
-        more.append(timing.table())
-        data["latency"] = timing.to_dict()
+        found.append(views.receptive_fields(report))
+    if holes or (layer and not effective):
+        found.append(views.holes(report, layer))
+    if effective:
+        found.append(views.effective(network, report, layer, data))
+    if memory:
+        found.append(views.memory(report))
+    if latency:
+        found.append(views.latency(report))
     if sizes:
-        taken = input_sizes(network, inputs or None)
-        more.append(taken.table())
-        data["sizes"] = taken.to_dict()
-    if as_tool is not None and report.network is not None:
-        theirs = count_as(report.network, as_tool)
-        more.append(theirs.table())
-        data["as"] = theirs.to_dict()
+        found.append(views.sizes(network, inputs or None))
+    if as_tool is not None:
+        found.append(views.counted(report, as_tool))
     if compare is not None:
-        other = inspect(load_model(compare), inputs or None)
-        more += [total_comparison(report, other), layer_comparison(report, other)]
-        data["other"] = other.to_dict()
+        found.append(views.compare(report, inspect(load_model(compare), inputs or None)))
+    shown = [view for view in found if view is not None]
     if json is not None:
-        write(json, as_json(report.to_dict() | data), force=force)
+        plain = {key: value for view in shown for key, value in view.data.items()}
+        write(json, as_json(report.to_dict() | plain), force=force)
     if json is None or csv is not None or html is not None:
         if csv is None and html is None:
-            for part in more:
+            for part in (part for view in shown for part in view.tables):
                 console().print(part)
                 console().print()
-        emit(
-            report, table=table, page=partial(report.to_html, more), csv=csv, html=html, force=force
-        )
+        page = partial(report.to_html, [view.section for view in shown])
+        emit(report, table=table, page=page, csv=csv, html=html, force=force)
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

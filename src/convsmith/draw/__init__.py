@@ -2,6 +2,8 @@
 
 from convsmith.draw.chart import bars, groups
 from convsmith.draw.column import Column
+from convsmith.draw.costs import cost_picture, memory_picture
+from convsmith.draw.field import field_picture
 from convsmith.draw.formats import (
     MISSING,
     bytes_,
@@ -13,6 +15,8 @@ from convsmith.draw.formats import (
     short,
 )
 from convsmith.draw.frame import data_frame
+from convsmith.draw.gridding import gridding_picture
+from convsmith.draw.heat import map_picture
 from convsmith.draw.page import Facts, Figure, Page, Section
 from convsmith.draw.saving import save_text
 from convsmith.draw.table import Table
@@ -27,9 +31,14 @@ __all__ = [
     "Table",
     "bars",
     "bytes_",
+    "cost_picture",
     "count",
     "data_frame",
+    "field_picture",
+    "gridding_picture",
     "groups",
+    "map_picture",
+    "memory_picture",
     "milliseconds",
     "number",
     "percent",

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from convsmith.draw.drawing import drawing, fitted
 from convsmith.draw.formats import MISSING, Number, is_missing, number
-from convsmith.draw.style import CHART_CSS, SERIES
-from convsmith.draw.text import escape, one_line, shorten
+from convsmith.draw.style import SERIES
+from convsmith.draw.text import escape
 from convsmith.errors import ArgumentError
 
 __all__ = ["bars", "groups"]
@@ -102,18 +103,8 @@ def _chart(
             parts += _bar(y, label, text, 0.0 if value is None else float(value / full), index)
             told.append(f"{label if series is None else f'{heading}, {label}'}: {text}")
             y += _LINE + _BAR + _AFTER
-    name = escape(one_line(title or (f"Bar chart, {unit}" if unit else "Bar chart")))
-    return "\n".join(
-        [
-            '<svg xmlns="http://www.w3.org/2000/svg" class="cs-chart" role="img" '
-            f'aria-label="{name}" width="100%" height="{y - _AFTER}">',
-            f"<title>{name}</title>",
-            f"<desc>{escape(one_line('; '.join(told)))}</desc>",
-            f"<style>{CHART_CSS}</style>",
-            *parts,
-            "</svg>",
-        ]
-    )
+    name = title or (f"Bar chart, {unit}" if unit else "Bar chart")
+    return drawing(parts, y - _AFTER, name, "; ".join(told))
 
 
 def _bar(y: int, label: str, text: str, share: float, index: int) -> list[str]:
@@ -127,10 +118,7 @@ def _bar(y: int, label: str, text: str, share: float, index: int) -> list[str]:
 
 
 def _label(text: str) -> str:
-    """A label that fits, and the whole of it on hovering where it did not."""
-    short = shorten(one_line(text), _CHARACTERS)
-    whole = f"<title>{escape(one_line(text))}</title>" if short != one_line(text) else ""
-    return whole + escape(short)
+    return fitted(text, _CHARACTERS)
 
 
 def _pairs(items: Mapping[str, T] | Iterable[tuple[str, T]]) -> list[tuple[str, T]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CHART_CSS", "PAGE_CSS", "SERIES", "SORT", "TABLE_CSS"]
+__all__ = ["CHART_CSS", "PAGE_CSS", "PICTURE_CSS", "SERIES", "SORT", "TABLE_CSS"]
 
 SERIES = 4
 """The number of colours that a chart has."""
@@ -51,6 +51,29 @@ svg:root.cs-chart{color-scheme:light dark;color:CanvasText;background:Canvas}
 @media print{.cs-chart{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 
+# What is told by colour is told by form as well: filled, hatched, dashed. A line over cells has a
+# rim of the paper's colour, so that it shows on every ground.
+PICTURE_CSS = f"""\
+{CHART_CSS}\
+.cs-chart .small{{font-size:13px}}
+.cs-chart path,.cs-chart rect.box,.cs-chart rect.frame,.cs-chart line{{\
+vector-effect:non-scaling-stroke}}
+.cs-chart .hatch{{fill:none;stroke:#d55e00;stroke-width:1.2}}
+.cs-chart .hole{{fill:none;stroke:#d55e00;stroke-width:1}}
+.cs-chart .grid{{fill:none;stroke:var(--paper,Canvas);stroke-width:1;stroke-opacity:.55}}
+.cs-chart .tap{{fill:none;stroke:currentColor;stroke-width:1;opacity:.3}}
+.cs-chart .box{{fill:none;stroke:currentColor;stroke-width:1}}
+.cs-chart .rim{{fill:none;stroke:var(--paper,Canvas);stroke-width:3}}
+.cs-chart .frame{{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dasharray:5 4}}
+.cs-chart .mark{{fill:none;stroke:currentColor;stroke-width:1.5}}
+.cs-chart .dots{{fill:none;stroke:currentColor;stroke-width:2;stroke-dasharray:2 3}}
+.cs-chart .cover{{fill:var(--paper,Canvas)}}
+.cs-chart .area{{fill-opacity:.3}}
+.cs-chart .line{{fill:none;stroke:#0072b2;stroke-width:2}}
+@media screen and (prefers-color-scheme:dark){{\
+.cs-chart .hatch,.cs-chart .hole{{stroke:#e69f00}}.cs-chart .line{{stroke:#56b4e9}}}}
+"""
+
 PAGE_CSS = f"""\
 :root{{--paper:#fdfdfc;--ink:#1c2024;--muted:#5b636b;--line:#dfe2e5;--accent:#0072b2}}
 @media screen and (prefers-color-scheme:dark){{\
@@ -86,7 +109,7 @@ background-repeat:no-repeat}}
 .cs-table [aria-sort=ascending] button::after{{content:" ↑"}}
 .cs-table [aria-sort=descending] button::after{{content:" ↓"}}
 @media (max-width:40rem){{.cs-table tr>:first-child{{position:sticky;left:0;\
-background:var(--paper);min-width:min(var(--names),10rem);white-space:normal;\
+background:var(--paper);min-width:min(calc(var(--names) + 1.2rem),10rem);white-space:normal;\
 overflow-wrap:anywhere;box-shadow:1px 0 var(--line)}}}}
 @media print{{main{{max-width:none;padding:0}}body{{font-size:10pt}}\
 .cs-table .cs-scroll{{overflow:visible;background:none}}.cs-table table{{font-size:7.5pt}}\

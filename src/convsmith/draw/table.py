@@ -134,7 +134,9 @@ class Table:
             for index in range(len(self.columns))
         ]
         # On a narrow screen the names stay in sight and may break; never sooner than they must.
-        names = max((cells(self.columns[0].text(row[0])) for row in self.rows), default=0)
+        first = self.columns[0]
+        words = [*first.title.split(), *(first.text(row[0]) for row in self.rows)]
+        names = max(map(cells, words), default=0)
         body = "\n".join(self._html_row(row, largest) for row in self.rows)
         foot = f"<tfoot>\n{self._html_row(self.footer)}\n</tfoot>\n" if self.footer else ""
         note = f"<figcaption>{escape(self.note)}</figcaption>\n" if self.note else ""

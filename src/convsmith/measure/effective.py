@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convsmith.draw import Column, Table, data_frame, shape
+from convsmith.draw import Column, Figure, Table, data_frame, map_picture, shape
 from convsmith.errors import ArgumentError
 from convsmith.measure.images import image_batches
 from convsmith.measure.receptive import ReceptiveField
@@ -38,6 +39,7 @@ class EffectiveField:
         position: where in that output the unit lies; () if the whole output was summed.
         images: how many images it is the mean of.
         exact: the receptive field it is shown beside, or None.
+        source: what the images are, for those who read the result; '' if nobody said.
     """
 
     map: np.ndarray[Any, np.dtype[np.float64]] = field(repr=False)
@@ -45,6 +47,7 @@ class EffectiveField:
     position: tuple[int, ...]
     images: int
     exact: ReceptiveField | None = None
+    source: str = ""
 
     @property
     def centre(self) -> tuple[float, ...]:
@@ -112,6 +115,7 @@ class EffectiveField:
             "layer": self.layer,
             "position": list(self.position),
             "images": self.images,
+            "source": self.source,
             "image_size": list(self.map.shape),
             "centre": list(self.centre),
             "deviation": list(self.deviation),
@@ -138,11 +142,54 @@ class EffectiveField:
             ),
             rows=((self.layer or "output", self.width(0.5), self.width(0.95), self.size, exact),),
             title="Effective receptive field",
-            note=f"Mean over {self.images} images; 50 %, 95 %: the box with that share of it.",
+            note=f"Mean over {self._images()}; 50 %, 95 %: the box with that share of it.",
         )
 
+    def figure(self) -> Figure:
+        """A picture of the map, with the boxes of 95 % and 50 %, and of the exact field.
+
+        Of three axes it is the slice in the middle of the first.
+        """
+        values = self.map
+        caption = f"The gradient of {_named(self.layer)}, mean over {self._images()}. "
+        if values.ndim == 3:
+            middle = self.map.shape[0] // 2
+            values = values[middle]
+            caption += f"Slice {middle + 1} of {self.map.shape[0]} along the first axis. "
+        boxes = []
+        if self.exact is not None and len(self.position) == self.map.ndim:
+            centre = self.exact.centre_of(self.position)
+            spans = [(c - (n - 1) / 2, c + (n + 1) / 2)
+                     for c, n in zip(centre, self.exact.size, strict=True)]  # fmt: skip
+            beyond = any(a < 0 or b > n for (a, b), n in zip(spans, self.map.shape, strict=True))
+            name = f"exact field {shape(self.exact.size)}"
+            boxes.append((f"{name}, beyond the image" if beyond else name, spans))
+        for share in (0.95, 0.5):
+            side = self.width(share)
+            spans = [((round(2 * c) - side + 1) / 2, (round(2 * c) + side + 1) / 2)
+                     for c in self.centre]  # fmt: skip
+            boxes.append((f"{share:.0%} of the gradient within {side}".replace("%", " %"), spans))
+        plane = np.atleast_2d(values)
+        # A strip is one row; of three axes the last two are drawn.
+        flat = [(name, [(0.0, 1.0), *spans][-2:]) for name, spans in boxes]
+        window = _window(plane, [spans for _, spans in flat])
+        (top, bottom), (left, right) = window
+        if (bottom - top, right - left) != plane.shape:
+            parts = [f"{a} … {b - 1}" for a, b in window[-values.ndim :]]
+            caption += f"Shown: {' × '.join(parts)} of {shape(values.shape)}. "
+        svg = map_picture(
+            plane[top:bottom, left:right].tolist(),
+            [(name, (y[0] - top, y[1] - top), (x[0] - left, x[1] - left)) for name, (y, x) in flat],
+            title="Effective receptive field",
+        )
+        return Figure(svg, caption + "The shade is the root of the value.")
+
+    def _images(self) -> str:
+        source = f" ({self.source})" if self.source else ""
+        return f"{self.images} image{'s' * (self.images > 1)}{source}"
+
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return self.figure().html() + self.table()._repr_html_()
 
     def __repr__(self) -> str:
         name = repr(self.layer) if self.layer else "output"
@@ -318,6 +365,22 @@ def _refuse_cancelled(
             f"the channels of {_named(name)} cancel in the sum (a softmax?): pass signs=True, or "
             "a layer before"
         )
+
+
+def _window(
+    plane: np.ndarray[Any, Any], boxes: Sequence[Sequence[tuple[float, float]]]
+) -> list[tuple[int, int]]:
+    """Rows and columns worth showing: all, unless everything lies within half of them."""
+    window = []
+    for axis, length in enumerate(plane.shape):
+        at = np.flatnonzero(plane.any(axis=1 - axis))
+        spans = [(int(at[0]), int(at[-1]) + 1), *(box[axis] for box in boxes)] if at.size else []
+        start = min((a for a, _ in spans), default=0)
+        stop = max((b for _, b in spans), default=length)
+        margin = ceil((stop - start) / 8) if length > 1 else 0
+        window.append((max(0, floor(start) - margin), min(length, ceil(stop) + margin)))
+    small = all(2 * (b - a) <= n for (a, b), n in zip(window, plane.shape, strict=True) if n > 1)
+    return window if small else [(0, length) for length in plane.shape]
 
 
 def _first(result: Any) -> Tensor | None:

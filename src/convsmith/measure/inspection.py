@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import lcm
 from typing import TYPE_CHECKING, Any
 
+from convsmith.arithmetic import Region
 from convsmith.draw import (
     Column,
     Facts,
@@ -14,10 +16,11 @@ from convsmith.draw import (
     Page,
     Section,
     Table,
-    bars,
     bytes_,
+    cost_picture,
     count,
     data_frame,
+    field_picture,
     percent,
     shape,
     short,
@@ -29,6 +32,7 @@ from convsmith.measure.holes import Holes, holes
 from convsmith.measure.memory import Memory, memory
 from convsmith.measure.receptive import ReceptiveField, local_field, true_field
 from convsmith.network import Network
+from convsmith.network.backward import spatial_axes
 
 if TYPE_CHECKING:
     import pandas
@@ -130,6 +134,47 @@ class Inspection:
     def field_of(self, layer: str) -> ReceptiveField | None:
         """The local receptive field of one layer; None where it has no map."""
         return None if self.network is None else local_field(self.network, layer)
+
+    def field_figure(self, layer: str | None = None) -> Figure | None:
+        """A picture of the local field of a layer, by default the output's; None without a map.
+
+        It is that of the middle of the layer's map, over the image; where positions differ, that of
+        the last position before it that reads as the first does.
+        """
+        field = self.field_of(layer) if layer else self.local_receptive_field
+        if field is None or not field.region or self.network is None:
+            return None
+        name = field.layer
+        axes = spatial_axes(self.network)[name]
+        lengths = [self.network[name].shape[axes.index(a)] if a in axes else 1
+                   for a in range(len(field.size))]  # fmt: skip
+        # Positions a period apart read alike: the one nearest to the middle that reads as 0 does.
+        each, rest = divmod(len(field.phases), len(lengths))
+        alike = not rest and len(set(field.stride)) == 1
+        period = each + 1 if alike else lcm(*range(1, len(field.phases) + 2))
+        middle = [length // 2 - length // 2 % period for length in lengths]
+        moves = [int(step * at) for step, at in zip(field.stride, middle, strict=True)]
+        boxes = Region(
+            tuple(axis.shift(by) for axis, by in zip(box, moves, strict=True))
+            for box in field.region
+        )
+        image = next(
+            size for x in self.network.inputs if len(size := self.network[x].shape) > 2
+        )  # fmt: skip
+        where = f"What position {', '.join(map(str, middle))} of layer {name!r} reads."
+        beyond = any(
+            -p + by < 0 or -p + by + n > length
+            for p, by, n, length in zip(field.padding, moves, field.size, image[2:], strict=True)
+        )
+        notes = [
+            "Beyond the image's frame lies padding." if beyond else "",
+            "" if field.status == "exact" else f"The field is {field.status}.",
+            f"{field.reason[0].upper()}{field.reason[1:]}." if field.reason else "",
+        ]
+        return Figure(
+            field_picture(boxes, image=image[2:], title=f"Receptive field of {name}"),
+            " ".join(filter(None, [where, *notes])),
+        )
 
     def field_table(self) -> Table:
         """The receptive fields of the layers at which they change."""
@@ -333,8 +378,12 @@ class Inspection:
         """All layers as CSV, raw numbers."""
         return self.table(all_layers=True).to_csv()
 
-    def to_html(self, more: Iterable[Table] = ()) -> str:
-        """A self-contained page: the totals, the modules, every layer, and `more` tables."""
+    def to_html(self, more: Iterable[Table | Section] = ()) -> str:
+        """A self-contained page: totals, pictures of cost and field, modules, layers, and `more`.
+
+        Args:
+            more: further sections; tables among them stand together in one at the end.
+        """
         sizes = ", ".join(shape(size) for size in self.inputs)
         facts = [
             ("parameters", short(self.params), f"{self.params:,}"),
@@ -344,19 +393,35 @@ class Inspection:
         ]
         if (field := self.local_receptive_field) is not None:
             facts.append(("receptive field", str(field), self._seen(field)))
-        modules = [(row.name or "(model)", row.macs) for row in self.by_module() if row.macs]
-        where = Figure(bars(modules, format=short)) if modules else "There are none."
+        seen = self.field_figure()
+        given = list(more)
+        tables = [part for part in given if isinstance(part, Table)]
         page = Page(
             f"{self.model} on {sizes}",
             [
                 Section(None, Facts(facts)),
-                Section("Where the multiply-adds are", where),
+                Section("Where the multiply-adds are", self._cost_figures() or "There are none."),
+                *([Section("Receptive field", seen)] if seen else []),
+                *(part for part in given if isinstance(part, Section)),
                 Section("Modules", self.table(by="module")),
                 Section("Layers", self.table()),
-                *([Section("More", list(more))] if (more := list(more)) else []),
+                *([Section("More", tables)] if tables else []),
             ],
         )
         return page.html()
+
+    def _cost_figures(self) -> list[Figure]:
+        """Multiply-adds by module and by layer; one of them where the other says no more."""
+        figures: list[tuple[list[tuple[str, int, int]], Figure]] = []
+        for caption, rows in (("By module.", self.by_module()), ("By layer.", self.layers)):
+            items = [
+                (row.name or "(model)", row.macs, row.padding_macs) for row in rows if row.macs
+            ]
+            if len(items) > 1 or (items and not figures):
+                figures.append((items, Figure(cost_picture(items, title=caption), caption)))
+        if len(figures) == 2 and [x[1:] for x in figures[0][0]] == [x[1:] for x in figures[1][0]]:
+            figures.pop(0)
+        return [figure for _, figure in figures]
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
