@@ -1,57 +1,33 @@
-"""`convsmith.inspect` beside other counters: time, totals explained to the unit, and traces left.
+"""`convsmith.inspect`: time of all views, peak memory, and thirty networks, beside other tools.
 
-Every counter runs in this process after all imports, in turn, silenced. `torch.export` alone is the
-measure of time: it is most of what `inspect` does.
+What can be measured apart can be asked for apart: `--only views peaks`.
 """
 
 from __future__ import annotations
 
-import gc
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable
 from importlib.util import find_spec
-from itertools import cycle
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-import convsmith as cs
-from benchmarks.cases import CASES
+from benchmarks import architectures, views
+from benchmarks.counting import RUNS, TRUTH, counted, module
 from benchmarks.inspect_tables import tables
-from benchmarks.peers import CONVSMITH, PEERS, Peer, Refused, quiet
-from benchmarks.traces import left_behind
-from convsmith.cli.models import load_model
+from benchmarks.peaks import peak
+from benchmarks.verdicts import judged
 from convsmith.cli.output import talk
-from convsmith.errors import ArgumentError
-from convsmith.measure import latency
-from convsmith.measure.counters import count_as, multiply_adds
-from convsmith.network import Network
 
 __all__ = ["options", "run", "tables"]
 
-GOAL = 1.5
-EXPORT = "torch.export"
-# CPython 3.11 and later keep frames in chunks of 16 KB, and a busy call that straddles the end of
-# a chunk allocates and frees one each time: found by trial, torch.export takes 10 to 80 % longer at
-# some depths of the stack than a few frames further in. So each turn runs at another depth.
-DEPTHS = range(0, 144, 12)
-COLLECT = "gc.collect"
-AGAIN = "again"  # the same once more: how far two equal candidates lie apart here
-# Multiply-adds of the published architectures' convolutions and linear layers at 224², no bias:
-# literal figures, not computed here.
-TRUTH = {
-    "resnet18": 1_814_073_344,
-    "resnet50": 4_089_184_256,
-    "vgg16": 15_470_264_320,
-    "mobilenet_v1": 568_740_352,
-    "mobilenet_v2": 300_774_272,
-}
 ZOO = {
     "torchvision": ("resnet50", "mobilenet_v2", "densenet121", "vit_b_16"),
     "timm": ("efficientnet_b0", "convnext_atto"),
 }
+PEAKS = ("resnet18", "vgg16", "mobilenet_v2", *views.NETWORKS)
+WITHIN = 0.1
+"""How far the peak that is foretold may lie from the one that is measured."""
 
 
 def options(parser: ArgumentParser) -> None:
@@ -61,9 +37,12 @@ def options(parser: ArgumentParser) -> None:
         nargs="*",
         default=[*TRUTH, *zoo],
         metavar="NETWORK",
-        help=f"{', '.join(TRUTH)}, or a model as `convsmith inspect` takes it, for 1×3×224×224",
+        help=f"for the counters: {', '.join(TRUTH)}, or a model as `convsmith inspect` takes it, "
+        "for 1×3×224×224",
     )
-    parser.add_argument("--runs", type=int, default=len(DEPTHS), help="of each (%(default)s)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts")
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each counter (%(default)s)")
+    parser.add_argument("--view-runs", type=int, default=5, help="of all views (%(default)s)")
     # On a machine that does other things too, two threads wait for each other: the counters that
     # run the network would be measured by what else runs.
     parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
@@ -71,195 +50,72 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
-    usable = [CONVSMITH, *(peer for peer in PEERS if not peer.missing)]
-    example = torch.rand(1, 3, 224, 224)
-    rows: list[dict[str, Any]] = []
-    totals: list[dict[str, Any]] = []
-    for name in options.networks:
-        talk(f"{name} …")
-        model = _module(name).eval()
-        found = _totals(name, model, example, usable)
-        totals += found
-        refused = {total["counter"] for total in found if total["refused"]}
-        able = [peer for peer in usable if peer.name not in refused]
-        rows += _times(name, model, example, able, options.runs)
-    talk("small networks, counted by hand …")
-    cases = _cases(usable)
-    ratios = [row for row in rows if row["counter"] == CONVSMITH.name and row["ratio"] > GOAL]
-    wrong = [total for total in totals if total["counter"] == CONVSMITH.name and total["beyond"]]
-    failed = [case["case"] for case in cases if case["verdicts"][CONVSMITH.name] != "exact"]
-    left = _left(usable)
+    result: dict[str, Any] = {"rows": [], "threads": options.threads}
+    missed: list[str] = []
+    for part in PARTS:
+        if part in options.only:
+            found = PARTS[part](options)
+            missed += found.pop("missed")
+            result |= found
+    return result | {"missed": missed}
+
+
+def _views(options: Namespace) -> dict[str, Any]:
+    views.warm()
+    rows = []
+    for name in views.NETWORKS:
+        talk(f"all views of {name} …")
+        rows.append(views.viewed(name, options.view_runs))
+    talk("all views of plain layers …")
     return {
-        "measure": [EXPORT, AGAIN],
-        "goal": GOAL,
-        "threads": options.threads,
-        "counters": [
-            {"counter": peer.name, "version": peer.version, "says": peer.says,
-             "unit": peer.unit, "missing": peer.missing}
-            for peer in (CONVSMITH, *PEERS)
-        ],
-        "rows": rows,
-        "totals": totals,
-        "cases": cases,
-        "left_behind": left,
+        "views": rows,
+        "layers": views.grown(options.view_runs),
         "missed": [
-            *(f"{row['network']}: {row['ratio']:.2f}× torch.export, goal {GOAL}×"
-              for row in ratios),
-            *(f"{total['network']}: {total['beyond']:+,} MACs from the truth" for total in wrong),
-            *(f"{case}: not counted exactly" for case in failed),
-            *(f"inspect changed {what}" for what in left[0]["changed"] + left[0]["after_failure"]),
+            f"{row['network']}: all views {row['sum']:.2f} s, goal {views.GOAL} s; torch.export "
+            f"alone {row[views.EXPORT]:.2f} s"
+            for row in rows
+            if row["sum"] > views.GOAL
         ],
-    }  # fmt: skip
+    }
 
 
-def _module(name: str) -> nn.Module:
-    """One of our own definitions, or whatever the command line takes as a model."""
-    with quiet():
-        model = load_model(name if ":" in name else f"tests.networks:{name}")
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"{name} is an exported program: the other counters need a module")
-    return model
+def _peaks(options: Namespace) -> dict[str, Any]:
+    rows = []
+    for name in PEAKS:
+        talk(f"peak memory of {name} …")
+        model = getattr(architectures, name)() if name in views.NETWORKS else module(name)
+        rows.append(peak(name, model.eval(), torch.rand(1, 3, 224, 224)))
+    missed = []
+    for row in rows:
+        for measured in ("tensors", "allocated"):
+            ratio = (row["foretold"] + row["held"]) / (row[measured] + row["held"])
+            if abs(ratio - 1) > WITHIN:
+                missed.append(
+                    f"{row['network']}: peak memory, weights and input included, {ratio:.2f} of "
+                    f"what is {'held by tensors' if measured == 'tensors' else 'allocated'}"
+                )
+    return {"peaks": rows, "missed": missed}
 
 
-def _totals(
-    name: str, model: nn.Module, example: Tensor, counters: Sequence[Peer]
-) -> list[dict[str, Any]]:
-    """What each counter says, and whether its own rules explain it to the unit."""
-    network = cs.trace(model, example)
-    by_hand = name in TRUTH
-    reference = TRUTH[name] if by_hand else cs.inspect(network).macs
-    found: list[dict[str, Any]] = []
-    for counter in counters:
-        terms = _terms(counter, network)
-        total = {
-            "network": name,
-            "counter": counter.name,
-            "unit": counter.unit,
-            "reference": reference,
-            "by_hand": by_hand,
-            "terms": terms,
-        }
-        try:
-            said, _ = counter.count(model, example)
-        except Refused as error:
-            nothing = dict.fromkeys(("says", "macs", "beyond", "unexplained"))
-            found.append(total | nothing | {"refused": str(error)})
-            continue
-        macs = _whole(said / counter.unit)
-        found.append(
-            total
-            | {
-                "says": said,
-                "macs": macs,
-                # Against itself it would tell nothing.
-                "beyond": macs - reference if by_hand or counter is not CONVSMITH else None,
-                "unexplained": macs - sum(terms.values()),
-                "refused": "",
-            }
-        )
-    return found
+def _counters(options: Namespace) -> dict[str, Any]:
+    return counted(options.networks, options.runs)
 
 
-def _terms(counter: Peer, network: Network) -> dict[str, int]:
-    """What a counter's rules make of a network."""
-    return dict(count_as(network, counter.tool).terms if counter.tool else multiply_adds(network))
-
-
-def _times(
-    name: str, model: nn.Module, example: Tensor, counters: Sequence[Peer], runs: int
-) -> list[dict[str, Any]]:
-    def export() -> None:
-        with torch.no_grad():
-            torch.export.export(model, (example,), strict=False)
-
-    count = {counter.name: partial(counter.call, model, example) for counter in counters}
-    ours = {CONVSMITH.name: count.pop(CONVSMITH.name)}
-    calls: dict[str, Callable[[], object]] = {EXPORT: export, **ours, AGAIN: export, **count}
-    calls = {counter: partial(_deeper, cycle(DEPTHS), call) for counter, call in calls.items()}
-    # As in timeit: turns are alike, so collections would strike the same candidate in each of them
-    # for what another has left. They come at the end of a turn instead.
-    gc.collect()
-    gc.disable()
-    try:
-        with quiet():
-            times = latency(calls | {COLLECT: gc.collect}, seconds=0, minimum=runs)
-    finally:
-        gc.enable()
-    del times[COLLECT]
-    alone = min(times[EXPORT].median_ms, times[AGAIN].median_ms)
-    return [
-        {
-            "network": name,
-            "counter": counter,
-            "median_ms": time.median_ms,
-            "low_ms": time.low_ms,
-            "high_ms": time.high_ms,
-            "runs": time.runs,
-            "ratio": time.median_ms / alone,
-            "goal": GOAL if counter == CONVSMITH.name else None,
-        }
-        for counter, time in times.items()
+def _verdicts(options: Namespace) -> dict[str, Any]:
+    talk("thirty networks …")
+    found = judged()
+    ours = [row for row in found["verdicts"] if row["tool"] == "convsmith"]
+    missed = [
+        f"{row['network']}: {row['quantity']} {row['verdict']}"
+        for row in ours
+        if row["verdict"] != "right"
     ]
+    return {"thirty": found, "missed": missed}
 
 
-def _deeper(depths: Iterator[int], call: Callable[[], object]) -> object:
-    def at(depth: int) -> object:
-        return at(depth - 1) if depth else call()
-
-    return at(next(depths))
-
-
-def _cases(counters: Sequence[Peer]) -> list[dict[str, Any]]:
-    found = []
-    for case in CASES:
-        model = case.build().eval()
-        network = cs.trace(model, case.shape)
-        figures: dict[str, float | None] = {}
-        verdicts: dict[str, str] = {}
-        unexplained: dict[str, int] = {}
-        for counter in counters:
-            try:
-                said, told = counter.count(model, torch.rand(case.shape))
-            except Refused as error:
-                figures[counter.name], verdicts[counter.name] = None, f"refused: {error}"
-                continue
-            macs = figures[counter.name] = _whole(said / counter.unit)
-            exact = macs == case.macs
-            verdicts[counter.name] = "exact" if exact else _off(macs / case.macs) + "*" * told
-            unexplained[counter.name] = macs - sum(_terms(counter, network).values())
-        found.append(
-            {
-                "case": case.name,
-                "input": list(case.shape),
-                "macs": case.macs,
-                "figures": figures,
-                "verdicts": verdicts,
-                "unexplained": unexplained,
-            }
-        )
-    return found
-
-
-def _left(counters: Sequence[Peer]) -> list[dict[str, Any]]:
-    """Each counter on a network in training of which the first blocks are frozen."""
-    found = []
-    for counter in counters:
-        changed = []
-        for channels in (3, 4):  # the second does not fit
-            model = _module("mobilenet_v2").train()
-            for block in list(model.children())[:4]:
-                block.eval()
-            example = torch.rand(2, channels, 64, 64)
-            changed.append(left_behind(model, partial(counter.count, model, example)))
-        found.append({"counter": counter.name, "changed": changed[0], "after_failure": changed[1]})
-    return found
-
-
-def _whole(value: float) -> int:
-    if value != int(value):
-        raise ValueError(f"half an operation: {value}")
-    return int(value)
-
-
-def _off(ratio: float) -> str:
-    return "0" if ratio == 0 else f"×{ratio:.3g}"
+PARTS: dict[str, Callable[[Namespace], dict[str, Any]]] = {
+    "views": _views,
+    "peaks": _peaks,
+    "counters": _counters,
+    "verdicts": _verdicts,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.verdict_tables import peak_table, verdict_tables, view_tables
 from convsmith.draw import Column, Table, count, milliseconds
 from convsmith.measure.counters import MULTIPLY_ADDS
 
@@ -12,8 +13,17 @@ __all__ = ["tables"]
 
 
 def tables(result: dict[str, Any]) -> Sequence[Table]:
-    """Time, totals, networks of one operation, and what is left behind."""
-    return [_times(result), _totals(result), _cases(result), _left(result)]
+    """Those of the parts that were measured."""
+    found: list[Table] = []
+    if "views" in result:
+        found += view_tables(result)
+    if "peaks" in result:
+        found.append(peak_table(result))
+    if "totals" in result:
+        found += [_times(result), _totals(result), _cases(result), _left(result)]
+    if "thirty" in result:
+        found += verdict_tables(result)
+    return found
 
 
 def _times(result: dict[str, Any]) -> Table:
