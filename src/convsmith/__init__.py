@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from convsmith.measure import Inspection, inspect
     from convsmith.network import Layer, Network, trace
     from convsmith.rewrite import Lightened, LightenReport, lighten, load
+    from convsmith.runtime import Compiled, compile
 
 _HOMES = {
     "Chain": "arithmetic",
+    "Compiled": "runtime",
     "Conv": "arithmetic",
     "ConvTranspose": "arithmetic",
     "Pool": "arithmetic",
@@ -34,15 +36,17 @@ _HOMES = {
     "Lightened": "rewrite",
     "Network": "network",
     "Window": "arithmetic",
+    "compile": "runtime",
     "inspect": "measure",
     "lighten": "rewrite",
     "load": "rewrite",
     "trace": "network",
 }
-_ROOMS = ("arithmetic", "draw", "measure", "network", "nn", "rewrite")
+_ROOMS = ("arithmetic", "draw", "kernels", "measure", "network", "nn", "rewrite", "runtime")
 
 __all__ = [
     "Chain",
+    "Compiled",
     "Conv",
     "ConvTranspose",
     "ConvsmithError",
@@ -54,6 +58,7 @@ __all__ = [
     "Pool",
     "Window",
     "__version__",
+    "compile",
     "draw",
     "inspect",
     "lighten",

@@ -1,0 +1,139 @@
+"""Sums over channels, tiled in registers: pointwise, dense, and the end of a separable block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import halide as hl
+
+from convsmith.kernels.activation import activate
+from convsmith.kernels.isa import Isa
+from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, result, vector
+
+__all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "tile_output"]
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to a sum before it is written: activation, residual, activation."""
+
+    activation: str = "identity"
+    residual: bool = False
+    final: str = "identity"
+
+    def apply(self, value: Any, residual: Any) -> Any:
+        """The value to write, from the sum and the residual at its place."""
+        value = activate(self.activation, value)
+        return activate(self.final, value + residual) if self.residual else value
+
+
+BARE = Epilogue()
+
+
+@dataclass(frozen=True)
+class Pointwise(Kernel):
+    """`y[co] = Σ w[ci, co]·x[ci] + b[co]` at each pixel, stride as an argument.
+
+    Arguments: x (buffer, ring, row), inputs (channels summed), stride, w, b, residual (buffer,
+    ring, row) where there is one, y.
+
+    Attributes:
+        channels: outputs of a register tile.
+        pixels: pixels of one.
+        unroll: inputs of a step; it must divide their number.
+    """
+
+    family: ClassVar[str] = "pointwise"
+
+    channels: int
+    pixels: int
+    unroll: int = 2
+    epilogue: Epilogue = BARE
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source, other = Rows("x"), Rows("residual")
+        inputs, stride = ints("inputs", "stride")
+        w, b = matrix("w", self.channels), vector("b")
+        r = hl.RDom([(0, inputs)], "r")
+        total = hl.Func("total")
+        total[c, x, y] = b[c]
+        weight = w[c % self.channels, r.x + (c // self.channels) * inputs]
+        total[c, x, y] += weight * source[r.x, x * stride, y * stride]
+        out = hl.Func(self.name)
+        out[c, x, y] = self.epilogue.apply(total[c, x, y], other[c, x, y])
+
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, [r.x], self.unroll)
+        extra = other.arguments if self.epilogue.residual else []
+        return result(out), [*source.arguments, inputs, stride, w, b, *extra]
+
+
+@dataclass(frozen=True)
+class Dense(Kernel):
+    """A full convolution, also of few input channels (a stem); dilation as an argument.
+
+    Arguments: x (buffer, ring, row), inputs, dilation (rows, pixels), w, b, residual, y. The
+    weights lie as for `Pointwise`, the taps being the outer part of the summed axis.
+    """
+
+    family: ClassVar[str] = "dense"
+
+    channels: int
+    pixels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    epilogue: Epilogue = BARE
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source, other = Rows("x"), Rows("residual")
+        inputs, dy, dx = ints("inputs", "dy", "dx")
+        w, b = matrix("w", self.channels), vector("b")
+        (ky, kx), (sy, sx) = self.kernel, self.stride
+        r = hl.RDom([(0, inputs), (0, kx), (0, ky)], "r")
+        total = hl.Func("total")
+        total[c, x, y] = b[c]
+        tap = r.x + inputs * (r.y + kx * (r.z + ky * (c // self.channels)))
+        weight = w[c % self.channels, tap]
+        total[c, x, y] += weight * source[r.x, x * sx + r.y * dx, y * sy + r.z * dy]
+        out = hl.Func(self.name)
+        out[c, x, y] = self.epilogue.apply(total[c, x, y], other[c, x, y])
+
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, [r.x, r.y, r.z])
+        extra = other.arguments if self.epilogue.residual else []
+        return result(out), [*source.arguments, inputs, dy, dx, w, b, *extra]
+
+
+def tile_output(
+    out: Any,
+    total: Any,
+    channels: int,
+    pixels: int,
+    lanes: int,
+    sums: list[Any],
+    unroll: int = 1,
+) -> Any:
+    """Schedule sums in a register tile of `channels` × `pixels`; give back the loop of tiles.
+
+    The last tile of a row is moved inwards, so that a row needs no code for its rest: what is
+    written twice has the same value.
+    """
+    c, x, y = out.args()
+    block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
+    part = hl.Var("part")
+    whole = hl.TailStrategy.RoundUp
+    out.split(c, block, part, channels, whole).split(part, part, lane, lanes, whole)
+    out.split(x, tile, pixel, pixels, hl.TailStrategy.ShiftInwards)
+    out.reorder(lane, part, pixel, block, tile, y).vectorize(lane).unroll(part).unroll(pixel)
+    total.compute_at(out, block)
+    for stage in (total, total.update()):
+        stage.split(c, part, lane, lanes, whole)
+    total.reorder(lane, part, x, y).vectorize(lane).unroll(part).unroll(x).unroll(y)
+    update = total.update().reorder(lane, part, x, y, *sums)
+    update.vectorize(lane).unroll(part).unroll(x).unroll(y)
+    if unroll > 1:
+        update.unroll(sums[0], unroll)
+    return tile

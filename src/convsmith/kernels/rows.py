@@ -1,0 +1,166 @@
+"""Kernels that move or reduce rows: in, out, sums, scales, maxima."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import halide as hl
+
+from convsmith.kernels.isa import Isa
+from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
+from convsmith.kernels.pointwise import BARE, Epilogue
+
+__all__ = ["MaxPool", "Pack", "RowSum", "Scale", "Unpack"]
+
+
+@dataclass(frozen=True)
+class Pack(Kernel):
+    """Rows of a tensor into a map, channels innermost. Arguments: tensor (c, x, y), y.
+
+    Attributes:
+        channels: of a map with few of them, which are written at once; 0 for any number.
+        planar: whether the pixels of a row are neighbours in the tensor, else its channels are.
+    """
+
+    family: ClassVar[str] = "pack"
+
+    channels: int
+    planar: bool
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        tensor = hl.ImageParam(hl.Float(32), 3, "tensor")
+        _strides(tensor, 1 if self.planar else 0)
+        out = hl.Func(self.name)
+        out[c, x, y] = tensor[c, x, y]
+        if self.channels and self.planar:
+            lane = hl.Var("lane")
+            out.bound(c, 0, self.channels).split(x, x, lane, isa.lanes, hl.TailStrategy.GuardWithIf)
+            out.reorder(c, lane, x, y).unroll(c).vectorize(lane)
+            out.output_buffer().dim(0).set_extent(self.channels)
+            out.output_buffer().dim(1).set_stride(self.channels)
+        else:
+            _transpose(out, c, x, y, isa.lanes)
+        return result(out), [tensor]
+
+
+@dataclass(frozen=True)
+class Unpack(Kernel):
+    """Rows of a map into a tensor. Arguments: x (buffer, ring, row), tensor.
+
+    The tensor's dimensions are (x, c, y) where it is planar, else (c, x, y).
+    """
+
+    family: ClassVar[str] = "unpack"
+
+    planar: bool
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x")
+        out = hl.Func(self.name)
+        first, second = (x, c) if self.planar else (c, x)
+        out[first, second, y] = source[c, x, y]
+        _transpose(out, first, second, y, isa.lanes)
+        return result(out), source.arguments
+
+
+@dataclass(frozen=True)
+class RowSum(Kernel):
+    """The sum of each row, times a factor. Arguments: x (buffer, ring, row), width, factor, y.
+
+    A map's mean is two of these: of its rows, and of the row of their sums.
+    """
+
+    family: ClassVar[str] = "rowsum"
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x")
+        (width,) = ints("width")
+        factor = hl.Param(hl.Float(32), "factor")
+        r = hl.RDom([(0, width)], "r")
+        total = hl.Func("total")
+        total[c, x, y] += source[c, x + r.x, y]
+        out = hl.Func(self.name)
+        out[c, x, y] = total[c, x, y] * factor
+        block, lane = hl.Var("block"), hl.Var("lane")
+        # Sums of many channels hide each other's latency.
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        total.compute_at(out, block).vectorize(c, isa.lanes)
+        total.update().reorder(c, x, y, r.x).vectorize(c, isa.lanes)
+        return result(out), [*source.arguments, width, factor]
+
+
+@dataclass(frozen=True)
+class Scale(Kernel):
+    """Each channel times a number of the image.
+
+    Arguments: x (buffer, ring, row), gate, residual, y.
+    """
+
+    family: ClassVar[str] = "scale"
+
+    epilogue: Epilogue = BARE
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source, other, gate = Rows("x"), Rows("residual"), vector("gate")
+        out = hl.Func(self.name)
+        out[c, x, y] = self.epilogue.apply(source[c, x, y] * gate[c], other[c, x, y])
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        extra = other.arguments if self.epilogue.residual else []
+        return result(out), [*source.arguments, gate, *extra]
+
+
+@dataclass(frozen=True)
+class MaxPool(Kernel):
+    """The largest value of each window, or NaN. Arguments: x (buffer, ring, row), dy, dx, y."""
+
+    family: ClassVar[str] = "maxpool"
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x")
+        dy, dx = ints("dy", "dx")
+        taps = hl.RDom([(0, self.kernel[1]), (0, self.kernel[0])], "taps")
+        most = hl.Func("most")
+        most[c, x, y] = source[c, x * self.stride[1], y * self.stride[0]]
+        place = x * self.stride[1] + taps.x * dx, y * self.stride[0] + taps.y * dy
+        value, so_far = source[c, place[0], place[1]], most[c, x, y]
+        larger = (value > so_far) | hl.is_nan(value)
+        most[c, x, y] = hl.strict_float(hl.select(larger, value, so_far))
+        out = hl.Func(self.name)
+        out[c, x, y] = most[c, x, y]
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        most.compute_at(out, block).vectorize(c, isa.lanes)
+        most.update().vectorize(c, isa.lanes)
+        return result(out), [*source.arguments, dy, dx]
+
+
+def _transpose(out: Any, inner: Any, outer: Any, y: Any, lanes: int) -> None:
+    """Go through two axes in squares, so that both sides are read and written by cache lines."""
+    guard = hl.TailStrategy.GuardWithIf
+    names = [hl.Var(name) for name in ("io", "ii", "oo", "oi")]
+    out.split(inner, names[0], names[1], lanes, guard).split(
+        outer, names[2], names[3], lanes, guard
+    )
+    out.reorder(names[1], names[3], names[2], names[0], y).vectorize(names[1])
+
+
+def _strides(buffer: Any, dense: int) -> None:
+    for axis in range(3):
+        buffer.dim(axis).set_min(0)
+    buffer.dim(0).set_stride(hl.Expr())
+    buffer.dim(dense).set_stride(1)
