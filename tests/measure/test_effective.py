@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -294,3 +296,52 @@ def test_an_exact_field_of_other_axes_is_refused():
     line = local_field(cs.trace(nn.Conv1d(1, 1, 3), (1, 1, 9)), "conv1d")
     with pytest.raises(ArgumentError, match="1 axes beside a map of 2"):
         field_of(np.ones((3, 3))).beside(line)
+
+
+def boxes_of(figure):
+    root = ElementTree.fromstring(figure.svg)
+    rects = {r.get("class"): r for r in root.iter("{http://www.w3.org/2000/svg}rect")}
+    return {
+        name: [float(rects[name].get(k)) for k in ("x", "y", "width", "height")]
+        for name in ("frame", "mark", "dots")
+        if name in rects
+    }
+
+
+def test_the_picture_shows_the_boxes_around_the_centre():
+    found = effective_field(boxes(4), torch.rand(2, 1, 9, 9, dtype=torch.float64))
+    exact = local_field(cs.trace(boxes(4), (1, 1, 9, 9), ), "3")  # fmt: skip
+    found = replace(found.beside(exact), source="noise")
+    figure = found.figure()
+    assert figure.svg == found.figure().svg
+    shown = boxes_of(figure)
+    wide = {"frame": 9, "mark": found.width(), "dots": found.width(0.5)}
+    for name, side in wide.items():
+        assert shown[name] == [1 + 22 * (9 - side) / 2] * 2 + [22 * side] * 2
+    assert "mean over 2 images (noise)" in figure.caption and "Shown" not in figure.caption
+    assert f"95 % of the gradient within {found.width()}" in figure.svg
+    assert "<svg" in found._repr_html_() and found.to_dict()["source"] == "noise"
+    assert "2 images (noise)" in found.table().note
+
+
+def test_the_picture_of_a_small_field_shows_its_part_of_the_image():
+    values = np.zeros((40, 30))
+    values[20, 7] = values[21, 9] = 1  # around (20.5, 8), all of it within 3
+    figure = field_of(values).figure()
+    assert "Shown: 18 … 23 × 6 … 10 of 40×30." in figure.caption
+    assert field_of(np.eye(40)).figure().caption.count("Shown") == 0
+
+
+@pytest.mark.parametrize("shape", [(31,), (5, 40, 12)])
+def test_pictures_of_one_and_three_axes(shape):
+    values = np.random.default_rng(0).random(shape)
+    figure = field_of(values).figure()
+    ElementTree.fromstring(figure.svg)
+    assert ("Slice 3 of 5 along the first axis." in figure.caption) == (len(shape) == 3)
+
+
+def test_an_exact_field_beyond_the_image_is_said_so():
+    found = effective_field(boxes(4), torch.rand(1, 1, 5, 5, dtype=torch.float64))
+    exact = local_field(cs.trace(boxes(4), (1, 1, 5, 5)), "3")
+    svg = found.beside(exact).figure().svg
+    assert "exact field 9×9, beyond the image" in svg

@@ -118,3 +118,48 @@ def test_multiply_adds_on_padding(size, share):
     assert 1 - report.padding_macs / report.macs == pytest.approx(share, abs=5e-4)
     assert "of the MACs fall on padding" in str(report)
     assert report.layers[-1].intensity == report.layers[-1].flops / report.layers[-1].bytes
+
+
+def test_the_series_of_branches_are_each_told_and_plain_ones_are_not():
+    class Fork(nn.Module):
+        def __init__(self):
+            super().__init__()
+            c = lambda d: nn.Conv2d(1, 1, 3, padding=d, dilation=d)  # noqa: E731
+            self.a, self.b, self.c, self.d, self.e = c(1), c(2), c(4), c(1), c(1)
+            self.wide = nn.Conv2d(1, 1, 5, padding=4, dilation=2)
+
+        def forward(self, x):
+            x = self.a(x)
+            left, right = self.c(self.b(x).relu()), self.e(self.d(x))
+            return self.wide(left + right)
+
+    found = cs.inspect(Fork(), (1, 1, 40, 40)).holes()
+    # a → d → e has no dilation, and the 5×5 begins a series of its own, of one.
+    assert [(names, series.rates) for names, series in found.series] == [
+        (("a", "b", "c"), (1, 2, 4))
+    ]
+
+
+def test_each_cause_is_the_field_of_a_network_without_that_dilation():
+    class Net(nn.Module):
+        def __init__(self, rates):
+            super().__init__()
+            self.stem = nn.Conv2d(1, 2, 3, 2, 1)
+            self.body = nn.ModuleList(nn.Conv2d(2, 2, 3, dilation=d) for d in rates)
+            self.up = nn.ConvTranspose2d(2, 1, 2, 2)
+
+        def forward(self, x):
+            x = self.stem(x)
+            a = self.body[1](self.body[0](x))
+            b = self.body[2](x)
+            return self.up(torch.cat([a[..., :9, :9], b[..., :9, :9]], 1)[:, :2])
+
+    rates = (2, 3, 5)
+    found = dict(cs.inspect(Net(rates), (1, 1, 64, 64)).holes().causes)
+    for place in range(3):
+        dense = [1 if i == place else d for i, d in enumerate(rates)]
+        field = cs.inspect(Net(dense), (1, 1, 64, 64)).local_receptive_field
+        name = f"body.{place}"
+        if name in found:
+            assert found[name] == pytest.approx(field.coverage)
+    assert {"body.0", "body.1"} <= set(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -12,8 +13,11 @@ import torch
 from torch import nn
 
 import convsmith as cs
+from convsmith.draw import Section, field_picture
 from convsmith.errors import ArgumentError
 from convsmith.measure import latency
+from convsmith.measure.receptive import true_field
+from tests.draw.markup import parse
 from tests.networks import Everything, resnet
 
 
@@ -115,3 +119,62 @@ def test_inspecting_changes_nothing():
     cs.inspect(model, (1, 3, 9, 9))
     assert model.training and model.norm.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def figures(page):
+    return [svg.find("desc")[0].text for svg in parse(page).find("svg") if svg.find("desc")]
+
+
+def test_the_page_shows_cost_and_field(report):
+    by_module, by_layer, field = figures(report.to_html())
+    assert by_module.startswith("0: ") and by_layer.startswith("0.0: ")
+    assert f"Field {report.local_receptive_field}" in field and "image 32×32" in field
+    assert report.to_html() == report.to_html()
+
+
+def test_more_of_the_page():
+    report = cs.inspect(nn.Linear(3, 4), (1, 3))
+    table = report.table()
+    page = parse(report.to_html([Section("Mine", "words"), table]))
+    headings = [h.text for h in page.find("h2")]
+    assert headings == ["Where the multiply-adds are", "Mine", "Modules", "Layers", "More"]
+    assert report.field_figure() is None
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "field", "where"),
+    [
+        (nn.Conv1d(1, 1, 3, stride=2, padding=1), (1, 1, 11), "3 of 3", "position 3 of"),
+        (nn.Conv2d(1, 1, (3, 1), dilation=2), (1, 1, 9, 7), "3 of 5", "position 2, 3 of"),
+        (nn.Conv3d(1, 1, 3, dilation=2, padding=2), (1, 1, 8, 8, 8), "27 of 125", "4, 4, 4 of"),
+        (nn.ConvTranspose2d(1, 1, 3, stride=2), (1, 1, 8, 8), "4 of 4", "8, 8 of"),
+    ],
+)
+def test_the_picture_of_a_field(model, size, field, where):
+    figure = cs.inspect(model, size).field_figure()
+    assert f"{field} positions read" in figure.svg and where in figure.caption
+    assert "padding" not in figure.caption
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Conv2d(1, 1, 3, 2, 1), nn.Conv2d(1, 1, 3, dilation=3, padding=3)],
+        [nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=3, mode="bilinear"), nn.Conv2d(1, 1, 2)],
+        [nn.ConvTranspose2d(1, 1, (3, 5), (1, 4)), nn.Conv2d(1, 1, 3)],
+        [nn.ConvTranspose2d(1, 1, (5, 4), (3, 1)), nn.Conv2d(1, 1, 3)],
+    ],
+)
+def test_the_picture_lies_where_that_position_really_reads(layers):
+    report = cs.inspect(nn.Sequential(*layers), (1, 1, 40, 40))
+    figure = report.field_figure()
+    name = report.network.outputs[0]
+    at = [int(n) for n in re.search(r"position (\d+), (\d+) of", figure.caption).groups()]
+    field = true_field(report.network, name, at)
+    title = f"Receptive field of {name}"
+    assert figure.svg == field_picture(field.region, image=(40, 40), title=title)
+
+
+def test_what_lies_in_the_padding_is_said():
+    figure = cs.inspect(resnet((1, 1), 1, width=8), (1, 3, 16, 16)).field_figure()
+    assert "Beyond the image's frame lies padding." in figure.caption

@@ -209,8 +209,8 @@ _RULES: dict[str, Callable[[Layer], Cost]] = {
     "upsample": _upsample,
 } | dict.fromkeys(
     [
-        "concat", "creation", "embedding", "expand", "identity", "index", "input", "pad", "permute",
-        "pixel shuffle", "pixel unshuffle", "reshape", "roll", "select", "slice", "split",
+        "channel shuffle", "concat", "creation", "embedding", "expand", "identity", "index",
+        "input", "pad", "permute", "pixel shuffle", "pixel unshuffle", "reshape", "roll", "select", "slice", "split",
     ],
     _nothing,
 )  # fmt: skip

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convsmith.draw import Column, Table, percent, shape
-from convsmith.measure.receptive import ReceptiveField, local_field, uniform_field
+from convsmith.measure.receptive import ReceptiveField, has_map, local_field
 from convsmith.network import Network
-from convsmith.network.backward import uniform_fields
 
 __all__ = ["field_table", "fields"]
 
@@ -20,13 +19,10 @@ _TELLING = {
 
 def fields(network: Network) -> Iterator[tuple[str, ReceptiveField]]:
     """Name and local receptive field of each layer at which it can change, in order."""
-    uniform = uniform_fields(network)
     for layer in network:
-        if layer.kind not in _TELLING or layer.constant:
+        if layer.kind not in _TELLING or layer.constant or not has_map(network, layer.name):
             continue
-        if layer.name in uniform:
-            yield layer.name, uniform_field(network, layer.name, uniform[layer.name])
-        elif (found := local_field(network, layer.name)) and found.layer == layer.name:
+        if (found := local_field(network, layer.name)) is not None:
             yield layer.name, found
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from typing import Any
 
-from convsmith.arithmetic import Chain, Conv, Positions
+from convsmith.arithmetic import Conv, Positions
 from convsmith.arithmetic.normalise import count
 from convsmith.draw import Column, Table, number, percent, shape
 from convsmith.errors import ArgumentError
 from convsmith.measure.receptive import ReceptiveField, local_field
 from convsmith.network import Layer, Network
+from convsmith.network.local import origin_region
 
 __all__ = ["Gridding", "Holes", "gridding", "hdc", "holes"]
 
@@ -176,9 +177,10 @@ def holes(network: Network, name: str) -> Holes | None:
     causes = []
     if any(field.gaps):
         for layer in _gapped(network, field.layer):
-            filled = local_field(_without_dilation(network, layer), field.layer)
-            if filled is not None and filled.coverage > field.coverage:
-                causes.append((layer.name, filled.coverage))
+            filled = origin_region(network, field.layer, _without_dilation(layer))
+            box = prod(stop - start for start, stop in filled.hull)
+            if filled and filled.count() / box > field.coverage:
+                causes.append((layer.name, filled.count() / box))
     upstream = {name, *(layer.name for layer in network.upstream(name))}
     found = tuple(
         (names, gridding(rates, kernel))
@@ -190,25 +192,40 @@ def holes(network: Network, name: str) -> Holes | None:
 
 def _series(network: Network) -> Iterator[tuple[tuple[str, ...], tuple[int, ...], int]]:
     """Convolutions of one kernel and stride 1 that follow one another, one of them dilated."""
-    behind: dict[str, tuple[str, ...]] = {}  # the series that each layer's result has come through
+    # For each layer the last convolution of the series that its result has come through, and for
+    # each of these the one before it, how many there are so far, and whether one is dilated.
+    last: dict[str, str | None] = {}
+    before: dict[str, str | None] = {}
+    length: dict[str, int] = {}
+    dilated: dict[str, bool] = {}
     for layer in network:
         spec = layer.operation.arithmetic
-        before = max((behind[source] for source in layer.inputs), key=len, default=())
+        ways = [way for source in layer.inputs if (way := last[source]) is not None]
+        came = max(ways, key=lambda way: length[way], default=None)
         kernel = _square(spec)
-        if kernel is None:
+        if kernel is None or spec is None:
             passes = layer.kind in _THROUGH or (isinstance(spec, Conv) and spec.is_pointwise)
-            behind[layer.name] = before if passes and _keeps(spec) else ()
-        elif before and _square(network[before[-1]].operation.arithmetic) == kernel:
-            behind[layer.name] = (*before, layer.name)
-        else:
-            behind[layer.name] = (layer.name,)
-    found = {run for run in behind.values() if len(run) > 1}
-    for run in sorted(found, key=lambda run: list(behind).index(run[0])):
-        longer = any(other != run and other[: len(run)] == run for other in found)
+            last[layer.name] = came if passes and _keeps(spec) else None
+            continue
+        if came is not None and _square(network[came].operation.arithmetic) != kernel:
+            came = None
+        last[layer.name], before[layer.name] = layer.name, came
+        length[layer.name] = 1 + (length[came] if came else 0)
+        dilated[layer.name] = max(spec.dilation) > 1 or bool(came and dilated[came])
+    inner = set(before.values())
+    order = {name: number for number, name in enumerate(last)}
+    runs = []
+    for end in before:
+        if end not in inner and length[end] > 1 and dilated[end]:
+            series, way = [end], before[end]
+            while way is not None:
+                series.append(way)
+                way = before[way]
+            runs.append(tuple(reversed(series)))
+    for run in sorted(runs, key=lambda run: order[run[0]]):
         specs = [network[name].operation.arithmetic for name in run]
         rates = tuple(spec.dilation[0] for spec in specs if spec is not None)
-        if not longer and max(rates) > 1:
-            yield run, rates, _square(specs[0]) or 0
+        yield run, rates, _square(specs[0]) or 0
 
 
 _THROUGH = {"activation", "batch norm", "elementwise", "identity", "norm", "pad"}
@@ -231,8 +248,10 @@ def _rates(rates: Sequence[int]) -> str:
 
 
 def _seen(rates: Sequence[int], kernel: int) -> Positions:
-    stack = Chain(*[Conv(1, 1, kernel, dilation=rate, dims=1) for rate in rates])
-    return stack.receptive_field()
+    found = Positions.of([0])
+    for rate in rates:
+        found = found.spread(kernel, rate)
+    return found
 
 
 def _repair(rates: tuple[int, ...], kernel: int) -> tuple[int, ...] | None:
@@ -264,8 +283,8 @@ def _gapped(network: Network, name: str) -> Iterator[Layer]:
             yield layer
 
 
-def _without_dilation(network: Network, changed: Layer) -> Network:
-    """The same graph with one layer's dilation 1, its padding less by what it no longer spans."""
+def _without_dilation(changed: Layer) -> Layer:
+    """The same layer with dilation 1, its padding less by what it no longer spans."""
     spec = changed.operation.arithmetic
     assert spec is not None
     dense = tuple(replace(window, dilation=1) for window in spec.windows)
@@ -273,6 +292,4 @@ def _without_dilation(network: Network, changed: Layer) -> Network:
     for key, value in vars(spec).items():
         object.__setattr__(near, key, value)
     object.__setattr__(near, "windows", dense)
-    layer = replace(changed, operation=replace(changed.operation, arithmetic=near))
-    layers = tuple(layer if x.name == changed.name else x for x in network.layers)
-    return replace(network, layers=layers)
+    return replace(changed, operation=replace(changed.operation, arithmetic=near))

@@ -1,12 +1,16 @@
-"""Peak memory of one inference pass: what is alive while each layer runs, without running it.
+"""Peak memory of one inference pass: what is alive while each layer runs, without computing it.
 
 The graph is replayed on tensors without values, so every operation says itself what it allocates:
 which results are views, whether a `reshape` copies, which operand an in-place operation writes
 into, which temporaries a composite operation makes. What this cannot see is what a kernel takes
-below PyTorch's dispatcher: the workspace of a convolution, the packed copy of a weight. Nor does a
-trace take the fused path of `nn.TransformerEncoderLayer`, which hides its tensors in one operation.
+below PyTorch's dispatcher: the workspace of a convolution, the packed copy of a weight.
 
-How long a tensor lives follows from three rules of Python and PyTorch:
+How long a tensor lives is a matter of the Python code around the operations: a local variable, a
+list of features, an argument of a method keep it. So the model's own code is run as well, also
+without values, and tells when each tensor goes. Neither takes the fused path of
+`nn.TransformerEncoderLayer`, which hides its tensors in one operation. Where there is no such code
+(an exported program), or it goes another way than the trace, three rules of Python and PyTorch give
+the least:
 
 1. a storage lives as long as any tensor that shares it is still to be read;
 2. the arguments of a module's call are held by its caller until it returns;
@@ -22,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from convsmith.draw import Column, Table, bytes_, data_frame, shape
 from convsmith.errors import ArgumentError
+from convsmith.measure.rehearsal import rehearse
 from convsmith.measure.replay import Alive, Replay
 from convsmith.network import Network
 
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = ["Alive", "Memory", "memory"]
+
+Status = Literal["exact", "lower bound", "upper bound"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,11 +49,11 @@ class Memory:
         layer: where the peak occurs.
         alive: the tensors that make up `activations`, in the order they were made.
         during: bytes of activations while each layer runs, its temporaries included.
-        at_most: `activations` if every local variable of a forward pass of one's own kept its
-            tensor until that forward pass returned.
-        status: `exact` where this changes nothing; `lower bound` where an operation could not be
-            replayed or `at_most` is higher: a local variable bound to another value frees its
-            tensor, and a trace does not see which are.
+        at_most: `activations` again where it is exact; without the model's own code, if every
+            local variable kept its tensor until its forward pass returned; else what that code
+            takes.
+        status: `exact` where the model's own code was followed, or where this changes nothing;
+            else a bound, as where an operation could not be replayed.
         reason: why it is not exact, else ''.
     """
 
@@ -57,7 +64,7 @@ class Memory:
     alive: tuple[Alive, ...]
     during: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     at_most: int = 0
-    status: Literal["exact", "lower bound"] = "exact"
+    status: Status = "exact"
     reason: str = ""
 
     @property
@@ -93,7 +100,7 @@ class Memory:
         return self.table()._repr_html_()
 
     def __repr__(self) -> str:
-        sign = "" if self.status == "exact" else "≥ "
+        sign = {"exact": "", "lower bound": "≥ ", "upper bound": "≤ "}[self.status]
         return (
             f"Memory(peak {sign}{bytes_(self.activations)} of activations at {self.layer!r}, "
             f"{bytes_(self.total)} with inputs and parameters)"
@@ -118,20 +125,32 @@ def memory(network: Network) -> Memory:
     if network.program is None:
         raise ArgumentError(f"{network.name} has no exported program; read it with trace()")
     replay = Replay(network)
-    least = replay.lives(locals_kept=False)
-    during = replay.during(least)
-    most = max(replay.during(replay.lives(locals_kept=True)), default=0)
+    rehearsal = rehearse(network)
+    lives = None if rehearsal is None else replay.lives_seen(rehearsal.made)
+    if lives is None:
+        lives = replay.lives(locals_kept=False)
+    during = replay.during(lives)
     at = max(range(len(during)), key=during.__getitem__, default=-1)
     peak = during[at] if during else 0
     reasons = list(dict.fromkeys(replay.failures))
-    if most > peak:
-        reasons.append(f"local variables that keep their tensors could raise it to {most:,} bytes")
+    if rehearsal is None:
+        most = max(replay.during(replay.lives(locals_kept=True)), default=0)
+        if most > peak:
+            reasons.append(
+                f"local variables that keep their tensors could raise it to {most:,} bytes"
+            )
+    else:
+        most = max(peak, rehearsal.peak)
+        if peak != rehearsal.peak:
+            reasons.append(f"run by itself, the model's code takes {rehearsal.peak:,} bytes")
+    less = rehearsal is not None and rehearsal.peak < peak
+    status: Status = ("upper bound" if less else "lower bound") if reasons else "exact"
     return Memory(
         activations=peak,
         inputs=replay.inputs,
         parameters=sum(parameter.type.nbytes for parameter in network.parameters.values()),
         layer=replay.steps[at].name if during else "",
-        alive=replay.alive(at, least) if during else (),
+        alive=replay.alive(at, lives) if during else (),
         during=MappingProxyType(
             {
                 step.name: size
@@ -140,6 +159,6 @@ def memory(network: Network) -> Memory:
             }
         ),
         at_most=most,
-        status="lower bound" if reasons else "exact",
+        status=status,
         reason="; ".join(reasons),
     )

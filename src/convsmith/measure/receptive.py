@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import lcm, prod
+from itertools import chain
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Box, Positions, Region
+from convsmith.draw import Figure, field_picture
 from convsmith.errors import ArgumentError
 from convsmith.network import Network
-from convsmith.network.backward import Dependence, depends_on, spatial_axes, strides
+from convsmith.network.backward import Dependence, depends_on, periods, spatial_axes, strides
+from convsmith.network.forward import views
+from convsmith.network.local import is_moved, pixel, seen, walk
+from convsmith.network.merges import drifts, merge_note, unequal_merge
+from convsmith.network.views import View
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ReceptiveField", "local_field", "true_field", "uniform_field"]
+__all__ = [
+    "ReceptiveField",
+    "has_map",
+    "local_field",
+    "true_field",
+    "walked_field",
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,13 @@ class ReceptiveField:
             "layer": self.layer,
         }
 
+    def _repr_svg_(self) -> str:
+        title = f"Receptive field of {self.layer or 'the output'}"
+        return field_picture(self.region, title=title) if self.region else ""
+
+    def _repr_html_(self) -> str:
+        return Figure(self._repr_svg_()).html()
+
     def __str__(self) -> str:
         size = "×".join(map(str, self.size))
         return size if self.status == "exact" else f"{size} ({self.status})"
@@ -137,53 +156,85 @@ def local_field(network: Network, name: str) -> ReceptiveField | None:
 
     Where every way from the image leads through a global layer (a classifier behind global
     pooling), it is the field of the last layer before one that still has a map.
+
+    The fields of all layers are found together, in time linear in their number, where each position
+    of a layer sees what another one a period away does; behind the others `walked_field` goes back.
     """
-    image = _image(network)
-    axes = spatial_axes(network)
-    name = _last_map(network, name, axes)
+    _image(network)
+    name = _last_map(network, name)
     if not name:
         return None
-    dims = region_dims(network)
-    places = [axes[name].index(axis) if axis in axes[name] else None for axis in range(dims)]
-    base, found = _local_region(network, name, image, places, [0] * dims)
+    view = views(network).get((name, 0))
+    if view is None:
+        return walked_field(network, name, whole_way=False)
+    return _viewed(network, name, view)
+
+
+def walked_field(network: Network, name: str, *, whole_way: bool = True) -> ReceptiveField | None:
+    """The same by backward walks from this one layer, a few for each position of a period.
+
+    Args:
+        network: a traced network.
+        name: a layer.
+        whole_way: walk back to the image, and not only to where the field is known already.
+    """
+    _image(network)
+    name = _last_map(network, name)
+    if not name:
+        return None
+    dims, steps = region_dims(network), strides(network)[name]
+    look = walk if whole_way else seen
+    base, found = look(network, name, pixel(network, name, [0] * dims))
     if not base:
         return None
-    every = strides(network)
-    steps = every[name]
-    behind = [every[layer.name] for layer in network.upstream(name)]
     phases: list[Region] = []
-    varies = False
-    for axis in range(dims):
-        step = steps.get(axis, Fraction(0))
-        # After a period, every layer on the way has moved by whole positions.
-        period = lcm(*((step / of[axis]).denominator for of in behind if axis in of))
+    varies = any(drifts(network, passed) for passed in found.layers)
+    for axis, period in enumerate(periods(network)[name][:dims]):
         fields = [
-            _local_region(network, name, image, places, [k * (a == axis) for a in range(dims)])[0]
+            look(network, name, pixel(network, name, [k * (a == axis) for a in range(dims)]))[0]
             for k in range(1, period + 1)
         ]
-        varies |= fields[-1] != _shifted(base, axis, int(period * step))
+        by = int(period * steps.get(axis, Fraction(0)))
+        varies |= not is_moved(fields[-1], base, axis, by)
         phases += fields[:-1]
-    hull = base.hull
-    return ReceptiveField(
-        size=tuple(stop - start for start, stop in hull),
-        stride=tuple(steps.get(axis, Fraction(0)) for axis in range(dims)),
-        padding=tuple(-start for start, _ in hull),
-        region=base,
-        status="upper bound" if found.guessed else "varies" if varies else "exact",
-        reason=_guesses(found) or (_VARIES if varies else _left_out(found)),
-        phases=tuple(phases),
-        layer=name,
+    return _field(network, name, base, phases, found, varies)
+
+
+def _viewed(network: Network, name: str, view: View) -> ReceptiveField | None:
+    """A field from what the forward pass has found."""
+    dims = region_dims(network)
+    base = view.region([0] * dims)
+    if not base:
+        return None
+    phases = [
+        view.region([k * (a == axis) for a in range(dims)])
+        for axis, period in enumerate(view.periods)
+        for k in range(1, period)
+    ]
+    names = [layer.name for layer in network.layers] if view.guessed or view.globals else []
+    guessed, left_out = (
+        tuple(names[number] for number in numbers) for numbers in (view.guessed, view.globals)
     )
+    return _field(network, name, base, phases, Dependence({}, {}, guessed, left_out), False)
 
 
-def uniform_field(network: Network, name: str, region: Region) -> ReceptiveField:
-    """The field of a layer whose region is known already and is the same at every position."""
-    hull, steps = region.hull, strides(network)[name]
+def _field(
+    network: Network,
+    name: str,
+    base: Region,
+    phases: Sequence[Region],
+    found: Dependence,
+    varies: bool,
+) -> ReceptiveField:
+    hull, steps = base.hull, strides(network)[name]
     return ReceptiveField(
         size=tuple(stop - start for start, stop in hull),
         stride=tuple(steps.get(axis, Fraction(0)) for axis in range(len(hull))),
         padding=tuple(-start for start, _ in hull),
-        region=region,
+        region=base,
+        status="upper bound" if found.guessed else "varies" if varies else "exact",
+        reason=_reason(network, name, found, varies),
+        phases=tuple(phases),
         layer=name,
     )
 
@@ -196,37 +247,17 @@ def region_dims(network: Network) -> int:
 _VARIES = "the field is not the same at every position: an interpolation is not by a whole factor"
 
 
-def _shifted(region: Region, axis: int, by: int) -> Region:
-    return Region((*box[:axis], box[axis].shift(by), *box[axis + 1 :]) for box in region)
+def has_map(network: Network, name: str) -> bool:
+    """Whether the result of a layer still runs along the image's axes."""
+    layer = network[name]
+    kept = [d for d, axis in enumerate(spatial_axes(network)[name]) if axis is not None]
+    return bool(kept) and layer.kind != "input" and all(layer.shape[d] > 0 for d in kept)
 
 
-def _local_region(
-    network: Network,
-    name: str,
-    image: str,
-    places: Sequence[int | None],
-    index: Sequence[int],
-) -> tuple[Region, Dependence]:
-    shape = network[name].shape
-    box = [Positions.range(0, length) for length in shape]
-    for place, position in zip(places, index, strict=True):
-        if place is not None:
-            box[place] = Positions.of([position])
-    if shape:
-        box[0] = Positions.of([0]) if 0 not in places else box[0]
-    found = depends_on(network, name, [tuple(box)], local=True)
-    region = found.inputs.get(image, Region())
-    return region.project(range(2, len(network[image].shape))), found
-
-
-def _last_map(network: Network, name: str, axes: dict[str, Any]) -> str:
-    """The layer itself if it still has a map, else the nearest one upstream that has."""
-    for candidate in (network[name], *network.upstream(name)):
-        shape = candidate.shape
-        kept = [d for d, axis in enumerate(axes[candidate.name]) if axis is not None]
-        if kept and candidate.kind != "input" and all(shape[d] > 0 for d in kept):
-            return candidate.name
-    return ""
+def _last_map(network: Network, name: str) -> str:
+    """The layer itself if it still has a map, else the nearest one upstream that has; or ''."""
+    upstream = (layer.name for layer in network.upstream(name))
+    return next((n for n in chain([name], upstream) if has_map(network, n)), "")
 
 
 def _seed(network: Network, name: str, index: Sequence[int] | None) -> tuple[Box, list[int]]:
@@ -253,11 +284,23 @@ def _image(network: Network) -> str:
     return maps[0]
 
 
-def _left_out(found: Dependence) -> str:
-    return f"left out: {', '.join(found.globals[:3])}" if found.globals else ""
+def _reason(network: Network, name: str, found: Dependence, varies: bool) -> str:
+    """Why a field is not exact, what is left out, and how far apart its branches meet."""
+    reason, meets = _guesses(found), merge_note(network, name)
+    if not reason and varies:
+        nearest = unequal_merge(network, name)
+        if nearest and nearest != name:
+            reason = f"behind {nearest}, which {merge_note(network, nearest)}"
+        elif not nearest:
+            reason = _VARIES
+    elif not reason:
+        reason = _named("left out", found.globals)
+    return "; ".join(filter(None, (reason, meets)))
 
 
 def _guesses(found: Dependence) -> str:
-    if not found.guessed:
-        return ""
-    return f"taken to read everything: {', '.join(found.guessed[:3])}"
+    return _named("taken to read everything", found.guessed)
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    return f"{what}: {', '.join(names[:3])}" if names else ""

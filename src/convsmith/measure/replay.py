@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter, getitem
 from typing import Any
-from weakref import finalize
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Node
 from torch.fx.node import map_arg
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
+from convsmith.measure.rehearsal import Allocation, Watch, address, nbytes, tensors
 from convsmith.network import Network
 
 __all__ = ["Alive", "Replay"]
@@ -73,32 +72,6 @@ class Step:
     taken: list[Storage]  # at the peak within the operation, temporaries included
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within one operation: every storage as it is made, as it goes, and the most at a time."""
-
-    def __init__(self, known: Container[int]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.known = known
-        self.held: dict[int, tuple[tuple[int, ...], int]] = {}
-        self.at_peak: dict[int, Any] = {}
-        self.size = self.peak = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in _tensors(result):
-            address = _address(tensor)
-            if address not in self.known and address not in self.held:
-                self.held[address] = (tuple(map(int, tensor.shape)), _nbytes(tensor))
-                self.size += _nbytes(tensor)
-                finalize(tensor.untyped_storage(), self._release, address).atexit = False
-        if self.size > self.peak:
-            self.peak, self.at_peak = self.size, dict(self.held)
-        return result
-
-    def _release(self, address: int) -> None:
-        self.size -= self.held.pop(address)[1]
-
-
 class Replay:
     """The program run step by step on tensors without values, all results kept to the end."""
 
@@ -114,13 +87,14 @@ class Replay:
         self._known: dict[int, Storage | None] = {}  # by address; None for inputs and weights
         self._calls: dict[tuple[str, ...], Call] = {}
         self._results: list[Storage] = []
+        self._allocated: list[tuple[int, Allocation, Storage | None]] = []
         with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
             for node in program.graph.nodes:
                 if node.op == "placeholder":
                     self._values[node.name] = value = self._like(node, node.meta.get("val"))
-                    for tensor in _tensors(value):
-                        self.inputs += _nbytes(tensor) if node.name in given else 0
-                        self._known[_address(tensor)] = None
+                    for tensor in tensors(value):
+                        self.inputs += nbytes(tensor) if node.name in given else 0
+                        self._known[address(tensor)] = None
                 elif node.op == "get_attr":
                     self._values[node.name] = attrgetter(node.target)(program.graph_module)
                 elif node.op == "output":
@@ -145,6 +119,21 @@ class Replay:
                         last[storage] = max(last[storage], end)
                     before[storage] = step
         return last | dict.fromkeys(self._results, len(self.steps) - 1)
+
+    def lives_seen(self, seen: Sequence[Allocation]) -> dict[Storage, int] | None:
+        """The last step of each storage in a rehearsal, None if that took another way."""
+        if [one.bytes for _, one, _ in self._allocated] != [one.bytes for one in seen]:
+            return None
+        steps = [i for i, *_ in self._allocated]
+        last = self.lives(locals_kept=False)
+        for (_, _, storage), one in zip(self._allocated, seen, strict=True):
+            if storage is not None:
+                # It went between two allocations; what they leave open, the graph says.
+                until = len(steps) if one.until is None else one.until
+                first = steps[until - 1]
+                end = steps[until] - 1 if until < len(steps) else len(self.steps) - 1
+                last[storage] = max(first, min(last[storage], end))
+        return last
 
     def during(self, last: Mapping[Storage, int]) -> list[int]:
         """The bytes alive while each step runs."""
@@ -182,16 +171,19 @@ class Replay:
             result = self._stand_in(node)
         self._values[node.name] = result
         made = []
-        for j, tensor in enumerate(_tensors(result)):
-            if _address(tensor) not in self._known:
+        for j, tensor in enumerate(tensors(result)):
+            if address(tensor) not in self._known:
                 each = f"{name}[{j}]" if isinstance(result, (tuple, list)) else name
-                storage = Storage(each, i, tuple(tensor.shape), _nbytes(tensor), tensor)
-                self._known[_address(tensor)] = storage
+                storage = Storage(each, i, tuple(tensor.shape), nbytes(tensor), tensor)
+                self._known[address(tensor)] = storage
                 made.append(storage)
+        # The storage of a temporary that is gone may have its address taken by a result.
+        kept = {id(one): self._known.get(place) for place, one in watch.held.items()}
         taken = [
-            self._known.get(address) or Storage(f"{name} (temporary)", i, shape, size)
-            for address, (shape, size) in watch.at_peak.items()
+            kept.get(id(one)) or Storage(f"{name} (temporary)", i, one.shape, one.bytes)
+            for one in watch.at_peak.values()
         ]
+        self._allocated += [(i, one, kept.get(id(one))) for one in watch.made]
         # One of several results is picked: the others are not needed for that.
         needed = result if target is getitem else [args, kwargs, result]
         calls = self._enter(node, i)
@@ -215,7 +207,7 @@ class Replay:
         return tree_map(lambda v: _CPU if isinstance(v, torch.device) else v, given)
 
     def _storages(self, values: Any) -> list[Storage]:
-        found = (self._known.get(_address(tensor)) for tensor in _tensors(values))
+        found = (self._known.get(address(tensor)) for tensor in tensors(values))
         return list(dict.fromkeys(storage for storage in found if storage is not None))
 
     def _like(self, node: Node, value: Any) -> Any:
@@ -224,9 +216,9 @@ class Replay:
             return value
         sizes, strides = tuple(map(int, value.shape)), tuple(map(int, value.stride()))
         for source in node.all_input_nodes:
-            theirs, ours = _tensors(source.meta.get("val")), _tensors(self._values[source.name])
+            theirs, ours = tensors(source.meta.get("val")), tensors(self._values[source.name])
             for their, our in zip(theirs, ours, strict=False):
-                if _address(their) == _address(value) and our.dtype == value.dtype:
+                if address(their) == address(value) and our.dtype == value.dtype:
                     return our.as_strided(sizes, strides, int(value.storage_offset()))
         # Some operations choose their way by requires_grad even where gradients are off.
         return torch.empty_strided(
@@ -238,15 +230,3 @@ class Replay:
         if isinstance(value, (tuple, list)):
             return [self._like(node, item) for item in value]
         return self._like(node, value)
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
-
-
-def _address(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _nbytes(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage().nbytes())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
+from math import lcm
 from weakref import WeakKeyDictionary
 
 from convsmith.arithmetic import Box, Positions, Region
@@ -12,25 +14,27 @@ from convsmith.network.network import Layer, Network
 from convsmith.network.reads import HAS_RULE, permutation, reads
 from convsmith.network.shapes import factor_groups, whole
 
-__all__ = ["Axes", "Dependence", "depends_on", "spatial_axes", "strides", "uniform_fields"]
+__all__ = [
+    "Axes", "Dependence", "at_position", "depends_on", "inputs_of", "joins", "periods",
+    "spatial_axes", "step_of", "strides",
+]  # fmt: skip
 
 Axes = tuple[int | None, ...]
 """For each dimension of a tensor the spatial axis of the input that it still runs along."""
 
-# Families that do the same at every position of a map without borders.
-_UNIFORM = {
-    "activation", "batch norm", "concat", "convolution", "elementwise", "identity", "linear",
-    "norm", "pad", "permute", "pool", "slice",
-}  # fmt: skip
-
 # What is asked of one network again and again, for as long as it lives.
 _AXES: WeakKeyDictionary[Network, dict[str, Axes]] = WeakKeyDictionary()
+_PERIODS: WeakKeyDictionary[Network, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
 _STRIDES: WeakKeyDictionary[Network, dict[str, dict[int, Fraction]]] = WeakKeyDictionary()
+
+# Families that may read the whole of an axis that their result still has.
+_WHOLE_AXIS = {"attention", "matmul", "norm", "softmax"}
 
 # Families that keep each dimension in its place.
 _IN_PLACE = {
     "activation", "batch norm", "convolution", "identity", "norm", "pad", "pool", "softmax",
-    "transposed convolution", "upsample", "pixel shuffle", "pixel unshuffle", "roll", "linear",
+    "transposed convolution", "upsample", "channel shuffle", "pixel shuffle",
+    "pixel unshuffle", "roll", "linear",
 }  # fmt: skip
 
 
@@ -44,16 +48,24 @@ class Dependence:
         guessed: layers without a rule, which were taken to read everything.
         globals: layers that join a whole axis of the map, left out where only the local field was
             asked for.
+        ends: for each (layer, result) at which the walk was to end, the positions that are read.
     """
 
     inputs: Mapping[str, Region]
     layers: Mapping[str, Region]
     guessed: tuple[str, ...] = ()
     globals: tuple[str, ...] = field(default=())
+    ends: Mapping[tuple[str, int], Region] = field(default_factory=dict)
 
 
 def depends_on(
-    network: Network, name: str, boxes: Iterable[Box], *, local: bool = False
+    network: Network,
+    name: str,
+    boxes: Iterable[Box],
+    *,
+    local: bool = False,
+    until: Container[tuple[str, int]] = (),
+    instead: Layer | None = None,
 ) -> Dependence:
     """Walk backwards from positions of `name` to the inputs, exactly.
 
@@ -64,25 +76,36 @@ def depends_on(
         local: take the map as unbounded and leave out what joins a whole axis of it (global
             pooling, attention): what is then read moves with the position, and may lie outside
             the image. Otherwise positions are clipped to each tensor: what is read in truth.
+        until: results of layers, (name, number), behind which nothing is asked.
+        instead: a layer that stands in for the one of the same name.
 
     The time is linear in the number of layers.
     """
     axes = spatial_axes(network) if local else {}
     found: dict[tuple[str, int], Region] = {(name, 0): Region(boxes)}
+    ends: dict[tuple[str, int], Region] = {}
     guessed, joined = [], []
-    for layer in reversed(network.layers):
+    for own in reversed(network.layers):
+        layer = instead if instead is not None and instead.name == own.name else own
         for result in range(max(1, len(layer.results))):
             region = found.get((layer.name, result))
             if not region or layer.constant:
                 continue
+            if (layer.name, result) in until:
+                ends[layer.name, result] = region
+                continue
             if layer.kind not in HAS_RULE and layer.kind != "select":
                 guessed.append(layer.name)
             for box in region:
-                parts = _inputs_of(network, layer, box, result, bounded=not local)
-                for source, which, part in parts:
+                parts = inputs_of(network, layer, box, result, bounded=not local)
+                single = parts
+                if local and layer.kind in _WHOLE_AXIS:
+                    one = at_position(layer.results[result].shape, axes[layer.name], 0)
+                    single = inputs_of(network, layer, one, result, bounded=False)
+                for (_, source, which, part), (*_, read) in zip(parts, single, strict=True):
                     kind = network[source].results[which].shape
                     mine = axes.get(source, ())
-                    if local and _joins(layer, mine, axes[layer.name], kind, part):
+                    if local and joins(layer, mine, axes[layer.name], kind, read):
                         joined.append(layer.name)
                         if layer.kind == "norm":
                             part = box  # without its statistics a norm is a function of each value
@@ -97,67 +120,8 @@ def depends_on(
         layers=layers,
         guessed=tuple(dict.fromkeys(guessed)),
         globals=tuple(dict.fromkeys(joined)),
+        ends=ends,
     )
-
-
-def uniform_fields(network: Network) -> dict[str, Region]:
-    """The local field of position 0 of every layer that sees alike at each position, in one pass.
-
-    The field of a layer is the sum (Minkowski) of the positions that it reads, times the stride of
-    its operand, and the operand's own field. It is exact while every position of the operand sees
-    alike and every channel is read; a layer for which that does not hold is left out, with all that
-    follow it.
-    """
-    if len(network.inputs) != 1:
-        return {}  # a field lies in one image: positions of several must not be added up
-    axes, steps = spatial_axes(network), strides(network)
-    (image,) = network.inputs
-    dims = len(network[image].shape) - 2
-    found = {image: Region([(Positions.of([0]),) * dims])}
-    for layer in network:
-        if layer.kind not in _UNIFORM or not layer.inputs:
-            continue
-        mine = axes[layer.name]
-        if sorted(a for a in mine if a is not None) != list(range(dims)):
-            continue
-        if any(step.denominator > 1 for step in steps[layer.name].values()):
-            continue
-        if any(steps[source] != steps[layer.inputs[0]] for source in layer.inputs[1:]):
-            continue  # branches of unequal strides: the field changes with the position
-        if layer.kind == "concat" and mine[layer.operation.settings.get("dim", 0)] is not None:
-            continue
-        seed = tuple(
-            Positions.of([0]) if axis is not None else everything
-            for axis, everything in zip(mine, whole(layer.shape), strict=True)
-        )
-        fields: list[Box] = []
-        for source, which, part in _inputs_of(network, layer, seed, 0, bounded=False):
-            shape, theirs = network[source].results[which].shape, axes[source]
-            every_channel = all(
-                axis is not None or positions & limit == limit
-                for axis, positions, limit in zip(theirs, part, whole(shape), strict=True)
-            )
-            if source not in found or not every_channel or _joins(layer, theirs, mine, shape, part):
-                fields = []
-                break
-            places = [theirs.index(axis) for axis in range(dims)]
-            fields += [
-                tuple(
-                    _sum(own, part[place], int(steps[source][axis]))
-                    for axis, (own, place) in enumerate(zip(box, places, strict=True))
-                )
-                for box in found[source]
-            ]
-        if fields:
-            found[layer.name] = Region(fields)
-    return found
-
-
-def _sum(own: Positions, moved: Positions, step: int) -> Positions:
-    total = Positions()
-    for position in moved:
-        total |= own.shift(position * step)
-    return total
 
 
 def spatial_axes(network: Network) -> dict[str, Axes]:
@@ -193,13 +157,39 @@ def strides(network: Network) -> dict[str, dict[int, Fraction]]:
             )
         for place, axis in enumerate(axes[layer.name]):
             if axis is not None and axis in mine and layer.inputs:
-                mine[axis] *= _step(layer, place)
+                mine[axis] *= step_of(layer, place)
         found[layer.name] = {axis: step for axis, step in mine.items() if axis in axes[layer.name]}
     _STRIDES[network] = found
     return found
 
 
-def _step(layer: Layer, place: int) -> Fraction:
+def periods(network: Network) -> dict[str, tuple[int, ...]]:
+    """After how many positions along each axis every layer on the way has moved by whole ones."""
+    if network in _PERIODS:
+        return _PERIODS[network]
+    steps = strides(network)
+    found: dict[str, tuple[int, ...]] = {}
+    dims = 1 + max((axis for mine in steps.values() for axis in mine), default=-1)
+    behind: dict[str, tuple[frozenset[Fraction], ...]] = {}
+    for layer in network:
+        mine, period = [], []
+        for axis in range(dims):
+            sets = {behind[source][axis] for source in layer.inputs}
+            upstream = sets.pop() if len(sets) == 1 else frozenset().union(*sets)
+            step = steps[layer.name].get(axis)
+            period.append(_common(step, upstream) if step else 1)
+            mine.append(upstream if step is None or step in upstream else upstream | {step})
+        behind[layer.name], found[layer.name] = tuple(mine), tuple(period)
+    _PERIODS[network] = found
+    return found
+
+
+@lru_cache
+def _common(step: Fraction, upstream: frozenset[Fraction]) -> int:
+    return lcm(*((step / of).denominator for of in upstream))
+
+
+def step_of(layer: Layer, place: int) -> Fraction:
     """By how much the operand's position moves with the result's, along one dimension."""
     spec, settings = layer.operation.arithmetic, layer.operation.settings
     if spec is not None:
@@ -252,24 +242,32 @@ def _axes_of(layer: Layer, known: Mapping[str, Axes]) -> Axes:
     return (None,) * dims
 
 
-def _inputs_of(
-    network: Network, layer: Layer, box: Box, result: int, bounded: bool
-) -> list[tuple[str, int, Box]]:
-    """(layer, which of its results, positions) of each input that is read."""
+def inputs_of(
+    network: Network, layer: Layer, box: Box, result: int, *, bounded: bool
+) -> list[tuple[int, str, int, Box]]:
+    """(operand, layer, which of its results, positions) of each input that is read."""
     if layer.kind == "select":
         source = layer.inputs[0] if layer.inputs else None
         which = layer.operation.settings.get("argument_1", 0)
-        return [(source, which, box)] if source and isinstance(which, int) else []
+        return [(0, source, which, box)] if source and isinstance(which, int) else []
     names = dict(zip(layer.places, layer.inputs, strict=True))
     return [
-        (names[number], 0, part)
+        (number, names[number], 0, part)
         for number, part in reads(layer, box, result, bounded=bounded)
         if number in names
     ]
 
 
-def _joins(layer: Layer, before: Axes, after: Axes, shape: tuple[int, ...], part: Box) -> bool:
-    """Whether a layer reads a whole axis of the map at once."""
+def at_position(shape: tuple[int, ...], axes: Axes, position: int) -> Box:
+    """One position along every spatial axis of a tensor, everything along the other dimensions."""
+    return tuple(
+        everything if axis is None else Positions.of([position])
+        for axis, everything in zip(axes, whole(shape), strict=True)
+    )
+
+
+def joins(layer: Layer, before: Axes, after: Axes, shape: tuple[int, ...], part: Box) -> bool:
+    """Whether a layer reads a whole axis of the map at once; `part` is read for one position."""
     if layer.kind in ("convolution", "transposed convolution", "pool", "upsample", "pad", "slice"):
         return False
     lost = {axis for axis in before if axis is not None} - set(after)
@@ -277,7 +275,7 @@ def _joins(layer: Layer, before: Axes, after: Axes, shape: tuple[int, ...], part
         axis is not None and length > 1 and positions == Positions.range(0, length)
         for axis, length, positions in zip(before, shape, part, strict=True)
     )
-    return bool(lost) or (full and layer.kind in ("norm", "softmax", "attention", "matmul"))
+    return bool(lost) or (full and layer.kind in _WHOLE_AXIS)
 
 
 def _clip(box: Box, shape: tuple[int, ...], axes: Axes) -> Box:

@@ -12,7 +12,7 @@ from typing import Any
 from convsmith.errors import ArgumentError, nearest
 from convsmith.network.operations import Operation
 
-__all__ = ["Layer", "Network", "Parameter", "TensorType"]
+__all__ = ["FreeSize", "Layer", "Network", "Parameter", "TensorType"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,41 @@ class Layer:
         return f"Layer({self.name!r}: {self.operation}, {'×'.join(map(str, self.shape))})"
 
 
+@dataclass(frozen=True, slots=True)
+class FreeSize:
+    """A size of an input that the exported program leaves free, within a range.
+
+    Attributes:
+        input: the name of the input.
+        axis: which of its axes.
+        size: the one that the network is read for; all figures hold for it.
+        low: the least that the program takes.
+        high: the most, None where there is no limit.
+        expression: its symbol in the program, such as `s0` or `8*s0`: two sizes with the same
+            symbol depend on each other.
+
+    >>> print(FreeSize("x", 2, 224, 32, 1024))
+    axis 2 of input 'x' (here 224, free from 32 to 1024)
+    """
+
+    input: str
+    axis: int
+    size: int
+    low: int = 0
+    high: int | None = None
+    expression: str = ""
+
+    @property
+    def range(self) -> str:
+        """The range in words."""
+        return f"{self.low} or more" if self.high is None else f"{self.low} to {self.high}"
+
+    def __str__(self) -> str:
+        return (
+            f"axis {self.axis} of input {self.input!r} (here {self.size}, free from {self.range})"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """The layers of a model in the order in which they run.
@@ -118,7 +153,10 @@ class Network:
         outputs: the names of the layers that the model returns, in order.
         parameters: all parameters and buffers of the model by name, used or not.
         modules: every module of the model: path to the name of its class.
-        program: the exported program it was read from (`torch.export.ExportedProgram`).
+        program: the exported program it was read from (`torch.export.ExportedProgram`), its sizes
+            fixed.
+        model: the module that was traced; None for a network read from an exported program.
+        free: the sizes of the inputs that this program left free, and for which sizes it was read.
 
     >>> import torch, convsmith as cs
     >>> net = cs.trace(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()), (1, 3, 9, 9))
@@ -134,6 +172,8 @@ class Network:
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: MappingProxyType({}))
     modules: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     program: Any = field(default=None, repr=False)
+    model: Any = field(default=None, repr=False)
+    free: tuple[FreeSize, ...] = ()
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ Kind = Literal[
     "adaptive pool",  # a pool whose windows follow from the output size
     "attention",  # scaled dot-product attention in one call
     "batch norm",
+    "channel shuffle",  # channels interleaved between groups
     "concat",
     "convolution",
     "creation",  # a tensor from nothing: zeros, ones, arange

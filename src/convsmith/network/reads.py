@@ -340,6 +340,14 @@ def _taps(name: str, place: Fraction) -> list[int]:
     return [low - 1, low, low + 1, low + 2] if "cubic" in name else [low, low + 1]
 
 
+def _channel_shuffle(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    groups, channels = layer.operation.settings["groups"], layer.shape[1]
+    each = channels // groups
+    # Channel c of the result is member c // groups of group c mod groups.
+    place = Positions.of({(c % groups) * each + c // groups for c in box[1]})
+    yield 0, (box[0], place, *box[2:])
+
+
 def _pixel_shuffle(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     r = layer.operation.settings["upscale_factor"]
     *batch, channels, rows, columns = box
@@ -421,6 +429,7 @@ _RULES: dict[str, Callable[[Layer, Box, int, bool], Reads]] = {
     "norm": _norm,
     "pad": _pad,
     "permute": _permute,
+    "channel shuffle": _channel_shuffle,
     "pixel shuffle": _pixel_shuffle,
     "pixel unshuffle": _pixel_unshuffle,
     "pool": _pool,

@@ -8,7 +8,7 @@ from math import prod
 
 from convsmith.arithmetic import Box, Positions
 
-__all__ = ["factor_groups", "reshaped", "whole"]
+__all__ = ["factor_groups", "flattened", "reshaped", "whole"]
 
 Shape = tuple[int, ...]
 
@@ -49,7 +49,7 @@ def reshaped(box: Box, before: Shape, after: Shape) -> list[Box]:
         if len(ours) == len(theirs) == 1:
             pieces.append((ours, [(box[theirs[0]],)]))
             continue
-        flat = _flat([box[d] for d in theirs], [after[d] for d in theirs])
+        flat = flattened([box[d] for d in theirs], [after[d] for d in theirs])
         pieces.append((ours, list(_unflat(flat, [before[d] for d in ours]))))
     found = []
     for choice in product(*(options for _, options in pieces)):
@@ -61,7 +61,7 @@ def reshaped(box: Box, before: Shape, after: Shape) -> list[Box]:
     return found
 
 
-def _flat(axes: Sequence[Positions], lengths: Sequence[int]) -> Positions:
+def flattened(axes: Sequence[Positions], lengths: Sequence[int]) -> Positions:
     """The row-major numbers of a product of positions."""
     flat = axes[-1]
     size = lengths[-1]

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,28 +13,36 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError
+from convsmith.network.contexts import quiet, untouched, without_collections
+from convsmith.network.explain import explain, first_line, source_of, where
 from convsmith.network.naming import Namer
-from convsmith.network.network import Layer, Network, Parameter
+from convsmith.network.network import FreeSize, Layer, Network, Parameter
 from convsmith.network.operations import Operation
 from convsmith.network.reading import read_operation, tensor_type, tensor_types
+from convsmith.network.static import DATA_DEPENDENT, at_sizes, is_symbolic
 
-__all__ = ["example_inputs", "quiet", "trace", "untouched"]
+__all__ = ["example_inputs", "read_program", "trace"]
 
 _SILENT = {"output", "get_attr"}
-_LIBRARIES = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parents[1]}/")
+_DATA_SIZE = "the size of a result depends on the values of a tensor"
 
 
-def trace(model: nn.Module, example: Any) -> Network:
+def trace(model: nn.Module | ExportedProgram, example: Any = None) -> Network:
     """Read a model into a `Network`, as it computes in evaluation mode.
+
+    A network is read for one size of its inputs. A module is captured with these sizes fixed, so
+    its control flow may depend on them. An exported program with free sizes (`dynamic_shapes`) is
+    read at those of the example; `Network.free` says which were free, and within which range.
 
     Args:
         model: any module that `torch.export` captures; it is left exactly as it was. It may live
-            on the meta device: nothing is allocated or computed.
+            on the meta device: nothing is allocated or computed. Or an exported program.
         example: a tensor; a shape such as `(1, 3, 224, 224)`; a tuple or list of these for several
-            positional inputs; or a dict of them for keyword inputs.
+            positional inputs; or a dict of them for keyword inputs. A program needs none: its
+            sizes are then those it was exported with.
 
     Raises:
-        ArgumentError: for an example that is none of these.
+        ArgumentError: for an example that is none of these, or that a program does not take.
         TraceError: for a model that cannot be captured, or that refuses the example: the reason,
             the layer's path and the line of the user's code.
 
@@ -48,19 +51,43 @@ def trace(model: nn.Module, example: Any) -> Network:
     Conv(3, 8, kernel_size=3, stride=2)
     """
     if isinstance(model, ExportedProgram):
-        return read_program(model, model.module(check_guards=False), "ExportedProgram")
+        return _read(model, example)
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     args, kwargs = example_inputs(model, example)
-    with untouched(model), quiet():
+    with untouched(model), quiet(), without_collections():
         try:
             with torch.no_grad():
                 program = torch.export.export(model, args, kwargs, strict=False)
         except ConvsmithError:
             raise
         except Exception as error:
-            raise TraceError(_explain(model, error)) from error
-        return read_program(program, model, type(model).__name__)
+            raise TraceError(explain(model, error)) from error
+        name = type(model).__name__
+        for node in program.graph.nodes:
+            if is_symbolic(node):  # every size of the inputs is a number
+                raise TraceError(f"{name} cannot be traced: {_DATA_SIZE}{where(node)}")
+        return replace(read_program(program, model, name), model=model)
+
+
+def _read(program: ExportedProgram, example: Any) -> Network:
+    name = "ExportedProgram"
+    module = program.module(check_guards=False)
+    inputs = None if example is None else example_inputs(module, example)
+    with quiet():
+        try:
+            static, free = at_sizes(program, inputs)
+        except ConvsmithError:
+            raise
+        except Exception as error:
+            node = getattr(error, "node", None)
+            kind = type(error).__name__
+            reason = (
+                _DATA_SIZE if kind in DATA_DEPENDENT else f"at these sizes, {first_line(error)}"
+            )
+            place = where(node) if node is not None else ""
+            raise TraceError(f"{name} cannot be read: {reason}{place}") from error
+    return read_program(static, module, name, free)
 
 
 def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -74,8 +101,10 @@ def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dic
     def tensor(value: Any) -> Any:
         if not _is_shape(value):
             return value
-        if any(length < 0 for length in value):
-            raise ArgumentError(f"a shape has no negative lengths: {tuple(value)}")
+        if any(length is None or length < 0 for length in value):
+            raise ArgumentError(
+                f"a shape has no negative lengths and none left free: {tuple(value)}"
+            )
         return torch.zeros(*value, device=like.device, dtype=like.dtype)
 
     if isinstance(example, Mapping):
@@ -89,22 +118,10 @@ def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dic
     )
 
 
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, then give back each flag and the random state."""
-    flags = [(module, module.training) for module in model.modules()]
-    try:
-        with torch.random.fork_rng(devices=[]):
-            for module, _ in flags:
-                module.training = False
-            yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
-
-
-def read_program(program: ExportedProgram, model: nn.Module, name: str) -> Network:
-    """Read the graph of an exported program."""
+def read_program(
+    program: ExportedProgram, model: nn.Module, name: str, free: tuple[FreeSize, ...] = ()
+) -> Network:
+    """Read the graph of an exported program whose sizes are all fixed."""
     parameters, placeholders = _parameters(program, model)
     every = dict(model.named_modules(remove_duplicate=False))
     modules = {path: type(module).__name__ for path, module in every.items()}
@@ -150,7 +167,7 @@ def read_program(program: ExportedProgram, model: nn.Module, name: str) -> Netwo
             parameters=() if constant else tuple(dict.fromkeys(used)),
             operands=tuple(kind for s in sources for kind in tensor_types(s)[:1]),
             results=tensor_types(node),
-            source=_source(node),
+            source=source_of(node),
             node=node.name,
             constant=constant,
         )  # fmt: skip
@@ -161,6 +178,7 @@ def read_program(program: ExportedProgram, model: nn.Module, name: str) -> Netwo
         parameters=MappingProxyType(parameters),
         modules=MappingProxyType(modules),
         program=program,
+        free=free,
     )
 
 
@@ -216,58 +234,13 @@ def _sources(node: Node) -> list[Node]:
     return found
 
 
-def _source(node: Node) -> str:
-    """The innermost line of the user's own code, as `file.py:12`."""
-    lines = (node.meta.get("stack_trace") or "").splitlines()
-    for line in reversed(lines):
-        parts = line.strip().split(", ")
-        if line.strip().startswith('File "') and not _is_library(path := parts[0][6:-1]):
-            return f"{Path(path).name}:{parts[1].removeprefix('line ')}"
-    return ""
-
-
-def _explain(model: nn.Module, error: Exception) -> str:
-    """One line: the reason, the layer's path, and where in the user's code it happened."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if type(error).__name__ == "GuardOnDataDependentSymNode":
-        reason = "its control flow depends on the values of a tensor"
-    paths = {id(module): path for path, module in model.named_modules()}
-    path, place = "", ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        path = paths.get(id(frame.f_locals.get("self")), path)
-    for summary in traceback.extract_tb(error.__traceback__):
-        if not _is_library(summary.filename):
-            place = f"{Path(summary.filename).name}:{summary.lineno}: {summary.line}"
-    where = f" in layer {path!r}" if path else ""
-    return f"{type(model).__name__} cannot be traced: {reason}{where}" + (
-        f" ({place})" if place else ""
-    )
-
-
-def _is_library(filename: str) -> bool:
-    return filename.startswith(("<", *_LIBRARIES))
-
-
 def _is_shape(value: Any) -> bool:
     return (
         isinstance(value, (tuple, list, torch.Size))
         and len(value) > 0
-        and all(isinstance(length, int) and not isinstance(length, bool) for length in value)
+        and all(
+            length is None or (isinstance(length, int) and not isinstance(length, bool))
+            for length in value
+        )
+        and any(length is not None for length in value)  # inputs that are None are inputs
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep back what is printed while a model is traced; errors are exceptions anyway.
-
-    A model that prints in its forward pass must not write into a report on standard output.
-    """
-    logger = logging.getLogger("torch")
-    level = logger.level
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -18,6 +18,7 @@ _NAMES: dict[Kind, str] = {
         adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d""",
     "attention": "scaled_dot_product_attention",
     "batch norm": "batch_norm",
+    "channel shuffle": "channel_shuffle native_channel_shuffle",
     "concat": "cat concat concatenate stack hstack vstack",
     "convolution": "conv1d conv2d conv3d convolution",
     "creation": """arange empty empty_like eye fill full full_like linspace new_empty new_full
