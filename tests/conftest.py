@@ -44,6 +44,17 @@ class _TorchRandom:
 _torch_random: list[_TorchRandom] = []
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _machine_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep kernels for this run alone; the workers of a parallel run share them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        if "CONVSMITH_CACHE" not in os.environ:
+            patch.setenv("CONVSMITH_CACHE", str(shared / "kernels"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _same_start() -> None:
     """Give each test the same seeds, and torch one thread: on small maps a second only waits.

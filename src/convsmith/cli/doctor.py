@@ -29,7 +29,7 @@ class Extra(NamedTuple):
     packages: tuple[str, ...]
 
 
-CORE = ("torch", "numpy", "rich", "safetensors", "typer")
+CORE = ("halide", "torch", "numpy", "rich", "safetensors", "typer")
 EXTRAS = {
     "data": Extra("image folders; scikit-learn's handwritten digits", ("pillow", "scikit-learn")),
     "draw": Extra("GIF and PNG pictures; plots", ("matplotlib", "pillow")),
@@ -42,8 +42,8 @@ EXTRAS = {
     ),
     "bench": Extra(
         "the peers that the benchmarks compare with",
-        ("fvcore", "ncnn", "onnx", "onnxruntime", "onnxscript", "openvino", "ptflops", "thop",
-         "torchinfo", "torchlens", "torchscan"),
+        ("fvcore", "ncnn", "onnx", "onnxruntime", "onnxscript", "openvino", "pnnx", "ptflops",
+         "thop", "torchinfo", "torchlens", "torchscan"),
     ),
 }  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

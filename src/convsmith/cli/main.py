@@ -40,6 +40,10 @@ VERBS = {
         "convsmith.cli.lighten",
         "Rewrite a trained network with depthwise separable convolutions",
     ),
+    "bench": Verb(
+        "convsmith.cli.bench",
+        "Time a network in each runtime that is installed, and say which to use",
+    ),
     "demo": Verb(
         "convsmith.cli.demo",
         "Train, inspect, lighten and compare a small network on handwritten digits",
@@ -151,7 +155,7 @@ def _help() -> str:
         [
             "Usage: convsmith [--debug] VERB ...",
             "",
-            "Inspect and lighten convolutional networks.",
+            "Inspect, lighten and run convolutional networks.",
             "",
             "Verbs (`convsmith VERB --help` shows what one takes):",
             *(f"  {name:{wide}}  {verb.help}" for name, verb in verbs.items()),

@@ -19,6 +19,17 @@ __all__ = ["ACTIVATIONS", "activate"]
 
 _SQRT_HALF = sqrt(0.5)
 _TANH_GELU = sqrt(2 / pi)
+_TANH_MOST = 7.90531110763549805
+_TANH_ODD = (
+    -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+    1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
+)  # fmt: skip
+_TANH_EVEN = (
+    1.19825839466702e-06,
+    1.18534705686654e-04,
+    2.26843463243900e-03,
+    4.89352518554385e-03,
+)
 
 
 def activate(name: str, value: Any) -> Any:
@@ -60,7 +71,16 @@ def _hardsigmoid(value: Any) -> Any:
 
 
 def _tanh(value: Any) -> Any:
-    return hl.f32(2) * _sigmoid(hl.f32(2) * value) - hl.f32(1)
+    # A quotient of polynomials keeps small numbers exact to the last bits, where 2·sigmoid(2x) - 1
+    # would lose them; it is Eigen's. Beyond 9.02 tanh rounds to 1.
+    x = _clamp(value, -_TANH_MOST, _TANH_MOST)
+    odd, even = hl.f32(_TANH_ODD[0]), hl.f32(_TANH_EVEN[0])
+    for factor in _TANH_ODD[1:]:
+        odd = odd * (x * x) + hl.f32(factor)
+    for factor in _TANH_EVEN[1:]:
+        even = even * (x * x) + hl.f32(factor)
+    flat = hl.select(value > hl.f32(9.02), hl.f32(1), x * odd / even)
+    return hl.strict_float(hl.select(value < hl.f32(-9.02), hl.f32(-1), flat))
 
 
 def _gelu(value: Any) -> Any:
@@ -69,7 +89,8 @@ def _gelu(value: Any) -> Any:
 
 def _gelu_tanh(value: Any) -> Any:
     inner = hl.f32(_TANH_GELU) * (value + hl.f32(0.044715) * value * value * value)
-    return value * hl.f32(0.5) * (hl.f32(1) + _tanh(inner))
+    # (1 + tanh(x)) / 2 = sigmoid(2x), and nothing is lost where tanh is close to -1.
+    return value * _sigmoid(hl.f32(2) * inner)
 
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {

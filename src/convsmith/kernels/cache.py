@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+from convsmith.errors import ConvsmithError
 
 __all__ = ["Cache", "folder"]
 
 _TRAILER = b"convsmith sha256 "
 _DIGEST = 64  # characters
+_UNFINISHED = ".unfinished-"
+_ABANDONED = 3600  # seconds after which a file that is still unfinished is nobody's
 
 
 class Cache:
     """Files by key, made when they are missing, damaged or cannot be trusted.
 
     The SHA-256 of a file follows its content: a loader of shared objects does not look past the
-    last section, and a file and its check cannot come apart. A file that somebody else owns or may
-    write is not used.
+    last section, and a file and its check cannot come apart. A file or folder that somebody else
+    owns or may write is not used.
+
+    Attributes:
+        root: the folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -31,32 +40,39 @@ class Cache:
         """The file for a key; `make` writes its content to a path of its own if need be.
 
         Two processes may make the same file at once: each writes its own and the last one stays.
-        """
-        path = self.root / f"{key}{suffix}"
-        if _sound(path):
-            return path
-        with tempfile.TemporaryDirectory(prefix="convsmith-") as scratch:
-            fresh = Path(scratch) / path.name
-            make(fresh)
-            content = fresh.read_bytes()
-        return self._keep(path, content + _TRAILER + sha256(content).hexdigest().encode())
 
-    def _keep(self, path: Path, content: bytes) -> Path:
+        Raises:
+            ConvsmithError: where not even a temporary file can be written.
+        """
+        name = f"{key}{suffix}"
+        if _safe(self.root) and _sound(self.root / name):
+            return self.root / name
+        if name in _PRIVATE:
+            return _PRIVATE[name]
+        try:
+            with tempfile.TemporaryDirectory(prefix="convsmith-") as scratch:
+                fresh = Path(scratch) / name
+                make(fresh)
+                content = fresh.read_bytes()
+            return self._keep(name, content + _TRAILER + sha256(content).hexdigest().encode())
+        except OSError as error:
+            raise ConvsmithError(f"no room for kernels: {error}; set TMPDIR") from error
+
+    def _keep(self, name: str, content: bytes) -> Path:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=self.root)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                os.replace(name, path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            if not _safe(self.root):
+                raise PermissionError("others may write to it")
+            _sweep(self.root)
+            return _write(self.root / name, content)
         except OSError as error:
-            warnings.warn(f"kernels are not kept: {error}", RuntimeWarning, stacklevel=2)
-            path = _private() / path.name
-            path.write_bytes(content)
-        return path
+            if self.root not in _WARNED:
+                _WARNED.add(self.root)
+                reason = error.strerror or error
+                message = f"kernels are not kept in {self.root}: {reason}; set CONVSMITH_CACHE"
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+        # A file that is loaded already must not change: it is made once.
+        return _PRIVATE.setdefault(name, _write(_private() / name, content))
 
 
 def folder() -> Path:
@@ -67,11 +83,41 @@ def folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "convsmith" / "kernels"
 
 
-def _sound(path: Path) -> bool:
+def _write(path: Path, content: bytes) -> Path:
+    handle, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=path.suffix, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _sweep(root: Path) -> None:
+    """Remove what killed processes have left."""
+    for path in root.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def _safe(path: Path) -> bool:
+    """Whether nobody but this user can have written a file or folder."""
     try:
         status = path.stat()
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
-            return False
+    except OSError:
+        return False
+    if not hasattr(os, "getuid"):
+        return True
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _sound(path: Path) -> bool:
+    if not _safe(path):
+        return False
+    try:
         content = path.read_bytes()
     except OSError:
         return False
@@ -91,3 +137,5 @@ def _private() -> Path:
 
 
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
+_PRIVATE: dict[str, Path] = {}
+_WARNED: set[Path] = set()

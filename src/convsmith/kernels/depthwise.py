@@ -22,6 +22,10 @@ class Depthwise(Kernel):
     """Each channel by its own kernel; 1×1 is a scale and a shift, as batch norm alone is.
 
     Arguments: x (buffer, ring, row), dilation (rows, pixels), w, b, residual, y.
+
+    Attributes:
+        pixels: of a tile.
+        strip: pixels of it that are summed at once, for large windows; 0 for all.
     """
 
     family: ClassVar[str] = "depthwise"
@@ -31,21 +35,21 @@ class Depthwise(Kernel):
     stride: tuple[int, int] = (1, 1)
     dilated: bool = False
     epilogue: Epilogue = BARE
+    strip: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, other = Rows("x"), Rows("residual")
-        total, taps, arguments = _taps(source, self.kernel, self.stride, self.dilated)
+        total, arguments = _taps(source, self, isa.lanes)
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y], other[c, x, y])
+        out[c, x, y] = self.epilogue.apply(total[c, 0, x, y], other[c, x, y])
 
         block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp)
         out.split(x, tile, pixel, self.pixels, hl.TailStrategy.ShiftInwards)
         out.reorder(lane, pixel, block, tile, y).vectorize(lane).unroll(pixel)
         total.compute_at(out, block)
-        _schedule_taps(total, taps, self.kernel, isa.lanes)
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, *arguments, *extra]
 
@@ -57,6 +61,11 @@ class Separable(Kernel):
     They are computed once for a tile of pixels, for all channels, and then read by every tile of
     outputs. Arguments: x (buffer, ring, row), dilation (rows, pixels), depthwise w and b, inputs,
     pointwise w and b, residual, y.
+
+    Attributes:
+        multiplier: depthwise kernels for each channel. The values between are an axis of them
+            beside the channels, so that every one is a vector of neighbouring channels; the
+            pointwise weights lie with that axis outside the inputs.
     """
 
     family: ClassVar[str] = "separable"
@@ -66,63 +75,72 @@ class Separable(Kernel):
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     dilated: bool = False
+    strip: ClassVar[int] = 0
     middle: str = "identity"
     unroll: int = 2
     epilogue: Epilogue = BARE
+    multiplier: int = 1
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
-        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        c, t, x, y = hl.Var("c"), hl.Var("t"), hl.Var("x"), hl.Var("y")
         source, other = Rows("x"), Rows("residual")
-        spatial, taps, arguments = _taps(source, self.kernel, self.stride, self.dilated)
+        spatial, arguments = _taps(source, self, isa.lanes)
         between = hl.Func("between")
-        between[c, x, y] = activate(self.middle, spatial[c, x, y])
+        between[c, t, x, y] = activate(self.middle, spatial[c, t, x, y])
         (inputs,) = ints("inputs")
         w, b = matrix("pw", self.channels), vector("pb")
-        r = hl.RDom([(0, inputs)], "r")
+        r = hl.RDom([(0, inputs), (0, self.multiplier)], "r")
         total = hl.Func("total")
-        total[c, x, y] = b[c]
-        weight = w[c % self.channels, r.x + (c // self.channels) * inputs]
-        total[c, x, y] += weight * between[r.x, x, y]
+        total[c, x, y] = hl.f32(0)
+        row = r.x + inputs * (r.y + self.multiplier * (c // self.channels))
+        total[c, x, y] += w[c % self.channels, row] * between[r.x, r.y, x, y]
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y], other[c, x, y])
+        out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
-        tile = tile_output(out, total, self.channels, self.pixels, isa.lanes, [r.x], self.unroll)
+        tile = tile_output(
+            out, total, self.channels, self.pixels, isa.lanes, [r.x, r.y], self.unroll
+        )
         block, lane = hl.Var("block"), hl.Var("lane")
         between.compute_at(out, tile).store_in(hl.MemoryType.Stack)
         between.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp)
-        between.reorder(lane, x, block, y).vectorize(lane).unroll(x)
-        spatial.compute_at(between, block)
-        _schedule_taps(spatial, taps, self.kernel, isa.lanes)
+        between.reorder(lane, x, t, block, y).vectorize(lane).unroll(x)
+        spatial.compute_at(between, t)
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, *arguments, inputs, w, b, *extra]
 
 
-def _taps(
-    source: Rows, kernel: tuple[int, int], stride: tuple[int, int], dilated: bool
-) -> tuple[Any, Any, list[Any]]:
-    """The sum over a window of each channel, its taps, and the arguments it takes."""
-    c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[Any, list[Any]]:
+    """The sum over a window of each channel, scheduled, and the arguments it takes."""
+    c, t, x, y = hl.Var("c"), hl.Var("t"), hl.Var("x"), hl.Var("y")
     dy, dx = ints("dy", "dx")
-    w, b = hl.ImageParam(hl.Float(32), 3, "w"), vector("b")
-    w.dim(0).set_stride(1)
-    for axis in range(3):
-        w.dim(axis).set_min(0)
+    w, b = hl.ImageParam(hl.Float(32), 4, "w"), hl.ImageParam(hl.Float(32), 2, "b")
+    for buffer in (w, b):
+        buffer.dim(0).set_stride(1)
+        for axis in range(buffer.dimensions()):
+            buffer.dim(axis).set_min(0)
     # A constant rate lets neighbouring pixels share what they load.
-    rate = (dy, dx) if dilated else (1, 1)
-    taps = hl.RDom([(0, kernel[1]), (0, kernel[0])], "taps")
-    total = hl.Func("spatial")
-    total[c, x, y] = b[c]
-    place = (x * stride[1] + taps.x * rate[1], y * stride[0] + taps.y * rate[0])
-    total[c, x, y] += w[c, taps.x, taps.y] * source[c, place[0], place[1]]
-    return total, taps, [dy, dx, w, b]
+    rate = (dy, dx) if of.dilated else (1, 1)
+    taps = hl.RDom([(0, of.kernel[1]), (0, of.kernel[0])], "taps")
+    near, total = hl.Func("near"), hl.Func("spatial")
+    near[c, x, y] = source[c, x, y]
+    total[c, t, x, y] = b[c, t]
+    place = x * of.stride[1] + taps.x * rate[1], y * of.stride[0] + taps.y * rate[0]
+    total[c, t, x, y] += w[c, taps.x, taps.y, t] * near[c, place[0], place[1]]
 
-
-def _schedule_taps(total: Any, taps: Any, kernel: tuple[int, int], lanes: int) -> None:
-    c, x, y = total.args()
-    total.vectorize(c, lanes).unroll(x).unroll(y)
-    update = total.update().reorder(c, taps.x, x, taps.y, y).vectorize(c, lanes)
-    if kernel[0] * kernel[1] <= _UNROLLED:
+    total.vectorize(c, lanes).unroll(y)
+    update = total.update().vectorize(c, lanes)
+    if of.kernel[0] * of.kernel[1] <= _UNROLLED:
+        total.unroll(x)
+        update.reorder(c, taps.x, x, taps.y, y)
         update.unroll(taps.x).unroll(x).unroll(taps.y).unroll(y)
-    else:
-        update.reorder(c, x, taps.x, taps.y, y).unroll(x).unroll(y)
+        return total, [dy, dx, w, b]
+    # A strip of sums stays in registers for a row of taps; the strips of a tile share its weights.
+    part = hl.Var("part")
+    update.split(x, x, part, of.strip or of.pixels).reorder(c, part, taps.x, x, taps.y, y)
+    update.unroll(part).unroll(y)
+    if not of.dilated and of.kernel[1] <= _UNROLLED:
+        # Pixels lie a pitch apart, often a power of two, and would share few sets of the cache.
+        near.compute_at(total, taps.y).store_in(hl.MemoryType.Stack).vectorize(c, lanes)
+        update.unroll(taps.x)
+    return total, [dy, dx, w, b]

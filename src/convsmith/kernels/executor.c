@@ -116,13 +116,17 @@ static void *worker(void *start) {
         pthread_mutex_lock(&t->mutex);
         while (t->round == seen && !t->stop) pthread_cond_wait(&t->wake, &t->mutex);
         seen = t->round;
-        const job *work = t->work;
-        int stop = t->stop, sense = atomic_load(&t->sense);
+        if (t->stop) {
+            pthread_mutex_unlock(&t->mutex);
+            return 0;
+        }
+        /* A copy: after the last meeting the caller returns, and its job is gone. */
+        const job work = *t->work;
+        int sense = atomic_load(&t->sense);
         pthread_mutex_unlock(&t->mutex);
-        if (stop) return 0;
         /* Nobody passes the first meeting before every worker has read the sense. */
         meet(t, &sense);
-        run_list(t, work, which, sense);
+        run_list(t, &work, which, sense);
     }
 }
 

@@ -15,7 +15,7 @@ import halide as hl
 
 from convsmith.kernels.isa import Isa
 
-__all__ = ["Kernel", "Rows", "ints", "matrix", "result", "vector"]
+__all__ = ["Kernel", "Rows", "ints", "matrix", "result", "target", "vector"]
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -37,6 +37,12 @@ class Kernel:
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The scheduled output function and its arguments, the output itself left out."""
         raise NotImplementedError
+
+
+def target(isa: Isa, *features: str) -> Any:
+    """Halide's target: this system, with what an instruction set has and with more features."""
+    host = str(hl.get_host_target()).split("-")
+    return hl.Target("-".join([*host[:3], *isa.features, *features]))
 
 
 def _words(value: Any) -> Iterator[str]:

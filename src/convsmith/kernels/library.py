@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -19,9 +20,12 @@ from convsmith._version import __version__
 from convsmith.errors import ConvsmithError
 from convsmith.kernels.cache import Cache, folder
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.kernel import Kernel, target
 
-__all__ = ["Library", "compiler"]
+__all__ = ["Library", "Progress", "compiler"]
+
+Progress = Callable[[int, int, Kernel], object]
+"""Called with how many kernels are ready, of how many, and the one just made."""
 
 _EXECUTOR = Path(__file__).with_name("executor.c")
 # Calls are made by the program, whose buffers are right by construction: no checks in each.
@@ -29,10 +33,16 @@ _BARE = ("no_asserts", "no_bounds_query", "no_runtime")
 
 
 @cache
-def compiler() -> str | None:
-    """The C compiler that links kernels: `CC`, else cc, gcc or clang."""
-    named = os.environ.get("CC", "").split(" ")[0]
-    return next(filter(None, map(shutil.which, filter(None, (named, "cc", "gcc", "clang")))), None)
+def compiler() -> tuple[str, ...] | None:
+    """The command of the C compiler that links kernels: `CC`, else cc, gcc or clang."""
+    try:
+        named = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise ConvsmithError(f"CC={os.environ['CC']!r} is no command: {error}") from None
+    for command in ([named] if named else []) + [["cc"], ["gcc"], ["clang"]]:
+        if found := shutil.which(command[0]):
+            return (found, *command[1:])
+    return None
 
 
 class Library:
@@ -40,7 +50,7 @@ class Library:
 
     Attributes:
         isa: the instruction set.
-        executor: the shared object that runs programs.
+        executor: the shared object that runs programs; None where `interpret` does.
 
     Raises:
         ConvsmithError: where there is no C compiler, or it fails.
@@ -49,14 +59,30 @@ class Library:
     def __init__(self, isa: Isa, root: Path | None = None) -> None:
         self.isa = isa
         self.cache = Cache(root or folder())
-        self._target = _target(isa)
+        self._target = target(isa)
         self._functions: dict[str, int] = {}
         self._kept: list[ctypes.CDLL] = []  # a function is valid as long as its object is loaded
-        self.executor = self._load_executor()
+        self.executor: Any = self._load_executor()
 
     def missing(self, kernels: Iterable[Kernel]) -> list[Kernel]:
         """Those that are not loaded yet, each once."""
         return [k for k in dict.fromkeys(kernels) if k.name not in self._functions]
+
+    def prepare(self, kernels: Iterable[Kernel], progress: Progress | None = None) -> None:
+        """Load kernels before they are asked for.
+
+        Args:
+            kernels: any; those that are loaded already cost nothing.
+            progress: told of each kernel that has become ready.
+
+        Raises:
+            ConvsmithError: as for `address`.
+        """
+        wanted = self.missing(kernels)
+        for ready, kernel in enumerate(wanted, start=1):
+            self.address(kernel)
+            if progress is not None:
+                progress(ready, len(wanted), kernel)
 
     def address(self, kernel: Kernel) -> int:
         """The address of the function of a kernel: `int f(void **arguments)`."""
@@ -69,16 +95,27 @@ class Library:
         """The address of the function that fills a box."""
         return _address(self.executor.convsmith_fill)
 
+    def interpret(self, calls: Any, arguments: Any, bases: Sequence[int]) -> None:
+        """Run a program without an executor.
+
+        Args:
+            calls: (threads, calls) of function, first argument and count; function 0 is none.
+            arguments: base, value, offset in bytes, and up to four extents and strides.
+            bases: the addresses that offsets count from.
+        """
+        raise NotImplementedError
+
     def _load(self, kernel: Kernel) -> int:
         def make(path: Path) -> None:
             function, arguments = kernel.pipeline(self.isa)
             unlinked = path.with_suffix(".o")
-            target = _with(self._target, _BARE)
-            function.compile_to_object(str(unlinked), arguments, kernel.name, target)
+            bare = target(self.isa, *_BARE)
+            function.compile_to_object(str(unlinked), arguments, kernel.name, bare)
             _link([unlinked], path)
 
-        path = self.cache.get(self._key(kernel.name, _source()), ".so", make)
-        loaded = ctypes.CDLL(str(path))
+        loaded = _open(
+            self.cache.get(self._key(kernel.name, _source()), ".so", make), ctypes.DEFAULT_MODE
+        )
         self._kept.append(loaded)
         return _address(getattr(loaded, f"{kernel.name}_argv"))
 
@@ -90,7 +127,7 @@ class Library:
 
         key = self._key("executor", sha256(_EXECUTOR.read_bytes()).hexdigest())
         # Kernels find Halide's runtime in here: it is one for all of them.
-        loaded = ctypes.CDLL(str(self.cache.get(key, ".so", make)), mode=ctypes.RTLD_GLOBAL)
+        loaded = _open(self.cache.get(key, ".so", make), ctypes.RTLD_GLOBAL)
         loaded.convsmith_team.restype = ctypes.c_void_p
         loaded.convsmith_team.argtypes = [ctypes.c_int32]
         loaded.convsmith_team_free.argtypes = [ctypes.c_void_p]
@@ -101,15 +138,6 @@ class Library:
     def _key(self, name: str, source: str) -> str:
         text = repr((name, source, __version__, version("halide"), str(self._target)))
         return f"{name[:60]}-{sha256(text.encode()).hexdigest()[:24]}"
-
-
-def _target(isa: Isa) -> Any:
-    host = str(hl.get_host_target()).split("-")
-    return hl.Target("-".join([*host[:3], *isa.features]))
-
-
-def _with(target: Any, features: tuple[str, ...]) -> Any:
-    return hl.Target("-".join([str(target), *features]))
 
 
 @cache
@@ -123,15 +151,24 @@ def _link(inputs: list[Path], output: Path, *options: str) -> None:
     command = compiler()
     if command is None:
         raise ConvsmithError("no C compiler: install gcc or clang, or set CC")
-    done = subprocess.run(
-        [command, "-shared", "-fPIC", "-o", str(output), *map(str, inputs), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[0]
-        raise ConvsmithError(f"{command} cannot link {output.name}: {reason}")
+    given = [*command, "-shared", "-fPIC", "-o", str(output), *map(str, inputs), *options]
+    try:
+        done = subprocess.run(given, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        if not done.returncode and output.exists():
+            return
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        reason = next((line for line in lines if "error" in line.lower()), lines[0])
+    raise ConvsmithError(f"{' '.join(command)} cannot link {output.name}: {reason}")
+
+
+def _open(path: Path, mode: int) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path), mode=mode)
+    except OSError as error:
+        raise ConvsmithError(f"{path} cannot be loaded: {error}; set CONVSMITH_CACHE") from error
 
 
 def _address(function: Any) -> int:

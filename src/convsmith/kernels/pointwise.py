@@ -23,7 +23,10 @@ class Epilogue:
     final: str = "identity"
 
     def apply(self, value: Any, residual: Any) -> Any:
-        """The value to write, from the sum and the residual at its place."""
+        """The value to write, from the sum and the residual at its place.
+
+        A bias is added to the sum: one that began with it would be rounded at its size each time.
+        """
         value = activate(self.activation, value)
         return activate(self.final, value + residual) if self.residual else value
 
@@ -59,11 +62,11 @@ class Pointwise(Kernel):
         w, b = matrix("w", self.channels), vector("b")
         r = hl.RDom([(0, inputs)], "r")
         total = hl.Func("total")
-        total[c, x, y] = b[c]
+        total[c, x, y] = hl.f32(0)
         weight = w[c % self.channels, r.x + (c // self.channels) * inputs]
         total[c, x, y] += weight * source[r.x, x * stride, y * stride]
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y], other[c, x, y])
+        out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
         tile_output(out, total, self.channels, self.pixels, isa.lanes, [r.x], self.unroll)
         extra = other.arguments if self.epilogue.residual else []
@@ -76,6 +79,10 @@ class Dense(Kernel):
 
     Arguments: x (buffer, ring, row), inputs, dilation (rows, pixels), w, b, residual, y. The
     weights lie as for `Pointwise`, the taps being the outer part of the summed axis.
+
+    Attributes:
+        parts: whether each tap is summed by itself first. A long sum in one go has an error that
+            grows with its length, several times that of other libraries.
     """
 
     family: ClassVar[str] = "dense"
@@ -85,6 +92,7 @@ class Dense(Kernel):
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     epilogue: Epilogue = BARE
+    parts: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -93,16 +101,30 @@ class Dense(Kernel):
         inputs, dy, dx = ints("inputs", "dy", "dx")
         w, b = matrix("w", self.channels), vector("b")
         (ky, kx), (sy, sx) = self.kernel, self.stride
-        r = hl.RDom([(0, inputs), (0, kx), (0, ky)], "r")
         total = hl.Func("total")
-        total[c, x, y] = b[c]
-        tap = r.x + inputs * (r.y + kx * (r.z + ky * (c // self.channels)))
-        weight = w[c % self.channels, tap]
-        total[c, x, y] += weight * source[r.x, x * sx + r.y * dx, y * sy + r.z * dy]
+        total[c, x, y] = hl.f32(0)
+        if self.parts:
+            u, v = hl.Var("u"), hl.Var("v")
+            r, taps = hl.RDom([(0, inputs)], "r"), hl.RDom([(0, kx), (0, ky)], "taps")
+            column, row, sums = taps.x, taps.y, [taps.x, taps.y]
+        else:
+            r = hl.RDom([(0, inputs), (0, kx), (0, ky)], "r")
+            u, v, sums = r.y, r.z, [r.x, r.y, r.z]
+        weight = w[c % self.channels, r.x + inputs * (u + kx * (v + ky * (c // self.channels)))]
+        product = weight * source[r.x, x * sx + u * dx, y * sy + v * dy]
+        part = hl.Func("part")
+        if self.parts:
+            part[c, x, y, u, v] += product
+            product = part[c, x, y, column, row]
+        total[c, x, y] += product
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y], other[c, x, y])
+        out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, [r.x, r.y, r.z])
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, sums)
+        if self.parts:
+            part.compute_at(total, column).vectorize(c, isa.lanes).unroll(c).unroll(x)
+            update = part.update().reorder(c, x, y, r.x).vectorize(c, isa.lanes)
+            update.unroll(c).unroll(x)
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, inputs, dy, dx, w, b, *extra]
 

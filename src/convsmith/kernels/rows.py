@@ -11,7 +11,7 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
 from convsmith.kernels.pointwise import BARE, Epilogue
 
-__all__ = ["MaxPool", "Pack", "RowSum", "Scale", "Unpack"]
+__all__ = ["Copy", "MaxPool", "Pack", "RowSum", "Scale", "Unpack"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,25 @@ class Unpack(Kernel):
         first, second = (x, c) if self.planar else (c, x)
         out[first, second, y] = source[c, x, y]
         _transpose(out, first, second, y, isa.lanes)
+        return result(out), source.arguments
+
+
+@dataclass(frozen=True)
+class Copy(Kernel):
+    """Rows of a map into some channels of another. Arguments: x (buffer, ring, row), y.
+
+    Channels beyond those of the output are left as they are: they are somebody else's.
+    """
+
+    family: ClassVar[str] = "copy"
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x")
+        out = hl.Func(self.name)
+        out[c, x, y] = source[c, x, y]
+        out.vectorize(c, isa.lanes, hl.TailStrategy.GuardWithIf)
         return result(out), source.arguments
 
 

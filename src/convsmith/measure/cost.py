@@ -210,7 +210,8 @@ _RULES: dict[str, Callable[[Layer], Cost]] = {
 } | dict.fromkeys(
     [
         "channel shuffle", "concat", "creation", "embedding", "expand", "identity", "index",
-        "input", "pad", "permute", "pixel shuffle", "pixel unshuffle", "reshape", "roll", "select", "slice", "split",
+        "input", "pad", "permute", "pixel shuffle", "pixel unshuffle", "reshape", "roll", "select",
+        "slice", "split",
     ],
     _nothing,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convsmith.nn.factorise import separable_factors, separable_rank
+from convsmith.nn.fused import use_fused_
 from convsmith.nn.pair import SeparablePair
 from convsmith.nn.separable import (
     DepthwiseSeparableConv1d,
@@ -19,4 +20,5 @@ __all__ = [
     "SeparablePair",
     "separable_factors",
     "separable_rank",
+    "use_fused_",
 ]

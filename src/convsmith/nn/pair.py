@@ -16,10 +16,12 @@ from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError
 from convsmith.nn.factorise import separable_factors
 
-__all__ = ["Activation", "Norm", "SeparablePair", "naming"]
+__all__ = ["Activation", "Fusion", "Norm", "SeparablePair", "naming"]
 
 Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
+Fusion = Callable[[nn.Module, Tensor], Tensor | None]
+"""Computes a layer in other ways; None where it cannot."""
 
 
 @contextmanager
@@ -59,6 +61,7 @@ class SeparablePair(nn.Module):
     pointwise: _ConvNd
     norm: nn.Module | None
     activation: nn.Module | None
+    _fusion: Fusion | None = None
 
     def __init__(
         self,
@@ -142,7 +145,8 @@ class SeparablePair(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (N, out_channels, *size) for (N, in_channels, *size), or both without the N."""
-        return self._mix(self.depthwise(input))
+        fused = self._fused(input)
+        return self._mix(self.depthwise(input)) if fused is None else fused
 
     def reset_parameters(self) -> None:
         """Initialise both convolutions anew, and every norm or activation that can be."""
@@ -228,6 +232,23 @@ class SeparablePair(nn.Module):
             raise ArgumentError(f"{expected}; it returned {module!r}")
         weight = self.depthwise.weight
         return module.to(device=weight.device, dtype=weight.dtype)
+
+    def _fused(self, input: Tensor) -> Tensor | None:
+        """The output in fused kernels, where they were asked for and give the same."""
+        fusion = self._fusion
+        if fusion is None or self.training or torch.compiler.is_compiling():
+            return None
+        if type(input) is not Tensor or input.dtype != torch.float32 or not input.is_cpu:
+            return None
+        if torch.is_grad_enabled() and (
+            input.requires_grad or any(p.requires_grad for p in self.parameters())
+        ):
+            return None
+        inner = [module for module in self.modules() if module is not self]
+        # A hook on a part wants to see its values.
+        if any(m.training or m._forward_hooks or m._forward_pre_hooks for m in inner):
+            return None
+        return fusion(self, input)
 
     def _mix(self, maps: Tensor) -> Tensor:
         if self.mid_norm is not None:

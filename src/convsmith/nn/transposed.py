@@ -108,4 +108,5 @@ class DepthwiseSeparableConvTranspose2d(SeparablePair):
             output_size: (H', W') wanted, out of the stride * stride sizes that one input size can
                 come from; it takes the place of output_padding.
         """
-        return self._mix(self.depthwise(input, output_size))
+        fused = self._fused(input) if output_size is None else None
+        return self._mix(self.depthwise(input, output_size)) if fused is None else fused

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from convsmith.runtime.compile import Compiled, compile
+from convsmith.runtime.report import BlockTime, Report
 
-__all__ = ["Compiled", "compile"]
+__all__ = ["BlockTime", "Compiled", "Report", "compile"]

@@ -48,8 +48,8 @@ class Plan:
     memory: int
 
     def layout(self, of: Map) -> Layout:
-        """Where a map lies."""
-        return self.layouts[id(of)]
+        """Where a map lies, or the one it is a part of."""
+        return self.layouts[id(of.root)]
 
 
 def plan(
@@ -61,8 +61,11 @@ def plan(
         ArgumentError: where a block has no output for its size, or sizes to be added differ.
     """
     every = _sizes(blocks, sizes)
-    makers = {id(block.target): block for block in blocks if block.target is not None}
-    heights = {key: every[id(block)][0] for key, block in makers.items()}
+    makers: dict[int, list[Block]] = {}
+    for block in blocks:
+        if block.target is not None:
+            makers.setdefault(id(block.target.root), []).append(block)
+    heights = {key: every[id(some[0])][0] for key, some in makers.items()}
     step = {id(block): _rows(block, every[id(block)], band_bytes) for block in blocks}
     done = {id(block): 0 for block in blocks}
     bands: list[Band] = []
@@ -74,10 +77,13 @@ def plan(
     def lacking(wanted: Band) -> Block | None:
         """The maker of the first source that has not all the rows a band reads."""
         for which, source in enumerate(wanted.block.sources):
-            key, height = id(source), heights[id(source)]
+            key = id(source.root)
+            height = heights[key]
             _, stop = wanted.block.reads(which, wanted.start, wanted.stop, height)
-            if done[id(makers[key])] < min(stop, height):
-                return makers[key]
+            for maker in makers[key]:
+                assert maker.target is not None
+                if done[id(maker)] < min(stop, height) and maker.target.overlaps(source):
+                    return maker
         return None
 
     for last in blocks:
@@ -91,15 +97,16 @@ def plan(
             bands.append(wanted)
             done[id(block)] = wanted.stop
             height = every[id(block)][0]
-            if wanted.stop == height and block.target is not None and block.target.borders[1]:
-                bands.append(Band(block, height, height + block.target.borders[1], border=True))
+            below = block.target.root.borders[1] if block.target is not None else 0
+            if wanted.stop == height and below:
+                bands.append(Band(block, height, height + below, border=True))
             if wanted.stop < height and block is last:
                 stack.append(block)
     rings = _rings(bands, makers, heights, step)
     layouts, memory = {}, 0
-    for key, block in makers.items():
-        assert block.target is not None
-        layout = Layout(block.target, *every[id(block)], rings[key], memory)
+    for key, some in makers.items():
+        assert some[0].target is not None
+        layout = Layout(some[0].target.root, *every[id(some[0])], rings[key], memory)
         layouts[key] = layout
         # Maps whose rows begin at the same place of a page would push each other from the cache.
         memory += layout.nbytes + 256
@@ -113,28 +120,34 @@ def _sizes(blocks: Sequence[Block], sizes: Sequence[tuple[int, int]]) -> dict[in
     for block in blocks:
         size = block.size(maps[id(block.sources[0])]) if block.sources else next(given)
         residual = getattr(block, "residual", None)
-        if residual is not None and maps[id(residual)] != size:
-            raise ArgumentError(
-                f"{block.name} cannot add {size[0]}×{size[1]} and "
-                f"{'×'.join(map(str, maps[id(residual)]))}"
-            )
+        if residual is not None:
+            _same(block, "add", size, maps[id(residual)])
         found[id(block)] = size
-        if block.target is not None:
-            maps[id(block.target)] = size
+        target = block.target
+        while target is not None:
+            _same(block, "be joined to", size, maps.setdefault(id(target), size))
+            target = target.parent
     return found
+
+
+def _same(block: Block, what: str, size: tuple[int, int], other: tuple[int, int]) -> None:
+    if size != other:
+        raise ArgumentError(
+            f"{block.name} of {size[0]}×{size[1]} cannot {what} {other[0]}×{other[1]}"
+        )
 
 
 def _rows(block: Block, size: tuple[int, int], band_bytes: int) -> int:
     """Rows a call: as many as fit the cache, in bands of like height."""
     height, width = size
-    written = block.target or block.sources[0]
+    written = (block.target or block.sources[0]).root
     most = max(1, band_bytes // (4 * width * written.pitch))
     return -(-height // -(-height // most)) if most < height else height
 
 
 def _rings(
     bands: Sequence[Band],
-    makers: dict[int, Block],
+    makers: dict[int, list[Block]],
     heights: dict[int, int],
     step: dict[int, int],
 ) -> dict[int, int]:
@@ -144,15 +157,16 @@ def _rings(
     for band in reversed(bands):
         block = band.block
         if block.target is not None:
-            key = id(block.target)
+            key = id(block.target.root)
             rings[key] = max(rings[key], band.stop - min(oldest[key], band.start))
         if not band.border:
             for which, source in enumerate(block.sources):
-                key = id(source)
+                key = id(source.root)
                 start, stop = block.reads(which, band.start, band.stop, heights[key])
                 oldest[key] = min(oldest[key], start)
                 rings[key] = max(rings[key], stop - start)
-    for key, block in makers.items():
+    for key, some in makers.items():
         # Rows of a call lie together: a band never runs over the end of its ring.
-        rings[key] = -(-rings[key] // step[id(block)]) * step[id(block)]
+        whole = step[id(some[0])]  # parts of a map have bands of one height
+        rings[key] = -(-rings[key] // whole) * whole
     return rings

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from convsmith.arithmetic import Window
-from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
-from convsmith.kernels.rows import MaxPool, RowSum, Scale
+from convsmith.kernels.pointwise import Epilogue
+from convsmith.kernels.resample import Average, Upsample
+from convsmith.kernels.rows import Copy, MaxPool, RowSum, Scale
 from convsmith.runtime.maps import Map
 
-__all__ = ["Block", "Convolution", "Input", "Mean", "Output", "Pool", "Scaled"]
+__all__ = [
+    "AveragePool", "Block", "Copied", "Input", "Mean", "Output", "Pool", "Scaled", "Upsampled",
+]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
 _ONE = Window(1)
@@ -30,6 +33,8 @@ class Block:
         sources: the maps it reads.
         target: the map it writes; None for an output of the region.
         windows: how its rows and pixels read the first source's.
+        first, step: the rows and pixels of the target that a part of a block writes.
+        exact: whether it writes no channels beyond the target's.
     """
 
     name: str
@@ -37,6 +42,20 @@ class Block:
     target: Map | None
     windows: tuple[Window, Window] = (_ONE, _ONE)
     layers: list[str] = field(default_factory=list)
+    first: tuple[int, int] = (0, 0)
+    step: tuple[int, int] = (1, 1)
+
+    exact: ClassVar[bool] = False
+
+    @property
+    def parts(self) -> Sequence[Block]:
+        """Blocks of one kernel each that together are this one."""
+        return [self]
+
+    @property
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows above and below the first source that it reads, pixels left and right."""
+        return self.windows[0].padding, self.windows[1].padding
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and pixels it gives for those of its first source."""
@@ -47,6 +66,11 @@ class Block:
         """The rows of a source that rows `[start, stop)` need; beyond its height is padding."""
         return self.windows[0].input_range(start, stop) if which == 0 else (start, stop)
 
+    def origin(self, row: int) -> tuple[int, int]:
+        """Row and pixel of the first source where the window of a row's first pixel begins."""
+        rows, columns = self.windows
+        return rows.input_range(row, row)[0], -columns.padding[0]
+
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel for rows of `width` pixels."""
         raise NotImplementedError
@@ -55,83 +79,18 @@ class Block:
         """Weights as the kernel takes them."""
         return []
 
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """The kernel's arguments after the first source, None for the next of the `constants`.
+
+        Args:
+            row: the first one computed.
+            size: rows and pixels of the first source.
+        """
+        return ()
+
     def macs(self, size: tuple[int, int]) -> int:
         """Multiply-adds for an output of this size."""
         return 0
-
-
-@dataclass(eq=False)
-class Convolution(Block):
-    """A convolution, perhaps a depthwise one before it, and what follows on each value.
-
-    Attributes:
-        weight: (out, in / groups, rows, columns) of the (last) convolution.
-        bias: one number a channel.
-        depthwise: weight (channels, 1, rows, columns) and bias of the depthwise convolution before
-            it; the windows are then of that one.
-        middle: the activation between the two.
-        activation: after the sum; `residual`: the map added then; `final`: the activation after it.
-    """
-
-    weight: Array = field(default_factory=lambda: np.empty(0))
-    bias: Array = field(default_factory=lambda: np.empty(0))
-    groups: int = 1
-    depthwise: tuple[Array, Array] | None = None
-    middle: str = "identity"
-    activation: str = "identity"
-    residual: Map | None = None
-    final: str = "identity"
-
-    @property
-    def kind(self) -> str:
-        """Which kernel it needs."""
-        if self.depthwise is not None:
-            return "separable"
-        if self.groups > 1:
-            return "depthwise"
-        return "pointwise" if self.weight.shape[2:] == (1, 1) else "dense"
-
-    @property
-    def dilation(self) -> tuple[int, int]:
-        """Of rows and columns."""
-        return self.windows[0].dilation, self.windows[1].dilation
-
-    def kernel(self, isa: Isa, width: int) -> Kernel:
-        """The kernel for rows of `width` pixels."""
-        epilogue = Epilogue(self.activation, self.residual is not None, self.final)
-        taps = (self.windows[0].kernel, self.windows[1].kernel)
-        stride = (self.windows[0].stride, self.windows[1].stride)
-        dilated = self.dilation != (1, 1)
-        if self.kind == "depthwise":
-            pixels = next(p for p in (7, 4, 2, 1) if p <= width)
-            return Depthwise(pixels, taps, stride, dilated, epilogue)
-        assert self.target is not None
-        tile = self.target.tile
-        pixels = isa.pixels(tile, width)
-        unroll = 2 - self.weight.shape[1] % 2
-        if self.kind == "separable":
-            return Separable(
-                tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue
-            )  # fmt: skip
-        if self.kind == "pointwise" and stride[0] == stride[1]:
-            return Pointwise(tile, pixels, unroll, epilogue)
-        return Dense(tile, pixels, taps, stride, epilogue)
-
-    def constants(self, isa: Isa) -> list[Array]:
-        """Weights as the kernel takes them."""
-        assert self.target is not None
-        if self.kind == "depthwise":
-            return _depthwise(self.weight, self.bias, self.target.pitch)
-        sums = _sums(self.weight, self.target.pitch, self.target.tile)
-        found = [sums, _padded(self.bias, self.target.pitch)]
-        if self.depthwise is not None:
-            found = [*_depthwise(*self.depthwise, self.sources[0].pitch), *found]
-        return found
-
-    def macs(self, size: tuple[int, int]) -> int:
-        """Multiply-adds for an output of this size."""
-        weights = self.weight.size + (self.depthwise[0].size if self.depthwise else 0)
-        return weights * size[0] * size[1]
 
 
 @dataclass(eq=False)
@@ -142,6 +101,24 @@ class Pool(Block):
         """The kernel, of any width."""
         rows, columns = self.windows
         return MaxPool((rows.kernel, columns.kernel), (rows.stride, columns.stride))
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """Dilation."""
+        return [window.dilation for window in self.windows]
+
+
+@dataclass(eq=False)
+class AveragePool(Block):
+    """The mean of the values of each window that are no padding."""
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        rows, columns = self.windows
+        return Average((rows.kernel, columns.kernel), (rows.stride, columns.stride))
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """Where the padding is."""
+        return [row, *size, *(window.padding[0] for window in self.windows)]
 
 
 @dataclass(eq=False)
@@ -181,30 +158,82 @@ class Scaled(Block):
 
 
 @dataclass(eq=False)
+class Copied(Block):
+    """The values of a map, as channels of a concatenation or with zeros around them."""
+
+    exact = True
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return Copy()
+
+
+@dataclass(eq=False)
+class Upsampled(Block):
+    """Nearest or bilinear interpolation, with PyTorch's own arithmetic for the places.
+
+    Attributes:
+        output: rows and pixels of the result, where they are given.
+        factors: where they follow from the source's.
+        mode: `nearest`, `nearest-exact`, `bilinear` or `bilinear:corners`.
+    """
+
+    output: tuple[int, int] | None = None
+    factors: tuple[float, float] | None = None
+    mode: str = "nearest"
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size wanted, or the source's times the factors, rounded down."""
+        if self.output is not None:
+            return self.output
+        assert self.factors is not None
+        rows, columns = (int(n * f) for n, f in zip(size, self.factors, strict=True))
+        return rows, columns
+
+    def scale(self, axis: int, length: int) -> float:
+        """Source positions a step of the output, as a float32."""
+        outputs = self.size((length, length))[axis]
+        if outputs == length:
+            return 1.0
+        if self.mode == "bilinear:corners":
+            return float(np.float32(length - 1) / np.float32(outputs - 1)) if outputs > 1 else 0.0
+        if self.mode == "nearest" and outputs == 2 * length:
+            return 0.5
+        if self.factors is not None:
+            return float(np.float32(1 / self.factors[axis]))
+        return float(np.float32(length) / np.float32(outputs))
+
+    def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
+        """The rows between which the band lies, one more for the rounding of places."""
+        scale, (before, after) = self.scale(0, height), self._offsets
+        low, high = (int(scale * (row + before) - after) for row in (start, stop - 1))
+        return max(0, min(low, height) - 1), min(height, high + 3)
+
+    def origin(self, row: int) -> tuple[int, int]:
+        """The kernel finds its rows by itself."""
+        return 0, 0
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return Upsample(self.mode.startswith("bilinear"))
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """Where the places are."""
+        scales = (self.scale(axis, length) for axis, length in enumerate(size))
+        return [row, *size, *scales, *self._offsets]
+
+    @property
+    def _offsets(self) -> tuple[float, float]:
+        return {"nearest-exact": (0.5, 0.0), "bilinear": (0.5, 0.5)}.get(self.mode, (0.0, 0.0))
+
+
+@dataclass(eq=False)
 class Input(Block):
     """A tensor from outside becomes a map."""
+
+    exact = True
 
 
 @dataclass(eq=False)
 class Output(Block):
     """A map becomes a tensor for outside."""
-
-
-def _padded(values: Array, pitch: int) -> Array:
-    return np.concatenate([values, np.zeros(pitch - len(values))]).astype(np.float32)
-
-
-def _sums(weight: Array, pitch: int, tile: int) -> Array:
-    """(out, in, rows, columns) to (tiles, rows, columns, in, outputs of a tile)."""
-    out, inputs, rows, columns = weight.shape
-    padded = np.zeros((pitch, inputs, rows, columns), np.float32)
-    padded[:out] = weight
-    split = padded.reshape(pitch // tile, tile, inputs, rows, columns)
-    return np.ascontiguousarray(split.transpose(0, 3, 4, 2, 1)).reshape(-1, tile)
-
-
-def _depthwise(weight: Array, bias: Array, pitch: int) -> list[Array]:
-    channels, _, rows, columns = weight.shape
-    padded = np.zeros((rows, columns, pitch), np.float32)
-    padded[:, :, :channels] = weight[:, 0].transpose(1, 2, 0)
-    return [padded, _padded(bias, pitch)]

@@ -2,82 +2,271 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
-from convsmith.errors import ArgumentError
-from convsmith.network import Network
-from convsmith.network.trace import trace
-from convsmith.runtime.partition import partition
-from convsmith.runtime.region import Region
-from convsmith.runtime.team import Team
+from convsmith.errors import ArgumentError, TraceError
+from convsmith.network.trace import example_inputs
+from convsmith.runtime.capture import LOCK
+from convsmith.runtime.team import processors, team
+from convsmith.runtime.variant import Source, Variant, describe, signature
+
+if TYPE_CHECKING:
+    # Halide has no wheel for every machine: these are imported where there are kernels.
+    from convsmith.kernels.isa import Isa
+    from convsmith.kernels.library import Library
+    from convsmith.runtime.blocks import Block
+    from convsmith.runtime.region import Progress, Region
+    from convsmith.runtime.report import Report
 
 __all__ = ["Compiled", "compile"]
+
+_VARIANTS = 32
+"""Signatures remembered at once."""
 
 
 class Compiled(nn.Module):
     """A network for inference; made by `compile`.
 
+    It serves any inputs that the model serves. A size that is new to it costs milliseconds where
+    the model computes the same for every size; where its code depends on the size, that size is
+    captured like the first one. Weights that were changed in the model are taken over in the next
+    call. It may be called from several threads.
+
     Attributes:
-        network: what it was made from.
+        network: what it was made from, at the size of the example.
         threads: how many threads the kernels use.
         reasons: for each layer that runs in torch, why.
     """
 
-    def __init__(
-        self, graph: nn.Module, network: Network, threads: int, reasons: dict[str, str]
-    ) -> None:
+    def __init__(self, source: Source, args: Any, kwargs: dict[str, Any], threads: int) -> None:
         super().__init__()
-        self.graph = graph
-        self.network, self.threads, self.reasons = network, threads, reasons
+        super().train(False)
+        self.threads = threads
+        self._source = source
+        self._example = args, kwargs
+        self._variants: OrderedDict[Any, Variant] = OrderedDict()
+        self._start()
+
+    def _start(self) -> None:
+        args, kwargs = self._example
+        first = self._source.find(args, kwargs)
+        self._variants[signature(args, kwargs)] = first
+        self.network, self.reasons = first.network, first.reasons
+        self._first = [first]  # in a list, so that its parameters are not this module's
+        program = first.captured.program
+        self._weights = [
+            value
+            for value in (*program.state_dict.values(), *program.constants.values())
+            if isinstance(value, Tensor)
+        ]
+        self._versions = _versions(self._weights)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model gives in evaluation mode, without gradients."""
-        with torch.no_grad():
-            return self.graph(*args, **kwargs)
+        """What the model gives in evaluation mode, without gradients.
+
+        Raises:
+            ArgumentError: for inputs that the model does not take.
+        """
+        if torch.compiler.is_compiling() and self._is_example(args, kwargs):
+            with torch.no_grad():
+                return self.graph(*args, **kwargs)
+        return (self._apart if torch.compiler.is_compiling() else self._run)(args, kwargs)
+
+    @property
+    def graph(self) -> nn.Module:
+        """The graph for the example."""
+        return self._first[0].graph
 
     @property
     def regions(self) -> list[Region]:
         """The parts that kernels compute."""
-        return [module for module in self.graph.modules() if isinstance(module, Region)]
+        return self._first[0].regions
+
+    def plan(self, *args: Any, rounds: int = 20) -> Report:
+        """Each block: where it runs and why, and its milliseconds, measured here.
+
+        Args:
+            args: inputs to measure with; those of the example unless given.
+            rounds: how often each block runs; its median counts.
+
+        >>> from torch import nn
+        >>> fast = compile(nn.Conv2d(3, 8, 3).eval(), (1, 3, 16, 16), threads=1)
+        >>> [block.kernel for block in fast.plan(rounds=2).blocks]
+        ['pack', 'dense', 'unpack']
+        """
+        from convsmith.runtime.report import measure
+
+        given, named = (args, {}) if args else self._example
+        with torch.no_grad():
+            return measure(self._variant(given, named), given, named, self.threads, rounds)
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Compile the kernels that images of the example's size need."""
+        for region in self.regions:
+            shapes = [self.network[block.name].shape for block in region.inputs]
+            region.prepare([(shape[2], shape[3]) for shape in shapes], progress)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Other sizes than the example's, within `torch.compile`: called as it is."""
+        return self._run(args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with torch.no_grad():
+            variant = self._variant(args, kwargs)
+            try:
+                return variant.graph(*args, **kwargs)
+            except (RuntimeError, ArgumentError) as error:
+                raise self._refused(args, kwargs, error) from error
+
+    def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
+        if self._versions != _versions(self._weights):
+            self._renew()
+        key = signature(args, kwargs)
+        found = self._variants.get(key)
+        if found is not None:
+            with suppress(KeyError):  # another thread may have dropped it
+                self._variants.move_to_end(key)
+            return found
+        with LOCK:
+            if key not in self._variants:
+                try:
+                    self._variants[key] = self._source.find(args, kwargs)
+                except TraceError as error:
+                    raise self._refused(args, kwargs, error) from error
+            found = self._variants[key]
+            while len(self._variants) > _VARIANTS:
+                self._variants.popitem(last=False)
+        return found
+
+    def _refused(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+    ) -> ArgumentError:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return ArgumentError(
+            f"the compiled {self.network.name}, made for {describe(*self._example)}, "
+            f"does not take {describe(args, kwargs)}: {reason}"
+        )
+
+    def _renew(self) -> None:
+        """Take over weights that were changed."""
+        with LOCK:
+            if self._versions != _versions(self._weights):
+                self._variants.clear()
+                self._source = Source(self._source.model, self._source.make)
+                self._start()
+
+    def _is_example(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        mine, given = (tree_leaves(both) for both in (self._example, (args, kwargs)))
+        return len(mine) == len(given) and all(
+            isinstance(a, Tensor)
+            and isinstance(b, Tensor)
+            and a.shape == b.shape
+            and a.dtype == b.dtype
+            for a, b in zip(mine, given, strict=True)
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode.
+
+        Raises:
+            ArgumentError: for training mode.
+        """
+        if mode:
+            raise ArgumentError("a compiled network is for inference: train the model it is from")
+        return self
+
+    def _apply(self, fn: Any, recurse: bool = True) -> NoReturn:
+        raise ArgumentError(
+            "a compiled network stays on the processor in float32: convert the model, then compile"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentError("a compiled network is machine code: copy or save its model instead")
+
+    def __repr__(self) -> str:
+        count = sum(len(region.blocks) for region in self.regions)
+        return (
+            f"Compiled({self.network.name}: {count} blocks in {len(self.regions)} regions, "
+            f"threads: {self.threads})"
+        )
 
 
 def compile(
-    model: nn.Module, example: Any, *, threads: int | None = None, isa: str | None = None
+    model: nn.Module | ExportedProgram,
+    example: Any,
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+    progress: Progress | None = None,
 ) -> Compiled:
     """Compile a network for inference on this machine's processor.
 
     Args:
-        model: any module that `torch.export` captures; it is left as it was and shares its
-            parameters with the result where torch runs a layer.
-        example: a tensor, a shape or several, as for `trace`.
+        model: any module that `torch.export` captures, or an exported program; it is left as it
+            was and shares its parameters with the result where torch runs a layer.
+        example: a tensor, a shape or several, as for `trace`. Other sizes are served, too.
         threads: how many to use; all processors of this process unless given.
         isa: `avx512` or `avx2`; the widest unless given.
+        progress: told `(what, done, of)` while kernels are compiled.
+
+    Raises:
+        ArgumentError: for an example that is none, or less than one thread.
+        TraceError: for a model that cannot be captured.
 
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()).eval()
     >>> fast = compile(net, (1, 3, 16, 16))
-    >>> image = torch.rand(1, 3, 16, 16)
+    >>> image = torch.rand(2, 3, 20, 30)
     >>> torch.allclose(fast(image), net(image), atol=1e-5)
     True
     """
     if threads is not None and threads < 1:
         raise ArgumentError(f"at least one thread is needed, not {threads}")
-    network = trace(model, example)
-    threads = threads or len(os.sched_getaffinity(0))
+    if not isinstance(model, (nn.Module, ExportedProgram)):
+        raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
+    threads = threads or processors()
+    holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+    args, kwargs = example_inputs(holder, example)
+    compiled = Compiled(Source(model, _maker(threads, isa)), args, kwargs, threads)
+    compiled.prepare(progress)
+    return compiled
+
+
+def _maker(threads: int, isa: str | None) -> Callable[[Sequence[Block]], nn.Module] | None:
+    """What makes a region of blocks; None where there are no kernels."""
     try:
+        from convsmith.kernels.cache import folder
         from convsmith.kernels.isa import choose_isa
-        from convsmith.kernels.library import Library, compiler
+        from convsmith.kernels.library import compiler
+        from convsmith.runtime.region import Region
     except ImportError:
-        chosen = None
-    else:
-        chosen = choose_isa(isa) if compiler() else None
+        return None
+    chosen = choose_isa(isa)
     if chosen is None:
-        reasons = {layer.name: "there are no kernels on this machine" for layer in network}
-        return Compiled(network.program.module(check_guards=False), network, threads, reasons)
-    library, team = Library(chosen), Team(threads)
-    graph, reasons = partition(network, lambda blocks: Region(blocks, library, team))
-    return Compiled(graph, network, threads, reasons)
+        return None
+    library = _library(chosen, folder(), compiler())
+    return lambda blocks: Region(blocks, library, team(threads))
+
+
+@cache
+def _library(isa: Isa, root: Path, command: tuple[str, ...] | None) -> Library:
+    """One library for all that is compiled, so that a kernel is loaded and checked once."""
+    from convsmith.kernels.jit import open_library
+
+    return open_library(isa)
+
+
+def _versions(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Differs when a tensor was written to or got other memory."""
+    return [(tensor._version, tensor.data_ptr()) for tensor in tensors]

@@ -2,63 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from convsmith.arithmetic import Conv, Pool
+from convsmith.arithmetic import Conv, ConvTranspose, Pool, Window
 from convsmith.network import Layer, Network
 from convsmith.runtime.blocks import (
     Array,
+    AveragePool,
     Block,
-    Convolution,
+    Copied,
     Input,
     Mean,
     Output,
     Scaled,
+    Upsampled,
 )
 from convsmith.runtime.blocks import Pool as PoolBlock
+from convsmith.runtime.convolutions import Convolution, Transposed, padded, turned
+from convsmith.runtime.joining import Joined, fuse_separable, join
 from convsmith.runtime.maps import Map
+from convsmith.runtime.refusals import UPSAMPLING, Weights, activation_name, refusal
 
 __all__ = ["Weights", "lower", "refusal"]
-
-Weights = Mapping[str, Mapping[str, Tensor]]
-"""For each layer its parameters by their names in PyTorch's schema."""
-
-_PLAIN = {
-    "gelu": "gelu", "hardsigmoid": "hardsigmoid", "hardswish": "hardswish", "relu": "relu",
-    "relu6": "relu6", "sigmoid": "sigmoid", "silu": "silu", "tanh": "tanh",
-}  # fmt: skip
-
-
-def refusal(layer: Layer, weights: Weights) -> str:
-    """Why no kernel computes a layer; '' if one does."""
-    if layer.constant or layer.kind == "input":
-        return "not computed from the image"
-    if any(kind.dtype != "float32" for kind in (*layer.operands, *layer.results)):
-        return f"{layer.operands[0].dtype if layer.operands else 'nothing'} is not float32"
-    if len(layer.shape) != 4 or 0 in layer.shape:
-        return f"{len(layer.shape)}-dimensional" if layer.shape else "no tensor"
-    if layer.kind == "activation":
-        return "" if _activation(layer) else f"no kernel for {layer.operation.name}"
-    rule = {
-        "convolution": _refuse_convolution,
-        "batch norm": lambda _: "" if layer.name in weights else "its statistics are computed",
-        "identity": lambda _: "" if layer.operation.name in _SAME else "not the same values",
-        "elementwise": _refuse_elementwise,
-        "pool": _refuse_pool,
-        "adaptive pool": lambda _: "" if layer.shape[2:] == (1, 1) else "windows of unequal size",
-        "reduction": _refuse_reduction,
-    }.get(layer.kind)
-    if rule is None:
-        return f"no kernel for {layer.operation.name}"
-    if layer.kind == "convolution" and layer.name not in weights:
-        return "its weight is computed"
-    return rule(layer)
-
-
-_SAME = {"dropout", "clone", "contiguous", "alias", "detach", "feature_dropout", "alpha_dropout"}
 
 
 def lower(
@@ -85,6 +53,7 @@ class _Lowering:
         self.network, self.inside, self.outputs = network, set(inside), list(outputs)
         self.weights = weights
         self.made: dict[str, Block] = {}  # by layer
+        self.pads: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}  # left to the readers
         self.order: list[Block] = []
 
     def blocks(self) -> list[Block]:
@@ -94,15 +63,13 @@ class _Lowering:
                     if source not in self.made:
                         self._input(source)
                 self._add(layer)
-        self._fuse_separable()
-        for name in self.outputs:
-            block = self.made[name]
-            assert block.target is not None
-            self.order.append(Output(name, [block.target], None))
+        self.order = [block for block in self.order if not isinstance(block, Joined)]
+        wanted = {name: self._map(name) for name in self.outputs}
+        fuse_separable(self.order, set(map(id, wanted.values())))
+        self.order += [Output(name, [source], None) for name, source in wanted.items()]
         for block in (block for block in self.order if block.sources):
-            rows, columns = block.windows
-            block.sources[0].widen(rows.padding, columns.padding)
-            if isinstance(block, PoolBlock) and (any(rows.padding) or any(columns.padding)):
+            block.sources[0].widen(*block.margins)
+            if isinstance(block, PoolBlock) and any(map(any, block.margins)):
                 block.sources[0].fill = -np.inf
         return self.order
 
@@ -120,7 +87,7 @@ class _Lowering:
 
     def _add(self, layer: Layer) -> None:
         kind = layer.kind
-        if kind == "convolution":
+        if kind in ("convolution", "transposed convolution"):
             self._convolution(layer)
         elif kind == "batch norm":
             self._batch_norm(layer)
@@ -132,6 +99,12 @@ class _Lowering:
             self._pool(layer)
         elif kind in ("adaptive pool", "reduction"):
             self._mean(layer)
+        elif kind == "concat":
+            self._concat(layer)
+        elif kind == "upsample":
+            self._upsample(layer)
+        elif kind == "pad":
+            self._pad(layer)
         elif layer.operation.name == "mul":
             self._scaled(layer)
         else:
@@ -144,19 +117,21 @@ class _Lowering:
 
     def _convolution(self, layer: Layer) -> None:
         conv, given = layer.operation.arithmetic, self.weights[layer.name]
-        assert isinstance(conv, Conv)
-        weight = given["weight"].detach().numpy()
-        bias = given["bias"].detach().numpy() if "bias" in given else np.zeros(len(weight))
-        rows, columns = conv.windows
-        block = Convolution(
-            layer.name,
-            [self._map(layer.inputs[0])],
-            Map(layer.name, conv.out_channels),
-            (rows, columns),
-            weight=weight.astype(np.float64),
-            bias=bias.astype(np.float64),
-            groups=conv.groups,
-        )
+        assert isinstance(conv, (Conv, ConvTranspose))
+        weight = given["weight"].detach().double().numpy()
+        bias = given["bias"].detach().double().numpy() if "bias" in given else None
+        rows, columns = map(padded, conv.windows, self.pads.get(layer.inputs[0], ((0, 0),) * 2))
+        sources, target = [self._map(layer.inputs[0])], Map(layer.name, conv.out_channels)
+        parameters: dict[str, Any] = {
+            "weight": weight,
+            "bias": np.zeros(conv.out_channels) if bias is None else bias,
+            "groups": conv.groups,
+        }
+        if isinstance(conv, ConvTranspose):
+            down, right = conv.output_padding
+            parameters |= {"weight": turned(weight, conv.groups), "extra": (down, right)}
+        kind = Transposed if isinstance(conv, ConvTranspose) else Convolution
+        block = kind(layer.name, sources, target, (rows, columns), **parameters)
         self._place(block, layer.name)
 
     def _affine(self, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
@@ -186,7 +161,7 @@ class _Lowering:
         self._same(layer, block)
 
     def _activation(self, layer: Layer) -> None:
-        name, source = _activation(layer), layer.inputs[0]
+        name, source = activation_name(layer), layer.inputs[0]
         block = self.made[source] if self._alone(source) else None
         if isinstance(block, (Convolution, Scaled)) and block.final == "identity":
             if block.residual is not None:
@@ -210,6 +185,7 @@ class _Lowering:
             if (
                 ready
                 and isinstance(block, (Convolution, Scaled))
+                and not isinstance(block, Transposed)
                 and block.residual is None
                 and block.final == "identity"
             ):
@@ -237,21 +213,61 @@ class _Lowering:
         rows, columns = pool.windows
         target = Map(layer.name, layer.shape[1])
         source = self._map(layer.inputs[0])
+        windows, padded = (rows, columns), any(map(any, pool.padding))
         if pool.kind == "max":
-            if any(map(any, pool.padding)) and not self._alone(layer.inputs[0]):
+            if padded and (
+                isinstance(self.made[layer.inputs[0]], Joined) or not self._alone(layer.inputs[0])
+            ):
                 # Its borders are -infinity, which no other reader wants to find.
-                ones = np.ones(layer.shape[1])
-                copy = self._affine(layer, layer.inputs[0], ones, 0 * ones)
+                copy = Copied(f"{layer.name} source", [source], Map(source.name, source.channels))
+                self.order.append(copy)
                 assert copy.target is not None
                 source = copy.target
-            block: Block = PoolBlock(layer.name, [source], target, (rows, columns))
+            block: Block = PoolBlock(layer.name, [source], target, windows)
+        elif padded and not pool.count_include_pad:
+            block = AveragePool(layer.name, [source], target, windows)
         else:
             weight = np.full((layer.shape[1], 1, *pool.kernel_size), 1 / pool.taps)
             block = Convolution(
-                layer.name, [source], target, (rows, columns), weight=weight,
+                layer.name, [source], target, windows, weight=weight,
                 bias=np.zeros(layer.shape[1]), groups=max(2, layer.shape[1]),
             )  # fmt: skip
         self._place(block, layer.name)
+
+    def _concat(self, layer: Layer) -> None:
+        block, copies = join(layer.name, [self._map(name) for name in layer.inputs], self.order)
+        self.order += copies
+        self._place(block, layer.name)
+
+    def _upsample(self, layer: Layer) -> None:
+        settings = layer.operation.settings
+        mode = UPSAMPLING[layer.operation.name]
+        size, factors = settings.get("output_size"), settings.get("scale_factors")
+        block = Upsampled(
+            layer.name,
+            [self._map(layer.inputs[0])],
+            Map(layer.name, layer.shape[1]),
+            output=tuple(size) if size else None,
+            factors=tuple(factors) if factors else None,
+            mode=mode + ":corners" * bool(settings.get("align_corners")),
+        )
+        self._place(block, layer.name)
+
+    def _pad(self, layer: Layer) -> None:
+        left, right, top, bottom = (*layer.operation.settings["pad"], 0, 0)[:4]
+        pads = ((top, bottom), (left, right))
+        readers = self.network.consumers(layer.name)
+        if layer.name not in self.outputs and all(r.kind == "convolution" for r in readers):
+            self.pads[layer.name] = pads
+            return self._same(layer, self.made[layer.inputs[0]])
+        block = Copied(
+            layer.name,
+            [self._map(layer.inputs[0])],
+            Map(layer.name, layer.shape[1]),
+            (Window(1, padding=pads[0]), Window(1, padding=pads[1])),
+        )
+        self._place(block, layer.name)
+        return None
 
     def _mean(self, layer: Layer) -> None:
         channels = layer.shape[1]
@@ -266,7 +282,11 @@ class _Lowering:
 
     def _alone(self, name: str) -> bool:
         """Whether nobody but the next layer wants the value as it is now."""
-        return len(self.network.consumers(name)) == 1 and name not in self.outputs
+        if len(self.network.consumers(name)) != 1 or name in self.outputs:
+            return False
+        layer = self.network[name]
+        same = layer.kind == "identity" and name in self.inside
+        return not same or self._alone(layer.inputs[0])
 
     def _open(self, name: str) -> Convolution | None:
         """The convolution whose bare sum a layer's value is, if it is nobody else's."""
@@ -275,95 +295,3 @@ class _Lowering:
             return None
         bare = block.activation == block.final == "identity" and block.residual is None
         return block if bare else None
-
-    def _fuse_separable(self) -> None:
-        """Depthwise convolutions go into the only pointwise one that reads them."""
-        readers: dict[int, list[Block]] = {}
-        for block in self.order:
-            for source in block.sources:
-                readers.setdefault(id(source), []).append(block)
-        wanted = {id(self.made[name].target) for name in self.outputs}
-        for block in list(self.order):
-            mine = readers.get(id(block.target), [])
-            if (
-                not isinstance(block, Convolution)
-                or block.kind != "depthwise"
-                or block.residual is not None
-                or len(mine) != 1
-                or id(block.target) in wanted
-                or not _plain_pointwise(mine[0])
-                or mine[0].sources[0] is not block.target
-            ):
-                continue
-            pointwise = mine[0]
-            assert isinstance(pointwise, Convolution)
-            pointwise.depthwise = (block.weight, block.bias)
-            pointwise.middle = block.activation
-            pointwise.windows = block.windows
-            pointwise.sources[0] = block.sources[0]
-            pointwise.layers[:0] = block.layers
-            self.order.remove(block)
-
-
-def _plain_pointwise(block: Block) -> bool:
-    return (
-        isinstance(block, Convolution)
-        and block.kind == "pointwise"
-        and all(w.stride == 1 and not any(w.padding) for w in block.windows)
-    )
-
-
-def _activation(layer: Layer) -> str:
-    """The name a kernel knows it by, or ''."""
-    name, settings = layer.operation.name, layer.operation.settings
-    if name == "gelu" and settings.get("approximate") == "tanh":
-        return "gelu:tanh"
-    if name == "hardtanh" or name == "clamp":
-        low, high = (
-            (settings.get("min_val"), settings.get("max_val"))
-            if name == "hardtanh"
-            else (settings.get("min"), settings.get("max"))
-        )
-        if not isinstance(low, (int, float)) or not isinstance(high, (int, float)) or low > high:
-            return ""
-        return "relu6" if (low, high) == (0, 6) else f"clamp:{float(low)!r}:{float(high)!r}"
-    return _PLAIN.get(name, "")
-
-
-def _refuse_convolution(layer: Layer) -> str:
-    conv = layer.operation.arithmetic
-    if not isinstance(conv, Conv) or conv.dims != 2:
-        return "not a convolution in the plane"
-    if conv.groups > 1 and not (conv.groups == conv.in_channels == conv.out_channels):
-        return f"{conv.groups} groups of {conv.in_channels // conv.groups}"
-    return ""
-
-
-def _refuse_elementwise(layer: Layer) -> str:
-    shapes = [operand.shape for operand in layer.operands]
-    if len(layer.inputs) != len(shapes) or len(shapes) != 2:
-        return f"{layer.operation.name} with a constant"
-    if layer.operation.name == "add" and layer.operation.settings.get("alpha", 1) == 1:
-        return "" if shapes[0] == shapes[1] else "an addition that broadcasts"
-    if layer.operation.name == "mul" and shapes[0] != shapes[1]:
-        gates = [s for s in shapes if s[2:] == (1, 1)]
-        if len(gates) == 1 and shapes[0][:2] == shapes[1][:2]:
-            return ""
-    return f"no kernel for {layer.operation.name}"
-
-
-def _refuse_pool(layer: Layer) -> str:
-    pool = layer.operation.arithmetic
-    if not isinstance(pool, Pool) or pool.dims != 2 or pool.ceil_mode:
-        return "a pool that rounds up"
-    padded = any(map(any, pool.padding))
-    if pool.kind == "max":
-        return "" if layer.operation.name == "max_pool2d" else "indices are wanted"
-    return "an average without its padding" if padded and not pool.count_include_pad else ""
-
-
-def _refuse_reduction(layer: Layer) -> str:
-    settings = layer.operation.settings
-    dims = settings.get("dim") or ()
-    over = sorted(d % 4 for d in dims) if isinstance(dims, (list, tuple)) else []
-    return "" if layer.operation.name == "mean" and over == [2, 3] else "not a mean over the map"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from convsmith.kernels.isa import channel_pitch
+from convsmith.kernels.isa import BLOCK, channel_pitch
 
 __all__ = ["Layout", "Map"]
 
@@ -19,6 +19,8 @@ class Map:
         pitch: how many it has room for.
         borders: rows above and below, pixels left and right, that its readers want to find.
         fill: the value of the borders.
+        parent: the map, a concatenation, whose channels from `first` on these are; borders and
+            memory are then those of the map that has no parent.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Map:
     pitch: int = 0
     borders: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     fill: float = 0.0
+    parent: Map | None = None
+    first: int = 0
 
     def __post_init__(self) -> None:
         self.pitch = self.pitch or channel_pitch(self.channels)[0]
@@ -33,11 +37,36 @@ class Map:
     @property
     def tile(self) -> int:
         """Channels of the register tile that writes it."""
-        return channel_pitch(self.channels)[1]
+        quickest = channel_pitch(self.channels)[1]
+        return next(tile for tile in (quickest, 48, 32, BLOCK) if self.pitch % tile == 0)
+
+    @property
+    def root(self) -> Map:
+        """The map with memory of its own that this one is or lies in."""
+        return self if self.parent is None else self.parent.root
+
+    @property
+    def start(self) -> int:
+        """Its first channel in the root."""
+        return 0 if self.parent is None else self.parent.start + self.first
+
+    def join(self, parent: Map, first: int) -> None:
+        """Become channels of another map, with no room between them and the next."""
+        self.parent, self.first, self.pitch = parent, first, self.channels
+
+    def overlaps(self, other: Map) -> bool:
+        """Whether the two share channels in memory."""
+        mine, theirs = self.start, other.start
+        return (
+            self.root is other.root
+            and mine < theirs + other.channels
+            and theirs < mine + self.channels
+        )
 
     def widen(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
         """Make room for one more reader's padding."""
-        self.borders = [max(a, b) for a, b in zip(self.borders, (*rows, *columns), strict=True)]
+        root, wanted = self.root, (*rows, *columns)
+        root.borders = [max(a, b) for a, b in zip(root.borders, wanted, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -68,7 +97,7 @@ class Layout:
         """Bytes of memory, kept a multiple of a page."""
         return -(-self.ring * self.row * 4 // 4096) * 4096
 
-    def address(self, row: int, column: int) -> int:
-        """Bytes from the start of memory to a pixel; columns begin at -borders."""
-        slot = row % self.ring
-        return self.offset + 4 * (slot * self.row + (column + self.map.borders[2]) * self.map.pitch)
+    def address(self, row: int, column: int, channel: int = 0) -> int:
+        """Bytes from the start of memory to a value; columns begin at -borders."""
+        pixel = (column + self.map.borders[2]) * self.map.pitch
+        return self.offset + 4 * (row % self.ring * self.row + pixel + channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,11 +12,12 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
-from torch.fx.passes.tools_common import legalize_graph
 
-from convsmith.network import Network
+from convsmith.network import Layer, Network
 from convsmith.network.reading import arguments
 from convsmith.runtime.blocks import Block, Input
+from convsmith.runtime.capture import Capture, unchecked
+from convsmith.runtime.functional import writes
 from convsmith.runtime.lower import Weights, lower, refusal
 
 __all__ = ["partition", "weights_of"]
@@ -25,20 +27,20 @@ _WORTH = {"convolution", "transposed convolution"}
 
 
 def partition(
-    network: Network, make: Callable[[Sequence[Block]], nn.Module]
+    captured: Capture, make: Callable[[Sequence[Block]], nn.Module]
 ) -> tuple[GraphModule, dict[str, str]]:
-    """The network's graph with regions in place of what kernels compute.
+    """A graph with regions in place of what kernels compute.
 
     Args:
-        network: a traced network.
+        captured: a captured network; its program is left as it is.
         make: the module for the blocks of a region.
 
     Returns:
         The graph, and for each layer left to torch the reason.
     """
+    network, graph = captured.network, captured.graph()
     weights = weights_of(network)
-    reasons = {layer.name: refusal(layer, weights) for layer in network}
-    graph: GraphModule = network.program.module(check_guards=False)
+    reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
     names = {layer.node: layer.name for layer in network if layer.kind != "input"}
     wanted = {node for node, name in names.items() if not reasons[name]}
     partitioner = CapabilityBasedPartitioner(
@@ -53,7 +55,24 @@ def partition(
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return graph, {name: reason for name, reason in reasons.items() if reason}
+    return unchecked(graph), {name: reason for name, reason in reasons.items() if reason}
+
+
+def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
+    """Why a layer is left to torch; '' if a kernel computes it."""
+    if captured.kept:
+        return captured.kept
+    if layer.node in captured.fixed:
+        return "what it does depends on the size of the image"
+    if len(layer.results) != 1:
+        return "it gives several tensors"
+    settings = layer.operation.settings
+    if settings.get("training") or settings.get("train"):
+        return "it is in training mode"
+    places = {t.device.type for t in weights.get(layer.name, {}).values()} - {"cpu"}
+    if places:
+        return f"its weights are on {places.pop()}"
+    return refusal(layer, weights)
 
 
 def weights_of(network: Network) -> Weights:
@@ -119,4 +138,30 @@ def _replace(
     for node in sorted(mine, key=order.__getitem__, reverse=True):
         graph.graph.erase_node(node)
     # The call stands after the last of its inputs, which may be behind a node that needs it.
-    legalize_graph(graph)
+    _sort(graph)
+
+
+def _sort(graph: GraphModule) -> None:
+    """Put nodes behind those they need, else in the order they have; what writes comes last."""
+    order = list(graph.graph.nodes)
+    before = {node: set(node.all_input_nodes) for node in order}
+    for node in order:
+        for written in writes(node):
+            before[node] |= {user for user in written.users if user is not node}
+    place = {node: i for i, node in enumerate(order)}
+    after: dict[Node, list[Node]] = {node: [] for node in order}
+    for node, needed in before.items():
+        for other in needed:
+            after[other].append(node)
+    ready = [place[node] for node in order if not before[node]]
+    heapify(ready)
+    previous: Node | None = None
+    while ready:
+        node = order[heappop(ready)]
+        if previous is not None:
+            previous.append(node)
+        previous = node
+        for reader in after[node]:
+            before[reader].discard(node)
+            if not before[reader]:
+                heappush(ready, place[reader])

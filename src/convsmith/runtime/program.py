@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.library import Library
 from convsmith.kernels.rows import Pack, Unpack
-from convsmith.runtime.bands import Band, Plan
-from convsmith.runtime.blocks import (
-    Array,
-    Block,
-    Convolution,
-    Input,
-    Mean,
-    Output,
-    Pool,
-    Scaled,
-)
-from convsmith.runtime.maps import Layout
+from convsmith.runtime.bands import Plan
+from convsmith.runtime.blocks import Array, Block, Input, Mean, Output, Scaled
+from convsmith.runtime.maps import Layout, Map
 
 __all__ = ["ARGUMENT", "CALL", "Constants", "Program", "Strides", "assemble"]
 
@@ -46,12 +39,15 @@ class Constants:
     def __init__(self, blocks: Sequence[Block], library: Library) -> None:
         self.places: dict[int, list[tuple[int, Array]]] = {}
         size = 0
-        for block in blocks:
-            arrays = block.constants(library.isa)
-            self.places[id(block)] = []
-            for array in arrays:
-                self.places[id(block)].append((size, array))
-                size += -(-array.nbytes // 64) * 64
+        known: dict[Any, int] = {}  # the phases of a block share some of their weights
+        for part in (part for block in blocks for part in block.parts):
+            self.places[id(part)] = []
+            for array in part.constants(library.isa):
+                content = (array.shape, sha256(array.tobytes()).digest())
+                if content not in known:
+                    known[content] = size
+                    size += -(-array.nbytes // 64) * 64
+                self.places[id(part)].append((known[content], array))
         room = np.zeros(size + 64, np.uint8)
         start = -room.ctypes.data % 64
         self.memory = room[start : start + size]
@@ -122,14 +118,13 @@ def assemble(
     numbers = {id(block): number for number, block in enumerate(blocks)}
     tensors = iter(range(TENSORS, TENSORS + len(strides)))
     outside = {id(b): next(tensors) for kind in (Input, Output) for b in blocks if type(b) is kind}
-    chosen = {
-        id(block): Pack(_few(block), strides[outside[id(block)] - TENSORS].planar)
-        if isinstance(block, Input)
-        else Unpack(strides[outside[id(block)] - TENSORS].planar)
-        if isinstance(block, Output)
-        else block.kernel(library.isa, plan.sizes[id(block)][1])
-        for block in blocks
-    }
+
+    def kernel(block: Block, width: int) -> Kernel:
+        if isinstance(block, (Input, Output)):
+            planar = strides[outside[id(block)] - TENSORS].planar
+            return Pack(_few(block), planar) if isinstance(block, Input) else Unpack(planar)
+        return block.kernel(library.isa, width)
+
     arguments: list[_Argument] = []
     lists: list[list[tuple[int, int, int]]] = [[] for _ in range(threads)]
     owners: list[int] = []
@@ -141,33 +136,32 @@ def assemble(
             arguments.extend(given)
         owners.append(owner)
 
-    for block in blocks:
-        if block.target is not None and block.target.borders[0]:
-            for call in _border(library, plan.layout(block.target), -block.target.borders[0], 0):
+    for target in (block.target for block in blocks if block.target is not None):
+        if above := target.root.borders[0]:
+            for call in _border(library, plan.layout(target), target, -above, 0):
                 emit([call], -1)
     for band in plan.bands:
         block = band.block
         if band.border:
             assert block.target is not None
-            for call in _border(library, plan.layout(block.target), band.start, band.stop):
+            layout = plan.layout(block.target)
+            for call in _border(library, layout, block.target, band.start, band.stop):
                 emit([call], -1)
             continue
-        function = library.address(chosen[id(block)])
-        parts = _split(band.start, band.stop, threads if not isinstance(block, Mean) else 1)
+        shares = 1 if isinstance(block, Mean) else threads
         where = outside.get(id(block), -1)
-        emit(
-            [
-                (
-                    function,
-                    _arguments(
-                        Band(block, *part), plan, constants, where,
-                        strides[where - TENSORS] if where >= 0 else None,
-                    ),
-                )
-                for part in parts
-            ],
-            numbers[id(block)],
-        )  # fmt: skip
+        step = strides[where - TENSORS] if where >= 0 else None
+        for part in block.parts:
+            rows = [-(-(row - part.first[0]) // part.step[0]) for row in (band.start, band.stop)]
+            width = _pixels(part, plan.sizes[id(block)][1])
+            if rows[0] == rows[1] or not width:
+                continue
+            function = library.address(kernel(part, width))
+            given = [
+                (function, _arguments(part, (a, b), width, plan, constants, where, step))
+                for a, b in _split(rows[0], rows[1], shares)
+            ]
+            emit(given, numbers[id(block)])
     flat = np.zeros(len(arguments), ARGUMENT)
     for row, (base, value, offset, extent, stride) in enumerate(arguments):
         flat[row] = (base, value, offset, _four(extent), _four(stride))
@@ -179,58 +173,71 @@ def _split(start: int, stop: int, parts: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairwise(marks) if b > a]
 
 
+def _pixels(part: Block, width: int) -> int:
+    """Of those of a row, how many a part of a block computes."""
+    return max(0, -(-(width - part.first[1]) // part.step[1]))
+
+
 def _border(
-    library: Library, layout: Layout, start: int, stop: int
+    library: Library, layout: Layout, target: Map, start: int, stop: int
 ) -> list[tuple[int, list[_Argument]]]:
     """Fill rows with the border's value; rows of a ring lie together but for its end."""
-    width = layout.row
-    fill = _number(np.float32(layout.map.fill).view(np.int32))
+    pitch, width = layout.map.pitch, layout.row
+    fill = _number(float(layout.map.fill))
     marks = [start, *(row for row in range(start + 1, stop) if row % layout.ring == 0), stop]
     calls = []
     for a, b in pairwise(marks):
-        place = layout.offset + 4 * (a % layout.ring) * width
-        calls.append((library.fill, [_buffer(MEMORY, place, (width, b - a), (1, width)), fill]))
+        place = layout.address(a, -layout.map.borders[2], target.start)
+        box = (target.pitch, width // pitch, b - a), (1, pitch, width)
+        calls.append((library.fill, [_buffer(MEMORY, place, *box), fill]))
     return calls
 
 
 def _arguments(
-    band: Band, plan: Plan, constants: Constants, base: int, strides: Strides | None
+    block: Block,
+    rows: tuple[int, int],
+    width: int,
+    plan: Plan,
+    constants: Constants,
+    base: int,
+    strides: Strides | None,
 ) -> list[_Argument]:
-    block, (start, stop) = band.block, (band.start, band.stop)
-    width = plan.sizes[id(block)][1]
+    """What the kernel of a part of a block takes for some of its rows."""
+    start, height = rows[0], rows[1] - rows[0]
     given: list[_Argument] = []
     if isinstance(block, Input):
         assert block.target is not None
         assert strides is not None
-        size = (block.target.channels, width, stop - start)
+        size = (block.target.channels, width, height)
         steps = (strides.channel, strides.pixel, strides.row)
         given = [_buffer(base, 4 * start * strides.row, size, steps)]
     elif isinstance(block, Mean):
         given = _mean(block, plan, start)
     else:
         first = plan.layout(block.sources[0])
-        rows, columns = block.windows
-        given = _rows(first, rows.input_range(start, stop)[0], -columns.padding[0])
-        given += _fixed(block, constants)
+        given = _rows(first, block.sources[0], *block.origin(start))
+        weights = iter(constants.arguments(block)) if id(block) in constants.places else iter(())
+        for value in block.settings(start, (first.height, first.width)):
+            given.append(next(weights) if value is None else _number(value))
         if isinstance(block, Scaled):
-            gate = plan.layout(block.sources[1])
-            given.append(_buffer(MEMORY, gate.address(0, 0), (gate.map.pitch,)))
+            gate, source = plan.layout(block.sources[1]), block.sources[1]
+            given.append(_buffer(MEMORY, gate.address(0, 0, source.start), (source.pitch,)))
         residual = getattr(block, "residual", None)
         if residual is not None:
-            given += _rows(plan.layout(residual), start, 0)
+            given += _rows(plan.layout(residual), residual, start, 0)
     if block.target is not None:
-        layout = plan.layout(block.target)
-        size = (layout.map.pitch, width, stop - start)
-        if isinstance(block, Input):
-            size = (layout.map.channels, width, stop - start)
-        place = (layout.address(start, 0), size, (1, layout.map.pitch, layout.row))
-        return [*given, _buffer(MEMORY, *place)]
+        layout, target = plan.layout(block.target), block.target
+        size = (target.channels if block.exact else target.pitch, width, height)
+        (row, pixel), (down, right) = block.first, block.step
+        place = layout.address(start * down + row, pixel, target.start)
+        steps = (1, right * layout.map.pitch, down * layout.row)
+        return [*given, _buffer(MEMORY, place, size, steps)]
     source = block.sources[0]
     assert strides is not None
     if strides.planar:
-        box = (width, source.channels, stop - start), (1, strides.channel, strides.row)
+        box = (width, source.channels, height), (1, strides.channel, strides.row)
     else:
-        box = (source.channels, width, stop - start), (1, strides.pixel, strides.row)
+        box = (source.channels, width, height), (1, strides.pixel, strides.row)
     return [*given, _buffer(base, 4 * start * strides.row, *box)]
 
 
@@ -240,48 +247,34 @@ def _few(block: Input) -> int:
     return block.target.channels if block.target.channels == block.target.pitch < 4 else 0
 
 
-def _fixed(block: Block, constants: Constants) -> list[_Argument]:
-    """Numbers and weights, in the order in which the block's kernel takes them."""
-    rates = [_number(window.dilation) for window in block.windows]
-    if isinstance(block, Pool):
-        return rates
-    if not isinstance(block, Convolution):
-        return []
-    weights = constants.arguments(block)
-    if block.kind == "depthwise":
-        return [*rates, *weights]
-    inputs = _number(block.weight.shape[1])
-    if block.kind == "separable":
-        return [*rates, *weights[:2], inputs, *weights[2:]]
-    if block.kind == "pointwise" and block.windows[0].stride == block.windows[1].stride:
-        return [inputs, _number(block.windows[0].stride), *weights]
-    return [inputs, *rates, *weights]
-
-
 def _mean(block: Mean, plan: Plan, start: int) -> list[_Argument]:
-    layout = plan.layout(block.sources[0])
-    pitch = layout.map.pitch
+    source = block.sources[0]
+    layout = plan.layout(source)
     if block.of_rows:
-        given, length = _rows(layout, start, 0), layout.width
+        given, length = _rows(layout, source, start, 0), layout.width
     else:
         # The column of sums is read as one row.
         height = layout.height
-        box = (pitch, height, 1), (1, layout.row, height * layout.row)
-        given = [_buffer(MEMORY, layout.address(0, 0), *box), _number(1), _number(0)]
+        box = (source.pitch, height, 1), (1, layout.row, height * layout.row)
+        place = layout.address(0, 0, source.start)
+        given = [_buffer(MEMORY, place, *box), _number(1), _number(0)]
         length = height
-    return [*given, _number(length), _number(np.float32(1 / length).view(np.int32))]
+    return [*given, _number(length), _number(1 / length)]
 
 
-def _rows(layout: Layout, row: int, column: int) -> list[_Argument]:
+def _rows(layout: Layout, source: Map, row: int, column: int) -> list[_Argument]:
     """A map as `Rows` takes it: all of the ring from a column on, its length, the first row."""
     pitch = layout.map.pitch
     pixels = layout.width + layout.map.borders[2] + layout.map.borders[3]
-    box = (pitch, pixels, layout.ring), (1, pitch, layout.row)
-    return [_buffer(MEMORY, layout.address(0, column), *box), _number(layout.ring), _number(row)]
+    box = (source.pitch, pixels, layout.ring), (1, pitch, layout.row)
+    place = layout.address(0, column, source.start)
+    return [_buffer(MEMORY, place, *box), _number(layout.ring), _number(row)]
 
 
-def _number(value: Any) -> _Argument:
-    return (-1, int(value), 0, (), ())
+def _number(value: int | float) -> _Argument:
+    """An argument by value: the executor passes the bits."""
+    bits = np.float32(value).view(np.int32) if isinstance(value, float) else value
+    return (-1, int(bits), 0, (), ())
 
 
 def _buffer(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,20 +14,42 @@ from torch import Tensor, nn
 
 from convsmith.kernels.library import Library
 from convsmith.runtime.bands import plan
-from convsmith.runtime.blocks import Block, Input, Output
+from convsmith.runtime.blocks import Array, Block, Input, Output
+from convsmith.runtime.capture import LOCK
+from convsmith.runtime.operator import call, number_of
 from convsmith.runtime.program import Constants, Program, Strides, assemble
 from convsmith.runtime.team import Team
 
-__all__ = ["Region"]
+__all__ = ["Progress", "Region", "Sized"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how much of it is done, and of how much."""
 
 _PAGE = 4096
+_PROGRAMS = 16
+"""Kept at once: enough for the sizes of a pyramid, and memory does not grow with those met."""
+
+
+@dataclass(eq=False)
+class Sized:
+    """What a region keeps for one size of image.
+
+    Attributes:
+        program: its calls.
+        results: channels, rows and pixels of each output.
+        free: memories that no call uses now.
+    """
+
+    program: Program
+    results: list[tuple[int, int, int]]
+    free: list[Array] = field(default_factory=list)
 
 
 class Region(nn.Module):
     """Blocks as one module: takes and gives float32 tensors (N, C, H, W).
 
-    A program is made for each size of image that it meets and kept; its memory is taken for a call
-    and given back, so that calls from several threads do not meet.
+    A program is made for each size of image that it meets, and the latest are kept; its memory is
+    taken for a call and given back, so that calls from several threads do not meet.
     """
 
     def __init__(self, blocks: Sequence[Block], library: Library, team: Team) -> None:
@@ -35,78 +59,122 @@ class Region(nn.Module):
         self.constants = Constants(self.blocks, library)
         self.inputs = [b for b in self.blocks if isinstance(b, Input)]
         self.outputs = [b for b in self.blocks if isinstance(b, Output)]
-        self._programs: dict[Any, Program] = {}
-        self._memories: dict[Any, list[np.ndarray[Any, Any]]] = {}
-        self._lock = threading.Lock()
+        self.number = number_of(self)
+        self._sized: OrderedDict[Any, Sized] = OrderedDict()
 
     def forward(self, *tensors: Tensor) -> Any:
         """The outputs for one batch: a tensor, or a tuple where there are several."""
-        given = [t if _known(t) else t.contiguous() for t in map(_detached, tensors)]
-        sizes = tuple((t.shape[2], t.shape[3]) for t in given)
-        last = bool(given) and _channels_last(given[0])
-        key = (sizes, tuple(t.stride()[1:] for t in given), last)
-        program, results = self._program(key, sizes, given, last)
-        images = len(given[0])
-        found = [
-            torch.empty(
-                (images, *shape),
-                memory_format=torch.channels_last if last else torch.contiguous_format,
-            )
-            for shape in results
-        ]
-        memory = self._take(key, program)
-        try:
-            everything = [*given, *found]
-            steps = [4 * t.stride(0) for t in everything]
-            starts = [t.data_ptr() for t in everything]
-            for image in range(images):
-                bases = [memory.ctypes.data, self.constants.memory.ctypes.data]
-                bases += [a + image * b for a, b in zip(starts, steps, strict=True)]
-                self.team.run(self.library, program, bases)
-        finally:
-            self._memories[key].append(memory)
+        if torch.compiler.is_compiling() or not all(type(t) in _PLAIN for t in tensors):
+            found = call(tensors, self.number)
+        else:
+            found = self.compute(tensors)
         return found[0] if len(found) == 1 else tuple(found)
+
+    def compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs, for tensors with values."""
+        with self._run(tensors) as (sized, run, found):
+            run(sized.program)
+        return found
+
+    @contextmanager
+    def running(
+        self, tensors: Sequence[Tensor]
+    ) -> Iterator[tuple[Program, Callable[[Program], None]]]:
+        """The program for tensors, and what runs it, or some of its calls, for the batch."""
+        with self._run(tensors) as (sized, run, _):
+            yield sized.program, run
+
+    @contextmanager
+    def _run(
+        self, tensors: Sequence[Tensor]
+    ) -> Iterator[tuple[Sized, Callable[[Program], None], list[Tensor]]]:
+        given = [t if _known(t) else t.contiguous() for t in (t.detach() for t in tensors)]
+        last = _channels_last(given[0])
+        sized = self.sized(given)
+        images = len(given[0])
+        found = [_empty(given[0], images, shape, last) for shape in sized.results]
+        memory = self._take(sized)
+        everything = [*given, *found]
+        steps = [4 * t.stride(0) for t in everything]
+        starts = [t.data_ptr() for t in everything]
+        fixed = [memory.ctypes.data, self.constants.memory.ctypes.data]
+
+        def run(program: Program) -> None:
+            for image in range(images):
+                places = [a + image * b for a, b in zip(starts, steps, strict=True)]
+                self.team.run(self.library, program, [*fixed, *places])
+
+        try:
+            yield sized, run, found
+        finally:
+            sized.free.append(memory)
+
+    def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs, for tensors without values."""
+        sizes: list[tuple[int, int]] = [(int(t.shape[2]), int(t.shape[3])) for t in tensors]
+        last = _channels_last(tensors[0])
+        order = plan(self.blocks, sizes)
+        shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
+        return [_empty(tensors[0], tensors[0].shape[0], shape, last) for shape in shapes]
 
     def program(self, *tensors: Tensor) -> Program:
         """The program for tensors of these shapes."""
-        sizes = tuple((t.shape[2], t.shape[3]) for t in tensors)
+        return self.sized(tensors).program
+
+    def prepare(self, sizes: Sequence[tuple[int, int]], progress: Progress | None = None) -> None:
+        """Compile the kernels that images of these sizes (rows, pixels) need."""
+        with LOCK:
+            order = plan(self.blocks, sizes)
+            kernels = [
+                part.kernel(self.library.isa, width)
+                for block in self.blocks
+                if not isinstance(block, (Input, Output))
+                for part in block.parts
+                if (width := -(-(order.sizes[id(block)][1] - part.first[1]) // part.step[1])) > 0
+            ]
+            self.library.prepare(
+                kernels,
+                None
+                if progress is None
+                else lambda ready, total, _: progress("compiling kernels", ready, total),
+            )
+
+    def sized(self, tensors: Sequence[Tensor]) -> Sized:
+        """What is kept for tensors of these sizes and strides."""
         last = _channels_last(tensors[0])
-        key = (sizes, tuple(t.stride()[1:] for t in tensors), last)
-        return self._program(key, sizes, tensors, last)[0]
+        key = (*((t.shape[2:], t.stride()[1:]) for t in tensors), last)
+        found = self._sized.get(key)
+        if found is not None:
+            with suppress(KeyError):  # another thread may have dropped it
+                self._sized.move_to_end(key)
+            return found
+        with LOCK:
+            order = plan(self.blocks, [(t.shape[2], t.shape[3]) for t in tensors])
+            shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
+            strides = [_strides(t) for t in tensors]
+            strides += [
+                Strides(1, w * c, c, False) if last else Strides(h * w, w, 1, True)
+                for c, h, w in shapes
+            ]
+            program = assemble(
+                self.blocks, order, self.library, self.constants, strides, self.team.threads
+            )
+            found = self._sized[key] = Sized(program, shapes)
+            while len(self._sized) > _PROGRAMS:
+                self._sized.popitem(last=False)
+        return found
 
-    def _program(
-        self,
-        key: Any,
-        sizes: Sequence[tuple[int, int]],
-        tensors: Sequence[Tensor],
-        last: bool,
-    ) -> tuple[Program, list[tuple[int, int, int]]]:
-        with self._lock:
-            if key not in self._programs:
-                order = plan(self.blocks, sizes)
-                shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
-                strides = [_strides(t) for t in tensors]
-                strides += [
-                    Strides(1, w * c, c, False) if last else Strides(h * w, w, 1, True)
-                    for c, h, w in shapes
-                ]
-                self._programs[key] = assemble(
-                    self.blocks, order, self.library, self.constants, strides, self.team.threads
-                )
-                self._memories[key] = []
-            program = self._programs[key]
-        return program, [_shape(b, program.plan.sizes[id(b)]) for b in self.outputs]
-
-    def _take(self, key: Any, program: Program) -> np.ndarray[Any, Any]:
+    def _take(self, sized: Sized) -> Array:
         """Memory for one call, its borders at the sides filled; they are never written again."""
         try:
-            return self._memories[key].pop()
+            return sized.free.pop()
         except IndexError:
             pass
-        room = np.zeros(program.plan.memory + _PAGE, np.uint8)
+        size = sized.program.plan.memory
+        room = np.zeros(size + _PAGE, np.uint8)
         start = -room.ctypes.data % _PAGE
-        memory = room[start : start + program.plan.memory]
-        for layout in program.plan.layouts.values():
+        memory = room[start : start + size]
+        for layout in sized.program.plan.layouts.values():
             if layout.map.fill and any(layout.map.borders[2:]):
                 end = layout.offset + 4 * layout.ring * layout.row
                 rows = memory[layout.offset : end].view(np.float32).reshape(layout.ring, -1)
@@ -114,8 +182,15 @@ class Region(nn.Module):
         return memory
 
 
-def _detached(tensor: Tensor) -> Tensor:
-    return tensor.detach()
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def _empty(like: Tensor, images: int, shape: tuple[int, int, int], last: bool) -> Tensor:
+    return torch.empty(
+        (images, *shape),
+        device=like.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )
 
 
 def _shape(block: Block, size: tuple[int, int]) -> tuple[int, int, int]:

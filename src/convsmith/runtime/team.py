@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from convsmith.kernels.library import Library
     from convsmith.runtime.program import Program
 
-__all__ = ["Team"]
+__all__ = ["Team", "processors", "team"]
 
 
 class Team:
-    """A number of threads; they are started at the first call and end with the team.
+    """A number of threads; they are started at the first call and end with the process.
 
     A call that finds them busy with another one computes alone: the result is the same.
     """
@@ -28,6 +29,10 @@ class Team:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._made: tuple[int, int] | None = None  # process, address
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            myself = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _forget(myself()))
 
     def run(self, library: Library, program: Program, bases: Sequence[int]) -> None:
         """Run a program; the interpreter's lock is free meanwhile.
@@ -35,6 +40,9 @@ class Team:
         Raises:
             ConvsmithError: for a kernel that reports a failure.
         """
+        if library.executor is None:
+            library.interpret(program.calls, program.arguments, bases)
+            return
         places = np.array(bases, np.uint64)
         status = library.executor.convsmith_run(
             self._address(library),
@@ -48,14 +56,42 @@ class Team:
             raise ConvsmithError(f"a kernel failed with status {status}: is memory exhausted?")
 
     def _address(self, library: Library) -> int:
-        # After a fork the threads are the parent's: the child starts its own.
-        if self._made is None or self._made[0] != os.getpid():
-            address = library.executor.convsmith_team(self.threads)
-            if not address:
-                raise ConvsmithError(f"no memory for {self.threads} threads")
-            self._made = os.getpid(), address
-            weakref.finalize(self, _free, library.executor, *self._made)
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    address = library.executor.convsmith_team(self.threads)
+                    if not address:
+                        raise ConvsmithError(f"no memory for {self.threads} threads")
+                    self._made = os.getpid(), address
+                    end = weakref.finalize(self, _free, library.executor, *self._made)
+                    end.atexit = False  # a daemon thread may still be in a call
         return self._made[1]
+
+
+def processors() -> int:
+    """How many processors this process may use.
+
+    >>> processors() >= 1
+    True
+    """
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # neither macOS nor Windows has it
+        return os.cpu_count() or 1
+
+
+_TEAMS: dict[int, Team] = {}
+
+
+def team(threads: int) -> Team:
+    """The team of so many threads: one for the whole process."""
+    return _TEAMS.setdefault(threads, Team(threads)) if threads not in _TEAMS else _TEAMS[threads]
+
+
+def _forget(team: Team | None) -> None:
+    """In a child the threads are the parent's, and a lock may be held by one of them."""
+    if team is not None:
+        team._made, team._lock = None, threading.Lock()
 
 
 def _free(executor: ctypes.CDLL, process: int, address: int) -> None:

@@ -1,0 +1,65 @@
+"""Times of several calls, taken in turn, so that drift and other processes hit all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Any
+
+from convsmith.measure.latency import Latency
+
+__all__ = ["interleaved"]
+
+MOST = 60
+"""Rounds, however fast a call is."""
+
+LEAST = 3
+"""Figures, however slow it is; but see `SLOW`."""
+
+SLOW = ((5.0, 1), (1.5, 2))
+"""Seconds of a call, and the figures that then have to do."""
+
+SHORT = 0.03
+"""Seconds of a call below which it runs once untimed before: else its figure would be that of
+caches which another runtime has just filled, and of threads that it has left waiting."""
+
+
+def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Latency]:
+    """The median of each call over rounds in which every one takes its turn.
+
+    A call gets as many rounds as fit its share of the time; a slow one sits some rounds out, and
+    these are spread evenly.
+
+    Args:
+        calls: by name; each has run before.
+        seconds: for all of them together; the least number of rounds may take longer.
+    """
+    times: dict[str, list[float]] = {}
+    wanted = {}
+    for name, call in calls.items():
+        took = _timed(call)
+        least = next((count for slow, count in SLOW if took >= slow), LEAST)
+        times[name] = [] if least == LEAST else [took]
+        share = seconds / len(calls) / (took * (2 if took < SHORT else 1))
+        wanted[name] = max(least, min(MOST, int(share))) - len(times[name])
+    rounds = max(wanted.values(), default=0)
+    for turn in range(rounds):
+        for name, call in calls.items():
+            count = wanted[name]
+            if (turn + 1) * count // rounds > turn * count // rounds:
+                took = _timed(call)
+                times[name].append(_timed(call) if took < SHORT else took)
+    return {name: _latency(found) for name, found in times.items()}
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start
+
+
+def _latency(seconds: list[float]) -> Latency:
+    times = [1e3 * value for value in seconds]
+    low, _, high = quantiles(times if len(times) > 1 else 2 * times, n=4, method="inclusive")
+    return Latency(median(times), low, high, len(times))

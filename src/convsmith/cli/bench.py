@@ -1,0 +1,183 @@
+"""`convsmith bench MODEL --size 224`: the runtimes that are installed, side by side."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convsmith.cli.inspect import MODEL
+from convsmith.cli.output import Force, Json, check_targets, emit, talk
+from convsmith.errors import ArgumentError, ModelError
+
+if TYPE_CHECKING:
+    from convsmith.draw import Table
+
+__all__ = ["Comparison", "RuntimeFigures", "command"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFigures:
+    """What one runtime took.
+
+    Attributes:
+        name: of the runtime.
+        median_ms: milliseconds of a call; None where it did not run.
+        low_ms: the fastest quarter lies below.
+        high_ms: the slowest quarter lies above.
+        speedup: over eager PyTorch.
+        error: largest difference from eager PyTorch, over the largest value.
+        why: why it did not run: the line that installs it, or its own words.
+    """
+
+    name: str
+    median_ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
+    speedup: float | None = None
+    error: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Runtimes side by side on one network.
+
+    Attributes:
+        network: as it was asked for.
+        shape: of the input.
+        threads: of each runtime.
+        runtimes: the fastest first, then those that did not run.
+        use: how to use the fastest one.
+    """
+
+    network: str
+    shape: tuple[int, ...]
+    threads: int
+    runtimes: tuple[RuntimeFigures, ...]
+    use: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as for JSON."""
+        return {"report": "bench", "version": 1} | asdict(self)
+
+    def table(self) -> Table:
+        """A row a runtime."""
+        from convsmith.draw import Column, Table, milliseconds
+
+        return Table(
+            [
+                Column("name", "runtime"),
+                Column("median_ms", "median", align="right", format=milliseconds),
+                Column("low_ms", "25 %", align="right", format=milliseconds),
+                Column("high_ms", "75 %", align="right", format=milliseconds),
+                Column("speedup", "× torch", align="right", format="{:.2f}".format),
+                Column("error", "error", align="right", format="{:.0e}".format),
+                Column("why", "not run", wrap=True),
+            ],
+            [
+                (r.name, r.median_ms, r.low_ms, r.high_ms, r.speedup, r.error, r.why)
+                for r in self.runtimes
+            ],
+            title=f"{self.network}, {'×'.join(map(str, self.shape))}, threads: {self.threads}",
+            note=f"use {self.runtimes[0].name}: {self.use}",
+        )
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.network}: {len(self.runtimes)} runtimes, use {self.use})"
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
+    size: Annotated[int, typer.Option(help="Rows and columns of the images.")] = 224,
+    batch: Annotated[int, typer.Option(help="Images a call.")] = 1,
+    channels: Annotated[int, typer.Option(help="Of the images.")] = 3,
+    threads: Annotated[
+        int | None, typer.Option(help="Of each runtime; all processors unless given.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="To measure, all runtimes together.")] = 5.0,
+    weights: Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights.")] = None,
+    json: Json = None,
+    force: Force = False,
+) -> None:
+    """Time a network in each runtime that is installed, and say which to use."""
+    check_targets(json, force=force)
+    for name, value in (("size", size), ("batch", batch), ("channels", channels)):
+        if value < 1:
+            raise ArgumentError(f"--{name} must be at least 1, not {value}")
+    if threads is not None and threads < 1:
+        raise ArgumentError(f"--threads must be at least 1, not {threads}")
+    if not seconds > 0:
+        raise ArgumentError(f"--seconds must be above 0, not {seconds}")
+    from torch import nn
+
+    from convsmith.cli.models import load_model
+    from convsmith.runtime.team import processors
+
+    network = load_model(model, weights)
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{model} is an exported program: bench takes a model in Python")
+    shape = (batch, channels, size, size)
+    result = _compare(model, network.eval(), shape, threads or processors(), seconds)
+    emit(result, json=json, force=force)
+
+
+def _compare(
+    name: str, network: Any, shape: tuple[int, ...], threads: int, seconds: float
+) -> Comparison:
+    import torch
+
+    from convsmith.cli.peers import PEERS, thread_count
+    from convsmith.measure.latency import latency
+    from convsmith.network.contexts import quiet
+
+    calls: dict[str, Any] = {}
+    errors: dict[str, float] = {}
+    idle: list[RuntimeFigures] = []
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(shape, generator=generator)
+    with torch.no_grad(), thread_count(threads):
+        expected = _first(network(image))
+        for peer in PEERS:
+            if peer.missing:
+                idle.append(RuntimeFigures(peer.name, why=peer.missing))
+                continue
+            talk(f"preparing {peer.name}")
+            try:
+                # Its bar is shown while kernels are compiled.
+                with nullcontext() if peer.name == "convsmith" else quiet():
+                    call = peer.make(network, image, threads)
+                    given = _first(call())
+            except Exception as error:
+                if peer.name == "torch":
+                    raise
+                reason = (str(error).strip().splitlines() or [""])[0]
+                idle.append(
+                    RuntimeFigures(peer.name, why=f"{type(error).__name__}: {reason}"[:200])
+                )
+                continue
+            calls[peer.name] = call
+            scale = float(expected.abs().max()) or 1.0
+            errors[peer.name] = float((given - expected).abs().max()) / scale
+        times = latency(calls, seconds=seconds)
+    eager = times["torch"].median_ms
+    ran = sorted(
+        (
+            RuntimeFigures(key, t.median_ms, t.low_ms, t.high_ms, eager / t.median_ms, errors[key])
+            for key, t in times.items()
+        ),
+        key=lambda figures: figures.median_ms or 0.0,
+    )
+    advice = {peer.name: peer.advice for peer in PEERS}
+    return Comparison(name, shape, threads, (*ran, *idle), advice[ran[0].name])
+
+
+def _first(value: Any) -> Any:
+    """The first tensor of what a model or a runtime gives."""
+    import torch
+
+    while not hasattr(value, "shape"):
+        value = next(iter(value.values() if isinstance(value, dict) else value))
+    return torch.as_tensor(value).clone()

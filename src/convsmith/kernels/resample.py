@@ -1,0 +1,93 @@
+"""Kernels whose windows depend on the place: upsampling, averages without their padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import halide as hl
+
+from convsmith.kernels.isa import Isa
+from convsmith.kernels.kernel import Kernel, Rows, ints, result
+
+__all__ = ["Average", "Upsample"]
+
+
+@dataclass(frozen=True)
+class Upsample(Kernel):
+    """Nearest or bilinear: place o reads at `max(0, scale·(o + before) - after)`.
+
+    Arguments: x (buffer, ring, row 0), the first output row, rows and pixels of the source, scales
+    of rows and pixels, `before`, `after`, y.
+    """
+
+    family: ClassVar[str] = "upsample"
+
+    bilinear: bool
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x")
+        numbers = first, height, width = ints("first", "height", "width")
+        names = ("down", "right", "before", "after")
+        rates = down, right, before, after = [hl.Param(hl.Float(32), name) for name in names]
+
+        def place(index: Any, scale: Any, length: Any) -> tuple[Any, Any, Any]:
+            real = hl.max(hl.f32(0), scale * (hl.f32(index) + before) - after)
+            low = hl.min(hl.i32(hl.floor(real)), length - 1)
+            share = hl.clamp(real - hl.f32(low), hl.f32(0), hl.f32(1))
+            return low, hl.min(low + 1, length - 1), share
+
+        top, bottom, below = place(y + first, down, height)
+        left, end, beside = place(x, right, width)
+        out = hl.Func(self.name)
+        if self.bilinear:
+
+            def row(at: Any) -> Any:
+                return (hl.f32(1) - beside) * source[c, left, at] + beside * source[c, end, at]
+
+            out[c, x, y] = (hl.f32(1) - below) * row(top) + below * row(bottom)
+        else:
+            out[c, x, y] = source[c, left, top]
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        return result(out), [*source.arguments, *numbers, *rates]
+
+
+@dataclass(frozen=True)
+class Average(Kernel):
+    """The mean of the values of each window that are no padding; the padding holds zeros.
+
+    Arguments: x (buffer, ring, row), the first output row, rows and pixels of the source, padding
+    above and to the left, y.
+    """
+
+    family: ClassVar[str] = "average"
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x")
+        numbers = ints("first", "height", "width", "top", "left")
+        first, height, width, top, left = numbers
+        taps = hl.RDom([(0, self.kernel[1]), (0, self.kernel[0])], "taps")
+        total = hl.Func("total")
+        place = x * self.stride[1] + taps.x, y * self.stride[0] + taps.y
+        total[c, x, y] += source[c, place[0], place[1]]
+
+        def count(start: Any, taps: int, length: Any) -> Any:
+            return hl.min(start + taps, length) - hl.max(start, 0)
+
+        rows = count((y + first) * self.stride[0] - top, self.kernel[0], height)
+        pixels = count(x * self.stride[1] - left, self.kernel[1], width)
+        out = hl.Func(self.name)
+        out[c, x, y] = total[c, x, y] / hl.f32(rows * pixels)
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        total.compute_at(out, block).vectorize(c, isa.lanes)
+        total.update().vectorize(c, isa.lanes)
+        return result(out), [*source.arguments, *numbers]

@@ -1,0 +1,45 @@
+"""The layers of `convsmith.nn` in fused kernels; `convsmith.nn.use_fused_` asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from convsmith.runtime.capture import LOCK
+from convsmith.runtime.compile import Compiled, compile
+
+__all__ = ["Fused"]
+
+
+class Fused:
+    """Computes one layer; compiles it when it is first called, and again for other parameters.
+
+    It belongs to no copy of its layer: a copied or loaded one begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._compiled: Compiled | None = None
+        self._made_of: list[int] = []
+
+    def __call__(self, layer: nn.Module, input: Tensor) -> Tensor | None:
+        """What the layer gives in evaluation mode; None where no kernel computes it."""
+        compiled, tensors = self._compiled, _tensors(layer)
+        if compiled is None or self._made_of != tensors:
+            with LOCK:
+                compiled = self._compiled = compile(layer, tuple(input.shape))
+                self._made_of = tensors
+        if not compiled.regions:
+            return None
+        result: Tensor = compiled(input)
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Fused:
+        return Fused()
+
+    def __reduce__(self) -> tuple[type[Fused], tuple[()]]:
+        return Fused, ()
+
+
+def _tensors(layer: nn.Module) -> list[int]:
+    return [*map(id, layer.parameters()), *map(id, layer.buffers())]

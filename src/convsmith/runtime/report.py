@@ -1,0 +1,279 @@
+"""What runs where, and how long each block takes: measured on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import Interpreter, Node
+from torch.utils._pytree import tree_leaves
+
+from convsmith.draw import Column, Table, count, data_frame, milliseconds
+from convsmith.network import Network
+
+if TYPE_CHECKING:
+    import pandas
+
+    from convsmith.runtime.region import Region
+    from convsmith.runtime.variant import Variant
+
+__all__ = ["BlockTime", "Report", "measure"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTime:
+    """One block of a compiled network.
+
+    Attributes:
+        name: the layer whose value it gives.
+        layers: all layers that it computes.
+        kernel: the kind of kernel, or 'torch'.
+        why: for what runs in torch, the reason.
+        size: of its output: channels, rows and pixels, or what torch gives.
+        ms: the median of its milliseconds for the whole batch, run alone.
+        macs: its multiply-adds for the whole batch; 0 for what torch runs.
+        gflops: 10⁹ operations a second, two for each multiply-add; None where there are none.
+        peak: these as a share of the measured peak.
+        nbytes: of the rows that are kept of its output.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    kernel: str
+    why: str
+    size: tuple[int, ...]
+    ms: float
+    macs: int = 0
+    gflops: float | None = None
+    peak: float | None = None
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """The blocks of a compiled network in order of execution.
+
+    Attributes:
+        network: the name of the model.
+        blocks: one by one.
+        ms: of the whole call; the sum of the blocks is larger where they run from caches.
+        peak_gflops: 10⁹ operations a second of a pointwise kernel whose data stay in the cache.
+        threads: that the kernels used.
+    """
+
+    network: str
+    blocks: tuple[BlockTime, ...]
+    ms: float
+    peak_gflops: float | None
+    threads: int
+
+    @property
+    def total_ms(self) -> float:
+        """The sum of the blocks' milliseconds."""
+        return sum(block.ms for block in self.blocks)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows that are kept."""
+        return sum(block.nbytes for block in self.blocks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as for JSON."""
+        return asdict(self) | {"total_ms": self.total_ms, "nbytes": self.nbytes}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a block, as a `pandas.DataFrame`."""
+        return data_frame(asdict(block) for block in self.blocks)
+
+    def table(self) -> Table:
+        """A row a block, and their sum."""
+        macs = sum(block.macs for block in self.blocks)
+        timed = sum(block.ms for block in self.blocks if block.macs)
+        rate = 2e-6 * macs / timed if timed else None
+        peak = f"; peak: {self.peak_gflops:.0f} GFLOP/s" if self.peak_gflops else ""
+        return Table(
+            [
+                Column("name", "block"),
+                Column("kernel", "kernel"),
+                Column("size", "output", align="right", format=_size),
+                Column("ms", "time", align="right", format=milliseconds),
+                Column("gflops", "GFLOP/s", align="right", format="{:.0f}".format),
+                Column("peak", "of peak", align="right", share=True),
+                Column("nbytes", "bytes kept", align="right", format=count),
+                Column("why", "why", wrap=True),
+            ],
+            [
+                (b.name, b.kernel, b.size, b.ms, b.gflops, b.peak, b.nbytes or None, b.why)
+                for b in self.blocks
+            ],
+            footer={
+                "name": "sum",
+                "ms": self.total_ms,
+                "gflops": rate,
+                "peak": rate / self.peak_gflops if rate and self.peak_gflops else None,
+                "nbytes": self.nbytes,
+            },
+            note=f"the whole call: {milliseconds(self.ms)}; threads: {self.threads}{peak}",
+        )
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def __repr__(self) -> str:
+        return (
+            f"Report({self.network}: {len(self.blocks)} blocks, {self.total_ms:.3f} ms in sum, "
+            f"{self.ms:.3f} ms the whole call, threads: {self.threads})"
+        )
+
+
+def measure(
+    variant: Variant, args: Sequence[Any], kwargs: dict[str, Any], threads: int, rounds: int
+) -> Report:
+    """Time a graph node by node, and its regions block by block.
+
+    Args:
+        variant: the graph.
+        args: inputs; named ones in `kwargs`.
+        kwargs: by name.
+        threads: of the kernels.
+        rounds: how often each runs.
+    """
+    graph = variant.graph
+    graph(*args, **kwargs)
+    whole = [_seconds(lambda: graph(*args, **kwargs)) for _ in range(rounds)]
+    timer = _Timer(graph, rounds)
+    timer.run(*tree_leaves((tuple(args), kwargs)))
+    regions = {id(region) for region in variant.regions}
+    peak = _peak(variant.regions[0], threads) if variant.regions else None
+    network, rows = variant.network, list[BlockTime]()
+    names = {layer.node: layer for layer in network}
+    for node, given, result, ms in timer.seen:
+        module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if module is not None and id(module) in regions:
+            rows += _blocks(module, given, network, peak, rounds)  # type: ignore[arg-type]
+        elif node.op == "call_function" and node.name in names:
+            layer = names[node.name]
+            shapes = [tuple(v.shape) for v in tree_leaves(result) if isinstance(v, Tensor)]
+            why = variant.reasons.get(layer.name, "")
+            size = shapes[0][1:] if shapes else ()
+            rows.append(BlockTime(layer.name, (layer.name,), "torch", why, size, ms))
+    return Report(network.name, tuple(rows), 1e3 * median(whole), peak, threads)
+
+
+class _Timer(Interpreter):
+    """Runs each node several times, but for those that write."""
+
+    def __init__(self, module: Any, rounds: int) -> None:
+        super().__init__(module)
+        self.rounds = rounds
+        self.seen: list[tuple[Node, tuple[Any, ...], Any, float]] = []
+
+    def run_node(self, n: Node) -> Any:
+        if n.op not in ("call_function", "call_module"):
+            return super().run_node(n)
+        # A region's blocks are timed by themselves.
+        repeat = 1 if n.op == "call_module" or n.is_impure() else self.rounds
+        times = []
+        for _ in range(repeat):
+            begin = perf_counter()
+            result = super().run_node(n)
+            times.append(perf_counter() - begin)
+        given = self.fetch_args_kwargs_from_env(n)[0]
+        self.seen.append((n, tuple(given), result, 1e3 * median(times)))
+        return result
+
+
+def _blocks(
+    region: Region, tensors: Sequence[Tensor], network: Network, peak: float | None, rounds: int
+) -> list[BlockTime]:
+    plan = region.program(*tensors).plan
+    images, rows = len(tensors[0]), []
+    for block, seconds in zip(region.blocks, _times(region, tensors, rounds), strict=True):
+        height, width = plan.sizes[id(block)]
+        channels = (block.target or block.sources[0]).channels
+        macs = images * block.macs((height, width))
+        rate = 2e-9 * macs / seconds if macs and seconds else None
+        nbytes = 0
+        if block.target is not None and block.target.root is block.target:
+            nbytes = plan.layout(block.target).nbytes
+        rows.append(
+            BlockTime(
+                block.name,
+                tuple(block.layers),
+                str(getattr(block, "kind", _KERNELS.get(type(block).__name__, "")))
+                or type(block).__name__.lower(),
+                "",
+                (channels, height, width),
+                1e3 * seconds,
+                macs,
+                rate,
+                rate / peak if rate and peak else None,
+                nbytes,
+            )
+        )
+    return rows
+
+
+_KERNELS = {"Input": "pack", "Output": "unpack"}
+
+
+def _times(region: Region, tensors: Sequence[Tensor], rounds: int) -> list[float]:
+    """Seconds of each block for the whole batch: its calls alone, on the memory of a whole call."""
+    found: list[float] = []
+    with region.running(tensors) as (program, run):
+        run(program)
+        for number in range(len(region.blocks)):
+            mine = np.ascontiguousarray(program.calls[:, program.owners == number])
+            part = replace(program, calls=mine)
+            if not mine.shape[1]:
+                found.append(0.0)
+                continue
+            run(part)
+            found.append(median(_seconds(lambda part=part: run(part)) for _ in range(rounds)))
+    return found
+
+
+_PEAKS: dict[tuple[str, int], float] = {}
+
+
+def _peak(region: Region, threads: int) -> float:
+    """10⁹ operations a second that a pointwise kernel reaches on data in the cache; kept."""
+    key = region.library.isa.name, threads
+    if key not in _PEAKS:
+        _PEAKS[key] = _measure_peak(region, threads)
+    return _PEAKS[key]
+
+
+def _measure_peak(region: Region, threads: int) -> float:
+    from convsmith.runtime.blocks import Input, Output
+    from convsmith.runtime.convolutions import Convolution
+    from convsmith.runtime.maps import Map
+    from convsmith.runtime.region import Region
+
+    side, best = 14, 0.0
+    image = torch.ones(1, 96, side * threads, side)
+    for channels in (192, 576):
+        source, target = Map("x", 96), Map("y", channels)
+        weight, bias = np.full((channels, 96, 1, 1), 1e-3), np.zeros(channels)
+        middle = Convolution("y", [source], target, weight=weight, bias=bias)
+        blocks = [Input("x", [], source), middle, Output("y", [target], None)]
+        bench = Region(blocks, region.library, region.team)
+        seconds = min(_times(bench, [image], 1)[1] for _ in range(30))
+        best = max(best, 2e-9 * middle.macs((side * threads, side)) / seconds)
+    return best
+
+
+def _seconds(call: Any) -> float:
+    begin = perf_counter()
+    call()
+    return perf_counter() - begin
+
+
+def _size(size: Sequence[int]) -> str:
+    return "×".join(map(str, size)) or "–"

@@ -1,0 +1,58 @@
+"""`convsmith bench`: what ran, what did not and why, and which to use."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from convsmith.cli import main, peers
+
+MODEL = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.Flatten())
+"""
+QUICK = ["bench", "my.py:build", "--size", "9", "--threads", "1", "--seconds", "0.01"]
+
+
+@pytest.fixture
+def place(here, monkeypatch):
+    (here / "my.py").write_text(MODEL)
+    # torch.compile takes a minute and a compiler.
+    some = [peer for peer in peers.PEERS if peer.name != "torch.compile"]
+    missing = peers.Peer("rarely", ("no_such_package",), "", peers.PEERS[0].make)
+    broken = peers.Peer("broken", (), "", lambda *a: 1 / 0)
+    monkeypatch.setattr(peers, "PEERS", (*some, missing, broken))
+    return here
+
+
+def test_json(place, capsys):
+    assert main([*QUICK, "--json"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    runs = {runtime["name"]: runtime for runtime in report["runtimes"]}
+    assert report["shape"] == [1, 3, 9, 9]
+    assert runs["convsmith"]["error"] < 1e-5
+    assert runs["torch"]["speedup"] == 1
+    assert runs["rarely"]["why"] == "pip install no_such_package"
+    assert runs["broken"]["why"].startswith("ZeroDivisionError")
+    ran = [runtime["median_ms"] for runtime in report["runtimes"] if not runtime["why"]]
+    assert ran == sorted(ran)
+    assert "preparing convsmith" in err
+
+
+def test_table(place, capsys):
+    assert main(QUICK) == 0
+    out = capsys.readouterr().out
+    assert "use " in out
+    assert "channels_last" in out
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--size", "0"], ["--threads", "0"], ["--seconds", "0"], ["--batch", "-1"]]
+)
+def test_wrong_usage(place, capsys, wrong):
+    assert main([*QUICK, *wrong]) == 2
+    assert wrong[0] in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""Networks compared with themselves in float64."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+from unittest import mock
+
+import torch
+from hypothesis import HealthCheck, settings
+from torch import Tensor, nn
+
+from convsmith.runtime import bands, compile
+
+EPSILON = torch.finfo(torch.float32).eps
+
+few = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+"""Each example is a network that is traced and whose kernels are compiled."""
+
+
+def fast(model: nn.Module, image: Tensor, *, band: int = 3000, **options: Any) -> tuple[Any, Any]:
+    """The compiled network and its outputs, computed in bands of so many bytes."""
+    with mock.patch.object(bands.plan, "__defaults__", (band,)):
+        compiled = compile(model.eval(), image, **options)
+        return compiled, compiled(image)
+
+
+def agree(model: nn.Module, image: Tensor, *, regions: int | None = 1, **options: Any) -> Any:
+    """Require errors at most twice those of eager, all outputs being computed by kernels."""
+    compiled, found = fast(model, image, **options)
+    with torch.no_grad():
+        eager = model(image)
+        exact = copy.deepcopy(model).double()(image.double())
+    if regions is not None:
+        assert len(compiled.regions) == regions, compiled.reasons
+    for mine, theirs, right in zip(_all(found), _all(eager), _all(exact), strict=True):
+        assert mine.shape == right.shape
+        scale = right.norm().clamp(min=1e-30)
+        error, usual = ((value - right).norm() / scale for value in (mine, theirs))
+        assert error <= 2 * usual + EPSILON, (float(error), float(usual))
+    return compiled
+
+
+def agree_on_faults(model: nn.Module, image: Tensor, **options: Any) -> None:
+    """Require NaN and the infinities where eager has them, and no others."""
+    _, found = fast(model, image, **options)
+    with torch.no_grad():
+        eager = model(image)
+    for mine, theirs in zip(_all(found), _all(eager), strict=True):
+        assert torch.equal(mine.isnan(), theirs.isnan())
+        assert torch.equal(mine.isposinf(), theirs.isposinf())
+        assert torch.equal(mine.isneginf(), theirs.isneginf())
+
+
+def image(channels: int, rows: int, columns: int, seed: int = 0) -> Tensor:
+    """Random values; so many images that errors can be compared.
+
+    The error of one value is a matter of luck: terms may cancel in it.
+    """
+    batch = max(1, 200 // (rows * columns))
+    made = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, channels, rows, columns, generator=made)
+
+
+def kinds(compiled: Any) -> list[str]:
+    """What the blocks of all regions are."""
+    blocks = [block for region in compiled.regions for block in region.blocks]
+    return [getattr(block, "kind", type(block).__name__) for block in blocks]
+
+
+def _all(value: Any) -> tuple[Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)

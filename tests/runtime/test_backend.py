@@ -1,0 +1,111 @@
+"""`torch.compile(backend="convsmith")`, and a compiled network within PyTorch's own tools."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+import convsmith as cs
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch._dynamo.reset()
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 20, 3, 2, 1), nn.BatchNorm2d(20), nn.ReLU(True),
+        nn.Conv2d(20, 24, 1), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(24, 5),
+    )  # fmt: skip
+
+
+def test_it_is_registered():
+    assert "convsmith" in torch.compiler.list_backends()
+
+
+def test_like_eager_at_several_sizes_and_for_new_weights():
+    model = network().eval()
+    fast = torch.compile(model, backend="convsmith", options={"threads": 1})
+    with torch.no_grad():
+        for shape in [(1, 3, 16, 16), (2, 3, 20, 16), (2, 3, 32, 24)]:
+            x = torch.randn(shape)
+            torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
+        model[0].weight.mul_(-2)
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
+        model[3].weight = nn.Parameter(torch.randn(24, 20, 1, 1))
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_kernels_run(monkeypatch):
+    from convsmith.runtime.region import Region
+
+    calls, compute = [], Region.compute
+    monkeypatch.setattr(Region, "compute", lambda *a: calls.append(a) or compute(*a))
+    with torch.no_grad():
+        torch.compile(network().eval(), backend="convsmith")(torch.zeros(1, 3, 16, 16))
+    assert len(calls) == 1
+
+
+def test_gradients_are_pytorchs():
+    model, same = network().eval(), network().eval()
+    x = torch.randn(2, 3, 16, 16)
+    with pytest.warns(RuntimeWarning, match="no gradients"):
+        torch.compile(model, backend="convsmith")(x).sum().backward()
+    same(x).sum().backward()
+    torch.testing.assert_close(model[0].weight.grad, same[0].weight.grad)
+
+
+def test_training_without_gradients_updates_statistics():
+    model, same = network()[:4].train(), network()[:4].train()
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(model, backend="convsmith")(x), same(x))
+    torch.testing.assert_close(model[1].running_mean, same[1].running_mean)
+
+
+def test_a_network_that_has_no_convolution():
+    model = nn.Linear(4, 3)
+    with torch.no_grad():
+        x = torch.randn(2, 4)
+        torch.testing.assert_close(torch.compile(model, backend="convsmith")(x), model(x))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_operation_is_well_behaved(last):
+    fast = cs.compile(network().eval()[:4], (1, 3, 16, 16))
+    (region,) = fast.regions
+    x = torch.randn(2, 3, 17, 16)
+    x = x.to(memory_format=torch.channels_last) if last else x
+    torch.library.opcheck(torch.ops.convsmith.region.default, ([x], region.number))
+
+
+def test_a_compiled_network_is_compiled_and_exported_again():
+    fast = cs.compile(network().eval(), (2, 3, 16, 16))
+    x = torch.randn(2, 3, 16, 16)
+    wanted = fast(x)
+    again = torch.compile(fast, backend="aot_eager", fullgraph=True)
+    assert torch.equal(again(x), wanted)
+    program = torch.export.export(fast, (x,))
+    # Where gradients are on, torch.export puts what is under no_grad into a graph of its own.
+    graphs = [m.graph for m in program.graph_module.modules() if isinstance(m, GraphModule)]
+    assert any("convsmith" in str(node.target) for graph in graphs for node in graph.nodes)
+    assert torch.equal(program.module()(x), wanted)
+    y = torch.randn(2, 3, 22, 16)
+    other = torch.compile(fast, backend="aot_eager")
+    assert torch.equal(other(y), fast(y))
+
+
+def test_the_model_is_no_other_than_before():
+    model = network().eval()
+    before = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        torch.compile(model, backend="convsmith")(torch.zeros(1, 3, 16, 16))
+    assert list(before) == list(model.state_dict())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

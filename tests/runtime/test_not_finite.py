@@ -1,0 +1,74 @@
+"""NaN and infinities come out where eager has them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convsmith.kernels.isa import Isa
+from convsmith.runtime import compile
+from tests.runtime.test_random_blocks import lively
+
+NETS = {
+    "dense": lambda: nn.Conv2d(3, 20, 3, padding=1),
+    "pointwise": lambda: nn.Sequential(nn.Conv2d(3, 20, 1), nn.ReLU(), nn.Conv2d(20, 7, 1)),
+    "depthwise": lambda: nn.Sequential(
+        nn.Conv2d(3, 3, 3, padding=2, dilation=2, groups=3), nn.BatchNorm2d(3), nn.ReLU6()
+    ),
+    "separable": lambda: nn.Sequential(
+        nn.Conv2d(3, 3, 3, 2, 1, groups=3), nn.ReLU(), nn.Conv2d(3, 20, 1), nn.ReLU()
+    ),
+    "pool": lambda: nn.Sequential(nn.Conv2d(3, 20, 1), nn.MaxPool2d(3, 2, 1)),
+    "average": lambda: nn.Sequential(nn.Conv2d(3, 20, 1), nn.AvgPool2d(3, 2, 1)),
+    "mean": lambda: nn.Sequential(nn.Conv2d(3, 20, 1), nn.AdaptiveAvgPool2d(1)),
+    **{
+        name: lambda act=act: nn.Sequential(nn.Conv2d(3, 20, 3, padding=1), act())  # type: ignore[misc]
+        for name, act in {
+            "relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU, "hardswish": nn.Hardswish,
+            "hardsigmoid": nn.Hardsigmoid, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
+        }.items()
+    },
+}  # fmt: skip
+
+
+def _kinds(value: Tensor) -> Tensor:
+    return torch.where(value.isnan(), 2, value.isposinf().int() - value.isneginf().int())
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("name", NETS)
+def test_position(name: str, value: float, isa: Isa) -> None:
+    net = lively(NETS[name]())
+    image = torch.randn(2, 3, 19, 23)
+    image[0, 1, 7, 11] = image[0, 2, 0, 22] = value
+    fast = compile(net, image, isa=isa.name, threads=2)
+    assert fast.regions
+    found = fast(image)
+    with torch.no_grad():
+        wanted = net(image)
+    assert not wanted[1].isnan().any()
+    assert torch.equal(_kinds(found), _kinds(wanted))
+    finite = wanted.isfinite()
+    torch.testing.assert_close(found[finite], wanted[finite], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_next_call_is_clean(value: float, isa: Isa) -> None:
+    net = lively(nn.Sequential(nn.Conv2d(3, 20, 3, 1, 1), nn.MaxPool2d(3, 1, 1)))
+    image = torch.randn(1, 3, 19, 23)
+    fast = compile(net, image, isa=isa.name)
+    wanted = fast(image)
+    fast(torch.full_like(image, value))
+    assert torch.equal(fast(image), wanted), "something of the call before was left in a ring"
+
+
+def test_weights_that_are_not_finite(isa: Isa) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 20, 3, padding=1), nn.ReLU()).eval()
+    with torch.no_grad():
+        net[0].weight[4, 1, 1, 1] = torch.nan
+        net[0].weight[5, 1, 1, 1] = torch.inf
+        net[0].bias[6] = -torch.inf
+    image = torch.randn(1, 3, 9, 11)
+    found = compile(net, image, isa=isa.name)(image)
+    assert torch.equal(_kinds(found), _kinds(net(image).detach()))
