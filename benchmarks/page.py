@@ -44,7 +44,7 @@ def section(document: dict[str, Any]) -> str:
     }
     limits = document["limits"]
     text = [
-        f"`{' '.join(words)}`, {document['date'][:10]}, commit {(machine["commit"] or "none")[:9]}; "
+        f"`{' '.join(words)}`, {document['date'][:10]}, commit {(machine['commit'] or 'none')[:9]}; "
         f"{machine['model']}, {machine['cores']} cores usable, "
         f"{' '.join(machine['instruction_sets'])}; {limits['gflops']} GFLOP/s, "
         f"{limits['gb_s']} GB/s (copy); torch {machine['torch']}, "
