@@ -25,7 +25,7 @@ few = settings(
 
 def fast(model: nn.Module, image: Tensor, *, band: int = 3000, **options: Any) -> tuple[Any, Any]:
     """The compiled network and its outputs, computed in bands of so many bytes."""
-    with mock.patch.object(bands.plan, "__defaults__", (band,)):
+    with mock.patch.object(bands.plan, "__defaults__", (band, 1)):
         compiled = compile(model.eval(), image, **options)
         return compiled, compiled(image)
 

@@ -80,8 +80,8 @@ def test_bands(
     wanted = compile(net, image, isa=isa.name, threads=2)(image)
     counts: list[int] = []
 
-    def plan(blocks: object, sizes: object) -> bands.Plan:
-        found = bands.plan(blocks, sizes, band_bytes)  # type: ignore[arg-type]
+    def plan(blocks: object, sizes: object, threads: int) -> bands.Plan:
+        found = bands.plan(blocks, sizes, band_bytes, threads)  # type: ignore[arg-type]
         counts.append(len(found.bands))
         return found
 

@@ -8,7 +8,7 @@ from the order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convsmith.errors import ArgumentError
 from convsmith.runtime.blocks import Block
@@ -16,9 +16,9 @@ from convsmith.runtime.maps import Layout, Map
 
 __all__ = ["Band", "Plan", "plan"]
 
-_BAND_BYTES = 192 * 1024
-"""Of the rows that a call writes: what they and the rows it reads leave room for in a second-level
-cache of 1 MiB. Found by trial on MobileNetV2; 128 to 256 KiB are alike."""
+import os
+
+_BAND_BYTES = int(os.environ.get("BB", "384")) * 1024
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,19 @@ class Plan:
 
 
 def plan(
-    blocks: Sequence[Block], sizes: Sequence[tuple[int, int]], band_bytes: int = _BAND_BYTES
+    blocks: Sequence[Block],
+    sizes: Sequence[tuple[int, int]],
+    band_bytes: int | None = None,
+    threads: int = 1,
 ) -> Plan:
     """Bands and rings for inputs of the given sizes (rows, pixels), in the order of the inputs.
+
+    Args:
+        blocks: of a region, in the order of their layers.
+        sizes: of its inputs.
+        band_bytes: what the rows of a band, read and written, may take for each thread; by default
+            what fits its second-level cache, or as much as the weights that it passes through.
+        threads: that share a band.
 
     Raises:
         ArgumentError: where a block has no output for its size, or sizes to be added differ.
@@ -66,7 +76,7 @@ def plan(
         if block.target is not None:
             makers.setdefault(id(block.target.root), []).append(block)
     heights = {key: every[id(some[0])][0] for key, some in makers.items()}
-    step = {id(block): _rows(block, every[id(block)], band_bytes) for block in blocks}
+    step = _steps(blocks, every, makers, band_bytes, threads)
     done = {id(block): 0 for block in blocks}
     bands: list[Band] = []
 
@@ -103,13 +113,11 @@ def plan(
             if wanted.stop < height and block is last:
                 stack.append(block)
     rings = _rings(bands, makers, heights, step)
-    layouts, memory = {}, 0
+    layouts: dict[int, Layout] = {}
     for key, some in makers.items():
         assert some[0].target is not None
-        layout = Layout(some[0].target.root, *every[id(some[0])], rings[key], memory)
-        layouts[key] = layout
-        # Maps whose rows begin at the same place of a page would push each other from the cache.
-        memory += layout.nbytes + 256
+        layouts[key] = Layout(some[0].target.root, *every[id(some[0])], rings[key])
+    memory = _place(bands, layouts)
     return Plan(tuple(bands), layouts, every, memory)
 
 
@@ -137,12 +145,52 @@ def _same(block: Block, what: str, size: tuple[int, int], other: tuple[int, int]
         )
 
 
-def _rows(block: Block, size: tuple[int, int], band_bytes: int) -> int:
-    """Rows a call: as many as fit the cache, in bands of like height."""
-    height, width = size
-    written = (block.target or block.sources[0]).root
-    most = max(1, band_bytes // (4 * width * written.pitch))
-    return -(-height // -(-height // most)) if most < height else height
+def _steps(
+    blocks: Sequence[Block],
+    sizes: dict[int, tuple[int, int]],
+    makers: dict[int, list[Block]],
+    band_bytes: int | None,
+    threads: int,
+) -> dict[int, int]:
+    """Rows a call of each block: as many as fit the cache, in bands of like height."""
+    found: dict[int, int] = {}
+    for block in blocks:
+        height, width = sizes[id(block)]
+        cost = 4 * width * (block.target or block.sources[0]).root.pitch
+        for which, source in enumerate(block.sources):
+            rows, pixels = sizes[id(makers[id(source.root)][0])]
+            start, stop = block.reads(which, 0, height, rows)
+            cost += 4 * pixels * source.pitch * (stop - start) // height
+        # Weights pass through the cache once a band: it should have as much to do as they weigh.
+        room = band_bytes or max(_BAND_BYTES, 4 * block.macs((1, 1)))
+        most = max(1, threads * room // cost)
+        found[id(block)] = -(-height // -(-height // most)) if most < height else height
+    for some in makers.values():  # parts of a map have bands of one height
+        found |= dict.fromkeys(map(id, some), min(found[id(block)] for block in some))
+    return found
+
+
+def _place(bands: Sequence[Band], layouts: dict[int, Layout]) -> int:
+    """Give each map its place, the same as others have at other times; the memory for all."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for time, band in enumerate(bands):
+        target = [] if band.block.target is None else [band.block.target]
+        for some in (*band.block.sources, *target):
+            first.setdefault(id(some.root), time)
+            last[id(some.root)] = time
+    placed: list[tuple[int, int, int]] = []  # start, stop, key
+    for key in sorted(first, key=first.__getitem__):
+        # Maps whose rows begin at the same place of a page would push each other from the cache.
+        size = layouts[key].nbytes + 256
+        start = 0
+        for begin, end, other in sorted(placed):
+            apart = last[other] < first[key] or last[key] < first[other]
+            if not apart and begin < start + size and start < end:
+                start = end
+        placed.append((start, start + size, key))
+        layouts[key] = replace(layouts[key], offset=start)
+    return max((end for _, end, _ in placed), default=0)
 
 
 def _rings(
@@ -167,6 +215,6 @@ def _rings(
                 rings[key] = max(rings[key], stop - start)
     for key, some in makers.items():
         # Rows of a call lie together: a band never runs over the end of its ring.
-        whole = step[id(some[0])]  # parts of a map have bands of one height
+        whole = step[id(some[0])]
         rings[key] = -(-rings[key] // whole) * whole
     return rings

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -267,6 +268,12 @@ def _library(isa: Isa, root: Path, command: tuple[str, ...] | None) -> Library:
     return open_library(isa)
 
 
-def _versions(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Differs when a tensor was written to or got other memory."""
-    return [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+def _versions(tensors: Sequence[Tensor]) -> tuple[int, int]:
+    """Differs when a tensor was written to, which PyTorch counts in each, or got other memory.
+
+    Sums, because this is done at every call, for hundreds of tensors.
+    """
+    return sum(map(_VERSION, tensors)), sum(map(Tensor.data_ptr, tensors))
+
+
+_VERSION = attrgetter("_version")

@@ -136,17 +136,23 @@ def assemble(
             arguments.extend(given)
         owners.append(owner)
 
-    for target in (block.target for block in blocks if block.target is not None):
-        if above := target.root.borders[0]:
-            for call in _border(library, plan.layout(target), target, -above, 0):
-                emit([call], -1)
+    def fill(calls: list[tuple[int, list[_Argument]]]) -> None:
+        for first in range(0, len(calls), threads):
+            emit(calls[first : first + threads], -1)
+
+    begun: set[int] = set()
     for band in plan.bands:
         block = band.block
+        for touched in (*block.sources, *([block.target] if block.target is not None else [])):
+            if id(touched.root) not in begun:  # its memory was another map's before
+                begun.add(id(touched.root))
+                layout = plan.layout(touched)
+                fill(_sides(library, layout))
+                fill(_border(library, layout, layout.map, -layout.map.borders[0], 0))
         if band.border:
             assert block.target is not None
             layout = plan.layout(block.target)
-            for call in _border(library, layout, block.target, band.start, band.stop):
-                emit([call], -1)
+            fill(_border(library, layout, block.target, band.start, band.stop))
             continue
         shares = 1 if isinstance(block, Mean) else threads
         where = outside.get(id(block), -1)
@@ -182,6 +188,8 @@ def _border(
     library: Library, layout: Layout, target: Map, start: int, stop: int
 ) -> list[tuple[int, list[_Argument]]]:
     """Fill rows with the border's value; rows of a ring lie together but for its end."""
+    if start == stop:
+        return []
     pitch, width = layout.map.pitch, layout.row
     fill = _number(float(layout.map.fill))
     marks = [start, *(row for row in range(start + 1, stop) if row % layout.ring == 0), stop]
@@ -191,6 +199,18 @@ def _border(
         box = (target.pitch, width // pitch, b - a), (1, pitch, width)
         calls.append((library.fill, [_buffer(MEMORY, place, *box), fill]))
     return calls
+
+
+def _sides(library: Library, layout: Layout) -> list[tuple[int, list[_Argument]]]:
+    """Fill the pixels left and right of all rows of a ring with the border's value."""
+    pitch, fill = layout.map.pitch, _number(float(layout.map.fill))
+    left, right = layout.map.borders[2:]
+    return [
+        (library.fill, [_buffer(MEMORY, layout.address(0, column), *box), fill])
+        for column, pixels in ((-left, left), (layout.width, right))
+        if pixels
+        for box in [((pitch, pixels, layout.ring), (1, pitch, layout.row))]
+    ]
 
 
 def _arguments(

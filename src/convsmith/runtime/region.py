@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.kernels.library import Library
-from convsmith.runtime.bands import plan
+from convsmith.runtime.bands import Plan, plan
 from convsmith.runtime.blocks import Array, Block, Input, Output
 from convsmith.runtime.capture import LOCK
 from convsmith.runtime.operator import call, number_of
@@ -113,7 +113,7 @@ class Region(nn.Module):
         """The outputs, for tensors without values."""
         sizes: list[tuple[int, int]] = [(int(t.shape[2]), int(t.shape[3])) for t in tensors]
         last = _channels_last(tensors[0])
-        order = plan(self.blocks, sizes)
+        order = self._plan(sizes)
         shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
         return [_empty(tensors[0], tensors[0].shape[0], shape, last) for shape in shapes]
 
@@ -124,7 +124,7 @@ class Region(nn.Module):
     def prepare(self, sizes: Sequence[tuple[int, int]], progress: Progress | None = None) -> None:
         """Compile the kernels that images of these sizes (rows, pixels) need."""
         with LOCK:
-            order = plan(self.blocks, sizes)
+            order = self._plan(sizes)
             kernels = [
                 part.kernel(self.library.isa, width)
                 for block in self.blocks
@@ -149,7 +149,7 @@ class Region(nn.Module):
                 self._sized.move_to_end(key)
             return found
         with LOCK:
-            order = plan(self.blocks, [(t.shape[2], t.shape[3]) for t in tensors])
+            order = self._plan([(t.shape[2], t.shape[3]) for t in tensors])
             shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
             strides = [_strides(t) for t in tensors]
             strides += [
@@ -164,22 +164,19 @@ class Region(nn.Module):
                 self._sized.popitem(last=False)
         return found
 
+    def _plan(self, sizes: Sequence[tuple[int, int]]) -> Plan:
+        return plan(self.blocks, sizes, threads=self.team.threads)
+
     def _take(self, sized: Sized) -> Array:
-        """Memory for one call, its borders at the sides filled; they are never written again."""
+        """Memory for one call."""
         try:
             return sized.free.pop()
         except IndexError:
             pass
         size = sized.program.plan.memory
-        room = np.zeros(size + _PAGE, np.uint8)
+        room = np.empty(size + _PAGE, np.uint8)
         start = -room.ctypes.data % _PAGE
-        memory = room[start : start + size]
-        for layout in sized.program.plan.layouts.values():
-            if layout.map.fill and any(layout.map.borders[2:]):
-                end = layout.offset + 4 * layout.ring * layout.row
-                rows = memory[layout.offset : end].view(np.float32).reshape(layout.ring, -1)
-                rows[:] = layout.map.fill
-        return memory
+        return room[start : start + size]
 
 
 _PLAIN = (Tensor, nn.Parameter)
