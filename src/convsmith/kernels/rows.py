@@ -42,7 +42,8 @@ class Pack(Kernel):
             out.output_buffer().dim(0).set_extent(self.channels)
             out.output_buffer().dim(1).set_stride(self.channels)
         else:
-            _transpose(out, c, x, y, isa.lanes)
+            # Planes that lie a power of two apart share a set of the first cache: eight fit.
+            _transpose(out, c, x, y, min(isa.lanes, 8) if self.planar else isa.lanes)
         return result(out), [tensor]
 
 
@@ -64,7 +65,9 @@ class Unpack(Kernel):
         out = hl.Func(self.name)
         first, second = (x, c) if self.planar else (c, x)
         out[first, second, y] = source[c, x, y]
-        _transpose(out, first, second, y, isa.lanes)
+        io, oo = _transpose(out, first, second, y, isa.lanes)
+        if self.planar:
+            out.reorder(io, oo)  # a plane's row is written through before the next one's
         return result(out), source.arguments
 
 
@@ -168,14 +171,16 @@ class MaxPool(Kernel):
         return result(out), [*source.arguments, dy, dx]
 
 
-def _transpose(out: Any, inner: Any, outer: Any, y: Any, lanes: int) -> None:
-    """Go through two axes in squares, so that both sides are read and written by cache lines."""
+def _transpose(out: Any, inner: Any, outer: Any, y: Any, lanes: int) -> tuple[Any, Any]:
+    """Go through two axes in squares, so that both sides are read and written by cache lines.
+
+    Gives the loops over squares: along the inner axis, which is the outer one, and the outer axis.
+    """
     guard = hl.TailStrategy.GuardWithIf
-    names = [hl.Var(name) for name in ("io", "ii", "oo", "oi")]
-    out.split(inner, names[0], names[1], lanes, guard).split(
-        outer, names[2], names[3], lanes, guard
-    )
-    out.reorder(names[1], names[3], names[2], names[0], y).vectorize(names[1])
+    io, ii, oo, oi = (hl.Var(name) for name in ("io", "ii", "oo", "oi"))
+    out.split(inner, io, ii, lanes, guard).split(outer, oo, oi, 16, guard)
+    out.reorder(ii, oi, oo, io, y).vectorize(ii)
+    return io, oo
 
 
 def _strides(buffer: Any, dense: int) -> None:

@@ -26,6 +26,8 @@ Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and of how much."""
 
 _PAGE = 4096
+_FRESH = 32 * 2**20
+"""Bytes: glibc never keeps a piece of memory that is larger (`DEFAULT_MMAP_THRESHOLD_MAX`)."""
 _PROGRAMS = 16
 """Kept at once: enough for the sizes of a pyramid, and memory does not grow with those met."""
 
@@ -92,7 +94,7 @@ class Region(nn.Module):
         last = _channels_last(given[0])
         sized = self.sized(given)
         images = len(given[0])
-        found = [_empty(given[0], images, shape, last) for shape in sized.results]
+        found = [_room(images, shape, last) for shape in sized.results]
         memory = self._take(sized)
         everything = [*given, *found]
         steps = [4 * t.stride(0) for t in everything]
@@ -180,6 +182,21 @@ class Region(nn.Module):
 
 
 _PLAIN = (Tensor, nn.Parameter)
+
+
+def _room(images: int, shape: tuple[int, int, int], last: bool) -> Tensor:
+    """Memory for an output.
+
+    Where it is so large that the C library takes it from the system each time, numpy asks for huge
+    pages: to touch 64 MiB of small ones for the first time takes as long as three fused layers.
+    """
+    channels, rows, pixels = shape
+    if 4 * images * channels * rows * pixels <= _FRESH:
+        layout = torch.channels_last if last else torch.contiguous_format
+        return torch.empty((images, *shape), memory_format=layout)
+    order = (images, rows, pixels, channels) if last else (images, *shape)
+    found = torch.from_numpy(np.empty(order, np.float32))
+    return found.permute(0, 3, 1, 2) if last else found
 
 
 def _empty(like: Tensor, images: int, shape: tuple[int, int, int], last: bool) -> Tensor:
