@@ -260,6 +260,16 @@ def test_the_control_has_the_same_shape_and_other_weights(images):
     assert json.loads(json.dumps(light.report.to_dict()))["report"] == "lighten"
 
 
+def test_networks_are_timed_compiled_when_asked(images):
+    light = cs.lighten(small(), images, multiplier=1)
+    assert light.report.lightened.compiled is None
+    assert "compiled" not in str(light.report.table())
+    light = cs.lighten(small(), images, multiplier=1, compiled=True)
+    rows = light.report.to_dict()
+    assert rows["original"]["compiled_ms"] > 0 < rows["lightened"]["compiled_ms"]
+    assert "compiled" in str(light.report.table())
+
+
 def test_a_loss_that_is_no_number_stops_it(images):
     bad = [images[:8], torch.full_like(images[:8], float("nan"))]
     with pytest.raises(ConvsmithError, match="the loss is nan in epoch 1"):

@@ -99,6 +99,7 @@ def command(
             epochs=FINE_TUNING,
             evaluate=evaluate,
             control=True,
+            compiled=True,
             seed=seed,
             progress=progress,
         )

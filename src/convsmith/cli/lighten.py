@@ -42,6 +42,9 @@ def command(
     control: Annotated[
         bool, typer.Option(help="Train the same shape from random weights, too.")
     ] = True,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Also time each network in fused kernels.")
+    ] = False,
     images: Annotated[int, typer.Option(help="How many images calibrate it.")] = 512,
     size: Annotated[int | None, typer.Option(help="Resize images to this many pixels.")] = None,
     channels: Annotated[
@@ -90,6 +93,7 @@ def command(
             learning_rate=learning_rate,
             evaluate=None if labels is None else accuracy(test.images, labels),
             control=control and epochs > 0,
+            compiled=compiled,
             seed=seed,
             progress=progress,
         )

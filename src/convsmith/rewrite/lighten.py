@@ -35,6 +35,7 @@ from convsmith.rewrite.recipe import save
 from convsmith.rewrite.report import Figures, LightenReport, RewrittenLayer
 from convsmith.rewrite.statistics import Moments, patch_moments
 from convsmith.rewrite.surgery import replace
+from convsmith.runtime import compile
 
 __all__ = ["Lightened", "lighten"]
 
@@ -80,6 +81,7 @@ def lighten(
     evaluate: Callable[[nn.Module], float] | None = None,
     control: bool = False,
     control_learning_rate: float = 0.02,
+    compiled: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Lightened:
@@ -107,6 +109,7 @@ def lighten(
         evaluate: gives a model's accuracy, for the report.
         control: also train the same architecture from random weights with the same budget.
         control_learning_rate: the control's own (AdamW, which serves random weights better).
+        compiled: also time each network as `compile` runs it, with as many threads as PyTorch.
         seed: of every random number used here.
         progress: called as `progress(what, done, of)`.
 
@@ -155,7 +158,7 @@ def lighten(
                 plan = Schedule(epochs, control_learning_rate, optimizer="adamw")
                 _trained("control", rival, model, train, plan, loss, seed, say)
         networks = {"original": model, "lightened": light} | ({"control": rival} if rival else {})
-        figures = _figures(networks, batches, evaluate)
+        figures = _figures(networks, batches, evaluate, compiled)
     report = LightenReport(
         model=network.name,
         target=_words(name, target),
@@ -305,6 +308,7 @@ def _figures(
     networks: dict[str, nn.Module],
     batches: Sequence[Tensor],
     evaluate: Callable[[nn.Module], float] | None,
+    compiled: bool,
 ) -> dict[str, Figures]:
     image = batches[0][:1]
     outputs: dict[str, Tensor | None] = {}
@@ -312,6 +316,11 @@ def _figures(
         for network in networks.values():
             stack.enter_context(untouched(network))
         calls = {name: partial(network, image) for name, network in networks.items()}
+        if compiled:
+            calls |= {
+                f"{name}, compiled": partial(compile(network, image, threads=torch.get_num_threads()), image)
+                for name, network in networks.items()
+            }
         times = latency(calls, seconds=0.5 * len(calls))
         for name, network in networks.items():
             answers = [network(batch) for batch in batches]
@@ -332,6 +341,7 @@ def _figures(
             conv_params=_conv_params(network),
             macs=report.macs,
             latency=times[name],
+            compiled=times.get(f"{name}, compiled"),
             accuracy=accuracies[name],
             agreement=agreement,
             output_error=error,

@@ -33,7 +33,8 @@ class Figures:
         params: all trained values.
         conv_params: those of its convolutions, biases included.
         macs: multiply-adds for one image.
-        latency: of one image, on this machine; None where it was not measured.
+        latency: of one image in PyTorch, on this machine; None where it was not measured.
+        compiled: the same through `convsmith.compile`; None where that was not asked for.
         accuracy: what the user's `evaluate` gave, None without it.
         agreement: the share of calibration images on which the largest output is the original's;
             None for outputs that are no classes.
@@ -44,14 +45,18 @@ class Figures:
     conv_params: int
     macs: int
     latency: Latency | None = None
+    compiled: Latency | None = None
     accuracy: float | None = None
     agreement: float | None = None
     output_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; the latency is its median in milliseconds."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "latency"}
-        return values | {"latency_ms": self.latency and self.latency.median_ms}
+        """Plain data; latencies are their medians in milliseconds."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("latency", "compiled"):
+            measured = values.pop(name)
+            values[f"{name}_ms"] = measured and measured.median_ms
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,7 @@ class LightenReport:
             Column("accuracy", "accuracy", align="right", format=percent),
             Column("agreement", "agreement", align="right", format=percent),
             Column("latency_ms", "ms an image", align="right", format=milliseconds),
+            Column("compiled_ms", "compiled", align="right", format=milliseconds),
         ]
         rows = [{"network": name} | row.to_dict() for name, row in self.rows.items()]
         shown = [c for c in columns if any(row[c.key] is not None for row in rows)]
@@ -178,6 +184,10 @@ class LightenReport:
         if before and after:
             times = before.median_ms / after.median_ms
             note += f", {times:.2f}× the speed" + (", so slower" if times < 1 else "")
+            slow, fast = self.original.compiled, self.lightened.compiled
+            if slow and fast:
+                note += f" in PyTorch, {slow.median_ms / fast.median_ms:.2f}× compiled"
+                note += f"; compiled against PyTorch's original {before.median_ms / fast.median_ms:.1f}×"
         if self.predicted_ms is not None:
             note += f" ({self.predicted_ms:.2f} ms predicted)"
         if self.control and None not in (self.control.accuracy, self.lightened.accuracy):
