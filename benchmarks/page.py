@@ -35,7 +35,9 @@ def filled(page: str, document: dict[str, Any]) -> str:
 def section(document: dict[str, Any]) -> str:
     """The command, the machine, the tables and the misses of one run."""
     machine = document["machine"]
-    words = [word for word in document["command"].split(" ") if word != "--force"]
+    # A file's folder is nobody else's.
+    words = [word.rpartition("/")[2] for word in document["command"].split(" ")]
+    words = [word for word in words if word != "--force"]
     versions = {**document["versions"], "convsmith": document["convsmith"]}
     named = {
         machine_version: name.partition(" bf16")[0]
@@ -43,8 +45,9 @@ def section(document: dict[str, Any]) -> str:
         if name not in ("eager", "channels_last", "torch.compile")
     }
     limits = document["limits"]
+    commit = (machine["commit"] or "none")[:9]
     text = [
-        f"`{' '.join(words)}`, {document['date'][:10]}, commit {(machine['commit'] or 'none')[:9]}; "
+        f"`{' '.join(words)}`, {document['date'][:10]}, commit {commit}; "
         f"{machine['model']}, {machine['cores']} cores usable, "
         f"{' '.join(machine['instruction_sets'])}; {limits['gflops']} GFLOP/s, "
         f"{limits['gb_s']} GB/s (copy); torch {machine['torch']}, "
