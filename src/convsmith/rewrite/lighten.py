@@ -318,7 +318,9 @@ def _figures(
         calls = {name: partial(network, image) for name, network in networks.items()}
         if compiled:
             calls |= {
-                f"{name}, compiled": partial(compile(network, image, threads=torch.get_num_threads()), image)
+                f"{name}, compiled": partial(
+                    compile(network, image, threads=torch.get_num_threads()), image
+                )
                 for name, network in networks.items()
             }
         times = latency(calls, seconds=0.5 * len(calls))

@@ -187,7 +187,6 @@ class LightenReport:
             slow, fast = self.original.compiled, self.lightened.compiled
             if slow and fast:
                 note += f" in PyTorch, {slow.median_ms / fast.median_ms:.2f}× compiled"
-                note += f"; compiled against PyTorch's original {before.median_ms / fast.median_ms:.1f}×"
         if self.predicted_ms is not None:
             note += f" ({self.predicted_ms:.2f} ms predicted)"
         if self.control and None not in (self.control.accuracy, self.lightened.accuracy):
