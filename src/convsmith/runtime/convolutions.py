@@ -98,7 +98,10 @@ class Convolution(Block):
             )
         if self.kind == "pointwise":
             return Pointwise(tile, pixels, 2 - self.weight.shape[1] % 2, epilogue)
-        return Dense(tile, pixels, taps, stride, epilogue, self.weight.shape[1] >= 32)
+        inputs = self.weight.shape[1]
+        # Long sums are made of parts, for their error; a part is worth its while from a few inputs.
+        parts = inputs >= 32 or (inputs >= 4 and inputs * prod(taps) >= 96)
+        return Dense(tile, pixels, taps, stride, epilogue, parts)
 
     def constants(self, isa: Isa) -> list[Array]:
         """Weights as the kernel takes them."""
