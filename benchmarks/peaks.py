@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
-from weakref import finalize
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import convsmith as cs
+from benchmarks.meter import Meter
 from benchmarks.peers import quiet
 
 __all__ = ["peak"]
-
-
-class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of the storages that operations make, while any tensor holds them."""
-
-    def __init__(self, held: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.known = {tensor.untyped_storage()._cdata for tensor in held}
-        self.live: dict[int, int] = {}
-        self.peak = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                address = storage._cdata
-                if address not in self.known and address not in self.live:
-                    self.live[address] = storage.nbytes()
-                    finalize(storage, self.live.pop, address)
-        self.peak = max(self.peak, sum(self.live.values()))
-        return result
 
 
 def peak(name: str, model: nn.Module, example: Tensor) -> dict[str, Any]:
@@ -51,7 +24,7 @@ def peak(name: str, model: nn.Module, example: Tensor) -> dict[str, Any]:
     """
     found = cs.inspect(model, example).memory
     assert found is not None
-    with torch.no_grad(), _Meter([example, *model.parameters(), *model.buffers()]) as meter:
+    with torch.no_grad(), Meter(example, *model.parameters(), *model.buffers()) as meter:
         model(example)
     return {
         "network": name,

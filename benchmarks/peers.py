@@ -104,19 +104,25 @@ def _fvcore(model: nn.Module, example: Tensor) -> tuple[int, bool]:
     return int(found.total()), bool(found.unsupported_ops())
 
 
-def _ptflops(model: nn.Module, example: Tensor) -> tuple[int, bool]:
+def ptflops_totals(model: nn.Module, example: Tensor) -> tuple[int, int] | None:
+    """MACs and parameters by ptflops; None where it swallowed a failure of the forward pass."""
     from ptflops import get_model_complexity_info
 
-    macs, _ = get_model_complexity_info(
+    macs, params = get_model_complexity_info(
         model,
         tuple(example.shape[1:]),
         as_strings=False,
         print_per_layer_stat=False,
         input_constructor=lambda _: example,
     )
-    if macs is None:
+    return None if macs is None else (int(macs), int(params))
+
+
+def _ptflops(model: nn.Module, example: Tensor) -> tuple[int, bool]:
+    found = ptflops_totals(model, example)
+    if found is None:
         raise ValueError("no figure: the forward pass failed")
-    return int(macs), False
+    return found[0], False
 
 
 def _thop(model: nn.Module, example: Tensor) -> tuple[int, bool]:

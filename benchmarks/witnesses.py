@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import convsmith as cs
 from benchmarks.machine import version
-from benchmarks.peers import Refused, quiet
+from benchmarks.peers import Refused, ptflops_totals, quiet
 
 __all__ = ["QUANTITIES", "WITNESSES", "Answer", "Witness"]
 
@@ -182,17 +182,10 @@ def _fvcore(model: nn.Module, example: Tensor, last: str) -> Questions:
 
 
 def _ptflops(model: nn.Module, example: Tensor, last: str) -> Questions:
-    from ptflops import get_model_complexity_info
-
-    macs, params = get_model_complexity_info(
-        model,
-        tuple(example.shape[1:]),
-        as_strings=False,
-        print_per_layer_stat=False,
-        input_constructor=lambda _: example,
-    )
-    if macs is None:
+    found = ptflops_totals(model, example)
+    if found is None:
         raise Refused("no figure: the forward pass failed")
+    macs, params = found
     return _totals(params, macs)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from weakref import finalize
 
 import pytest
 import torch
@@ -12,35 +11,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import convsmith as cs
+from benchmarks.meter import Meter
 from convsmith.errors import ArgumentError
 from convsmith.measure.memory import memory
 from convsmith.network import Network
 from tests import networks
-
-
-class Meter(TorchDispatchMode):
-    """Bytes of live storages; those that were there before are not counted."""
-
-    def __init__(self, *held):
-        super().__init__()
-        self.known = {t.untyped_storage()._cdata for t in held}
-        self.live, self.peak = {}, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                address = storage._cdata
-                if address not in self.known and address not in self.live:
-                    self.live[address] = storage.nbytes()
-                    finalize(storage, self.live.pop, address)
-        self.peak = max(self.peak, sum(self.live.values()))
-        return result
 
 
 def measured(model, *inputs):

@@ -1,21 +1,5 @@
 """Instruction sets, each where this machine has it."""
 
-from __future__ import annotations
+from tests.isas import isa
 
-import pytest
-
-pytest.importorskip("halide")
-
-from convsmith.errors import ArgumentError
-from convsmith.kernels.isa import ISAS, Isa, choose_isa
-
-
-@pytest.fixture(params=ISAS)
-def isa(request: pytest.FixtureRequest) -> Isa:
-    """One instruction set after the other."""
-    try:
-        found = choose_isa(request.param)
-    except ArgumentError as error:
-        pytest.skip(str(error))
-    assert found is not None
-    return found
+__all__ = ["isa"]

@@ -96,11 +96,7 @@ sys.exit(0 if right and not any(codes) else 1)
 
 @pytest.mark.slow
 def test_forks(isa: Isa) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _FORK, isa.name], capture_output=True, text=True, timeout=120,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    _ends_well(_FORK, isa)
 
 
 _EXIT = """
@@ -123,8 +119,12 @@ for _ in range(20):
 
 @pytest.mark.slow
 def test_exit_while_a_call_runs(isa: Isa) -> None:
+    _ends_well(_EXIT, isa)
+
+
+def _ends_well(script: str, isa: Isa) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _EXIT, isa.name], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", script, isa.name], capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

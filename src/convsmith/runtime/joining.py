@@ -60,21 +60,17 @@ def join(name: str, parts: Sequence[Map], order: Sequence[Block]) -> tuple[Joine
     return Joined(name, list(parts), target), copies
 
 
-def fuse_separable(order: list[Block], wanted: Collection[int]) -> dict[int, Block]:
+def fuse_separable(order: list[Block], wanted: Collection[int]) -> None:
     """Put depthwise convolutions into the only pointwise one that reads them.
 
     Args:
         order: the blocks; changed in place.
         wanted: by id, the maps that are read outside.
-
-    Returns:
-        For each pointwise block that is gone, by id, the one in its place.
     """
     readers: dict[int, list[Block]] = {}
     for block in order:
         for source in block.sources:
             readers.setdefault(id(source), []).append(block)
-    gone: dict[int, Block] = {}
     for block in list(order):
         mine = readers.get(id(block.target), [])
         if len(mine) != 1 or id(block.target) in wanted or not isinstance(block, Convolution):
@@ -99,10 +95,8 @@ def fuse_separable(order: list[Block], wanted: Collection[int]) -> dict[int, Blo
         )
         order[order.index(last)] = fused
         order.remove(block)
-        gone[id(last)] = fused
         for source in fused.sources:
             readers[id(source)] = [fused if b in (block, last) else b for b in readers[id(source)]]
-    return gone
 
 
 def _fits(block: Convolution, last: Convolution) -> bool:

@@ -147,6 +147,11 @@ class _Lowering:
         self._place(block, layer.name)
         return block
 
+    def _copy(self, layer: Layer, source: str) -> Convolution:
+        """The same values, for what is to be done with them."""
+        ones = np.ones(layer.shape[1])
+        return self._affine(layer, source, ones, 0 * ones)
+
     def _batch_norm(self, layer: Layer) -> None:
         given = {k: v.detach().double().numpy() for k, v in self.weights[layer.name].items()}
         spread = np.sqrt(given["running_var"] + layer.operation.settings["eps"])
@@ -170,8 +175,7 @@ class _Lowering:
             if block.activation == "identity":
                 block.activation = name
                 return self._same(layer, block)
-        ones = np.ones(layer.shape[1])
-        self._affine(layer, source, ones, 0 * ones).activation = name
+        self._copy(layer, source).activation = name
         return None
 
     def _sum(self, layer: Layer) -> None:
@@ -192,8 +196,7 @@ class _Lowering:
                 block.residual = self._map(other)
                 block.sources.append(block.residual)
                 return self._same(layer, block)
-        ones = np.ones(layer.shape[1])
-        block = self._affine(layer, order[0], ones, 0 * ones)
+        block = self._copy(layer, order[0])
         block.residual = self._map(order[1])
         block.sources.append(block.residual)
         return None

@@ -47,7 +47,7 @@ def refusal(layer: Layer, weights: Weights) -> str:
         "identity": lambda _: "" if layer.operation.name in SAME else "not the same values",
         "elementwise": _refuse_elementwise,
         "pool": _refuse_pool,
-        "adaptive pool": lambda _: "" if layer.shape[2:] == (1, 1) else "windows of unequal size",
+        "adaptive pool": _refuse_adaptive,
         "reduction": _refuse_reduction,
         "concat": _refuse_concat,
         "upsample": _refuse_upsample,
@@ -113,8 +113,13 @@ def _refuse_pool(layer: Layer) -> str:
         return "a pool that rounds up"
     if pool.kind == "max":
         return "" if layer.operation.name == "max_pool2d" else "indices are wanted"
-    given = layer.operation.settings.get("divisor_override")
-    return "" if given is None else "an average with a divisor of its own"
+    return ""
+
+
+def _refuse_adaptive(layer: Layer) -> str:
+    if "avg" not in layer.operation.name:
+        return f"no kernel for {layer.operation.name}"
+    return "" if layer.shape[2:] == (1, 1) else "windows of unequal size"
 
 
 def _refuse_reduction(layer: Layer) -> str:

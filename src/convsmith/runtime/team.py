@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,12 +81,10 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
-_TEAMS: dict[int, Team] = {}
-
-
+@cache
 def team(threads: int) -> Team:
     """The team of so many threads: one for the whole process."""
-    return _TEAMS.setdefault(threads, Team(threads)) if threads not in _TEAMS else _TEAMS[threads]
+    return Team(threads)
 
 
 def _forget(team: Team | None) -> None:
