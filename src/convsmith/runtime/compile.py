@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from convsmith.errors import ArgumentError, TraceError
 from convsmith.network.trace import example_inputs
 from convsmith.runtime.capture import LOCK
+from convsmith.runtime.gate import gate
 from convsmith.runtime.team import processors, team
 from convsmith.runtime.variant import Source, Variant, describe, signature
 
@@ -123,7 +124,7 @@ class Compiled(nn.Module):
         return self._run(args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with torch.no_grad():
+        with gate.passed(), torch.no_grad():
             variant = self._variant(args, kwargs)
             try:
                 return variant.graph(*args, **kwargs)
