@@ -21,14 +21,24 @@ if TYPE_CHECKING:
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
     from convsmith.measure import Inspection, inspect
     from convsmith.network import Layer, Network, trace
-    from convsmith.rewrite import Lightened, LightenReport, lighten, load
+    from convsmith.rewrite import (
+        Certificate,
+        Dilated,
+        Lightened,
+        LightenReport,
+        dilate,
+        lighten,
+        load,
+    )
     from convsmith.runtime import Compiled, compile
 
 _HOMES = {
+    "Certificate": "rewrite",
     "Chain": "arithmetic",
     "Compiled": "runtime",
     "Conv": "arithmetic",
     "ConvTranspose": "arithmetic",
+    "Dilated": "rewrite",
     "Pool": "arithmetic",
     "Inspection": "measure",
     "Layer": "network",
@@ -37,6 +47,7 @@ _HOMES = {
     "Network": "network",
     "Window": "arithmetic",
     "compile": "runtime",
+    "dilate": "rewrite",
     "inspect": "measure",
     "lighten": "rewrite",
     "load": "rewrite",
@@ -45,11 +56,13 @@ _HOMES = {
 _ROOMS = ("arithmetic", "draw", "kernels", "measure", "network", "nn", "rewrite", "runtime")
 
 __all__ = [
+    "Certificate",
     "Chain",
     "Compiled",
     "Conv",
     "ConvTranspose",
     "ConvsmithError",
+    "Dilated",
     "Inspection",
     "Layer",
     "LightenReport",
@@ -59,6 +72,7 @@ __all__ = [
     "Window",
     "__version__",
     "compile",
+    "dilate",
     "draw",
     "inspect",
     "lighten",

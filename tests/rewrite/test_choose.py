@@ -38,10 +38,10 @@ def test_no_combination_within_the_budget_is_better(layers, budget):
 
 def test_everything_is_kept_when_all_fits():
     layers = [[Option(0, 10, 0.0), Option(1, 1, 0.3)]] * 4
-    assert [pick.multiplier for pick in choose(layers, 40)] == [0, 0, 0, 0]
-    assert [pick.multiplier for pick in choose(layers, 4)] == [1, 1, 1, 1]
+    assert [pick.choice for pick in choose(layers, 40)] == [0, 0, 0, 0]
+    assert [pick.choice for pick in choose(layers, 4)] == [1, 1, 1, 1]
 
 
 def test_a_slower_form_is_never_taken():
     slower = Option(1, 20, 0.1)
-    assert choose([[Option(0, 10, 0.0), slower]], 15)[0].multiplier == 0
+    assert choose([[Option(0, 10, 0.0), slower]], 15)[0].choice == 0

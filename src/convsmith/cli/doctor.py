@@ -40,10 +40,11 @@ EXTRAS = {
         "images larger than memory, on one machine or many",
         ("dask", "distributed", "tifffile", "zarr"),
     ),
+    "train": Extra("fine-tuning in several processes", ("lightning-fabric",)),
     "bench": Extra(
         "the peers that the benchmarks compare with",
         ("fvcore", "ncnn", "onnx", "onnxruntime", "onnxscript", "openvino", "pnnx", "ptflops",
-         "thop", "torchinfo", "torchlens", "torchscan"),
+         "tensorly-torch", "thop", "torch-pruning", "torchinfo", "torchlens", "torchscan"),
     ),
 }  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Html, Json, check_targets, console, emit, steps, talk
-from convsmith.errors import ArgumentError, ModelError
+from convsmith.errors import ArgumentError, MissingExtra, ModelError
 
 __all__ = ["command"]
 
@@ -17,6 +20,13 @@ DATA = (
     "Images: a folder with one folder a class (or flat), IDX files (the format of MNIST), "
     "file.py:loader, or 'digits'."
 )
+
+
+class Precision(StrEnum):
+    """What `--precision` takes."""
+
+    full = "32"
+    mixed = "bf16"
 
 
 def command(
@@ -31,20 +41,50 @@ def command(
     speedup: Annotated[
         float | None, typer.Option(help="How many times faster an image is to be.")
     ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option(metavar="MS", help="Or how long an image may take.")
+    ] = None,
     macs: Annotated[
-        float | None, typer.Option(help="The most MACs an image: a count, or a fraction.")
+        float | None, typer.Option(help="Or the most MACs an image: a count, or a fraction.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Or the most accuracy to lose: 0.01 is a point.")
     ] = None,
     multiplier: Annotated[
-        int | None, typer.Option(help="Depthwise kernels a channel, the same everywhere.")
+        int | None, typer.Option(help="Or depthwise kernels a channel, the same everywhere.")
+    ] = None,
+    form: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A form that convolutions may take; repeat it."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A convolution that may change; repeat it."),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning; 0 trains nothing.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Of fine-tuning, at its peak.")] = 0.02,
+    precision: Annotated[Precision, typer.Option(help="Of fine-tuning.")] = Precision.full,
     control: Annotated[
         bool, typer.Option(help="Train the same shape from random weights, too.")
     ] = True,
+    batch: Annotated[int, typer.Option(help="How many images are timed together.")] = 1,
     compiled: Annotated[
-        bool, typer.Option("--compiled", help="Also time each network in fused kernels.")
+        bool, typer.Option(help="Go by the time in fused kernels, or else in PyTorch.")
+    ] = True,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="Time layers again that were timed before.")
     ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Trace accuracy against milliseconds, too.")
+    ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Where an interrupted run is kept and goes on from."),
+    ] = None,
+    devices: Annotated[
+        int, typer.Option(help="Processes that share fine-tuning, on each machine.")
+    ] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Machines that share it.")] = 1,
     images: Annotated[int, typer.Option(help="How many images calibrate it.")] = 512,
     size: Annotated[int | None, typer.Option(help="Resize images to this many pixels.")] = None,
     channels: Annotated[
@@ -58,10 +98,12 @@ def command(
     html: Html = None,
     force: Force = False,
 ) -> None:
-    """Rewrite a trained network with depthwise separable convolutions."""
-    check_targets(json, html, force=force)
-    if output and Path(output, "recipe.json").exists() and not force:
-        raise ArgumentError(f"{output} holds a lightened model: pass --force to overwrite it")
+    """Rewrite a trained network with lighter convolutions that keep what it learned."""
+    leads = int(os.environ.get("LOCAL_RANK", "0")) == int(os.environ.get("NODE_RANK", "0")) == 0
+    if leads:
+        check_targets(json, html, force=force)
+        if output and Path(output, "recipe.json").exists() and not force:
+            raise ArgumentError(f"{output} holds a lightened model: pass --force to overwrite it")
     from torch import nn
 
     from convsmith.cli.holdout import Batches, accuracy, train_and_test
@@ -78,29 +120,72 @@ def command(
         on_error="skip" if skip_broken else "fail",
         seed=seed,
     )
-    for path in train.skipped:
-        talk(f"skipped {path}: it cannot be read as an image")
+    fabric = launch(devices, num_nodes) if devices * num_nodes > 1 else None
+    if leads:
+        for path in train.skipped:
+            talk(f"skipped {path}: it cannot be read as an image")
     labels = test.labels
-    with steps() as progress:
+    with steps() if leads else nullcontext() as progress:
         result = lighten(
             network,
             train.images[:images],
             speedup=speedup,
+            latency_ms=latency_ms,
             macs=macs,
+            max_drop=max_drop,
             multiplier=multiplier,
+            forms=form,
+            layers=layer,
             train=Batches(train.images, train.labels) if epochs else None,
             epochs=epochs,
             learning_rate=learning_rate,
+            precision=precision.value,
             evaluate=None if labels is None else accuracy(test.images, labels),
-            control=control and epochs > 0,
+            control=control,
+            batch=batch,
             compiled=compiled,
+            remeasure=remeasure,
+            sweep=sweep,
+            checkpoint=checkpoint,
+            fabric=fabric,
             seed=seed,
             progress=progress,
         )
+    if not leads:
+        return
     if output:
         talk(f"wrote {result.save(output, origin=model, force=force)}")
     report = result.report
     if json is None and html is None:
-        console().print(report.layer_table())
-        console().print()
+        for table in (
+            report.layer_table(),
+            report.step_table(),
+            report.curve and report.curve_table(),
+        ):
+            if table:
+                console().print(table)
+                console().print()
     emit(report, table=report.table(), page=report.to_html, json=json, html=html, force=force)
+
+
+def launch(devices: int, num_nodes: int) -> Any:
+    """Start this command once more for each further process, and join them.
+
+    Raises:
+        ArgumentError: for fewer than one.
+        MissingExtra: without Lightning Fabric, with the line that installs it.
+    """
+    if devices < 1 or num_nodes < 1:
+        raise ArgumentError(f"at least 1 device and 1 node, not {devices} and {num_nodes}")
+    try:
+        from lightning.fabric import Fabric
+    except ImportError:
+        try:
+            from lightning_fabric import Fabric
+        except ImportError:
+            raise MissingExtra(
+                "training in several processes", extra="train", package="lightning-fabric"
+            ) from None
+    fabric = Fabric(accelerator="cpu", strategy="ddp", devices=devices, num_nodes=num_nodes)
+    fabric.launch()
+    return fabric

@@ -25,7 +25,7 @@ __all__ = ["VERBS", "Verb", "main"]
 
 
 class Verb(NamedTuple):
-    """A verb: the module whose `command` it runs, and its line in the list of verbs."""
+    """A verb: the module whose `command` (a function or an app) it runs, and its line of help."""
 
     module: str
     help: str
@@ -40,13 +40,29 @@ VERBS = {
         "convsmith.cli.lighten",
         "Rewrite a trained network with depthwise separable convolutions",
     ),
+    "dilate": Verb(
+        "convsmith.cli.dilate",
+        "Trade a trained network's strides for dilations, with the proof",
+    ),
     "bench": Verb(
         "convsmith.cli.bench",
         "Time a network in each runtime that is installed, and say which to use",
     ),
+    "draw": Verb(
+        "convsmith.cli.draw",
+        "Draw a convolution step by step, as SVG, GIF, MP4, PNG or a page",
+    ),
     "demo": Verb(
         "convsmith.cli.demo",
         "Train, inspect, lighten and compare a small network on handwritten digits",
+    ),
+    "explore": Verb(
+        "convsmith.cli.explore",
+        "Try every parameter of a convolution in the browser",
+    ),
+    "lessons": Verb(
+        "convsmith.cli.lessons",
+        "Learn the convolutions in the browser: pictures, exercises, trained networks",
     ),
     "doctor": Verb(
         "convsmith.cli.doctor",
@@ -122,12 +138,17 @@ def _run_verb(name: str, verb: Verb, words: list[str]) -> int:
 
     # typer keeps its copy of click to itself, or takes the installed one: both have this base.
     usage_error = cast("type[Exception]", typer.BadParameter.__mro__[2])
-    app = typer.Typer(
-        add_completion=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.command(name)(import_module(verb.module).command)
+    given = import_module(verb.module).command
+    # A verb with commands of its own is an app already.
+    if isinstance(given, typer.Typer):
+        app = given
+    else:
+        app = typer.Typer(
+            add_completion=False,
+            rich_markup_mode=None,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+        app.command(name)(given)
     command = get_command(app)
     program = f"convsmith {name}"
     # Not `command.main`: it has its own mind about broken pipes and interrupts.

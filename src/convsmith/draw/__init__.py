@@ -1,8 +1,10 @@
 """Results as tables, charts and pages: from plain data, without torch and without numpy."""
 
+from convsmith.draw.animate import animate
 from convsmith.draw.chart import bars, groups
 from convsmith.draw.column import Column
 from convsmith.draw.costs import cost_picture, memory_picture
+from convsmith.draw.curve import curve
 from convsmith.draw.field import field_picture
 from convsmith.draw.formats import (
     MISSING,
@@ -19,6 +21,7 @@ from convsmith.draw.gridding import gridding_picture
 from convsmith.draw.heat import map_picture
 from convsmith.draw.page import Facts, Figure, Page, Section
 from convsmith.draw.saving import save_text
+from convsmith.draw.scene import Scene
 from convsmith.draw.table import Table
 
 __all__ = [
@@ -27,12 +30,15 @@ __all__ = [
     "Facts",
     "Figure",
     "Page",
+    "Scene",
     "Section",
     "Table",
+    "animate",
     "bars",
     "bytes_",
     "cost_picture",
     "count",
+    "curve",
     "data_frame",
     "field_picture",
     "gridding_picture",

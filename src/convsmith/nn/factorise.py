@@ -17,7 +17,7 @@ from torch import Tensor
 from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError
 
-__all__ = ["separable_factors", "separable_rank"]
+__all__ = ["balance", "nested_factors", "separable_factors", "separable_rank"]
 
 # Directions of patch space that the calibration data never showed keep this share of the largest
 # second moment. Without it ranks left over once the data is served would fall on arbitrary
@@ -118,8 +118,8 @@ def separable_factors(
         if not transposed:
             matrices = matrices.reshape(groups, outputs, -1, taps).transpose(1, 2)
         matrices = matrices.reshape(inputs, outputs, taps)
-        left, right = _factors(matrices, _root(moments, inputs, taps))
-        left, right = _balance(left[:, :, :rank], right[:, :rank])
+        left, right = nested_factors(matrices, _root(moments, inputs, taps))
+        left, right = balance(left[:, :, :rank], right[:, :rank])
         columns = left.reshape(groups, -1, outputs, rank).transpose(1, 2)
         pointwise = columns.reshape(groups * outputs, -1, *(1 for _ in kernel))
         depthwise = right.reshape(*((inputs, rank) if transposed else (inputs * rank, 1)), *kernel)
@@ -179,7 +179,7 @@ def _root(moments: Tensor | None, inputs: int, taps: int) -> Tensor | None:
     return root
 
 
-def _factors(matrices: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
+def nested_factors(matrices: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
     """Orthonormal columns and their rows, most important first; their product is the matrix."""
     left, values, rows = torch.linalg.svd(matrices, full_matrices=False)
     right = values.unsqueeze(-1) * rows
@@ -191,7 +191,7 @@ def _factors(matrices: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
     return left, right
 
 
-def _balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Share each pair's norm evenly and settle its sign."""
     share = right.norm(dim=-1).sqrt()
     magnitude = right.abs()
@@ -202,4 +202,4 @@ def _balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     sign = torch.where(right.gather(-1, first).squeeze(-1) < 0, -1.0, 1.0).to(right)
     smallest = torch.finfo(right.dtype).tiny
     right = right * (sign / share.clamp_min(smallest)).unsqueeze(-1)
-    return left * (sign * share).unsqueeze(1), right
+    return left * (sign * share).unsqueeze(-2), right

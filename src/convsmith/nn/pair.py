@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -14,9 +14,10 @@ from torch.nn.parameter import is_lazy
 from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError
+from convsmith.nn.factored import Factored
 from convsmith.nn.factorise import separable_factors
 
-__all__ = ["Activation", "Fusion", "Norm", "SeparablePair", "naming"]
+__all__ = ["Activation", "Fusion", "Norm", "SeparablePair", "naming", "plain_conv"]
 
 Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
@@ -33,7 +34,7 @@ def naming(layer: nn.Module) -> Iterator[None]:
         raise ArgumentError(f"{type(layer).__name__}: {error}") from None
 
 
-class SeparablePair(nn.Module):
+class SeparablePair(Factored):
     """Base of the separable layers: depthwise, pointwise, and what follows either of them.
 
     A subclass names the two torch layers it is made of, gives its constructor the signature of the
@@ -46,14 +47,6 @@ class SeparablePair(nn.Module):
     # What the depthwise convolution alone decides, in the order torch prints it.
     _geometry: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding", "dilation")
 
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: str | tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    padding_mode: str
     multiplier: int
     depthwise: _ConvNd
     mid_norm: nn.Module | None
@@ -116,7 +109,7 @@ class SeparablePair(nn.Module):
             ArgumentError: another kind of layer, a lazy or meta one without weights, or what
                 `separable_factors` refuses.
         """
-        plain = cls._require(conv)
+        plain = plain_conv(conv, f"{cls.__name__}.from_conv", (cls._depthwise,))
         multiplier = count(f"{cls.__name__}.from_conv: multiplier", multiplier)
         depthwise_weight, pointwise_weight = separable_factors(
             plain.weight, plain.groups, multiplier, moments, plain.transposed
@@ -131,8 +124,10 @@ class SeparablePair(nn.Module):
             multiplier=multiplier,
         )
         trained = plain.weight.requires_grad
-        depthwise.weight = nn.Parameter(depthwise_weight, requires_grad=trained)
-        pointwise.weight = nn.Parameter(pointwise_weight, requires_grad=trained)
+        for part, weight in ((depthwise, depthwise_weight), (pointwise, pointwise_weight)):
+            # A copy: a view of the factors would keep, and save, all of them.
+            held = weight.clone(memory_format=torch.contiguous_format)
+            part.weight = nn.Parameter(held, requires_grad=trained)
         if plain.bias is not None:
             pointwise.bias = nn.Parameter(
                 plain.bias.detach().clone(), requires_grad=plain.bias.requires_grad
@@ -148,12 +143,29 @@ class SeparablePair(nn.Module):
         fused = self._fused(input)
         return self._mix(self.depthwise(input)) if fused is None else fused
 
-    def reset_parameters(self) -> None:
-        """Initialise both convolutions anew, and every norm or activation that can be."""
-        for child in self.children():
-            reset = getattr(child, "reset_parameters", None)
-            if callable(reset):
-                reset()
+    @property
+    def last(self) -> _ConvNd:
+        """The pointwise convolution."""
+        return self.pointwise
+
+    def body(self, input: Tensor) -> Tensor:
+        """Return what the pointwise convolution is given."""
+        return self._middle(self.depthwise(input))
+
+    @classmethod
+    def parts(
+        cls,
+        conv: _ConvNd,
+        rank: Any,
+        *,
+        bias: bool = False,
+        device: torch.device | str | int | None = "meta",
+        dtype: torch.dtype | None = None,
+    ) -> tuple[_ConvNd, ...]:
+        """Return the depthwise and the pointwise convolution of a multiplier."""
+        depthwise, pointwise = cls._convolutions(conv, conv.padding, bias, device, dtype, rank)
+        depthwise.bias = None
+        return depthwise, pointwise
 
     def extra_repr(self) -> str:
         """Write the arguments as torch does: those that differ from their defaults."""
@@ -250,30 +262,39 @@ class SeparablePair(nn.Module):
             return None
         return fusion(self, input)
 
-    def _mix(self, maps: Tensor) -> Tensor:
+    def _middle(self, maps: Tensor) -> Tensor:
         if self.mid_norm is not None:
             maps = self.mid_norm(maps)
         if self.mid_activation is not None:
             maps = self.mid_activation(maps)
-        maps = self.pointwise(maps)
+        return maps
+
+    def _mix(self, maps: Tensor) -> Tensor:
+        maps = self.pointwise(self._middle(maps))
         if self.norm is not None:
             maps = self.norm(maps)
         if self.activation is not None:
             maps = self.activation(maps)
         return maps
 
-    @classmethod
-    def _require(cls, conv: nn.Module) -> _ConvNd:
-        """Return the convolution if this class can stand for it."""
-        kind = cls._depthwise
-        given = type(conv).__name__
-        expected = f"{cls.__name__}.from_conv: conv must be an nn.{kind.__name__}"
-        if not isinstance(conv, kind):
-            raise ArgumentError(f"{expected}, not {given}")
-        if is_lazy(conv.weight):
-            raise ArgumentError(f"{expected} with weights; run this {given} once to give it some")
-        for method in ("forward", "_conv_forward"):
-            # A subclass that standardises its weight or pads by itself computes something else.
-            if getattr(type(conv), method) is not getattr(kind, method):
-                raise ArgumentError(f"{expected} as it is; {given} overrides its {method}()")
-        return conv
+
+def plain_conv(conv: nn.Module, caller: str, kinds: Sequence[type[_ConvNd]]) -> _ConvNd:
+    """Return the convolution if it is one of these as torch computes it, weights and all.
+
+    Raises:
+        ArgumentError: in the name of the caller, for another layer, a lazy one, or one that
+            standardises its weight or pads by itself.
+    """
+    given = type(conv).__name__
+    names = " or ".join(f"nn.{kind.__name__}" for kind in kinds)
+    expected = f"{caller}: conv must be an {names}"
+    kind = next((kind for kind in kinds if isinstance(conv, kind)), None)
+    if kind is None:
+        raise ArgumentError(f"{expected}, not {given}")
+    assert isinstance(conv, _ConvNd)
+    if is_lazy(conv.weight):
+        raise ArgumentError(f"{expected} with weights; run this {given} once to give it some")
+    for method in ("forward", "_conv_forward"):
+        if getattr(type(conv), method, None) is not getattr(kind, method, None):
+            raise ArgumentError(f"{expected} as it is; {given} overrides its {method}()")
+    return conv

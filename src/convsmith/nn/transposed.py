@@ -1,4 +1,4 @@
-"""A depthwise separable transposed convolution."""
+"""Depthwise separable transposed convolutions."""
 
 from __future__ import annotations
 
@@ -12,51 +12,16 @@ from convsmith.arithmetic.normalise import per_axis
 from convsmith.errors import ArgumentError
 from convsmith.nn.pair import Activation, Norm, SeparablePair, naming
 
-__all__ = ["DepthwiseSeparableConvTranspose2d"]
+__all__ = [
+    "DepthwiseSeparableConvTranspose1d",
+    "DepthwiseSeparableConvTranspose2d",
+    "DepthwiseSeparableConvTranspose3d",
+]
 
 
-class DepthwiseSeparableConvTranspose2d(SeparablePair):
-    """A depthwise transposed convolution, then a pointwise one, as ``nn.ConvTranspose2d``.
+class _SeparableConvTranspose(SeparablePair):
+    """The signature of ``nn.ConvTranspose*d``, in any dimension."""
 
-    The output has the size of the transposed convolution's. The pointwise convolution is an
-    ordinary one and works at that size.
-
-    Args:
-        in_channels: channels of the input, each with its own depthwise kernels.
-        out_channels: channels of the output.
-        kernel_size: an int or (rows, columns), of the depthwise convolution.
-        stride: an int or (rows, columns), of the depthwise convolution.
-        padding: an int or (rows, columns) that the output is cropped by on each side.
-        output_padding: an int or (rows, columns) added to the output's size on one side.
-        groups: groups of the pointwise convolution; it divides both channel counts.
-        bias: whether both convolutions have a bias.
-        dilation: an int or (rows, columns), of the depthwise convolution.
-        padding_mode: ``'zeros'``, the only one that torch knows here.
-        device: of all parameters.
-        dtype: of all parameters.
-        multiplier: depthwise kernels for each input channel.
-        norm: ``norm(channels)`` makes the module behind the pointwise convolution.
-        activation: ``activation()`` makes the module behind that.
-        mid_norm: like ``norm``, behind the depthwise convolution.
-        mid_activation: like ``activation``, behind the depthwise convolution.
-
-    Attributes are those of `DepthwiseSeparableConv2d`, and ``output_padding``.
-
-    Raises:
-        ArgumentError: an argument of the wrong kind or range, groups that do not divide both
-            channel counts, an output_padding that reaches both stride and dilation, or another
-            padding_mode.
-
-    >>> layer = DepthwiseSeparableConvTranspose2d(8, 4, 2, stride=2)
-    >>> layer(torch.zeros(1, 8, 7, 5)).shape
-    torch.Size([1, 4, 14, 10])
-    >>> layer(torch.zeros(1, 8, 7, 5), output_size=(15, 10)).shape
-    torch.Size([1, 4, 15, 10])
-    """
-
-    dimensions = 2
-    _depthwise = nn.ConvTranspose2d
-    _pointwise = nn.Conv2d
     _geometry = (*SeparablePair._geometry, "output_padding")
 
     output_padding: tuple[int, ...]
@@ -101,12 +66,86 @@ class DepthwiseSeparableConvTranspose2d(SeparablePair):
         )
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Return (N, out_channels, H', W') for (N, in_channels, H, W), or both without the N.
+        """Return (N, out_channels, *size) for (N, in_channels, *size), or both without the N.
 
         Args:
             input: the maps.
-            output_size: (H', W') wanted, out of the stride * stride sizes that one input size can
-                come from; it takes the place of output_padding.
+            output_size: the size wanted, out of those that one input size can come from, as many
+                as the stride on each axis; it takes the place of output_padding.
         """
         fused = self._fused(input) if output_size is None else None
         return self._mix(self.depthwise(input, output_size)) if fused is None else fused
+
+
+class DepthwiseSeparableConvTranspose1d(_SeparableConvTranspose):
+    """A depthwise transposed convolution of sequences, then a pointwise one.
+
+    Arguments, attributes and errors are those of `DepthwiseSeparableConvTranspose2d`, one axis.
+
+    >>> layer = DepthwiseSeparableConvTranspose1d(8, 4, 4, stride=2, padding=1)
+    >>> layer(torch.zeros(1, 8, 7)).shape
+    torch.Size([1, 4, 14])
+    """
+
+    dimensions = 1
+    _depthwise = nn.ConvTranspose1d
+    _pointwise = nn.Conv1d
+
+
+class DepthwiseSeparableConvTranspose2d(_SeparableConvTranspose):
+    """A depthwise transposed convolution, then a pointwise one, as ``nn.ConvTranspose2d``.
+
+    The output has the size of the transposed convolution's. The pointwise convolution is an
+    ordinary one and works at that size.
+
+    Args:
+        in_channels: channels of the input, each with its own depthwise kernels.
+        out_channels: channels of the output.
+        kernel_size: an int or (rows, columns), of the depthwise convolution.
+        stride: an int or (rows, columns), of the depthwise convolution.
+        padding: an int or (rows, columns) that the output is cropped by on each side.
+        output_padding: an int or (rows, columns) added to the output's size on one side.
+        groups: groups of the pointwise convolution; it divides both channel counts.
+        bias: whether both convolutions have a bias.
+        dilation: an int or (rows, columns), of the depthwise convolution.
+        padding_mode: ``'zeros'``, the only one that torch knows here.
+        device: of all parameters.
+        dtype: of all parameters.
+        multiplier: depthwise kernels for each input channel.
+        norm: ``norm(channels)`` makes the module behind the pointwise convolution.
+        activation: ``activation()`` makes the module behind that.
+        mid_norm: like ``norm``, behind the depthwise convolution.
+        mid_activation: like ``activation``, behind the depthwise convolution.
+
+    Attributes are those of `DepthwiseSeparableConv2d`, and ``output_padding``.
+
+    Raises:
+        ArgumentError: an argument of the wrong kind or range, groups that do not divide both
+            channel counts, an output_padding that reaches both stride and dilation, or another
+            padding_mode.
+
+    >>> layer = DepthwiseSeparableConvTranspose2d(8, 4, 2, stride=2)
+    >>> layer(torch.zeros(1, 8, 7, 5)).shape
+    torch.Size([1, 4, 14, 10])
+    >>> layer(torch.zeros(1, 8, 7, 5), output_size=(15, 10)).shape
+    torch.Size([1, 4, 15, 10])
+    """
+
+    dimensions = 2
+    _depthwise = nn.ConvTranspose2d
+    _pointwise = nn.Conv2d
+
+
+class DepthwiseSeparableConvTranspose3d(_SeparableConvTranspose):
+    """A depthwise transposed convolution of volumes, then a pointwise one.
+
+    Arguments, attributes and errors are those of `DepthwiseSeparableConvTranspose2d`, three axes.
+
+    >>> layer = DepthwiseSeparableConvTranspose3d(2, 5, 2, stride=(1, 2, 2))
+    >>> layer(torch.zeros(1, 2, 4, 9, 9)).shape
+    torch.Size([1, 5, 5, 18, 18])
+    """
+
+    dimensions = 3
+    _depthwise = nn.ConvTranspose3d
+    _pointwise = nn.Conv3d

@@ -1,32 +1,38 @@
-"""The convolutions of a network: which can become separable, at what cost, and why others stay."""
+"""The convolutions of a network: the forms each may take, at what cost, and why others stay."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
-from convsmith.arithmetic import Conv
-from convsmith.errors import ArgumentError
-from convsmith.measure import latency
+from convsmith.arithmetic import Conv, ConvTranspose
+from convsmith.errors import ArgumentError, nearest
 from convsmith.network import Layer, Network
-from convsmith.nn import (
-    DepthwiseSeparableConv1d,
-    DepthwiseSeparableConv2d,
-    DepthwiseSeparableConv3d,
-)
+from convsmith.nn import Rank
+from convsmith.rewrite.forms import FORMS, Form
 
-__all__ = ["FORMS", "Candidate", "candidates", "form_of", "layer_times"]
+__all__ = ["Candidate", "Choice", "Filter", "candidates", "forms_named", "refuse_empty"]
 
-FORMS: dict[type[nn.Module], type[Any]] = {
-    nn.Conv1d: DepthwiseSeparableConv1d,
-    nn.Conv2d: DepthwiseSeparableConv2d,
-    nn.Conv3d: DepthwiseSeparableConv3d,
-}
+_PLAIN = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+
 Filter = Callable[[nn.Module, str], bool]
+
+
+class Choice(NamedTuple):
+    """A form at a rank."""
+
+    form: Form
+    rank: Rank
+
+    def __str__(self) -> str:
+        rank = "×".join(map(str, self.rank)) if isinstance(self.rank, tuple) else self.rank
+        return f"{self.form.name}, {rank}"
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,15 @@ class Candidate:
         size: the spatial size of its input.
         reason: why it has to stay as it is; '' if it may be rewritten.
         normalised: whether a batch norm is all that reads it, and so absorbs a constant.
+        module: the convolution, where it may be rewritten.
     """
 
     layer: Layer
-    spec: Conv
+    spec: Conv | ConvTranspose
     size: tuple[int, ...]
     reason: str
     normalised: bool
+    module: _ConvNd | None = None
 
     @property
     def path(self) -> str:
@@ -53,19 +61,42 @@ class Candidate:
         return self.layer.path
 
     @property
-    def multipliers(self) -> range:
-        """The numbers of depthwise kernels a channel that cost fewer multiply-adds than it does."""
-        macs = self.spec.macs(self.size)
-        most = min(self.spec.out_channels // self.spec.groups, self.spec.taps)
-        return range(1, next((t for t in range(1, most + 1) if self.macs(t) >= macs), most + 1))
+    def conv(self) -> _ConvNd:
+        """The convolution."""
+        assert self.module is not None
+        return self.module
 
-    def macs(self, multiplier: int) -> int:
-        """Multiply-adds for one image with so many depthwise kernels a channel; 0: as it is."""
-        layer = self.spec.separable(multiplier) if multiplier else self.spec
-        return layer.macs(self.size)
+    def choices(self, forms: Sequence[Form]) -> list[Choice]:
+        """The forms and ranks that cost fewer multiply-adds than it does."""
+        return [Choice(form, rank) for form in forms for rank in form.ranks(self.conv, self.size)]
+
+    def macs(self, choice: Choice | None) -> int:
+        """Multiply-adds for one image in this form; None: as it is."""
+        if choice is None:
+            return self.spec.macs(self.size)
+        return choice.form.macs(self.conv, self.size, choice.rank)
 
 
-def candidates(network: Network, model: nn.Module, allow: Filter | None) -> list[Candidate]:
+def forms_named(names: Sequence[str] | None) -> tuple[Form, ...]:
+    """The forms of these names; all where none is named.
+
+    Raises:
+        ArgumentError: for a name that no form has.
+
+    >>> [form.name for form in forms_named(["tucker"])]
+    ['tucker']
+    """
+    known = {form.name: form for form in FORMS}
+    for name in names or ():
+        if name not in known:
+            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+            raise ArgumentError(f"no form is called {name!r}{hint}")
+    return tuple(known[name] for name in names) if names else FORMS
+
+
+def candidates(
+    network: Network, model: nn.Module, allow: Filter | None, forms: Sequence[Form] = FORMS
+) -> list[Candidate]:
     """Every convolution of the network, in order of execution; a module called twice once."""
     found: dict[tuple[str, ...], Candidate] = {}
     for layer in network:
@@ -73,94 +104,59 @@ def candidates(network: Network, model: nn.Module, allow: Filter | None) -> list
         call = (
             (layer.path, *(p.name for p in layer.parameters)) if layer.parameters else (layer.name,)
         )
-        if isinstance(spec, Conv) and not layer.constant and call not in found:
+        if not isinstance(spec, (Conv, ConvTranspose)) or layer.constant:
+            continue
+        if call not in found:
             size = layer.operands[0].shape[-spec.dims :]
             readers = network.consumers(layer.name)
             normalised = [reader.kind for reader in readers] == ["batch norm"]
-            reason = _reason(network, model, layer, spec, allow)
-            found[call] = Candidate(layer, spec, size, reason, normalised)
+            module, reason = _plain(network, model, layer, spec, allow)
+            if module is not None:
+                reasons = [form.reason(module) for form in forms]
+                reason = reasons[0] if all(reasons) else ""
+            found[call] = Candidate(layer, spec, size, reason, normalised, module)
     return list(found.values())
 
 
-def form_of(module: nn.Module) -> type[Any] | None:
-    """The separable layer that can stand for a module; None unless it is a plain convolution.
-
-    A subclass that computes something else (a standardised weight, padding of its own) has none.
-    """
-    for plain, form in FORMS.items():
-        if isinstance(module, plain):
-            same = all(
-                getattr(type(module), name) is getattr(plain, name)
-                for name in ("forward", "_conv_forward")
-            )
-            return form if same else None
-    return None
-
-
-def _reason(
-    network: Network, model: nn.Module, layer: Layer, spec: Conv, allow: Filter | None
-) -> str:
-    """Why a convolution stays as it is, or ''."""
+def _plain(
+    network: Network,
+    model: nn.Module,
+    layer: Layer,
+    spec: Conv | ConvTranspose,
+    allow: Filter | None,
+) -> tuple[_ConvNd | None, str]:
+    """The module, or why a layer is none that can be replaced."""
     if spec.is_pointwise:
-        return "pointwise already"
+        return None, "pointwise already"
     if spec.is_depthwise:
-        return "depthwise already"
-    if spec.in_channels == spec.groups:
-        return "one channel: nothing to separate"
+        return None, "depthwise already"
     module = model.get_submodule(layer.path)
-    if form_of(module) is None:
-        return f"called from {type(module).__name__}, not a plain convolution module"
+    if not _computes_plainly(module):
+        return None, f"called from {type(module).__name__}, not a plain convolution module"
     if any(name in network.shared for name in (p.name for p in layer.parameters)):
-        return "its weight is shared by several calls"
+        return None, "its weight is shared by several calls"
     if allow is not None and not allow(module, layer.path):
-        return "left out by filter_fn"
-    return ""
+        return None, "left out by filter_fn"
+    assert isinstance(module, _ConvNd)
+    return module, ""
 
 
-def layer_times(found: Sequence[Candidate], batch: int = 1) -> dict[tuple[str, int], float]:
-    """Milliseconds of each form of each candidate, by path and multiplier (0: as it is).
+def _computes_plainly(module: nn.Module) -> bool:
+    """Whether a module is a torch convolution, or a subclass that computes the same.
 
-    Layers of one shape are timed once. The weights are random: they do not change the time.
+    One with a standardised weight or padding of its own is none.
     """
-    times: dict[object, float] = {}
-    table: dict[tuple[str, int], float] = {}
-    for candidate in found:
-        key = (candidate.spec, candidate.size)
-        if (key, 0) not in times:
-            calls = {}
-            for multiplier in (0, *candidate.multipliers):
-                module = _module(candidate.spec, multiplier)
-                image = torch.zeros(batch, candidate.spec.in_channels, *candidate.size)
-                calls[str(multiplier)] = lambda module=module, image=image: module(image)
-            with torch.no_grad():
-                measured = latency(calls, seconds=0.02 * len(calls), minimum=7)
-            times |= {(key, int(name)): value.median_ms for name, value in measured.items()}
-        for multiplier in (0, *candidate.multipliers):
-            table[candidate.path, multiplier] = times[key, multiplier]
-    return table
-
-
-def _module(spec: Conv, multiplier: int) -> nn.Module:
-    plain = tuple(FORMS)[spec.dims - 1]
-    uneven = any(low != high for low, high in spec.padding)
-    arguments: dict[str, Any] = {
-        "in_channels": spec.in_channels,
-        "out_channels": spec.out_channels,
-        "kernel_size": spec.kernel_size,
-        "stride": spec.stride,
-        "padding": "same" if uneven else tuple(low for low, _ in spec.padding),
-        "dilation": spec.dilation,
-        "groups": spec.groups,
-        "bias": spec.bias,
-    }
-    if not multiplier:
-        return plain(**arguments).eval()
-    separable: nn.Module = FORMS[plain](**arguments, multiplier=multiplier)
-    return separable.eval()
+    for plain in _PLAIN:
+        if isinstance(module, plain):
+            names = ("forward", "_conv_forward")
+            return all(
+                getattr(type(module), name, None) is getattr(plain, name, None) for name in names
+            )
+    return False
 
 
 def refuse_empty(found: list[Candidate], name: str) -> None:
     """Raise if no convolution can change, saying why of the first few."""
     if not any(not candidate.reason for candidate in found):
         reasons = "; ".join(f"{c.path}: {c.reason}" for c in found[:3]) or "there is none"
-        raise ArgumentError(f"no convolution of {name} can become separable ({reasons})")
+        raise ArgumentError(f"no convolution of {name} can become lighter ({reasons})")

@@ -20,12 +20,12 @@ class Option:
     """A form that a layer may take.
 
     Attributes:
-        multiplier: depthwise kernels a channel; 0 keeps the convolution.
+        choice: what is chosen; None keeps the layer as it is.
         cost: what it costs, in the unit of the budget.
         error: what it loses; 0 for keeping the layer.
     """
 
-    multiplier: int
+    choice: Any
     cost: float
     error: float
 
@@ -44,9 +44,9 @@ def choose(layers: Sequence[Sequence[Option]], budget: float) -> list[Option]:
     Raises:
         ArgumentError: if the cheapest options together cost more than the budget.
 
-    >>> keep, light, lossy = Option(0, 10.0, 0.0), Option(1, 2.0, 0.1), Option(1, 2.0, 0.4)
-    >>> [option.multiplier for option in choose([[keep, light], [keep, lossy]], budget=13)]
-    [1, 0]
+    >>> keep, light, lossy = Option(None, 10.0, 0.0), Option(1, 2.0, 0.1), Option(1, 2.0, 0.4)
+    >>> [option.choice for option in choose([[keep, light], [keep, lossy]], budget=13)]
+    [1, None]
     """
     floors = [min(option.cost for option in options) for options in layers]
     room = budget - sum(floors)

@@ -1,52 +1,52 @@
-"""Fine-tuning with the original network as the teacher."""
+"""Fine-tuning with the original network as the teacher, on one process or on many."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import AbstractContextManager
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, ConvsmithError
-from convsmith.network import untouched
+from convsmith.rewrite.checkpoint import Checkpoint
+from convsmith.rewrite.schedule import Schedule
+from convsmith.rewrite.teacher import Loss, Teacher
 
-__all__ = ["Schedule", "distil"]
-
-Loss = Callable[[Tensor, Any], Tensor]
+__all__ = ["Diverged", "Fleet", "distil"]
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How fine-tuning goes.
+class Diverged(ConvsmithError):
+    """The loss is no number; the student has the weights of the last epoch that ended well.
 
     Attributes:
-        epochs: passes over the training data.
-        learning_rate: its peak, after a linear warm-up over the first tenth; then a half cosine.
-        temperature: what softens the logits of both networks.
-        soft: the weight of the teacher's answer; the rest is that of the labels.
-        weight_decay: of weights with more than one axis; norms and biases have none.
-        optimizer: `sgd` (Nesterov momentum 0.9), gentle with trained weights, or `adamw`, which
-            brings random ones further in a few epochs.
+        losses: of the epochs that ended well.
     """
 
-    epochs: int = 1
-    learning_rate: float = 0.02
-    temperature: float = 4.0
-    soft: float = 0.9
-    weight_decay: float = 1e-4
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    def __init__(self, message: str, losses: list[float]) -> None:
+        super().__init__(message)
+        self.losses = losses
 
-    def rate(self, step: int, steps: int) -> float:
-        """The share of the peak learning rate at `step` of `steps`."""
-        ramp = max(1, round(0.1 * steps))
-        if step < ramp:
-            return (step + 1) / ramp
-        return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, steps - ramp)))
+
+class Fleet(Protocol):
+    """What is used of a launched `lightning.fabric.Fabric`."""
+
+    world_size: int
+    global_rank: int
+
+    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
+        """Both, so that their steps are those of all processes."""
+
+    def backward(self, tensor: Tensor) -> None:
+        """Find gradients, averaged over the processes."""
+
+    def all_reduce(self, data: Any) -> Any:
+        """The mean over the processes."""
+
+    def broadcast(self, obj: Any) -> Any:
+        """What the first process has."""
 
 
 def distil(
@@ -56,13 +56,16 @@ def distil(
     schedule: Schedule,
     *,
     loss: Loss | None = None,
+    paths: Sequence[str] = (),
+    fabric: Fleet | None = None,
+    checkpoint: Checkpoint | None = None,
+    stage: str = "fine-tuning",
     advance: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """Train `student` in place on the teacher's softened answers and on the labels.
+    """Train `student` in place on the teacher's answers, its responses, and the labels.
 
-    With two axes (images, classes) the outputs are logits: the loss is `soft`·T²·KL(teacher ‖
-    student at temperature T) + (1 - `soft`)·cross-entropy (Hinton et al. 2015, arXiv:1503.02531).
-    Any other output is matched in mean square, relative to the teacher's.
+    A student with a `training_step` (a `LightningModule`) is asked for its own loss on the labels,
+    and one with `configure_optimizers` for its optimizer.
 
     Args:
         student: what is trained; its train flags come back as they were.
@@ -70,6 +73,10 @@ def distil(
         train: batches, gone through once an epoch: (images, labels), or images alone.
         schedule: epochs, learning rate and weights.
         loss: the user's own, of outputs and labels, in place of the cross-entropy.
+        paths: layers whose responses are to be the teacher's, if the schedule weighs them.
+        fabric: shares every batch among its processes, which all go through the same batches.
+        checkpoint: where each epoch is kept, and from where an interrupted run goes on.
+        stage: the name of this training in the checkpoint.
         advance: called after each batch.
 
     Returns:
@@ -77,8 +84,7 @@ def distil(
 
     Raises:
         ArgumentError: if there is nothing to train on.
-        ConvsmithError: if the loss is no number; the student then has the weights of the last
-            epoch that ended well.
+        Diverged: if the loss is no number.
     """
     batches = train if isinstance(train, Sized) else list(train)
     steps = schedule.epochs * len(batches)
@@ -86,34 +92,46 @@ def distil(
         raise ArgumentError(
             f"nothing to train on: {len(batches)} batches, {schedule.epochs} epochs"
         )
+    grader = Teacher(teacher, student, schedule, loss, paths)
     optimizer = _optimizer(student, schedule)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: schedule.rate(s, steps))
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.rate(step, steps))
+    model: Any = student
     flags = [(module, module.training) for module in student.modules()]
+    history = _resume(checkpoint, stage, student, optimizer, rates)
+    for _ in range(len(history) * len(batches)):
+        advance()
+    if fabric is not None:
+        model, optimizer = fabric.setup(student, optimizer)
     good = deepcopy(student.state_dict())
-    history: list[float] = []
     try:
-        for _ in range(schedule.epochs):
+        while len(history) < schedule.epochs:
             student.train()
             total = 0.0
-            for batch in batches:
-                images, labels = batch if isinstance(batch, (tuple, list)) else (batch, None)
-                with torch.no_grad(), untouched(teacher):
-                    wanted = teacher(images)
-                value = _loss(student(images), wanted, labels, schedule, loss)
-                if not torch.isfinite(value):
+            for number, whole in enumerate(batches):
+                batch = _share(whole, fabric)
+                with _precision(schedule, student):
+                    value = grader.grade(model, batch, _own_step(student, model, batch, number))
+                told = value.detach() if fabric is None else fabric.all_reduce(value.detach())
+                if not torch.isfinite(told):
                     student.load_state_dict(good)
-                    raise ConvsmithError(
-                        f"fine-tuning stopped: the loss is {value.item()} in epoch "
-                        f"{len(history) + 1}; try a learning rate below {schedule.learning_rate:g}"
+                    raise Diverged(
+                        f"{stage} stopped: the loss is {told.item()} in epoch "
+                        f"{len(history) + 1}; try a learning rate below {schedule.learning_rate:g}",
+                        history,
                     )
                 optimizer.zero_grad()
-                value.backward()  # type: ignore[no-untyped-call]
+                if fabric is None:
+                    value.backward()  # type: ignore[no-untyped-call]
+                else:
+                    fabric.backward(value)
                 optimizer.step()
-                scheduler.step()
-                total += value.item()
+                rates.step()
+                total += told.item()
                 advance()
             history.append(total / len(batches))
             good = deepcopy(student.state_dict())
+            if checkpoint is not None and (fabric is None or fabric.global_rank == 0):
+                _keep(checkpoint, stage, student, optimizer, rates, history)
     finally:
         for module, flag in flags:
             module.training = flag
@@ -121,30 +139,81 @@ def distil(
 
 
 def _optimizer(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    weights = [p for p in student.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if p.ndim > 1], "weight_decay": schedule.weight_decay},
-        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if schedule.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=schedule.learning_rate)
-    return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=0.9, nesterov=True)
+    """The student's own, as a `LightningModule` has it, or the schedule's."""
+    own = getattr(student, "configure_optimizers", None)
+    found = own() if callable(own) else None
+    while isinstance(found, (tuple, list)) and found:
+        found = found[0]
+    if isinstance(found, dict):
+        found = found["optimizer"]
+    if isinstance(found, torch.optim.Optimizer):
+        return found
+    return schedule.make_optimizer(student)
 
 
-def _loss(
-    given: Tensor, wanted: Tensor, labels: Any, schedule: Schedule, loss: Loss | None
-) -> Tensor:
-    t = schedule.temperature
-    if given.ndim == 2:
-        soft = t * t * F.kl_div(
-            F.log_softmax(given / t, 1), F.log_softmax(wanted / t, 1),
-            log_target=True, reduction="batchmean",
-        )  # fmt: skip
-    else:
-        soft = (given - wanted).square().mean() / wanted.square().mean().clamp_min(1e-12)
-    if labels is None or schedule.soft == 1:
-        return soft
-    if loss is None and given.ndim != 2:
-        return soft  # what labels mean for such an output only the user's own loss knows
-    hard = (loss or F.cross_entropy)(given, labels)
-    return schedule.soft * soft + (1 - schedule.soft) * hard
+def _own_step(
+    student: nn.Module, model: Any, batch: Any, number: int
+) -> Callable[[], Tensor] | None:
+    if not callable(getattr(student, "training_step", None)):
+        return None
+
+    def step() -> Tensor:
+        found = model.training_step(batch, number)
+        value: Tensor = found["loss"] if isinstance(found, dict) else found
+        return value
+
+    return step
+
+
+def _share(batch: Any, fabric: Fleet | None) -> Any:
+    """The part of a batch that is this process's: every so many-th image."""
+    if fabric is None or fabric.world_size == 1:
+        return batch
+    if isinstance(batch, (tuple, list)):
+        return tuple(_share(part, fabric) for part in batch)
+    if len(batch) < fabric.world_size:
+        return batch  # too few to share: all do the same
+    most = len(batch) // fabric.world_size * fabric.world_size  # equal shares average rightly
+    return batch[fabric.global_rank : most : fabric.world_size]
+
+
+def _precision(schedule: Schedule, student: nn.Module) -> AbstractContextManager[Any]:
+    device = next((p.device.type for p in student.parameters()), "cpu")
+    return torch.autocast(device, torch.bfloat16, enabled=schedule.precision == "bf16")
+
+
+def _resume(
+    checkpoint: Checkpoint | None,
+    stage: str,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rates: torch.optim.lr_scheduler.LRScheduler,
+) -> list[float]:
+    """Take over the last epoch that was kept; the losses up to it."""
+    state = checkpoint.load(f"{stage}.pt") if checkpoint is not None else None
+    if state is None:
+        return []
+    student.load_state_dict(state["student"])
+    optimizer.load_state_dict(state["optimizer"])
+    rates.last_epoch = state["step"]  # the rate itself is the optimizer's
+    torch.set_rng_state(state["random"])
+    losses: list[float] = state["losses"]
+    return losses
+
+
+def _keep(
+    checkpoint: Checkpoint,
+    stage: str,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rates: torch.optim.lr_scheduler.LRScheduler,
+    losses: list[float],
+) -> None:
+    state = {
+        "student": student.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": rates.last_epoch,
+        "random": torch.get_rng_state(),
+        "losses": losses,
+    }
+    checkpoint.save(f"{stage}.pt", state)

@@ -1,19 +1,24 @@
-"""In place of training: a least-squares refit of the pointwise half, and batch norm matched."""
+"""In place of training: least-squares refits of rewritten layers, biases and batch norm matched."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
+from convsmith.errors import ArgumentError
 from convsmith.network import submodule, untouched
-from convsmith.nn import SeparablePair
+from convsmith.nn import Factored
+from convsmith.rewrite.activated import after_activation
+from convsmith.rewrite.regression import Regression, Sample, put, weights_of
 from convsmith.rewrite.surgery import answers, inputs
 
-__all__ = ["match_batch_norm", "refit"]
+__all__ = ["correct_bias", "match_batch_norm", "refit"]
 
 
 def refit(
@@ -23,56 +28,92 @@ def refit(
     path: str,
     *,
     ridge: float = 1e-3,
+    activation: Callable[[Tensor], Tensor] | None = None,
 ) -> float:
-    """Fit one pointwise convolution to what the original layer answered, and return the error left.
+    """Fit the last convolution of a factored layer to what the original layer answered.
 
-    Ridge regression of the original's responses on the depthwise outputs of the network that is
-    rewritten up to here, so that it also makes good what earlier layers lost (asymmetric
-    reconstruction, Zhang et al. 2015, arXiv:1505.06798). The ridge pulls towards the weights it
-    starts from: a direction that no image shows keeps its decomposed value.
+    Ridge regression of the original's responses on what the last convolution is given in the
+    network that is rewritten up to here, so that it also makes good what earlier layers lost
+    (asymmetric reconstruction, Zhang et al. 2015, arXiv:1505.06798). The ridge pulls towards the
+    weights it starts from: a direction that no image shows keeps its decomposed value.
+
+    Args:
+        light: the network in which the layer is.
+        original: the network that is imitated.
+        batches: images.
+        path: the layer, in both networks.
+        ridge: the pull, as a share of the variance of each feature.
+        activation: what follows, as a function of maps (images, channels, ...), e.g.
+            ``torch.relu``, or a batch norm and a ReLU; then the error after it is made small, on
+            a sample of the places.
 
     Returns:
-        The share of the responses' variance that is left unexplained: 0 is a perfect fit.
+        The share of the responses' variance that is left unexplained, 0 for a perfect fit; with an
+        activation, of what it makes of them.
     """
     layer = submodule(light, path)
-    assert isinstance(layer, SeparablePair)
-    pointwise = layer.pointwise
-    groups, outputs = pointwise.groups, pointwise.out_channels // pointwise.groups
-    inputs = pointwise.in_channels // groups
-    gram = torch.zeros(groups, inputs, inputs, dtype=torch.float64)
-    cross = torch.zeros(groups, inputs, outputs, dtype=torch.float64)
-    power = torch.zeros(groups, outputs, dtype=torch.float64)
-    sums = torch.zeros(groups, inputs, dtype=torch.float64), power.clone()
-    count = 0
+    assert isinstance(layer, Factored)
+    last = layer.last
     with untouched(light), untouched(original), torch.no_grad():
-        for batch in batches:
-            shown = answers(light, f"{path}.depthwise", partial(light, batch))
-            wanted = answers(original, path, partial(original, batch))
-            for z, y in zip(shown, wanted, strict=True):
-                z = z.transpose(0, 1).reshape(groups, inputs, -1).double().cpu()
-                y = y.transpose(0, 1).reshape(groups, outputs, -1).double().cpu()
-                gram += z @ z.mT
-                cross += z @ y.mT
-                power += y.square().sum(2)
-                sums[0].add_(z.sum(2))
-                sums[1].add_(y.sum(2))
-                count += z.shape[2]
-        mean_z, mean_y = sums[0] / count, sums[1] / count
-        gram = gram / count - mean_z[:, :, None] * mean_z[:, None, :]
-        cross = cross / count - mean_z[:, :, None] * mean_y[:, None, :]
-        variance = (power / count - mean_y.square()).clamp_min(0)
-        start = pointwise.weight.detach().double().cpu().reshape(groups, outputs, inputs).mT
-        # Scaled by each input's own variance, so that it does not matter how depthwise and
-        # pointwise share their scale.
-        scale = gram.diagonal(dim1=1, dim2=2)
-        scale = scale.maximum(1e-6 * scale.amax(1, keepdim=True)).clamp_min(1e-12)
-        pull = torch.diag_embed(ridge * scale)
-        solved = torch.linalg.solve(gram + pull, cross + pull @ start)
-        pointwise.weight.copy_(solved.mT.reshape(pointwise.weight.shape))
-        if pointwise.bias is not None:
-            pointwise.bias.copy_((mean_y - (mean_z[:, None] @ solved)[:, 0]).flatten())
-        explained = 2 * (solved * cross).sum() - (solved * (gram @ solved)).sum()
-        return float(1 - explained / variance.sum()) if variance.sum() > 0 else 0.0
+        sums, sample = Regression.of(last), None
+        total = sum(map(len, batches))
+        for shown, wanted in _pairs(light, original, batches, path):
+            sums.add(last, shown, wanted)
+            if activation is not None:
+                sample = sample or Sample.of(last, total * prod(wanted.shape[2:]))
+                sample.add(last, shown, wanted)
+        weights, bias, left = sums.solve(weights_of(last), ridge)
+        if activation is not None and sample is not None:
+            weights, bias, left = after_activation(
+                sample.values(), weights, bias, activation, last.weight, ridge
+            )
+        put(last, weights, bias)
+    return left
+
+
+def correct_bias(
+    light: nn.Module, original: nn.Module, batches: Sequence[Tensor], path: str
+) -> None:
+    """Shift the bias of a layer so that its mean answer, channel by channel, is the original's.
+
+    Nagel et al. 2019, arXiv:1906.04721, from images. The layer is a factored one or a plain
+    convolution that was kept, whose input has changed.
+
+    Raises:
+        ArgumentError: if it has no bias.
+    """
+    layer = submodule(light, path)
+    conv = layer.last if isinstance(layer, Factored) else layer
+    if not isinstance(conv, _ConvNd) or conv.bias is None:
+        raise ArgumentError(f"{path}: {type(layer).__name__} has no bias to correct")
+    with untouched(light), untouched(original), torch.no_grad():
+        given, wanted = (_mean(model, batches, path) for model in (light, original))
+        conv.bias.add_((wanted - given).to(conv.bias))
+
+
+def _mean(model: nn.Module, batches: Sequence[Tensor], path: str) -> Tensor:
+    """The mean answer of a layer, for each channel."""
+    total: Tensor | float = 0.0
+    count = 0
+    for batch in batches:
+        for maps in answers(model, path, partial(model, batch)):
+            values = maps.transpose(0, 1).flatten(1).double()
+            total, count = total + values.sum(1), count + values.shape[1]
+    assert isinstance(total, Tensor)
+    return total / count
+
+
+def _pairs(
+    light: nn.Module, original: nn.Module, batches: Sequence[Tensor], path: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What the last convolution of the new layer is given, and what the original layer answers."""
+    layer = submodule(light, path)
+    assert isinstance(layer, Factored)
+    name = next(name for name, part in layer.named_modules() if part is layer.last)
+    for batch in batches:
+        shown = inputs(light, f"{path}.{name}", partial(light, batch))
+        wanted = answers(original, path, partial(original, batch))
+        yield from zip(shown, wanted, strict=True)
 
 
 def match_batch_norm(

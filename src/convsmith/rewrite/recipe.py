@@ -11,14 +11,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError, ModelError
 from convsmith.nn import (
+    ComposedConv,
     DepthwiseSeparableConv1d,
     DepthwiseSeparableConv2d,
     DepthwiseSeparableConv3d,
+    DepthwiseSeparableConvTranspose1d,
     DepthwiseSeparableConvTranspose2d,
+    DepthwiseSeparableConvTranspose3d,
+    Factored,
+    PointwiseFirstConv,
     SeparablePair,
+    SpatiallySeparableConv,
+    TuckerConv,
 )
 from convsmith.rewrite.surgery import replace
 
@@ -28,16 +36,21 @@ VERSION = 1
 RECIPE, WEIGHTS = "recipe.json", "model.safetensors"
 _ARGUMENTS = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding",
-    "dilation", "groups", "padding_mode", "multiplier",
+    "dilation", "groups", "padding_mode", "multiplier", "rank", "transposed",
 )  # fmt: skip
 
-_FORMS: dict[str, Callable[..., SeparablePair]] = {
+_FORMS: dict[str, Callable[..., Factored]] = {
     form.__name__: form
     for form in (
         DepthwiseSeparableConv1d,
         DepthwiseSeparableConv2d,
         DepthwiseSeparableConv3d,
+        DepthwiseSeparableConvTranspose1d,
         DepthwiseSeparableConvTranspose2d,
+        DepthwiseSeparableConvTranspose3d,
+        PointwiseFirstConv,
+        SpatiallySeparableConv,
+        TuckerConv,
     )
 }
 
@@ -54,7 +67,7 @@ def save(
     """Write a rewritten model: its weights, and which of its modules were replaced by what.
 
     Args:
-        model: a model in which `lighten` has put separable layers.
+        model: a model in which `lighten` has put lighter layers.
         folder: made if need be; it appears whole or not at all.
         paths: the modules that were put in.
         report: plain data to keep beside the recipe.
@@ -107,7 +120,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         for path, form in recipe["layers"].items():
             replace(light, path, _build(form))
         load_model(light, str(Path(folder, WEIGHTS)))
-    except (ArgumentError, KeyError, OSError, RuntimeError, TypeError) as error:
+    except (ArgumentError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f"{Path(folder)} does not fit {type(model).__name__}: it was made from "
@@ -133,12 +146,13 @@ def read_recipe(folder: str | Path) -> dict[str, Any]:
 
 
 def _describe(module: nn.Module) -> dict[str, Any]:
-    assert isinstance(module, SeparablePair)
+    assert isinstance(module, (SeparablePair, ComposedConv))
     found = {name: getattr(module, name) for name in _ARGUMENTS if hasattr(module, name)}
-    dtype = str(module.pointwise.weight.dtype).removeprefix("torch.")
+    dtype = str(module.last.weight.dtype).removeprefix("torch.")
+    parts = [part for part in module.children() if isinstance(part, _ConvNd)]
     return {
         "form": type(module).__name__,
-        "bias": [module.depthwise.bias is not None, module.pointwise.bias is not None],
+        "bias": [part.bias is not None for part in parts],
         "dtype": dtype,
         **found,
     }
@@ -154,11 +168,11 @@ def _build(form: dict[str, Any]) -> nn.Module:
     if kind is None:
         raise ArgumentError(f"no layer is called {form['form']!r}")
     dtype = getattr(torch, str(arguments.pop("dtype")))
-    depthwise_bias, pointwise_bias = arguments.pop("bias")
+    biases = arguments.pop("bias")
     layer = kind(**arguments, bias=True, dtype=dtype)
-    # A layer made from a trained one has its bias on the pointwise convolution alone.
-    if not depthwise_bias:
-        layer.depthwise.bias = None
-    if not pointwise_bias:
-        layer.pointwise.bias = None
+    # A layer made from a trained one has its bias on the last convolution alone, or nowhere.
+    parts = [part for part in layer.children() if isinstance(part, _ConvNd)]
+    for part, biased in zip(parts, biases, strict=True):
+        if not biased:
+            part.bias = None
     return layer

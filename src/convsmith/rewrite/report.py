@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,15 +15,17 @@ from convsmith.draw import (
     Table,
     bars,
     count,
+    curve,
     milliseconds,
     percent,
     short,
 )
+from convsmith.errors import ArgumentError
 from convsmith.measure import Latency
 
-__all__ = ["Figures", "LightenReport", "RewrittenLayer"]
+__all__ = ["Figures", "LightenReport", "Point", "RewrittenLayer", "Step"]
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class RewrittenLayer:
 
     Attributes:
         path: its module.
-        multiplier: depthwise kernels a channel; 0 if the convolution was kept.
+        form: the name of its new form; '' if the convolution was kept.
+        rank: of that form: kernels a channel, or what the form is made with; None if it was kept.
         params: before and after.
         macs: before and after, for one image.
         error: share of the variance of the original's responses that is lost; 0 if it was kept.
@@ -73,11 +77,51 @@ class RewrittenLayer:
     """
 
     path: str
-    multiplier: int
+    form: str
+    rank: int | tuple[int, int] | None
     params: tuple[int, int]
     macs: tuple[int, int]
     error: float = 0.0
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How near a network was to the original after one step.
+
+    Attributes:
+        name: of the step.
+        error: mean squared difference of the outputs over their variance.
+        agreement: the share of calibration images whose largest output is the original's; None
+            for outputs that are no classes.
+        accuracy: what the user's `evaluate` gave, None without it.
+    """
+
+    name: str
+    error: float | None = None
+    agreement: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One network of the curve.
+
+    Attributes:
+        speedup: what was asked for.
+        predicted_ms: what the table of times promised; None for the original.
+        ms: measured, for one image.
+        error: as of a step, and so are the next two.
+        agreement: see there.
+        accuracy: see there.
+    """
+
+    speedup: float
+    predicted_ms: float | None
+    ms: float
+    error: float | None = None
+    agreement: float | None = None
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +136,13 @@ class LightenReport:
         control: the same architecture from random weights, trained with the same budget; None if
             it was not asked for.
         layers: every convolution, in order of execution.
-        predicted_ms: what the table of layer times promised, where a speed-up was asked for.
+        predicted_ms: what the table of layer times promised, where time was the target.
+        steps: how near to the original it was after each step.
+        curve: the networks of the sweep, if one was asked for.
         losses: the mean loss of each epoch of fine-tuning.
+        stopped: why fine-tuning ended early, or ''.
         images: how many images calibrated it.
+        batch: how many were timed together.
         seed: what random numbers began with.
     """
 
@@ -105,8 +153,12 @@ class LightenReport:
     control: Figures | None
     layers: tuple[RewrittenLayer, ...]
     predicted_ms: float | None = None
+    steps: tuple[Step, ...] = ()
+    curve: tuple[Point, ...] = ()
     losses: tuple[float, ...] = ()
+    stopped: str = ""
     images: int = 0
+    batch: int = 1
     seed: int = 0
 
     @property
@@ -124,7 +176,7 @@ class LightenReport:
             Column("macs", "MACs", align="right", format=count),
             Column("accuracy", "accuracy", align="right", format=percent),
             Column("agreement", "agreement", align="right", format=percent),
-            Column("latency_ms", "ms an image", align="right", format=milliseconds),
+            Column("latency_ms", self._timed, align="right", format=milliseconds),
             Column("compiled_ms", "compiled", align="right", format=milliseconds),
         ]
         rows = [{"network": name} | row.to_dict() for name, row in self.rows.items()]
@@ -135,6 +187,10 @@ class LightenReport:
             title=f"{self.model} lightened, {self.target}",
             note=self._note(),
         )
+
+    @property
+    def _timed(self) -> str:
+        return "ms an image" if self.batch == 1 else f"ms for {self.batch} images"
 
     def layer_table(self) -> Table:
         """Every convolution, a row each."""
@@ -148,6 +204,40 @@ class LightenReport:
             ),
             rows=tuple((x.path, _form(x), *x.params, x.error or None) for x in self.layers),
         )
+
+    def step_table(self) -> Table:
+        """How near to the original it was after each step."""
+        return _near_table(
+            [Column("name", "after")], [(step.name,) for step in self.steps], self.steps
+        )
+
+    def curve_table(self) -> Table:
+        """The networks of the sweep, the original first."""
+        return _near_table(
+            [
+                Column("speedup", "asked for", align="right", format="{:.2f}×".format),
+                Column("predicted_ms", "predicted", align="right", format=milliseconds),
+                Column("ms", "measured", align="right", format=milliseconds),
+            ],
+            [(point.speedup, point.predicted_ms, point.ms) for point in self.curve],
+            self.curve,
+        )
+
+    def curve_picture(self) -> str:
+        """Accuracy, agreement, or what is kept of the output's variance, against milliseconds.
+
+        Raises:
+            ArgumentError: where no sweep was asked for.
+        """
+        if not self.curve:
+            raise ArgumentError("there is no curve: call lighten with sweep=True")
+        name = next(n for n in ("accuracy", "agreement", "error") if _all(self.curve, n))
+        points = []
+        for point in self.curve:
+            value = getattr(point, name)
+            points.append((point.ms, 1 - value if name == "error" else value))
+        label = "variance kept" if name == "error" else name
+        return curve(points, self._timed, label, format=percent)
 
     def _facts(self) -> list[tuple[str, str, str]]:
         """The figures that matter most: after, and from what."""
@@ -169,11 +259,11 @@ class LightenReport:
             facts.append(("accuracy, held out", percent(new.accuracy), detail))
         if old.latency and new.latency:
             times = (milliseconds(x.median_ms) for x in (new.latency, old.latency))
-            facts.append(("an image, here", next(times), f"from {next(times)}"))
+            facts.append((self._timed, next(times), f"from {next(times)}"))
         return facts
 
     def _note(self) -> str:
-        changed = sum(1 for layer in self.layers if layer.multiplier)
+        changed = sum(1 for layer in self.layers if layer.form)
         fewer = self.original.conv_params / max(1, self.lightened.conv_params)
         note = (
             f"{changed} of {len(self.layers)} convolutions rewritten: {fewer:.1f}× fewer "
@@ -187,8 +277,9 @@ class LightenReport:
             slow, fast = self.original.compiled, self.lightened.compiled
             if slow and fast:
                 note += f" in PyTorch, {slow.median_ms / fast.median_ms:.2f}× compiled"
-        if self.predicted_ms is not None:
-            note += f" ({self.predicted_ms:.2f} ms predicted)"
+        if self.predicted_ms is not None and after:
+            measured = (self.lightened.compiled or after).median_ms
+            note += f" ({self.predicted_ms:.3g} ms predicted, {measured:.3g} measured)"
         if self.control and None not in (self.control.accuracy, self.lightened.accuracy):
             assert self.control.accuracy is not None
             assert self.lightened.accuracy is not None
@@ -211,8 +302,12 @@ class LightenReport:
             **{name: row.to_dict() for name, row in self.rows.items()},
             "layers": [asdict(layer) for layer in self.layers],
             "predicted_ms": self.predicted_ms,
+            "steps": [asdict(step) for step in self.steps],
+            "curve": [asdict(point) for point in self.curve],
+            "stopped": self.stopped,
             "losses": list(self.losses),
             "images": self.images,
+            "batch": self.batch,
             "seed": self.seed,
         }
 
@@ -231,20 +326,23 @@ class LightenReport:
         ]
         times = [(n, row.latency.median_ms) for n, row in rows.items() if row.latency]
         if times:
-            charts.append(Figure(bars(times, "ms"), "an image, measured on this machine"))
+            charts.append(Figure(bars(times, "ms"), f"{self._timed}, measured on this machine"))
         scores = [(n, row.accuracy) for n, row in rows.items() if row.accuracy is not None]
         if scores:
             charts.append(Figure(bars(scores, format=percent, maximum=1), "accuracy, held out"))
-        page = Page(
-            f"{self.model}, lightened",
-            [
-                Section(None, Facts(self._facts())),
-                Section("Before and after", self.table()),
-                Section("Side by side", charts),
-                Section("Convolution by convolution", self.layer_table()),
-            ],
-        )
-        return page.html()
+        sections = [
+            Section(None, Facts(self._facts())),
+            Section("Before and after", self.table()),
+            Section("Side by side", charts),
+        ]
+        if self.curve:
+            figure = Figure(self.curve_picture(), "each point a network, the original at the right")
+            sections.append(Section("The whole range", [figure]))
+            sections.append(Section(None, self.curve_table()))
+        if self.steps:
+            sections.append(Section("Step by step", self.step_table()))
+        sections.append(Section("Convolution by convolution", self.layer_table()))
+        return Page(f"{self.model}, lightened", sections).html()
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
@@ -257,6 +355,28 @@ class LightenReport:
 
 
 def _form(layer: RewrittenLayer) -> str:
-    if not layer.multiplier:
+    if not layer.form:
         return f"kept: {layer.reason}"
-    return f"separable, {layer.multiplier} a channel"
+    rank = "×".join(map(str, layer.rank)) if isinstance(layer.rank, tuple) else layer.rank
+    return f"{layer.form}, {rank}"
+
+
+def _near_table(
+    columns: list[Column], heads: Sequence[tuple[Any, ...]], near: Sequence[Step | Point]
+) -> Table:
+    """Rows with what is known of how near each network is."""
+    measures = [
+        Column("accuracy", "accuracy", align="right", format=percent),
+        Column("agreement", "agreement", align="right", format=percent),
+        Column("error", "output error", align="right", format="{:.3g}".format),
+    ]
+    shown = [column for column in measures if _all(near, column.key)]
+    rows = [
+        (*head, *(getattr(each, column.key) for column in shown))
+        for head, each in zip(heads, near, strict=True)
+    ]
+    return Table(columns=(*columns, *shown), rows=tuple(rows))
+
+
+def _all(near: Sequence[Step | Point], name: str) -> bool:
+    return all(getattr(each, name) is not None for each in near)

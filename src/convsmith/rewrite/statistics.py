@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from convsmith.network import submodule, untouched
 from convsmith.rewrite.surgery import watching
 
-__all__ = ["Moments", "patch_moments", "patches"]
+__all__ = ["Moments", "covariance", "patch_moments", "patches"]
 
 # Values of unfolded patches that are in memory at a time, in float64: 64 MiB.
 _CHUNK = 2**23
@@ -45,13 +45,18 @@ class Moments:
 def patch_moments(
     model: nn.Module, batches: Sequence[Tensor], paths: Iterable[str]
 ) -> dict[str, Moments]:
-    """The moments of every named convolution, in one pass over the images, in float64."""
+    """The moments of the named convolutions, in one pass over the images, in float64.
+
+    A transposed convolution has none: its kernel lies on the output.
+    """
     found: dict[str, Moments] = {}
     with ExitStack() as stack, torch.no_grad():
         stack.enter_context(untouched(model))
         for path in paths:
             conv = submodule(model, path)
             assert isinstance(conv, _ConvNd)
+            if conv.transposed:
+                continue
             taps = prod(conv.kernel_size)
             found[path] = Moments(
                 torch.zeros(conv.in_channels, taps, taps, dtype=torch.float64),
@@ -61,6 +66,11 @@ def patch_moments(
         for batch in batches:
             model(batch)
     return found
+
+
+def covariance(moments: Mapping[str, Moments], path: str) -> Tensor | None:
+    """What is known of the patches of a convolution."""
+    return moments[path].covariance if path in moments else None
 
 
 def patches(conv: _ConvNd, maps: Tensor) -> Tensor:

@@ -1,0 +1,102 @@
+"""The reader's own numbers for a drawing: from CSV, JSON or an image."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from convsmith.errors import ArgumentError, DataError, MissingExtra, nearest
+
+__all__ = ["number", "read_values", "read_weight"]
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# Larger images are drawn as a crop of a few pixels, which nobody wants: they are to be shrunk.
+_PIXELS = 1_000_000
+
+
+def read_values(path: str, size: Sequence[int] | None, channels: int) -> Any:
+    """Read an input: numbers from `.csv` or `.json`, grey levels or colours from an image.
+
+    Args:
+        path: the file.
+        size: rows and columns that an image is shrunk or enlarged to; None leaves it as it is.
+        channels: with three, an image gives red, green and blue, otherwise grey.
+
+    Raises:
+        ArgumentError: another kind of file, or no numbers in it.
+        DataError: a file that is not there or cannot be read.
+        MissingExtra: an image, without Pillow.
+    """
+    if Path(path).suffix.lower() in _IMAGES:
+        return _pixels(path, size, channels)
+    return read_weight(path, "--values")
+
+
+def read_weight(path: str, name: str = "--weight") -> Any:
+    """Read numbers from `.csv` (rows of them) or `.json` (nested lists)."""
+    file = Path(path)
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".json"):
+        kinds = ".csv or .json" + (" or an image" if name == "--values" else "")
+        raise ArgumentError(f"{name} is read from {kinds}, not from {path!r}")
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise DataError(f"there is no file {path!r}{nearest(file.name, siblings)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if suffix == ".json":
+        try:
+            return json.loads(content)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path} is no JSON: {error}") from error
+    rows = [[cell for cell in row if cell.strip()] for row in csv.reader(content.splitlines())]
+    found = [[number(cell, f"{name} {path}") for cell in row] for row in rows if row]
+    if not found:
+        raise DataError(f"{path} holds no numbers")
+    return found
+
+
+def number(text: str, where: str) -> int | float:
+    """Read a number, a whole one as such.
+
+    >>> number(" 3", "here"), number("0.5", "here")
+    (3, 0.5)
+    """
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise ArgumentError(f"{where}: {text.strip()!r} is no number")
+
+
+def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise MissingExtra("reading an image", extra="draw", package="Pillow") from None
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB" if channels == 3 else "L")
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path!r}") from None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
+    if size is not None:
+        if len(size) != 2:
+            raise ArgumentError(f"an image has two axes, --in has {len(size)}")
+        image = image.resize((size[1], size[0]), Image.Resampling.BOX)
+    elif image.width * image.height > _PIXELS:
+        raise ArgumentError(
+            f"{path} has {image.height}×{image.width} pixels: pass --in 12x12, say, to shrink it"
+        )
+    planes = [
+        [list(plane.crop((0, row, plane.width, row + 1)).tobytes()) for row in range(plane.height)]
+        for plane in image.split()
+    ]
+    return planes if channels == 3 else planes[0]

@@ -1,0 +1,88 @@
+"""`convsmith explore`: every parameter of a convolution as a control, in the browser."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from convsmith.cli.output import talk
+from convsmith.errors import ArgumentError
+
+__all__ = ["command"]
+
+
+def command(
+    port: Annotated[
+        int | None, typer.Option(help="By default the first free one from 2718 on.")
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")
+    ] = True,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A network to walk through, as for inspect.")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option("--input", metavar="N,C,H,W", help="With --model: its input.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Of the input, such as 7 or 7x5.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="Such as 3 or 3x1.")] = None,
+    stride: Annotated[str | None, typer.Option(help="Such as 2 or 2x1.")] = None,
+    padding: Annotated[
+        str | None, typer.Option(help="A number, same, valid, or top,bottom,left,right.")
+    ] = None,
+    dilation: Annotated[str | None, typer.Option(help="Such as 2 or 2x1.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Parts of the channels.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(metavar="IN,OUT", help="Input and output channels.")
+    ] = None,
+    transposed: Annotated[
+        bool, typer.Option("--transposed", help="A transposed convolution.")
+    ] = False,
+    stack: Annotated[
+        str | None,
+        typer.Option(metavar="LAYERS", help="A receptive field, such as 3d2-3d2-p2-3s2."),
+    ] = None,
+    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+) -> None:
+    """Try every parameter of a convolution in the browser; served to this machine alone."""
+    from convsmith.explore.serve import EXPLORER, address, free_port, make_app, serve
+    from convsmith.explore.stack import stack_of, written
+    from convsmith.explore.state import LayerState
+    from convsmith.explore.walk import read_shape, use_loader
+    from convsmith.explore.words import as_language
+
+    if shape is not None and model is None:
+        raise ArgumentError("--input is for --model: pass both")
+    asked = {
+        "size": size,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+        "kind": "transposed" if transposed else None,
+    }
+    if channels is not None:
+        ins, _, outs = channels.partition(",")
+        asked |= {"in": ins, "out": outs or ins}
+    query = {key: value for key, value in asked.items() if value is not None}
+    for line in LayerState.from_query(query)[1]:
+        raise ArgumentError(line.partition(";")[0].replace("The address says", "got"))
+    if as_language(language) == "zh":
+        query["lang"] = "zh"
+    if stack is not None:
+        query |= {"view": "stack", "stack": written(stack_of(stack))}
+    if model is not None:
+        query |= {"view": "model", "model": model}
+        if shape is not None:
+            query["shape"] = ",".join(map(str, read_shape(shape)))
+
+    from convsmith.cli.models import load_model
+
+    use_loader(load_model, trusted=model)
+    app = make_app({"/": EXPLORER})
+    chosen = free_port(port)
+    url = address(chosen, query=query)
+    talk(f"exploring at {url} (Ctrl+C ends it)")
+    serve(app, chosen, url, browser=browser)

@@ -1,0 +1,55 @@
+"""`convsmith lessons`: the lessons in the browser, or exported to be served without Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from convsmith.cli.output import Force, talk
+
+__all__ = ["command"]
+
+
+def command(
+    number: Annotated[
+        int | None, typer.Argument(metavar="[NUMBER]", help="Open this lesson; else the list.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    port: Annotated[
+        int | None, typer.Option(help="By default the first free one from 2718 on.")
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")
+    ] = True,
+    export: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Write the lessons that need no PyTorch as pages "
+                     "that run in the browser alone, and end."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Learn the convolutions: six lessons with pictures and exercises, in English and Chinese."""
+    from convsmith.explore.lessons import LESSONS, index_page, lesson
+    from convsmith.explore.words import as_language
+
+    code = as_language(language)
+    first = None if number is None else lesson(number)
+    if export is not None:
+        from convsmith.explore.lessons.export import export_lessons
+
+        folder = export_lessons(export, force=force)
+        talk(f"wrote {folder}; serve it over HTTP, say: python -m http.server -d {folder}")
+        return
+    from convsmith.explore.serve import address, free_port, make_app, serve
+
+    def index(query: Mapping[str, str]) -> str:
+        return index_page("zh" if query.get("lang", code) == "zh" else "en")
+
+    app = make_app({f"/{each.number}": each.path for each in LESSONS}, index)
+    chosen = free_port(port)
+    path = "/" if first is None else f"/{first.number}/"
+    url = address(chosen, path, {"lang": code} if code != "en" else {})
+    talk(f"lessons at {url} (Ctrl+C ends it)")
+    serve(app, chosen, url, browser=browser)

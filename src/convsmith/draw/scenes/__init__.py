@@ -1,0 +1,1 @@
+"""The scenes of single layers, each built from values that the arithmetic computes."""

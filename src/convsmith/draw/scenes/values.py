@@ -1,0 +1,175 @@
+"""The numbers of a scene: the reader's own, or small ones that are the same every time.
+
+Inside a scene every map has three axes, (depth, row, column), so that one, two and three spatial
+axes are one case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from math import isfinite
+from numbers import Real
+from random import Random
+from typing import Any
+
+from convsmith.arithmetic import Window
+from convsmith.errors import ArgumentError
+
+__all__ = [
+    "At3",
+    "default_image",
+    "default_weight",
+    "grid",
+    "lift",
+    "lift_windows",
+    "lifted",
+    "maps_of",
+    "nested",
+    "numbers",
+    "pick",
+    "plain",
+    "shape_of",
+]
+
+At3 = tuple[int, int, int]
+
+
+def maps_of(values: Any, shape: Sequence[int]) -> Callable[[int, At3], Any]:
+    """What looks up an input shaped (channels, *spatial): the reader's, or whole numbers 0 to 4.
+
+    The usual numbers follow from the place alone: of a large map only what is shown is made.
+    """
+    if values is None:
+        return lambda channel, at: _scattered(channel, at) % 5
+    dims = len(shape) - 1
+    given = numbers("values", values, shape, 1)
+    return lambda channel, at: pick(given[channel], at[3 - dims :])
+
+
+def default_image(shape: Sequence[int]) -> Any:
+    """Those usual numbers as nested lists shaped (channels, *spatial)."""
+    value = maps_of(None, shape)
+    return nested(tuple(shape), lambda at: value(at[0], lift(at[1:])))
+
+
+def default_weight(shape: Sequence[int]) -> Any:
+    """Whole numbers from 0 to 2, shaped as a layer's weight; a single tap is from 1 to 3."""
+    lone = all(length == 1 for length in shape[2:])
+    return _drawn(shape, 4 if lone else 3, "kernel" if lone else "weight", 1 if lone else 0)
+
+
+def plain(values: Any) -> Any:
+    """Nested lists of numbers; arrays and tensors bring `tolist`."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [plain(item) for item in values]
+    return values
+
+
+def shape_of(values: Any) -> tuple[int, ...]:
+    """The lengths of nested lists; lists of unequal lengths have no shape.
+
+    >>> shape_of([[1, 2, 3], [4, 5, 6]])
+    (2, 3)
+    """
+    if not isinstance(values, list):
+        return ()
+    shapes = {shape_of(item) for item in values}
+    if len(shapes) > 1:
+        raise ArgumentError("the values are ragged: rows of unequal length")
+    return (len(values), *next(iter(shapes), ()))
+
+
+def numbers(name: str, values: Any, shape: Sequence[int], planes: int) -> Any:
+    """The reader's numbers as nested lists of a shape; leading axes of length 1 may be left out.
+
+    Args:
+        name: what they are called in messages.
+        values: nested lists or an array.
+        shape: what is expected, (channels, …, *spatial).
+        planes: how many of the leading axes may be left out.
+
+    Raises:
+        ArgumentError: another shape, or something that is no number.
+    """
+    values = plain(values)
+    given, wanted = shape_of(values), tuple(shape)
+    for missing in range(planes + 1):
+        if given == wanted[missing:] and all(length == 1 for length in wanted[:missing]):
+            for _ in range(missing):
+                values = [values]
+            break
+    else:
+        raise ArgumentError(f"{name} must be shaped {_times(wanted)}, not {_times(given)}")
+    for at in product(*map(range, wanted)):
+        value = pick(values, at)
+        if not isinstance(value, Real) or not isfinite(value):
+            raise ArgumentError(f"{name} must hold numbers; at {at} it holds {value!r}")
+    return values
+
+
+def lifted(values: Any, dims: int) -> Any:
+    """A map of one or two axes as one of three.
+
+    >>> lifted([1, 2], 1)
+    [[[1, 2]]]
+    """
+    for _ in range(3 - dims):
+        values = [values]
+    return values
+
+
+def lift(size: Sequence[int]) -> At3:
+    """A size or place of one or two axes as one of three, the missing lengths 1.
+
+    >>> lift((5, 7))
+    (1, 5, 7)
+    """
+    return (*[1] * (3 - len(size)), *size)  # type: ignore[return-value]
+
+
+def lift_windows(windows: Sequence[Window]) -> tuple[Window, ...]:
+    """One window an axis of three; along the missing ones a single tap."""
+    return (*[Window(1)] * (3 - len(windows)), *windows)
+
+
+def nested(shape: Sequence[int], value: Callable[[tuple[int, ...]], Any]) -> Any:
+    """Nested lists with a value for each index."""
+
+    def level(at: tuple[int, ...]) -> Any:
+        if len(at) == len(shape):
+            return value(at)
+        return [level((*at, index)) for index in range(shape[len(at)])]
+
+    return level(())
+
+
+def pick(values: Any, at: Sequence[int]) -> Any:
+    """The value at an index."""
+    for index in at:
+        values = values[index]
+    return values
+
+
+def grid(size: Sequence[int]) -> list[Any]:
+    """Every index of an array of a size, in order."""
+    return list(product(*map(range, size)))
+
+
+def _drawn(shape: Sequence[int], below: int, seed: str, least: int = 0) -> Any:
+    random = Random(seed)
+    return nested(tuple(shape), lambda at: least + int(random.random() * (below - least)))
+
+
+def _scattered(channel: int, at: At3) -> int:
+    """A whole number that looks like chance; the primes are those of spatial hashing."""
+    depth, row, column = at
+    mixed = row * 73856093 ^ column * 19349663 ^ depth * 83492791 ^ channel * 49979687
+    mixed = (mixed ^ mixed >> 13) * 0x5BD1E995 & 0xFFFFFFFF
+    return mixed ^ mixed >> 15
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "one number"

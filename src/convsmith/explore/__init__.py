@@ -1,0 +1,91 @@
+"""The explorer and the lessons: what every convolution does, with every parameter to try.
+
+The pages are marimo notebooks; what they show is made here, from plain state, and needs neither a
+browser nor torch.
+
+>>> from convsmith import explore
+>>> explore.pytorch_code(explore.LayerState(in_channels=3, out_channels=10))
+'nn.Conv2d(3, 10, 3)'
+"""
+
+from convsmith.explore.code import pytorch_code
+from convsmith.explore.controls import (
+    fields_of,
+    form_of,
+    guess_of,
+    kind_of,
+    of_kind,
+    read_fields,
+    read_stack,
+    stack_rows,
+)
+from convsmith.explore.examples import LAYERS, STACKS
+from convsmith.explore.guess import QUESTIONS, judge, verdict_panel
+from convsmith.explore.pages import (
+    numbers_panel,
+    question_panel,
+    scene_panel,
+    stack_page,
+    walk_page,
+)
+from convsmith.explore.panels import (
+    cost_panel,
+    problem_panel,
+    shared_size,
+    size_panel,
+    stack_panel,
+    stack_table,
+    summary_panel,
+)
+from convsmith.explore.picture import exported, svg
+from convsmith.explore.problems import problem
+from convsmith.explore.samples import SAMPLE
+from convsmith.explore.session import VIEWS, Session
+from convsmith.explore.stack import MOST, stack_of
+from convsmith.explore.state import LayerState
+from convsmith.explore.walk import is_open, open_model, trust, use_loader
+from convsmith.explore.words import LANGUAGES, say
+
+__all__ = [
+    "LANGUAGES",
+    "LAYERS",
+    "MOST",
+    "QUESTIONS",
+    "SAMPLE",
+    "STACKS",
+    "VIEWS",
+    "LayerState",
+    "Session",
+    "cost_panel",
+    "exported",
+    "fields_of",
+    "form_of",
+    "guess_of",
+    "is_open",
+    "judge",
+    "kind_of",
+    "numbers_panel",
+    "of_kind",
+    "open_model",
+    "problem",
+    "problem_panel",
+    "pytorch_code",
+    "question_panel",
+    "read_fields",
+    "read_stack",
+    "say",
+    "scene_panel",
+    "shared_size",
+    "size_panel",
+    "stack_of",
+    "stack_page",
+    "stack_panel",
+    "stack_rows",
+    "stack_table",
+    "summary_panel",
+    "svg",
+    "trust",
+    "use_loader",
+    "verdict_panel",
+    "walk_page",
+]

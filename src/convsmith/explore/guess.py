@@ -1,0 +1,69 @@
+"""Predict, then reveal: a reader's guess held against the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from convsmith.draw import count
+from convsmith.draw.text import escape
+from convsmith.explore.state import LayerState
+from convsmith.explore.words import Language, say
+
+__all__ = ["QUESTIONS", "Guess", "answers", "judge", "verdict_panel"]
+
+QUESTIONS = ("rows", "columns", "params")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One answer: what was asked, what was guessed (None: nothing), and what is right."""
+
+    question: str
+    guessed: int | None
+    answer: int
+
+    @property
+    def right(self) -> bool:
+        """Whether the guess is the answer."""
+        return self.guessed == self.answer
+
+
+def answers(state: LayerState) -> dict[str, int]:
+    """What is right.
+
+    >>> answers(LayerState(in_channels=3, out_channels=10, size=(128, 128)))
+    {'rows': 126, 'columns': 126, 'params': 280}
+    """
+    layer = state.layer()
+    rows, columns = layer.output_size(state.size)
+    return {"rows": rows, "columns": columns, "params": layer.params}
+
+
+def judge(state: LayerState, guessed: Mapping[str, int | float | None]) -> list[Guess]:
+    """Hold a guess against the layer; a question that was left out counts as wrong."""
+    found = []
+    for question, answer in answers(state).items():
+        value = guessed.get(question)
+        found.append(Guess(question, None if value is None else int(value), answer))
+    return found
+
+
+def verdict_panel(guesses: list[Guess], language: Language) -> str:
+    """The guesses beside what is right."""
+    rows = []
+    for guess in guesses:
+        mark, told = ("✓", say("guess right", language))
+        if not guess.right:
+            mark, told = "✗", say("guess wrong", language, answer=count(guess.answer))
+        shown = "–" if guess.guessed is None else count(guess.guessed)
+        rows.append(
+            f'<tr class="{"right" if guess.right else "wrong"}">'
+            f"<td>{escape(say(f'guess {guess.question}', language))}</td>"
+            f"<td>{shown}</td><td>{mark} {escape(told)}</td></tr>"
+        )
+    end = say("guess all" if all(guess.right for guess in guesses) else "guess some", language)
+    return (
+        f'<table class="cs-figures cs-guess" role="status"><tbody>{"".join(rows)}</tbody></table>'
+        f'<p class="cs-note">{escape(end)}</p>'
+    )

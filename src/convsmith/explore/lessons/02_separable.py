@@ -1,0 +1,190 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+# ruff: noqa: B018, D103
+# mypy: ignore-errors
+"""Lesson 2: groups, depthwise, pointwise, separable, and what they cost."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="full", app_title="convsmith, lesson 2", css_file="../style.css")
+
+
+@app.cell
+def lesson_setup():
+    import marimo as mo
+
+    import convsmith as cs
+    from convsmith import explore
+    from convsmith.explore import lessons
+
+    language = lessons.language_switch(mo)
+    return cs, explore, language, lessons, mo
+
+
+@app.cell
+def lesson_head(language, lessons, mo):
+    page = lessons.Page(mo, 2, language.value)
+    lessons.remember(mo, language.value)
+    page.head(language)
+    return (page,)
+
+
+@app.cell
+def intro(page):
+    page.md("intro")
+    return
+
+
+@app.cell
+def asked(lessons, mo):
+    g1, g2, g3, g4 = (lessons.ask(mo) for _ in range(4))
+    return g1, g2, g3, g4
+
+
+@app.cell
+def grouped(mo, page):
+    groups = mo.ui.slider(1, 6, value=2, label=page.say("groups"), show_value=True)
+    mo.vstack([page.md("grouped"), groups, page.md("divide")])
+    return (groups,)
+
+
+@app.cell
+def grouped_scene(cs, explore, groups, mo, page):
+    _state = explore.LayerState(
+        in_channels=6, out_channels=4, groups=groups.value, size=(4, 4), bias=False
+    )
+    _why = explore.problem(_state, page.language)
+    (
+        mo.Html(explore.problem_panel(_why))
+        if _why
+        else page.scene(cs.draw.animate(_state.layer(), _state.size))
+    )
+    return
+
+
+@app.cell
+def task_1(answers, g1, page):
+    page.task("q1", g1, answers["q1"])
+    return
+
+
+@app.cell
+def depthwise(cs, mo, page):
+    mo.vstack(
+        [page.md("depthwise"), page.scene(cs.draw.animate(cs.Conv(3, 3, 3, groups=3), 5))]
+    )
+    return
+
+
+@app.cell
+def pointwise(answers, cs, mo, page):
+    mo.vstack(
+        [
+            page.md("pointwise", macs=f"{answers['pointwise']:,}"),
+            page.scene(cs.draw.animate(cs.Conv(3, 2, 1), 4)),
+        ]
+    )
+    return
+
+
+@app.cell
+def separable(mo, page):
+    n = mo.ui.slider(
+        steps=[1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+        value=64,
+        label=page.say("n"),
+        show_value=True,
+        full_width=True,
+    )
+    k = mo.ui.slider(1, 11, value=3, label=page.say("k"), show_value=True, full_width=True)
+    mo.vstack([page.md("separable"), mo.Html(f'<div class="cs-knobs">{n}{k}</div>')])
+    return k, n
+
+
+@app.cell
+def ratio(explore, k, mo, n, page):
+    _state = explore.LayerState(
+        in_channels=64,
+        out_channels=n.value,
+        kernel=(k.value, k.value),
+        size=(56, 56),
+        padding="same",
+    )
+    mo.Html(explore.cost_panel(_state, page.language))
+    return
+
+
+@app.cell
+def example(cs, mo, page):
+    _depthwise, _pointwise = cs.Conv(3, 4, 3).separable()
+    mo.vstack(
+        [
+            page.md("example"),
+            page.scene(cs.draw.animate(_depthwise, 5)),
+            page.scene(cs.draw.animate(_pointwise, 3)),
+        ]
+    )
+    return
+
+
+@app.cell
+def task_2(answers, g2, page):
+    page.task("q2", g2, answers["q2"])
+    return
+
+
+@app.cell
+def task_3(answers, g3, page):
+    page.task("q3", g3, answers["q3"])
+    return
+
+
+@app.cell
+def six_ways(answers, mo, page):
+    _rows = [(name, *answers["table"][name]) for name in answers["table"]]
+    mo.vstack([page.md("table"), page.table(("layer", "params", "macs"), _rows)])
+    return
+
+
+@app.cell
+def task_4(answers, g4, page):
+    page.task("q4", g4, answers["q4"])
+    return
+
+
+@app.cell
+def the_end(mo, page):
+    mo.vstack([page.md("end"), page.foot()])
+    return
+
+
+@app.cell
+def computed(cs):
+    _standard = cs.Conv(3, 30, 10)
+    _forms = {
+        "standard": _standard,
+        "dilated": cs.Conv(3, 30, 10, dilation=2),
+        "three groups": cs.Conv(3, 30, 10, groups=3),
+        "one by one": cs.Conv(3, 30, 1),
+        "in two": _standard.separable(),
+    }
+    # A fully connected layer is a convolution whose kernel is the whole map.
+    _dense = cs.Conv(3, 30 * 10 * 10, 10)
+    _exercise = cs.Conv(3, 10, 3).separable()
+    answers = {
+        "q1": cs.Conv(64, 128, 3, groups=4, bias=False).params,
+        "q2": _exercise.output_shape((1, 3, 128, 128))[2],
+        "q3": _exercise.params,
+        "q4": _standard.params - _standard.separable().params,
+        "pointwise": cs.Conv(100, 50, 1).macs(224),
+        "table": {"fully connected": (_dense.params, _dense.macs(10))}
+        | {name: (form.params, form.macs(32)) for name, form in _forms.items()},
+    }
+    return (answers,)
+
+
+if __name__ == "__main__":
+    app.run()

@@ -1,0 +1,229 @@
+"""What every lesson is made of: its texts in two languages, its pictures, its exercises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from convsmith.draw import count
+from convsmith.errors import ArgumentError, nearest
+from convsmith.explore.panels import table
+from convsmith.explore.picture import image_of, localised
+from convsmith.explore.words import LANGUAGES, Language, as_language
+
+__all__ = ["LESSONS", "Lesson", "Page", "index_page", "lesson", "texts_of"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson: its number, its file, its title in both languages, and whether it needs torch."""
+
+    number: int
+    name: str
+    titles: tuple[str, str]
+    torch: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The notebook."""
+        return Path(__file__).with_name(f"{self.number:02}_{self.name}.py")
+
+    def title(self, language: Language) -> str:
+        """The title."""
+        return self.titles[("en", "zh").index(language)]
+
+
+LESSONS = (
+    Lesson(1, "by_hand", ("A convolution by hand, and padding", "手算卷积与填充")),
+    Lesson(2, "separable", ("Groups, depthwise, pointwise: what they cost",
+                            "分组、深度、逐点：各要多少计算")),
+    Lesson(3, "dilated", ("Dilation and the receptive field", "空洞卷积与感受野")),
+    Lesson(4, "transposed", ("Transposed convolution and the matrix", "转置卷积与矩阵")),
+    Lesson(5, "lighten", ("Lighten a trained network and watch the clock",
+                          "给训练好的网络减重，并看着时钟"), torch=True),
+    Lesson(6, "dilate", ("Dilate a segmentation network and prove it",
+                         "给分割网络加空洞，并加以证明"), torch=True),
+)  # fmt: skip
+
+_SAID = {
+    "of": ("Lesson {number} of {count}", "第 {number} 课，共 {count} 课"),
+    "right": ("Right.", "正确。"),
+    "not yet": ("Not yet.", "还不对。"),
+    "answer": ("Answer", "答案"),
+    "next": ("Next: {title}", "下一课：{title}"),
+    "previous": ("Before: {title}", "上一课：{title}"),
+    "lessons": ("Lessons", "课程"),
+    "exercise": ("Exercise", "练习"),
+    "needs torch": ("needs PyTorch", "需要 PyTorch"),
+}  # fmt: skip
+
+Texts = Mapping[str, tuple[str, str]]
+
+
+def lesson(number: int) -> Lesson:
+    """The lesson of that number.
+
+    >>> lesson(2).path.name
+    '02_separable.py'
+    """
+    if not 1 <= number <= len(LESSONS):
+        raise ArgumentError(f"there are lessons 1 to {len(LESSONS)}, none {number}")
+    return LESSONS[number - 1]
+
+
+def texts_of(number: int) -> Texts:
+    """Every text of a lesson, English and Chinese beside each other, in Markdown."""
+    module = import_module(f"convsmith.explore.lessons.texts_{number:02}")
+    texts: Texts = module.TEXTS
+    return texts
+
+
+class Page:
+    """A lesson in one language, as the notebook shows it.
+
+    >>> from convsmith.explore.lessons.lesson import Page
+    >>> Page(None, 1, "zh").say("right")
+    '正确。'
+    """
+
+    def __init__(self, mo: Any, number: int, language: Language) -> None:
+        self._mo = mo
+        self.lesson = lesson(number)
+        self.language = language
+        self._texts = dict(_SAID) | dict(texts_of(number))
+
+    def say(self, key: str, **values: object) -> str:
+        """A text of this lesson, its braces filled in."""
+        if key not in self._texts:
+            raise ArgumentError(f"no text {key!r}{nearest(key, self._texts)}")
+        text = self._texts[key][("en", "zh").index(self.language)]
+        return text.format_map(values) if values else text
+
+    def md(self, key: str, **values: object) -> Any:
+        """A text as Markdown."""
+        return self._mo.md(self.say(key, **values))
+
+    def head(self, switch: Any) -> Any:
+        """The top of the page: which lesson, its title, the switch of the language."""
+        of = self.say("of", number=self.lesson.number, count=len(LESSONS))
+        return self._mo.Html(
+            f'<div class="cs-head"><a href="../?lang={self.language}">{escape(of)}</a>{switch}'
+            f'</div><h1 class="cs-title">{escape(self.lesson.title(self.language))}</h1>'
+        )
+
+    def foot(self) -> Any:
+        """The way to the lessons before and after."""
+        links = []
+        for key, number in (("previous", self.lesson.number - 1), ("next", self.lesson.number + 1)):
+            if 1 <= number <= len(LESSONS):
+                text = self.say(key, title=lesson(number).title(self.language))
+                links.append(f'<a href="../{number}/?lang={self.language}">{escape(text)}</a>')
+        return self._mo.Html(f'<nav class="cs-foot">{"".join(links)}</nav>')
+
+    def scene(self, scene: Any) -> Any:
+        """An animation of `convsmith.draw`."""
+        drawn = scene.svg(language=self.language)
+        return self._mo.Html(f'<figure class="cs-figure">{image_of(drawn)}</figure>')
+
+    def figure(self, drawn: str) -> Any:
+        """A picture of a report."""
+        shown = localised(drawn, self.language)
+        return self._mo.Html(f'<figure class="cs-figure">{shown}</figure>')
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Any:
+        """A table; a text that is a key of the lesson is said in its language."""
+        return self._mo.Html(
+            table([self._cell(h) for h in heads], [[self._cell(c) for c in row] for row in rows])
+        )
+
+    def task(self, key: str, given: Any, answer: object, **values: object) -> Any:
+        """An exercise: the question, the field for the answer, and what becomes of it.
+
+        Args:
+            key: of the question; `key why` is said to the right answer, `key hint` to a wrong one.
+            given: the element that the answer is written into.
+            answer: what is right, computed.
+            values: for the braces of the texts.
+        """
+        value = given.value
+        verdict = ""
+        if value is not None and value != "":
+            right = value == answer
+            told = self.say(f"{key} {'why' if right else 'hint'}", **values)
+            mark, word = ("✓", "right") if right else ("✗", "not yet")
+            verdict = (
+                f'<div class="cs-verdict {word.partition(" ")[0]}" role="status">'
+                f"{mark} {escape(self.say(word))} {self._mo.md(told)}</div>"
+            )
+        return self._mo.Html(
+            f'<section class="cs-task"><h3>{escape(self.say("exercise"))}</h3>'
+            f"{self._mo.md(self.say(key, **values))}<div>{given}</div>{verdict}</section>"
+        )
+
+    def _cell(self, value: object) -> str:
+        if isinstance(value, str):
+            return self.say(value) if value in self._texts else value
+        if isinstance(value, Fraction):
+            return str(value)
+        return count(value) if isinstance(value, int) else str(value)
+
+
+def language_switch(mo: Any) -> Any:
+    """The switch between the languages, as the address has it to begin with."""
+    asked = mo.query_params().get("lang") or mo.cli_args().get("lang") or "en"
+    try:
+        code = as_language(str(asked))
+    except ArgumentError:
+        code = "en"
+    return mo.ui.radio(
+        LANGUAGES, value=next(k for k, v in LANGUAGES.items() if v == code), inline=True
+    )
+
+
+def remember(mo: Any, language: Language) -> None:
+    """Write the language into the address."""
+    query = mo.query_params()
+    if (query.get("lang") or "en") != language:
+        query.set("lang", language)
+
+
+def ask(mo: Any) -> Any:
+    """A field for a number; it is in no language, so an answer outlives the switch."""
+    return mo.ui.number(0, step=1, label="")
+
+
+def index_page(language: Language) -> str:
+    """The list of the lessons, as a page of its own."""
+    other: Language = "zh" if language == "en" else "en"
+    at = ("en", "zh").index(language)
+    name = next(key for key, code in LANGUAGES.items() if code == other)
+    items = "".join(
+        f'<li><a href="{each.number}/?lang={language}">{escape(each.title(language))}</a>'
+        + (f" <small>{escape(_SAID['needs torch'][at])}</small>" if each.torch else "")
+        + "</li>"
+        for each in LESSONS
+    )
+    title = f"convsmith · {_SAID['lessons'][at]}"
+    return (
+        f'<!doctype html><html lang="{"zh-CN" if language == "zh" else "en"}">'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_INDEX_CSS}</style>"
+        f'<main><header><h1>{escape(title)}</h1><a href="?lang={other}">{name}</a></header>'
+        f"<ol>{items}</ol></main></html>"
+    )
+
+
+_INDEX_CSS = (
+    ":root{color-scheme:light dark;--accent:#0072b2}"
+    "@media(prefers-color-scheme:dark){:root{--accent:#56b4e9}}"
+    "body{font:1.05rem/1.6 system-ui,sans-serif;margin:0}"
+    "main{max-width:40rem;margin:0 auto;padding:clamp(1.5rem,6vw,4rem) 1.2rem}"
+    "header{display:flex;justify-content:space-between;align-items:baseline}"
+    "h1{font-size:1.5rem}li{margin:.5rem 0;padding-left:.3rem}a{color:var(--accent)}"
+    "small{opacity:.7}"
+)

@@ -1,0 +1,126 @@
+# ruff: noqa: RUF001
+"""Lesson 2: every text, English and Chinese beside each other."""
+
+from __future__ import annotations
+
+__all__ = ["TEXTS"]
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "intro": (
+        "A standard convolution connects every input map with every output map: k·k·m·n weights. "
+        "Most of the cost of a network lies in that product. This lesson takes it apart.",
+        "标准卷积把每张输入图和每张输出图都连起来，要用 k·k·m·n 个权重。"
+        "网络的计算量大多花在这个乘积上。这一课就来拆开它。",
+    ),
+    "grouped": (
+        "## Groups\n\n`groups=g` splits the channels into g parts that never mix: each part of the "
+        "input has kernels of its own, and the outputs are stacked. A kernel then has m/g slices "
+        "instead of m, so weights and multiplications fall to 1/g. It began with AlexNet in 2012, "
+        "which had to be spread over two GPUs.",
+        "## 分组卷积\n\n`groups=g` 把通道分成互不混合的 g 组：输入的每一组有自己的卷积核，"
+        "结果再叠在一起。每个卷积核只有 m/g 层切片，权重和乘法都降到 1/g。"
+        "它始于 2012 年的 AlexNet，当时网络要分放在两块 GPU 上。",
+    ),
+    "groups": ("Groups, g", "分组数 g"),
+    "divide": (
+        "With 6 channels in and 4 out, g must divide both. Try 3: it divides 6, but not 4.",
+        "输入 6 通道、输出 4 通道时，g 必须同时整除两者。试试 3：它整除 6，却不能整除 4。",
+    ),
+    "q1": (
+        "A layer takes 64 channels to 128 with a kernel of 3×3 and no bias: 73,728 weights. How "
+        "many are left with `groups=4`?",
+        "一层用 3×3 卷积核把 64 通道变为 128 通道，无偏置，共 73,728 个权重。"
+        "设 `groups=4` 后还剩多少？",
+    ),
+    "q1 why": ("A quarter: 3·3·(64/4)·128 = 18,432.", "四分之一：3·3·(64/4)·128 = 18,432。"),
+    "q1 hint": ("Each kernel now has 64/4 = 16 slices.", "现在每个卷积核只有 64/4 = 16 层切片。"),
+    "depthwise": (
+        "## Depthwise: as many groups as channels\n\nTaken to the end, every channel is a group of "
+        "its own: one k×k kernel for each, m maps in, m maps out. The cost is k·k·m·h′·w′, without "
+        "the factor n. But no channel ever learns of another.",
+        "## 深度卷积：有多少通道就分多少组\n\n分到极致，每个通道自成一组：各有一个 k×k 的卷积核，"
+        "输入 m 张图，输出 m 张图。计算量为 k·k·m·h′·w′，少了因子 n。"
+        "只是，通道之间再也不通音信。",
+    ),
+    "pointwise": (
+        "## Pointwise: one position, all channels\n\nA kernel of 1×1 does the opposite: it looks "
+        "at a single position and mixes its channels. It raises or lowers their number, and with "
+        "an activation behind it adds a non-linearity, at no cost in space. From 224×224×100 to "
+        "224×224×50 it takes {macs} multiply-adds.",
+        "## 逐点卷积：一个位置，所有通道\n\n1×1 的卷积核正好相反：只看一个位置，混合那里的所有通道。"
+        "它可以增加或减少通道数，后面接上激活函数便多一层非线性，而不涉及空间。"
+        "从 224×224×100 到 224×224×50，需要 {macs} 次乘加。",
+    ),
+    "separable": (
+        "## Depthwise separable: one after the other\n\nDepthwise first, for space; pointwise "
+        "second, for the channels. Together they replace a standard convolution of the same size, "
+        "and the cost is\n\n`(k·k·m + m·n) / (k·k·m·n) = 1/n + 1/k²`\n\nof it: for 3×3 and many "
+        "channels 8 to 9 times less. MobileNet is built of it.",
+        "## 深度可分离卷积：两步连做\n\n先用深度卷积处理空间，再用逐点卷积混合通道。"
+        "两步合起来替代一个输出尺寸相同的标准卷积，计算量之比为\n\n"
+        "`(k·k·m + m·n) / (k·k·m·n) = 1/n + 1/k²`\n\n"
+        "对于 3×3 和较多的通道，少到八九分之一。MobileNet 就是由它搭成的。",
+    ),
+    "n": ("Output channels, n", "输出通道数 n"),
+    "k": ("Kernel size, k", "卷积核大小 k"),
+    "example": (
+        "From 3×5×5 the depthwise half makes 3×3×3, the pointwise half 4×3×3:",
+        "从 3×5×5 出发，深度卷积得到 3×3×3，逐点卷积得到 4×3×3：",
+    ),
+    "q2": (
+        "A random picture of 3×128×128 goes through a depthwise separable convolution with 10 "
+        "kernels of 3×3, without padding. How many rows does each of the 10 output maps have?",
+        "一张 3×128×128 的随机图片经过深度可分离卷积：10 个卷积核，大小 3×3，不填充。"
+        "10 张输出图各有多少行？",
+    ),
+    "q2 why": (
+        "128 − 3 + 1 = 126: the output is 1×10×126×126, as with the standard convolution.",
+        "128 − 3 + 1 = 126，输出为 1×10×126×126，与标准卷积相同。",
+    ),
+    "q2 hint": (
+        "Only the depthwise half looks beyond one position, and so only it loses rows.",
+        "只有深度卷积会看到一个位置以外，因此只有它会减少行数。",
+    ),
+    "q3": (
+        "How many parameters does it have, with a bias in both halves?",
+        "两步都带偏置，它共有多少个参数？",
+    ),
+    "q3 why": (
+        "Depthwise 3·3·3 + 3 = 30, pointwise 3·10 + 10 = 40: 70 together, where the standard "
+        "convolution has 280.",
+        "深度卷积 3·3·3 + 3 = 30，逐点卷积 3·10 + 10 = 40，共 70；标准卷积则有 280。",
+    ),
+    "q3 hint": (
+        "Count the halves apart: three kernels of 3×3, then ten of 1×1×3; and a bias for each.",
+        "分开数：先是三个 3×3 的核，再是十个 1×1×3 的核，每个核再加一个偏置。",
+    ),
+    "table": (
+        "## Six ways from 3 channels to 30\n\nA kernel of 10×10, with bias, on a map of 32×32 "
+        "(fully connected: on 10×10):",
+        "## 从 3 通道到 30 通道的六种做法\n\n卷积核 10×10，带偏置，特征图 32×32"
+        "（全连接层则为 10×10）：",
+    ),
+    "layer": ("layer", "层"),
+    "params": ("parameters", "参数量"),
+    "macs": ("multiply-adds", "乘加次数"),
+    "fully connected": ("fully connected", "全连接"),
+    "standard": ("standard", "标准卷积"),
+    "dilated": ("dilated, d = 2", "空洞卷积，d = 2"),
+    "three groups": ("3 groups", "分组卷积，3 组"),
+    "one by one": ("pointwise", "逐点卷积"),
+    "in two": ("depthwise separable", "深度可分离卷积"),
+    "q4": (
+        "By how many parameters does the standard one of these exceed the depthwise separable one?",
+        "其中标准卷积比深度可分离卷积多多少个参数？",
+    ),
+    "q4 why": ("9,030 − 423 = 8,607.", "9,030 − 423 = 8,607。"),
+    "q4 hint": (
+        "The depthwise half has 303 parameters, the pointwise half 120.",
+        "深度卷积有 303 个参数，逐点卷积有 120 个。",
+    ),
+    "end": (
+        "So far this is a count on paper. Whether a machine is 8 times faster as well, lesson 5 "
+        "will tell with a clock.",
+        "到这里都只是纸上的数。机器是不是也快八倍，第 5 课会拿时钟来量。",
+    ),
+}  # fmt: skip

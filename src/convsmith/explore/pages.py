@@ -1,0 +1,115 @@
+"""Panels and pictures put together: what each view of the explorer shows."""
+
+from __future__ import annotations
+
+from convsmith.draw import shape
+from convsmith.draw.text import escape
+from convsmith.errors import ConvsmithError
+from convsmith.explore import panels, picture
+from convsmith.explore.stack import StackLayer, chain
+from convsmith.explore.state import LayerState
+from convsmith.explore.walk import Walk, field_panel, layer_panel
+from convsmith.explore.words import Language, say
+
+__all__ = ["numbers_panel", "question_panel", "scene_panel", "stack_page", "walk_page"]
+
+
+def question_panel(state: LayerState, language: Language) -> str:
+    """What is asked before anything is revealed: the layer and its input, and nothing else."""
+    given = f"{say('input', language)} {shape((state.in_channels, *state.size))}"
+    return (
+        f'<div class="cs-summary"><span><b>{escape(given)}</b></span></div>'
+        f'<p class="cs-note">{escape(say("guess lead", language))}</p>'
+    )
+
+
+def scene_panel(state: LayerState, language: Language, step: bool = False) -> str:
+    """The animation of a layer; of a transposed convolution all three views.
+
+    Args:
+        state: the layer.
+        language: of the texts.
+        step: whether with buttons to pause and step.
+    """
+    if state.kind != "transposed":
+        return _scene(state, language, None, step)
+    stamp, zeros, matrix = panels.transposed_views(state, language)
+    drawn = picture.matrix_picture(state)
+    return "".join(
+        [
+            _section(*stamp, _scene(state, language, "scatter", step)),
+            _section(*zeros, _scene(state, language, "zeros", step)),
+            _section(
+                *matrix,
+                f'<figure class="cs-figure">{drawn}</figure>'
+                if drawn
+                else panels.note(say("matrix large", language, most=picture.MATRIX)),
+            ),
+        ]
+    )
+
+
+def _scene(state: LayerState, language: Language, view: str | None, step: bool) -> str:
+    show = picture.player if step else picture.image
+    try:
+        return f'<figure class="cs-figure">{show(state, language, view)}</figure>'
+    except ConvsmithError as error:
+        return panels.problem_panel(say("no picture", language, reason=error))
+
+
+def numbers_panel(state: LayerState, language: Language) -> str:
+    """Size, cost and the code."""
+    parts = [panels.size_panel(state, language)]
+    if state.kind == "transposed":
+        parts.append(panels.shared_size(state, language))
+    parts += [panels.cost_panel(state, language), panels.code_panel(state, language)]
+    return "".join(parts)
+
+
+def stack_page(stack: tuple[StackLayer, ...], language: Language) -> str:
+    """What a stack sees: in a sentence, along a line, in the plane, and layer by layer."""
+    parts = [panels.stack_panel(stack, language)]
+    if line := picture.line_picture(stack, language):
+        parts.append(_figure(say("stack line", language), line))
+    plane = picture.plane_picture(stack, language)
+    if plane is None:
+        span = chain(stack).receptive_field().span
+        parts.append(panels.note(say("stack large", language, size=shape((span, span)))))
+    else:
+        parts.append(_figure(say("stack plane", language), plane))
+    parts.append(panels.stack_table(stack, language))
+    return "".join(parts)
+
+
+def walk_page(walk: Walk, index: int, language: Language) -> str:
+    """One layer of a network, and its receptive field over the image."""
+    of = say(
+        "model of",
+        language,
+        model=walk.report.model,
+        shape=", ".join(map(shape, walk.report.inputs)),
+    )
+    at = say("model layer", language, index=index + 1, count=len(walk.layers))
+    name = walk.layers[index].name
+    parts = [
+        f'<p class="cs-lead" role="status">{escape(of)} · {escape(at)}</p>',
+        layer_panel(walk, index, language),
+    ]
+    if name in walk.states:
+        view = say("view layer", language)
+        parts.append(panels.note(say("model open", language, view=view)))
+    parts.append(_figure(say("model field", language), field_panel(walk, name, language)))
+    return "".join(parts)
+
+
+def _section(title: str, told: str, drawn: str) -> str:
+    return (
+        f'<section class="cs-section"><h2>{escape(title)}</h2>{panels.note(told)}{drawn}</section>'
+    )
+
+
+def _figure(title: str, drawn: str) -> str:
+    return (
+        f'<section class="cs-section"><h2>{escape(title)}</h2>'
+        f'<figure class="cs-figure">{drawn}</figure></section>'
+    )

@@ -1,0 +1,171 @@
+"""A network read for walking through: its layers with what each costs and sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from convsmith.arithmetic import Conv, ConvTranspose, Pool
+from convsmith.draw import count, percent, shape
+from convsmith.draw.text import escape
+from convsmith.errors import ArgumentError
+from convsmith.explore.picture import localised
+from convsmith.explore.samples import SAMPLE, small_network
+from convsmith.explore.state import Kind, LayerState, Pair
+from convsmith.explore.words import Language, say
+
+if TYPE_CHECKING:
+    from convsmith.measure import Inspection
+    from convsmith.measure.inspection import LayerReport
+
+__all__ = [
+    "Walk",
+    "field_panel",
+    "is_open",
+    "layer_panel",
+    "open_model",
+    "read_shape",
+    "trust",
+    "use_loader",
+]
+
+Loader = Callable[[str], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """A network and what was found about it; `states` has the layers that have a view of theirs."""
+
+    spec: str
+    report: Inspection
+    states: dict[str, LayerState]
+
+    @cached_property
+    def layers(self) -> list[LayerReport]:
+        """The layers, in order of execution; inputs are none."""
+        return [layer for layer in self.report.layers if layer.kind != "input"]
+
+
+_loader: Loader | None = None
+_trusted = {SAMPLE}
+
+
+def use_loader(loader: Loader, trusted: str | None = None) -> None:
+    """Say how a model is made from its name; `trusted` is one that may be read unasked.
+
+    The command line brings its own, which this room, a floor below, cannot know.
+    """
+    global _loader
+    _loader = loader
+    if trusted:
+        _trusted.add(trusted)
+    open_model.cache_clear()
+
+
+def trust(spec: str) -> None:
+    """The reader has asked for this model in so many words: from now on it may be read again."""
+    _trusted.add(spec)
+
+
+def is_open(spec: str) -> bool:
+    """Whether an address alone may have this model read: it runs no code of the user's."""
+    return spec in _trusted or spec.startswith(("torchvision:", "timm:"))
+
+
+def read_shape(text: str) -> tuple[int, ...]:
+    """Read a shape as people write it.
+
+    >>> read_shape("1x3x32x32")
+    (1, 3, 32, 32)
+    """
+    parts = text.replace("×", ",").replace("x", ",").split(",")
+    try:
+        found = tuple(int(part) for part in parts)
+    except ValueError:
+        raise ArgumentError(f"{text!r} is no shape: expected, say, 1,3,224,224") from None
+    if min(found) < 1:
+        raise ArgumentError(f"{text!r}: every length must be at least 1")
+    return found
+
+
+@lru_cache(maxsize=4)
+def open_model(spec: str, text: str) -> Walk:
+    """Read a model and inspect it on an input of that shape.
+
+    Raises:
+        ConvsmithError: whatever is wrong with the name, the model or the shape.
+    """
+    from convsmith.measure import inspect
+
+    sizes = read_shape(text)
+    if spec == SAMPLE:
+        model: Any = small_network()
+    elif _loader is None:
+        raise ArgumentError(f"only {SAMPLE} can be read here, not {spec!r}")
+    else:
+        model = _loader(spec)
+    return Walk(spec, report := inspect(model, sizes), _states(report))
+
+
+def _states(report: Inspection) -> dict[str, LayerState]:
+    """The layers in the plane as states, each with the size of the map that it really gets."""
+    network = report.network
+    found: dict[str, LayerState] = {}
+    if network is None:
+        return found
+    for name in (layer.name for layer in report.layers):
+        arithmetic = network[name].operation.arithmetic if name in network else None
+        if arithmetic is None or arithmetic.dims != 2 or not network[name].inputs:
+            continue
+        _, channels, *size = network[network[name].inputs[0]].shape
+        found[name] = _state(arithmetic, channels, (size[0], size[1]))
+    return found
+
+
+def _state(layer: Conv | ConvTranspose | Pool, channels: int, size: Pair) -> LayerState:
+    windows: dict[str, Any] = {
+        "size": size,
+        "kernel": layer.kernel_size,
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+    }
+    if isinstance(layer, Pool):
+        kind: Kind = "max" if layer.kind == "max" else "average"
+        return LayerState(kind, channels, channels, ceil_mode=layer.ceil_mode, **windows)
+    windows |= {"groups": layer.groups, "bias": layer.bias}
+    if isinstance(layer, Conv):
+        windows["padding_mode"] = layer.padding_mode
+    else:
+        windows["output_padding"] = layer.output_padding
+    kind = "transposed" if layer.transposed else "conv"
+    return LayerState(kind, layer.in_channels, layer.out_channels, **windows)
+
+
+def layer_panel(walk: Walk, index: int, language: Language) -> str:
+    """One layer of a network: what it does, costs and sees."""
+    layer = walk.layers[index]
+    total = walk.report.macs
+    known = layer.macs is not None and total
+    facts = [
+        (say("model operation", language), layer.operation),
+        (say("model output", language), shape(layer.output)),
+        (say("params", language), count(layer.params)),
+        (say("macs", language), "–" if layer.macs is None else count(layer.macs)),
+        (say("model share", language), percent((layer.macs or 0) / total) if known else "–"),
+    ]
+    field = walk.report.field_of(layer.name)
+    facts.append((say("model field", language), "–" if field is None else shape(field.size)))
+    items = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in facts)
+    return f'<h2 class="cs-name">{escape(layer.name)}</h2><dl class="cs-facts">{items}</dl>'
+
+
+@lru_cache(maxsize=64)
+def field_panel(walk: Walk, name: str, language: Language) -> str:
+    """The receptive field of a layer over the image, or the line that says it has none."""
+    figure = walk.report.field_figure(name)
+    if figure is None:
+        return f'<p class="cs-note">{escape(say("model no field", language))}</p>'
+    return localised(figure.svg, language)

@@ -1,0 +1,105 @@
+"""A run of `lighten` on disk, so that it goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.errors import ArgumentError, ModelError
+
+__all__ = ["Checkpoint", "fingerprint"]
+
+_RUN = "run.json"
+
+
+class Checkpoint:
+    """A folder with what a run has decided (JSON) and how far its training is.
+
+    Tensors are kept in PyTorch's format and read with `weights_only=True`, which runs no code.
+
+    Args:
+        folder: made if need be.
+        run: what the run is: plain values that a run which goes on must share with it.
+
+    Raises:
+        ArgumentError: if the folder belongs to another run, naming what differs.
+    """
+
+    def __init__(self, folder: str | Path, run: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        known = self._read(_RUN)
+        for name, value in run.items():
+            if known is not None and known.get(name) != json.loads(json.dumps(value)):
+                raise ArgumentError(
+                    f"checkpoint {self.folder} is of another run: its {name} is "
+                    f"{known.get(name)!r}, not {value!r}; remove it or name another folder"
+                )
+        if known is None:
+            self.write(_RUN, run)
+
+    def write(self, name: str, values: Any) -> None:
+        """Keep plain values under a name, whole or not at all."""
+        self._put(name, lambda path: path.write_text(json.dumps(values) + "\n", encoding="utf-8"))
+
+    def read(self, name: str) -> Any:
+        """What was kept under a name, or None."""
+        return self._read(name)
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Keep tensors and plain values."""
+        self._put(name, lambda path: torch.save(state, path))
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """What `save` kept, or None.
+
+        Raises:
+            ModelError: for a damaged file.
+        """
+        path = self.folder / name
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, weights_only=True)
+        except Exception as error:  # a damaged archive fails in many ways
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"checkpoint {path} cannot be read: {reason}") from error
+        return state
+
+    def _read(self, name: str) -> Any:
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
+
+    def _put(self, name: str, write: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{name}.{os.getpid()}.part"
+        try:
+            write(draft)
+            draft.replace(self.folder / name)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """A hash of all weights and buffers: tells one trained network from another.
+
+    >>> fingerprint(nn.Identity()) == fingerprint(nn.Identity())
+    True
+    """
+    found = sha256()
+    for name, value in model.state_dict().items():
+        found.update(name.encode())
+        if isinstance(value, Tensor):
+            raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+            found.update(raw.numpy().tobytes())
+    return found.hexdigest()[:16]

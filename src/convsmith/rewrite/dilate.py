@@ -1,0 +1,518 @@
+"""`dilate`: the strides of a trained network become dilations, and its weights stay right."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from math import isfinite
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils._pytree import tree_leaves
+
+from convsmith.arithmetic import Conv
+from convsmith.errors import ArgumentError, TraceError, nearest
+from convsmith.measure import inspect, local_field
+from convsmith.network import Layer, Network, trace
+from convsmith.network.trace import example_inputs
+from convsmith.rewrite.certificate import Certificate, Equality, Figures, compare
+from convsmith.rewrite.dilated_window import DilatedWindow
+from convsmith.rewrite.dilation_rule import Change, Plan, Refusal, Striding, plan
+from convsmith.rewrite.dilation_surgery import NoModule, on_graph, on_modules
+from convsmith.rewrite.observation import by_layers, by_modules, by_nodes, random_inputs
+
+__all__ = ["Dilated", "dilate"]
+
+_FILES = ("model.safetensors", "certificate.json")
+
+Rates = Mapping[str, int | tuple[int, ...]] | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Dilated:
+    """A network whose strides became dilations, and the evidence.
+
+    Attributes:
+        model: the new network, with the weights of the original, which is as it was.
+        certificate: what it gives on the old grid, measured.
+    """
+
+    model: nn.Module
+    certificate: Certificate
+
+    def save(self, folder: str | Path, *, origin: str = "", force: bool = False) -> Path:
+        """Write the weights and the certificate to a folder.
+
+        The keys are those of the original: `load_state_dict` of either network takes the weights.
+
+        Args:
+            folder: made if need be.
+            origin: what the original was built from, for the record.
+            force: overwrite what is there.
+
+        Raises:
+            ArgumentError: if the folder holds weights or a certificate and `force` is false.
+        """
+        from safetensors.torch import save_model
+
+        target = Path(folder)
+        taken = [name for name in _FILES if (target / name).exists()]
+        if taken and not force:
+            raise ArgumentError(f"{target / taken[0]} exists: choose another folder, or force it")
+        target.mkdir(parents=True, exist_ok=True)
+        record = self.certificate.to_dict() | {"origin": origin}
+        with TemporaryDirectory(dir=target, prefix=".writing-") as scratch:
+            save_model(self.model, str(Path(scratch, _FILES[0])))
+            text = json.dumps(_finite(record), indent=1) + "\n"
+            Path(scratch, _FILES[1]).write_text(text, encoding="utf-8")
+            for name in _FILES:
+                os.replace(Path(scratch, name), target / name)
+        return target
+
+    def __repr__(self) -> str:
+        return f"Dilated({self.certificate!r})"
+
+    def _repr_html_(self) -> str:
+        return self.certificate._repr_html_()
+
+
+def dilate(
+    model: nn.Module,
+    example: Any,
+    *,
+    output_stride: int | Sequence[int] | None = None,
+    layers: str | Sequence[str] | None = None,
+    rates: Rates | None = None,
+    features: str | Sequence[str] | None = None,
+    strict: bool = True,
+    seed: int = 0,
+) -> Dilated:
+    """Trade strides for dilations so that maps are finer and the trained weights still fit.
+
+    Let r be the old cumulative stride over the new one. Each convolution and pool takes r times its
+    dilation and padding, weights unchanged; the layer that loses its stride keeps the dilation of
+    its input. Then `new(x)[..., ::r, ::r] == old(x)`, for any kernel, padding and size. The
+    certificate says how far that was found to hold, on random inputs in float64.
+
+    Args:
+        model: any network that can be traced; it is left as it was.
+        example: a tensor or shape of the size that the network is for (see `trace`).
+        output_stride: the largest cumulative stride that is left, one number or one an axis.
+        layers: or the modules (or layers) that lose their stride, by name.
+        rates: dilations beyond the exact rule, afterwards: by module, or one for each dilated
+            convolution in order of execution. Padding follows, so that sizes stay.
+        features: modules (or layers) at whose results equality has to hold, in place of what the
+            model returns. What follows them is dilated as well, but not judged; where it cannot
+            run on the finer map, the new model ends at the features.
+        strict: refuse what is not exact. Otherwise it is passed with a warning.
+        seed: of the random inputs.
+
+    Raises:
+        ArgumentError: if the theorem does not hold for a result that is judged: every layer that
+            breaks it, and why; or for arguments that fit no layer.
+        TraceError: if the model cannot be captured.
+
+    >>> model = nn.Sequential(
+    ...     nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 4, 3)
+    ... )
+    >>> dilated = dilate(model, (1, 3, 32, 32), output_stride=2)
+    >>> dilated.model[2].stride, dilated.model[3].dilation, dilated.certificate.exact
+    ((1, 1), (2, 2), True)
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
+    network = trace(model, example)
+    striding = _striding(network, output_stride, layers)
+    exact = plan(network, striding)
+    whole, changed_rates = _with_rates(network, exact, rates)
+    judged = _judged(network, features)
+    broken = _refusals(network, exact, judged.values())
+    if broken and strict:
+        raise ArgumentError(_no(network, exact, broken, judged, asked=features is not None))
+    work = _carry_out(network, model, example, whole, judged, cut=features is not None)
+    hidden = [r for r in exact.refusals if r not in broken]
+    notes = list(work.notes)
+    if hidden:
+        notes.append(f"behind what is judged: {_list(map(str, hidden))}")
+    if broken:
+        warnings.warn(
+            f"{network.name} is not dilated exactly: {_list(map(str, broken))}", stacklevel=2
+        )
+    equalities, more = _evidence(network, model, example, exact, judged, work, seed)
+    judge = next(iter(judged.values()))
+    theorem = None
+    if changed_rates:
+        plain = _carry_out(network, model, example, exact, judged, cut=features is not None)
+        theorem = _figures(plain.network, _same(plain, network, judge), exact, judge, network)
+    certificate = Certificate(
+        model=network.name,
+        equalities=equalities,
+        refusals=tuple(map(str, broken)),
+        rates=changed_rates,
+        notes=(*notes, *more),
+        before=_figures(network, judge, None, judge, network),
+        after=_figures(work.network, _same(work, network, judge), exact, judge, network),
+        by_theorem=theorem,
+        seed=seed,
+    )
+    return Dilated(work.model, certificate)
+
+
+def _finite(value: Any) -> Any:
+    """Plain data with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+# What was asked for
+
+
+def _striding(
+    network: Network, output_stride: int | Sequence[int] | None, layers: str | Sequence[str] | None
+) -> Striding:
+    if (output_stride is None) == (layers is None):
+        raise ArgumentError("one of output_stride and layers says which strides go")
+    if output_stride is not None:
+        given = list(output_stride) if isinstance(output_stride, Sequence) else [output_stride]
+        if not given or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in given):
+            raise ArgumentError(
+                f"output_stride is a positive number, or one an axis, not {output_stride!r}"
+            )
+        dims = {len(network[name].shape) - 2 for name in network.inputs}
+        if len(given) > 1 and len(given) not in dims:
+            raise ArgumentError(f"output_stride has {len(given)} numbers for {max(dims)} axes")
+        return Striding(total=tuple(given))
+    assert layers is not None
+    found: set[str] = set()
+    for name in [layers] if isinstance(layers, str) else layers:
+        inside = [x for x in _inside(network, name) if _is_strided(x)]
+        if not inside:
+            raise ArgumentError(f"{name!r} has no stride to lose")
+        found.update(layer.name for layer in inside)
+    if not found:
+        raise ArgumentError("layers names no layer")
+    return Striding(layers=frozenset(found))
+
+
+def _is_strided(layer: Layer) -> bool:
+    if layer.kind == "slice":
+        return int(layer.operation.settings.get("step") or 1) > 1
+    if layer.kind == "convolution" and layer.operation.arithmetic is not None:
+        return max(layer.operation.arithmetic.stride) > 1
+    if "adaptive" in layer.operation.name or "_pool" not in layer.operation.name:
+        return False
+    settings = layer.operation.settings
+    stride = settings["stride"] or settings["kernel_size"]
+    return max([stride] if isinstance(stride, int) else stride) > 1
+
+
+def _inside(network: Network, name: str) -> list[Layer]:
+    """The layers of a module, or the one layer of that name."""
+    if name in network and name not in network.modules:
+        return [network[name]]
+    found = [
+        layer
+        for layer in network
+        if not layer.constant and (layer.path == name or layer.path.startswith(f"{name}."))
+    ]
+    if not found or not name:
+        known = [*network.modules, *(layer.name for layer in network)]
+        raise ArgumentError(f"no layer {name!r} in {network.name}{nearest(name, known)}")
+    return found
+
+
+def _judged(network: Network, features: str | Sequence[str] | None) -> dict[str, str]:
+    """What is compared: the name by which it is reported, and its layer."""
+    if features is None:
+        return {name: name for name in _returned(network)}
+    names = [features] if isinstance(features, str) else list(features)
+    if not names:
+        raise ArgumentError("features names no layer")
+    return {name: _inside(network, name)[-1].name for name in names}
+
+
+def _returned(network: Network) -> list[str]:
+    """The layers whose results the model returns, as often as it returns them."""
+    names = {layer.node: layer.name for layer in network}
+    leaves = tree_leaves(network.program.graph.output_node().args[0])
+    return [names[x.name] for x in leaves if isinstance(x, fx.Node) and x.name in names]
+
+
+def _with_rates(network: Network, exact: Plan, rates: Rates | None) -> tuple[Plan, tuple[str, ...]]:
+    """The plan with dilations of the user's own, and what they change."""
+    if rates is None:
+        return exact, ()
+    convs = [layer for layer in network if isinstance(layer.operation.arithmetic, Conv)]
+    windows = {layer.name: _windows_of(layer, exact) for layer in convs}
+    wanted: dict[str, tuple[int, ...]] = {}
+    if isinstance(rates, Mapping):
+        for name, rate in rates.items():
+            inside = [x for x in _inside(network, name) if x.name in windows]
+            if not inside:
+                raise ArgumentError(f"rates: {name!r} has no convolution")
+            wanted |= {x.name: _per_axis(name, rate, len(windows[x.name])) for x in inside}
+    else:
+        dilated = [
+            name
+            for name, axes in windows.items()
+            if any(w.dilation > 1 and w.old.kernel > 1 for w in axes)
+        ]
+        if len(rates) != len(dilated):
+            raise ArgumentError(
+                f"rates has {len(rates)} numbers for {len(dilated)} dilated convolutions: "
+                f"{_list(map(repr, dilated))}"
+            )
+        wanted = {
+            name: _per_axis(name, rate, len(windows[name]))
+            for name, rate in zip(dilated, rates, strict=True)
+        }
+    changes, told = dict(exact.changes), []
+    for name, new in wanted.items():
+        old = windows[name]
+        if all(w.dilation == d or w.old.kernel == 1 for w, d in zip(old, new, strict=True)):
+            continue
+        change = changes.get(name, Change(name, windows=old))
+        moved = tuple(_redilated(w, d) for w, d in zip(old, new, strict=True))
+        changes[name] = changed(change, windows=moved)
+        before = "×".join(map(str, dict.fromkeys(w.dilation for w in old)))
+        after = "×".join(map(str, dict.fromkeys(w.dilation for w in moved)))
+        told.append(f"{name}: dilation {before} → {after}")
+    return changed(exact, changes=changes), tuple(told)
+
+
+def _windows_of(layer: Layer, exact: Plan) -> tuple[DilatedWindow, ...]:
+    change = exact.changes.get(layer.name)
+    if change is not None:
+        return change.windows
+    assert layer.operation.arithmetic is not None
+    return tuple(DilatedWindow.of(w, 1, w.stride) for w in layer.operation.arithmetic.windows)
+
+
+def _redilated(window: DilatedWindow, dilation: int) -> DilatedWindow:
+    """A window with another dilation, its padding such that the map keeps its size."""
+    more = (dilation - window.dilation) * (window.old.kernel - 1)
+    low, high = window.padding
+    padding = (low + more // 2, high + more - more // 2)
+    return changed(window, dilation=dilation, padding=padding)
+
+
+def _per_axis(name: str, rate: Any, dims: int) -> tuple[int, ...]:
+    values = (rate,) * dims if isinstance(rate, int) else tuple(rate)
+    if len(values) != dims or any(not isinstance(n, int) or n < 1 for n in values):
+        raise ArgumentError(
+            f"rates: {name!r} takes a positive number, or one for each of {dims} axes, not {rate!r}"
+        )
+    return values
+
+
+# What breaks the theorem
+
+
+def _refusals(network: Network, exact: Plan, layers: Any) -> list[Refusal]:
+    found = [refusal for layer in layers for refusal in exact.behind(network, layer)]
+    return list(dict.fromkeys(found))
+
+
+def _no(
+    network: Network, exact: Plan, broken: Sequence[Refusal], judged: Mapping[str, str], asked: bool
+) -> str:
+    message = f"{network.name} cannot be dilated exactly: {_list(map(str, broken))}"
+    if any("circular" in refusal.reason for refusal in broken):
+        return f"{message}; another input size may do, or strict=False goes on"
+    last = None if asked else _last_exact(network, exact, judged)
+    hint = f"features={last!r} judges the last exact map, " if last else ""
+    return f"{message}; {hint}strict=False goes on"
+
+
+def _last_exact(network: Network, exact: Plan, judged: Mapping[str, str]) -> str | None:
+    """The shortest name of the last map that follows no refusal."""
+    broken = {refusal.layer for refusal in exact.refusals}
+    behind = set(broken)
+    last = None
+    ways = {up.name for layer in judged.values() for up in network.upstream(layer)}
+    for layer in network:
+        if behind.intersection(layer.inputs):
+            behind.add(layer.name)
+        rates = exact.rates(layer.name)
+        if layer.name in ways and layer.name not in behind and rates and max(rates) > 1:
+            last = layer
+    if last is None:
+        return None
+    parts = last.path.split(".") if last.path else []
+    for n in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:n])
+        if _inside(network, prefix)[-1].name == last.name:
+            return prefix
+    return last.name
+
+
+def _list(words: Any, most: int = 4) -> str:
+    every = list(words)
+    more = len(every) - most
+    return "; ".join(every[:most]) + (f"; and {more} more" if more > 0 else "")
+
+
+# What is done about it
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A new model, the network it was traced to, and whether it is the old model's graph."""
+
+    model: nn.Module
+    network: Network
+    nodes: Mapping[str, str] | None
+    ends: bool
+    notes: tuple[str, ...]
+
+
+def _carry_out(
+    network: Network,
+    model: nn.Module,
+    example: Any,
+    whole: Plan,
+    judged: Mapping[str, str],
+    *,
+    cut: bool,
+) -> _Work:
+    notes: list[str] = []
+    copy = deepcopy(model)
+    try:
+        on_modules(network, copy, whole)
+        return _Work(copy, trace(copy, example), None, False, ())
+    except NoModule as reason:
+        notes.append(
+            f"the exported graph was changed, since {reason}: fixed to the example's size and to "
+            "evaluation"
+        )
+    except TraceError as error:
+        failed = error
+        notes.clear()
+    nodes = {name: network[layer].node for name, layer in judged.items()}
+    if notes:
+        graph = on_graph(network, whole)
+        try:
+            return _Work(graph, trace(graph, example), nodes, False, tuple(notes))
+        except TraceError as error:
+            failed = error
+    if not cut:
+        reasons = _list(map(str, whole.refusals)) or str(failed)
+        raise ArgumentError(f"{network.name} cannot run when it is dilated: {reasons}") from failed
+    graph = on_graph(network, whole, last=list(judged.values()))
+    reasons = _list(map(str, whole.refusals))
+    notes = [
+        f"the model ends at its features, as an exported graph for the example's size: what "
+        f"follows cannot run on the finer map ({reasons})"
+    ]
+    return _Work(graph, trace(graph, example), nodes, True, tuple(notes))
+
+
+def _same(work: _Work, network: Network, layer: str) -> str | None:
+    """The layer of the new network that stands for one of the old."""
+    new = work.network
+    if work.nodes is None:
+        if layer in new:
+            return layer
+        path = network[layer].path
+        return next((x.name for x in reversed(new.layers) if path and x.path == path), None)
+    returned = [layer for name, layer in zip(work.nodes, _returned(new), strict=False)]
+    return returned[0] if returned and (work.ends or layer == _returned(network)[0]) else None
+
+
+def _figures(
+    traced: Network, layer: str | None, exact: Plan | None, judge: str, network: Network
+) -> Figures:
+    """Figures of a network, its field and stride at one layer."""
+    counted = inspect(traced)
+    field = local_field(traced, layer) if layer else None
+    return Figures(
+        stride=tuple(map(float, field.stride)) if field else (),
+        params=counted.params,
+        macs=counted.macs,
+        field=field.size if field else None,
+        coverage=field.coverage if field else None,
+        gap=field.gaps if field else None,
+    )
+
+
+# The evidence
+
+
+def _evidence(
+    network: Network,
+    model: nn.Module,
+    example: Any,
+    exact: Plan,
+    judged: Mapping[str, str],
+    work: _Work,
+    seed: int,
+) -> tuple[tuple[Equality, ...], list[str]]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = example_inputs(model, example)
+    rates = {name: exact.rates(layer) for name, layer in judged.items()}
+    known = {name: rate for name, rate in rates.items() if rate is not None}
+    notes = [f"{name} lies on no grid that is known" for name in rates if name not in known]
+    modules = {name: name for name in known if name in network.modules and name}
+    returned = _returned(network)
+    sizes: list[tuple[int, ...]] = []
+    if work.nodes is None and all(name in modules or name in returned for name in known):
+        asked = {name: path for name, path in modules.items() if name not in returned}
+        old, new = (by_modules(m, returned, asked) for m in (model, work.model))
+        sizes = _neighbours(network)
+    elif work.nodes is None:
+        names = {name: judged[name] for name in known}
+        theirs = {name: _same(work, network, layer) or layer for name, layer in names.items()}
+        old, new = by_layers(network, names), by_layers(work.network, theirs)
+    else:
+        old = by_layers(network, {name: judged[name] for name in known})
+        if work.ends or set(known) <= set(returned):
+            new = by_modules(work.model, list(judged) if work.ends else returned, {})
+        else:
+            assert isinstance(work.model, fx.GraphModule)
+            new = by_nodes(work.model, {name: work.nodes[name] for name in known})
+    rows: list[Equality] = []
+    for _ in range(2):
+        rows += compare(old, new, random_inputs(inputs, generator), known)
+    for grow in sizes:
+        other = random_inputs(inputs, generator, grow)
+        try:
+            old(other)
+        except Exception:
+            continue  # a size that the model does not take
+        try:
+            rows += compare(old, new, other, known, at_example=False)
+        except Exception as error:
+            first = str(error).strip().splitlines()[0]
+            more = "×".join(f"+{n}" for n in grow)
+            notes.append(f"the new model does not take a size of {more}: {first}")
+    return tuple(_worst(rows)), notes
+
+
+def _worst(rows: Sequence[Equality]) -> list[Equality]:
+    """Of several comparisons of one result at one size, the worst."""
+    found: dict[tuple[str, tuple[int, ...]], Equality] = {}
+    for row in rows:
+        key = (row.name, row.input_shape)
+        if key not in found or row.absolute >= found[key].absolute:
+            found[key] = row
+    return list(found.values())
+
+
+def _neighbours(network: Network) -> list[tuple[int, ...]]:
+    """Sizes beside the example's: odd for even, and the axes unequal."""
+    dims = max((len(network[name].shape) - 2 for name in network.inputs), default=0)
+    if dims < 1:
+        return []
+    both = [(1,) * dims]
+    return both if dims == 1 else [*both, (*(2,) * (dims - 1), 1)]

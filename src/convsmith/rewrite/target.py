@@ -1,0 +1,81 @@
+"""What `lighten` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from convsmith.errors import ArgumentError
+
+__all__ = ["Target"]
+
+Name = Literal["speedup", "latency_ms", "macs", "multiplier", "max_drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One aim.
+
+    Attributes:
+        name: `speedup`, `latency_ms` and `macs` are budgets, `multiplier` is a form, and
+            `max_drop` is a share of images that may be lost.
+        value: how much of it.
+    """
+
+    name: Name
+    value: float
+
+    @classmethod
+    def of(cls, **asked: float | None) -> Target:
+        """The one that was asked for; twice the speed where none was.
+
+        Raises:
+            ArgumentError: for several, or one that makes no sense.
+
+        >>> Target.of(speedup=None, macs=0.5)
+        Target(name='macs', value=0.5)
+        """
+        given = {name: value for name, value in asked.items() if value is not None}
+        if len(given) > 1:
+            raise ArgumentError(f"one target, not {len(given)}: {', '.join(given)}")
+        name, value = next(iter(given.items())) if given else ("speedup", 2.0)
+        if value < 0 or (value == 0 and name != "max_drop"):
+            raise ArgumentError(f"{name} must be positive, not {value}")
+        if name == "max_drop" and value >= 1:
+            raise ArgumentError(f"max_drop is a share below 1, as 0.01 for a point, not {value:g}")
+        return cls(name, value)  # type: ignore[arg-type]
+
+    @property
+    def timed(self) -> bool:
+        """Whether milliseconds decide."""
+        return self.name in ("speedup", "latency_ms", "max_drop")
+
+    def budget(self, total: float) -> float:
+        """What the network may cost that costs `total` now.
+
+        >>> Target("speedup", 4).budget(10.0), Target("macs", 0.5).budget(10.0)
+        (2.5, 5.0)
+        """
+        if self.name == "speedup":
+            return total / self.value
+        if self.name == "macs" and self.value < 1:
+            return total * self.value
+        return self.value
+
+    def of_cost(self, cost: float, total: float) -> str:
+        """This target with the value that a cost would meet, in words."""
+        if self.name == "speedup":
+            return f"speedup={total / cost:.2f}"
+        return f"{self.name}={cost:.0f}" if self.name == "macs" else f"{self.name}={cost:.3g}"
+
+    def __str__(self) -> str:
+        value = self.value
+        if self.name == "speedup":
+            return f"{value:g}× faster"
+        if self.name == "latency_ms":
+            return f"at most {value:g} ms"
+        if self.name == "max_drop":
+            return f"at most {100 * value:g} points lost"
+        if self.name == "macs":
+            return f"{value:.0%} of the MACs" if value < 1 else f"at most {value:,.0f} MACs"
+        return f"{value:g} depthwise kernel{'s' * (value != 1)} a channel"

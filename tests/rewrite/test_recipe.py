@@ -1,0 +1,101 @@
+"""Every form goes to disk and comes back; what was written before still loads."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from convsmith.errors import ModelError
+from convsmith.nn import DepthwiseSeparableConv2d
+from convsmith.rewrite.forms import FORMS
+from convsmith.rewrite.recipe import load, save
+
+FORM = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+CONVS = {
+    "plain": (lambda: nn.Conv2d(4, 6, (3, 5), (2, 1), (1, 2), groups=2), (9, 8)),
+    "without bias": (lambda: nn.Conv2d(4, 6, 3, padding="same", dilation=2, bias=False), (9, 8)),
+    "circular": (lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="circular"), (9, 8)),
+    "sequence": (lambda: nn.Conv1d(4, 6, 5, padding=2), (17,)),
+    "volume": (lambda: nn.Conv3d(4, 6, (3, 1, 2)), (5, 6, 7)),
+    "transposed": (lambda: nn.ConvTranspose2d(4, 6, (3, 5), 2, 1, 1, groups=2), (9, 8)),
+    "transposed sequence": (lambda: nn.ConvTranspose1d(4, 6, 4, 2, 1, bias=False), (9,)),
+    "transposed volume": (lambda: nn.ConvTranspose3d(4, 6, 2, 2), (3, 4, 5)),
+}
+
+
+@FORM
+@pytest.mark.parametrize("name", CONVS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_there_and_back(form, name, dtype, tmp_path):
+    make, size = CONVS[name]
+    conv = make().to(dtype)
+    if form.reason(conv):
+        return
+    full = form.full_rank(conv)
+    rank = tuple(-(-r // 2) for r in full) if isinstance(full, tuple) else -(-full // 2)
+    model = nn.Sequential(form.make(conv, rank), nn.ReLU()).eval()
+    folder = save(model, tmp_path / "light", ["0"])
+    loaded = load(folder, nn.Sequential(make().to(dtype), nn.ReLU())).eval()
+    image = torch.randn(2, conv.in_channels, *size, dtype=dtype)
+    assert torch.equal(loaded(image), model(image))
+    assert repr(loaded) == repr(model)
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+
+
+def test_what_was_written_before_there_were_other_forms_still_loads(tmp_path):
+    torch.manual_seed(0)
+    layer = DepthwiseSeparableConv2d.from_conv(nn.Conv2d(3, 8, 3, padding=1), 2)
+    tensors = {f"0.{name}": value for name, value in layer.state_dict().items()}
+    save_file(tensors, str(tmp_path / "model.safetensors"))
+    recipe = {
+        "convsmith": "recipe",
+        "version": 1,
+        "origin": "",
+        "model": "Sequential",
+        "layers": {
+            "0": {
+                "form": "DepthwiseSeparableConv2d",
+                "bias": [False, True],
+                "dtype": "float32",
+                "in_channels": 3,
+                "out_channels": 8,
+                "kernel_size": [3, 3],
+                "stride": [1, 1],
+                "padding": [1, 1],
+                "dilation": [1, 1],
+                "groups": 1,
+                "padding_mode": "zeros",
+                "multiplier": 2,
+            }
+        },
+        "report": {},
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    loaded = load(tmp_path, nn.Sequential(nn.Conv2d(3, 8, 3, padding=1)))
+    image = torch.randn(1, 3, 9, 9)
+    assert torch.equal(loaded(image), layer(image))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rank": [9, 9]}, "rank must be from 1 to"),
+        ({"form": "ComposedConv"}, "no layer is called 'ComposedConv'"),
+        ({"bias": [True]}, "zip"),
+        ({"rank": [1, 1]}, "size mismatch"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(change, message, tmp_path):
+    model = nn.Sequential(FORMS[3].make(nn.Conv2d(4, 6, 3), (2, 3)))
+    folder = save(model, tmp_path, ["0"])
+    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe["layers"]["0"] |= change
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(ModelError, match="does not fit Sequential") as caught:
+        load(folder, nn.Sequential(nn.Conv2d(4, 6, 3)))
+    assert message in str(caught.value) or message in str(caught.value.__cause__)
