@@ -200,7 +200,7 @@ class Certificate:
             f"{self.model}, dilated",
             [
                 Section(None, Facts(facts)),
-                Section("Before and after", self.figures_table()),
+                Section("Figures", self.figures_table()),
                 Section("On the old grid", parts),
             ],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from copy import copy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class Checkpoint:
     def __init__(self, folder: str | Path, run: dict[str, Any]) -> None:
         self.folder = Path(folder)
         known = self._read(_RUN)
+        if known is not None and not isinstance(known, dict):
+            raise ModelError(f"checkpoint {self.folder / _RUN} cannot be read: it is no record")
         for name, value in run.items():
             if known is not None and known.get(name) != json.loads(json.dumps(value)):
                 raise ArgumentError(
@@ -42,6 +45,12 @@ class Checkpoint:
                 )
         if known is None:
             self.write(_RUN, run)
+
+    def part(self, name: str) -> Checkpoint:
+        """A folder of its own within this one, of the same run."""
+        inner = copy(self)
+        inner.folder = self.folder / name
+        return inner
 
     def write(self, name: str, values: Any) -> None:
         """Keep plain values under a name, whole or not at all."""

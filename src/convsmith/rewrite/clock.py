@@ -77,7 +77,8 @@ class Clock:
         return float(json.JSONDecoder().raw_decode(text)[0])  # its checksum follows
 
     def _measure(self, layer: nn.Module, size: Any) -> float:
-        image = torch.zeros(size)
+        like = next(layer.parameters())
+        image = torch.zeros(size, dtype=like.dtype, device=like.device)
         with torch.no_grad(), untouched(layer):
             if self.compiled:
                 plan = compile(layer, image, threads=self.threads).plan(rounds=25)

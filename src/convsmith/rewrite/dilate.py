@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from dataclasses import replace as changed
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,24 +15,29 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_leaves
 
-from convsmith.arithmetic import Conv
-from convsmith.errors import ArgumentError, TraceError, nearest
+from convsmith.errors import ArgumentError, TraceError
 from convsmith.measure import inspect, local_field
-from convsmith.network import Layer, Network, trace
+from convsmith.network import Network, trace
 from convsmith.network.trace import example_inputs
 from convsmith.rewrite.certificate import Certificate, Equality, Figures, compare
-from convsmith.rewrite.dilated_window import DilatedWindow
-from convsmith.rewrite.dilation_rule import Change, Plan, Refusal, Striding, plan
+from convsmith.rewrite.dilation_plan import Plan, Refusal
+from convsmith.rewrite.dilation_request import (
+    Rates,
+    judged_layers,
+    layers_in,
+    returned_layers,
+    some_of,
+    striding_of,
+    with_rates,
+)
+from convsmith.rewrite.dilation_rule import plan
 from convsmith.rewrite.dilation_surgery import NoModule, on_graph, on_modules
 from convsmith.rewrite.observation import by_layers, by_modules, by_nodes, random_inputs
 
 __all__ = ["Dilated", "dilate"]
 
 _FILES = ("model.safetensors", "certificate.json")
-
-Rates = Mapping[str, int | tuple[int, ...]] | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -130,10 +134,10 @@ def dilate(
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     network = trace(model, example)
-    striding = _striding(network, output_stride, layers)
+    striding = striding_of(network, output_stride, layers)
     exact = plan(network, striding)
-    whole, changed_rates = _with_rates(network, exact, rates)
-    judged = _judged(network, features)
+    whole, changed_rates = with_rates(network, exact, rates)
+    judged = judged_layers(network, features)
     broken = _refusals(network, exact, judged.values())
     if broken and strict:
         raise ArgumentError(_no(network, exact, broken, judged, asked=features is not None))
@@ -141,10 +145,10 @@ def dilate(
     hidden = [r for r in exact.refusals if r not in broken]
     notes = list(work.notes)
     if hidden:
-        notes.append(f"behind what is judged: {_list(map(str, hidden))}")
+        notes.append(f"behind what is judged: {some_of(map(str, hidden))}")
     if broken:
         warnings.warn(
-            f"{network.name} is not dilated exactly: {_list(map(str, broken))}", stacklevel=2
+            f"{network.name} is not dilated exactly: {some_of(map(str, broken))}", stacklevel=2
         )
     equalities, more = _evidence(network, model, example, exact, judged, work, seed)
     judge = next(iter(judged.values()))
@@ -175,147 +179,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-# What was asked for
-
-
-def _striding(
-    network: Network, output_stride: int | Sequence[int] | None, layers: str | Sequence[str] | None
-) -> Striding:
-    if (output_stride is None) == (layers is None):
-        raise ArgumentError("one of output_stride and layers says which strides go")
-    if output_stride is not None:
-        given = list(output_stride) if isinstance(output_stride, Sequence) else [output_stride]
-        if not given or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in given):
-            raise ArgumentError(
-                f"output_stride is a positive number, or one an axis, not {output_stride!r}"
-            )
-        dims = {len(network[name].shape) - 2 for name in network.inputs}
-        if len(given) > 1 and len(given) not in dims:
-            raise ArgumentError(f"output_stride has {len(given)} numbers for {max(dims)} axes")
-        return Striding(total=tuple(given))
-    assert layers is not None
-    found: set[str] = set()
-    for name in [layers] if isinstance(layers, str) else layers:
-        inside = [x for x in _inside(network, name) if _is_strided(x)]
-        if not inside:
-            raise ArgumentError(f"{name!r} has no stride to lose")
-        found.update(layer.name for layer in inside)
-    if not found:
-        raise ArgumentError("layers names no layer")
-    return Striding(layers=frozenset(found))
-
-
-def _is_strided(layer: Layer) -> bool:
-    if layer.kind == "slice":
-        return int(layer.operation.settings.get("step") or 1) > 1
-    if layer.kind == "convolution" and layer.operation.arithmetic is not None:
-        return max(layer.operation.arithmetic.stride) > 1
-    if "adaptive" in layer.operation.name or "_pool" not in layer.operation.name:
-        return False
-    settings = layer.operation.settings
-    stride = settings["stride"] or settings["kernel_size"]
-    return max([stride] if isinstance(stride, int) else stride) > 1
-
-
-def _inside(network: Network, name: str) -> list[Layer]:
-    """The layers of a module, or the one layer of that name."""
-    if name in network and name not in network.modules:
-        return [network[name]]
-    found = [
-        layer
-        for layer in network
-        if not layer.constant and (layer.path == name or layer.path.startswith(f"{name}."))
-    ]
-    if not found or not name:
-        known = [*network.modules, *(layer.name for layer in network)]
-        raise ArgumentError(f"no layer {name!r} in {network.name}{nearest(name, known)}")
-    return found
-
-
-def _judged(network: Network, features: str | Sequence[str] | None) -> dict[str, str]:
-    """What is compared: the name by which it is reported, and its layer."""
-    if features is None:
-        return {name: name for name in _returned(network)}
-    names = [features] if isinstance(features, str) else list(features)
-    if not names:
-        raise ArgumentError("features names no layer")
-    return {name: _inside(network, name)[-1].name for name in names}
-
-
-def _returned(network: Network) -> list[str]:
-    """The layers whose results the model returns, as often as it returns them."""
-    names = {layer.node: layer.name for layer in network}
-    leaves = tree_leaves(network.program.graph.output_node().args[0])
-    return [names[x.name] for x in leaves if isinstance(x, fx.Node) and x.name in names]
-
-
-def _with_rates(network: Network, exact: Plan, rates: Rates | None) -> tuple[Plan, tuple[str, ...]]:
-    """The plan with dilations of the user's own, and what they change."""
-    if rates is None:
-        return exact, ()
-    convs = [layer for layer in network if isinstance(layer.operation.arithmetic, Conv)]
-    windows = {layer.name: _windows_of(layer, exact) for layer in convs}
-    wanted: dict[str, tuple[int, ...]] = {}
-    if isinstance(rates, Mapping):
-        for name, rate in rates.items():
-            inside = [x for x in _inside(network, name) if x.name in windows]
-            if not inside:
-                raise ArgumentError(f"rates: {name!r} has no convolution")
-            wanted |= {x.name: _per_axis(name, rate, len(windows[x.name])) for x in inside}
-    else:
-        dilated = [
-            name
-            for name, axes in windows.items()
-            if any(w.dilation > 1 and w.old.kernel > 1 for w in axes)
-        ]
-        if len(rates) != len(dilated):
-            raise ArgumentError(
-                f"rates has {len(rates)} numbers for {len(dilated)} dilated convolutions: "
-                f"{_list(map(repr, dilated))}"
-            )
-        wanted = {
-            name: _per_axis(name, rate, len(windows[name]))
-            for name, rate in zip(dilated, rates, strict=True)
-        }
-    changes, told = dict(exact.changes), []
-    for name, new in wanted.items():
-        old = windows[name]
-        if all(w.dilation == d or w.old.kernel == 1 for w, d in zip(old, new, strict=True)):
-            continue
-        change = changes.get(name, Change(name, windows=old))
-        moved = tuple(_redilated(w, d) for w, d in zip(old, new, strict=True))
-        changes[name] = changed(change, windows=moved)
-        before = "×".join(map(str, dict.fromkeys(w.dilation for w in old)))
-        after = "×".join(map(str, dict.fromkeys(w.dilation for w in moved)))
-        told.append(f"{name}: dilation {before} → {after}")
-    return changed(exact, changes=changes), tuple(told)
-
-
-def _windows_of(layer: Layer, exact: Plan) -> tuple[DilatedWindow, ...]:
-    change = exact.changes.get(layer.name)
-    if change is not None:
-        return change.windows
-    assert layer.operation.arithmetic is not None
-    return tuple(DilatedWindow.of(w, 1, w.stride) for w in layer.operation.arithmetic.windows)
-
-
-def _redilated(window: DilatedWindow, dilation: int) -> DilatedWindow:
-    """A window with another dilation, its padding such that the map keeps its size."""
-    more = (dilation - window.dilation) * (window.old.kernel - 1)
-    low, high = window.padding
-    padding = (low + more // 2, high + more - more // 2)
-    return changed(window, dilation=dilation, padding=padding)
-
-
-def _per_axis(name: str, rate: Any, dims: int) -> tuple[int, ...]:
-    values = (rate,) * dims if isinstance(rate, int) else tuple(rate)
-    if len(values) != dims or any(not isinstance(n, int) or n < 1 for n in values):
-        raise ArgumentError(
-            f"rates: {name!r} takes a positive number, or one for each of {dims} axes, not {rate!r}"
-        )
-    return values
-
-
 # What breaks the theorem
 
 
@@ -327,7 +190,7 @@ def _refusals(network: Network, exact: Plan, layers: Any) -> list[Refusal]:
 def _no(
     network: Network, exact: Plan, broken: Sequence[Refusal], judged: Mapping[str, str], asked: bool
 ) -> str:
-    message = f"{network.name} cannot be dilated exactly: {_list(map(str, broken))}"
+    message = f"{network.name} cannot be dilated exactly: {some_of(map(str, broken))}"
     if any("circular" in refusal.reason for refusal in broken):
         return f"{message}; another input size may do, or strict=False goes on"
     last = None if asked else _last_exact(network, exact, judged)
@@ -352,15 +215,9 @@ def _last_exact(network: Network, exact: Plan, judged: Mapping[str, str]) -> str
     parts = last.path.split(".") if last.path else []
     for n in range(1, len(parts) + 1):
         prefix = ".".join(parts[:n])
-        if _inside(network, prefix)[-1].name == last.name:
+        if layers_in(network, prefix)[-1].name == last.name:
             return prefix
     return last.name
-
-
-def _list(words: Any, most: int = 4) -> str:
-    every = list(words)
-    more = len(every) - most
-    return "; ".join(every[:most]) + (f"; and {more} more" if more > 0 else "")
 
 
 # What is done about it
@@ -407,10 +264,10 @@ def _carry_out(
         except TraceError as error:
             failed = error
     if not cut:
-        reasons = _list(map(str, whole.refusals)) or str(failed)
+        reasons = some_of(map(str, whole.refusals)) or str(failed)
         raise ArgumentError(f"{network.name} cannot run when it is dilated: {reasons}") from failed
     graph = on_graph(network, whole, last=list(judged.values()))
-    reasons = _list(map(str, whole.refusals))
+    reasons = some_of(map(str, whole.refusals))
     notes = [
         f"the model ends at its features, as an exported graph for the example's size: what "
         f"follows cannot run on the finer map ({reasons})"
@@ -426,8 +283,8 @@ def _same(work: _Work, network: Network, layer: str) -> str | None:
             return layer
         path = network[layer].path
         return next((x.name for x in reversed(new.layers) if path and x.path == path), None)
-    returned = [layer for name, layer in zip(work.nodes, _returned(new), strict=False)]
-    return returned[0] if returned and (work.ends or layer == _returned(network)[0]) else None
+    returned = [layer for name, layer in zip(work.nodes, returned_layers(new), strict=False)]
+    return returned[0] if returned and (work.ends or layer == returned_layers(network)[0]) else None
 
 
 def _figures(
@@ -464,7 +321,7 @@ def _evidence(
     known = {name: rate for name, rate in rates.items() if rate is not None}
     notes = [f"{name} lies on no grid that is known" for name in rates if name not in known]
     modules = {name: name for name in known if name in network.modules and name}
-    returned = _returned(network)
+    returned = returned_layers(network)
     sizes: list[tuple[int, ...]] = []
     if work.nodes is None and all(name in modules or name in returned for name in known):
         asked = {name: path for name, path in modules.items() if name not in returned}

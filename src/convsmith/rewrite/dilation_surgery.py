@@ -18,7 +18,7 @@ from convsmith.rewrite.dilated_layers import (
     dilated_convolution,
 )
 from convsmith.rewrite.dilated_window import DilatedWindow
-from convsmith.rewrite.dilation_rule import Change, Plan
+from convsmith.rewrite.dilation_plan import Change, Plan
 from convsmith.rewrite.surgery import replace
 
 __all__ = ["NoModule", "on_graph", "on_modules"]

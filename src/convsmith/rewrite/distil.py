@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError, ConvsmithError
+from convsmith.errors import ArgumentError, ConvsmithError, ModelError
 from convsmith.rewrite.checkpoint import Checkpoint
 from convsmith.rewrite.schedule import Schedule
 from convsmith.rewrite.teacher import Loss, Teacher
 
-__all__ = ["Diverged", "Fleet", "distil"]
+__all__ = ["Diverged", "Fleet", "by_first", "distil", "not_finite"]
 
 
 class Diverged(ConvsmithError):
@@ -47,6 +47,25 @@ class Fleet(Protocol):
 
     def broadcast(self, obj: Any) -> Any:
         """What the first process has."""
+
+
+def by_first(fabric: Fleet | None, call: Callable[[], Any]) -> Any:
+    """What `call` gives, or raises, in the first of the processes, for all of them.
+
+    What one process measures or reads, another may find otherwise; decisions have to be the same.
+    """
+    if fabric is None:
+        return call()
+    found: Any = None
+    if fabric.global_rank == 0:
+        try:
+            found = call()
+        except (ArgumentError, ModelError) as error:
+            found = error  # for the others, which wait for an answer
+    found = fabric.broadcast(found)
+    if isinstance(found, ConvsmithError):
+        raise found
+    return found
 
 
 def distil(
@@ -88,7 +107,7 @@ def distil(
     """
     batches = train if isinstance(train, Sized) else list(train)
     steps = schedule.epochs * len(batches)
-    if not steps:
+    if steps <= 0:
         raise ArgumentError(
             f"nothing to train on: {len(batches)} batches, {schedule.epochs} epochs"
         )
@@ -97,12 +116,22 @@ def distil(
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.rate(step, steps))
     model: Any = student
     flags = [(module, module.training) for module in student.modules()]
-    history = _resume(checkpoint, stage, student, optimizer, rates)
+    state = by_first(fabric, lambda: checkpoint and checkpoint.load(f"{stage}.pt"))
+    history = _resume(state, stage, student, optimizer, rates)
     for _ in range(len(history) * len(batches)):
         advance()
     if fabric is not None:
         model, optimizer = fabric.setup(student, optimizer)
     good = deepcopy(student.state_dict())
+
+    def diverged(what: str) -> Diverged:
+        student.load_state_dict(good)
+        return Diverged(
+            f"{stage} stopped: {what} in epoch {len(history) + 1}; try a learning rate below "
+            f"{schedule.learning_rate:g}",
+            history,
+        )
+
     try:
         while len(history) < schedule.epochs:
             student.train()
@@ -113,12 +142,7 @@ def distil(
                     value = grader.grade(model, batch, _own_step(student, model, batch, number))
                 told = value.detach() if fabric is None else fabric.all_reduce(value.detach())
                 if not torch.isfinite(told):
-                    student.load_state_dict(good)
-                    raise Diverged(
-                        f"{stage} stopped: the loss is {told.item()} in epoch "
-                        f"{len(history) + 1}; try a learning rate below {schedule.learning_rate:g}",
-                        history,
-                    )
+                    raise diverged(f"the loss is {told.item()}")
                 optimizer.zero_grad()
                 if fabric is None:
                     value.backward()  # type: ignore[no-untyped-call]
@@ -128,6 +152,10 @@ def distil(
                 rates.step()
                 total += told.item()
                 advance()
+            if fabric is not None:  # each process has its own statistics of batch norm
+                student.load_state_dict(fabric.broadcast(student.state_dict()))
+            if broken := not_finite(student):
+                raise diverged(f"{broken} has values that are no numbers")
             history.append(total / len(batches))
             good = deepcopy(student.state_dict())
             if checkpoint is not None and (fabric is None or fabric.global_rank == 0):
@@ -136,6 +164,14 @@ def distil(
         for module, flag in flags:
             module.training = flag
     return history
+
+
+def not_finite(model: nn.Module) -> str:
+    """The name of a tensor of a model in which a value is no number; '' if there is none."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            return name
+    return ""
 
 
 def _optimizer(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
@@ -169,6 +205,8 @@ def _share(batch: Any, fabric: Fleet | None) -> Any:
     """The part of a batch that is this process's: every so many-th image."""
     if fabric is None or fabric.world_size == 1:
         return batch
+    if batch is None:
+        return None
     if isinstance(batch, (tuple, list)):
         return tuple(_share(part, fabric) for part in batch)
     if len(batch) < fabric.world_size:
@@ -183,21 +221,24 @@ def _precision(schedule: Schedule, student: nn.Module) -> AbstractContextManager
 
 
 def _resume(
-    checkpoint: Checkpoint | None,
+    state: dict[str, Any] | None,
     stage: str,
     student: nn.Module,
     optimizer: torch.optim.Optimizer,
     rates: torch.optim.lr_scheduler.LRScheduler,
 ) -> list[float]:
     """Take over the last epoch that was kept; the losses up to it."""
-    state = checkpoint.load(f"{stage}.pt") if checkpoint is not None else None
     if state is None:
         return []
-    student.load_state_dict(state["student"])
-    optimizer.load_state_dict(state["optimizer"])
-    rates.last_epoch = state["step"]  # the rate itself is the optimizer's
-    torch.set_rng_state(state["random"])
-    losses: list[float] = state["losses"]
+    try:
+        student.load_state_dict(state["student"])
+        optimizer.load_state_dict(state["optimizer"])
+        rates.last_epoch = state["step"]  # the rate itself is the optimizer's
+        torch.set_rng_state(state["random"])
+        losses: list[float] = state["losses"]
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"checkpoint {stage}.pt does not fit this network: {reason}") from error
     return losses
 
 

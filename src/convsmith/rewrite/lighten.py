@@ -18,7 +18,7 @@ from convsmith.network import Network, submodule, trace, untouched
 from convsmith.rewrite.candidates import Candidate, Filter, candidates, forms_named, refuse_empty
 from convsmith.rewrite.checkpoint import Checkpoint, fingerprint
 from convsmith.rewrite.clock import Clock
-from convsmith.rewrite.distil import Fleet
+from convsmith.rewrite.distil import Fleet, by_first
 from convsmith.rewrite.figures import Evaluate, Fidelity, figures
 from convsmith.rewrite.recipe import save
 from convsmith.rewrite.report import Figures, LightenReport, RewrittenLayer
@@ -153,6 +153,8 @@ def lighten(
         raise ArgumentError(
             f"epochs={epochs} needs train: batches of images, or of images and labels"
         )
+    if isinstance(train, Tensor):
+        raise ArgumentError("train is batches, as (images, labels), not one tensor")
     say = progress or (lambda what, done, of: None)
     batches = image_batches(images)
     _check_images(batches)
@@ -171,11 +173,16 @@ def lighten(
     about = {
         "network": fingerprint(model),
         "target": str(target),
+        "forms": [form.name for form in kinds],
+        "images": sum(map(len, batches)),
+        "batch": batch,
         "epochs": epochs,
         "learning_rate": learning_rate,
+        "features": features,
+        "precision": precision,
         "seed": seed,
     }
-    keep = Checkpoint(checkpoint, about) if checkpoint is not None else None
+    keep = by_first(fabric, lambda: None if checkpoint is None else Checkpoint(checkpoint, about))
     clock = Clock(compiled, anew=remeasure)
     with untouched(model), seeded(seed):
         paths = [candidate.path for candidate in free]
@@ -195,7 +202,8 @@ def lighten(
             attempt = within(run, target.value)
         else:
             attempt = run.attempt(run.choose(target))
-        rival_net = run.control(attempt.selection)
+        rival_net, rival_stopped = run.control(attempt.selection)
+        stopped = "; ".join(filter(None, (attempt.stopped, rival_stopped)))
         networks = {"original": model, "lightened": attempt.model}
         networks |= {"control": rival_net} if rival_net is not None else {}
         leads = fabric is None or fabric.global_rank == 0
@@ -204,8 +212,8 @@ def lighten(
             rows = fabric.broadcast(rows)
     for net in (attempt.model, rival_net):
         _flag_alike(net, model)
-    if attempt.stopped:
-        warnings.warn(attempt.stopped, RuntimeWarning, stacklevel=2)
+    if stopped:
+        warnings.warn(stopped, RuntimeWarning, stacklevel=2)
     report = LightenReport(
         model=network.name,
         target=str(target),
@@ -217,7 +225,7 @@ def lighten(
         steps=attempt.steps,
         curve=points,
         losses=attempt.losses,
-        stopped=attempt.stopped,
+        stopped=stopped,
         images=sum(map(len, batches)),
         batch=batch,
         seed=seed,

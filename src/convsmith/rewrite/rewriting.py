@@ -8,11 +8,12 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from convsmith.network import Layer, Network, submodule
 from convsmith.nn import Factored, SeparablePair
 from convsmith.rewrite.candidates import Candidate, Choice
-from convsmith.rewrite.fit import match_batch_norm, refit
+from convsmith.rewrite.fit import correct_bias, match_batch_norm, refit
 from convsmith.rewrite.jointly import refit_jointly
 from convsmith.rewrite.statistics import Moments, covariance
 from convsmith.rewrite.surgery import replace
@@ -53,12 +54,16 @@ def rewrite(
     by_name = {c.layer.name: (c, choice) for c in free if (choice := choices[c.path]) is not None}
     touched = {layer.name for name in by_name for layer in network.downstream(name)}
     norms = {x.name: x.path for x in network if x.name in touched and _is_norm(network, x, light)}
-    todo = [layer.name for layer in network if layer.name in by_name or layer.name in norms]
+    kept = {x.name: x.path for x in network if x.name in touched and _is_biased(network, x, light)}
+    todo = [x.name for x in network if x.name in by_name or x.name in norms or x.name in kept]
     errors: dict[str, float] = {}
     for done, name in enumerate(todo):
         say(done, len(todo))
         if name in norms:
             match_batch_norm(light, model, batches, norms[name])
+            continue
+        if name not in by_name:
+            correct_bias(light, model, batches, kept[name])
             continue
         c, choice = by_name[name]
         layer = choice.form.make(c.conv, choice.rank, covariance(moments, c.path))
@@ -79,9 +84,17 @@ def _give_bias(layer: Factored) -> None:
 
 def _is_norm(network: Network, layer: Layer, model: nn.Module) -> bool:
     """Whether a layer is a batch norm with statistics of its own, called once."""
-    try:
-        module = submodule(model, layer.path)
-    except AttributeError:
-        return False
+    module = _of_its_own(network, layer, model)
+    return isinstance(module, _BatchNorm) and module.track_running_stats
+
+
+def _is_biased(network: Network, layer: Layer, model: nn.Module) -> bool:
+    """Whether a layer is a convolution with a bias, called once."""
+    module = _of_its_own(network, layer, model)
+    return isinstance(module, _ConvNd) and module.bias is not None
+
+
+def _of_its_own(network: Network, layer: Layer, model: nn.Module) -> nn.Module | None:
+    """The module of a layer whose parameters no other layer uses."""
     shared = any(p.name in network.shared for p in layer.parameters)
-    return isinstance(module, _BatchNorm) and module.track_running_stats and not shared
+    return None if shared or not layer.path else submodule(model, layer.path)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError, ConvsmithError
+from convsmith.errors import ConvsmithError
 from convsmith.network import Network, untouched
 from convsmith.rewrite.candidates import Candidate, Choice, forms_named
 from convsmith.rewrite.checkpoint import Checkpoint
-from convsmith.rewrite.distil import Diverged, Fleet, distil
+from convsmith.rewrite.distil import Diverged, Fleet, by_first, distil, not_finite
 from convsmith.rewrite.figures import Fidelity
 from convsmith.rewrite.report import Step
 from convsmith.rewrite.rewriting import decomposed, rewrite
@@ -86,34 +87,28 @@ class Run:
     checkpoint: Checkpoint | None
     seed: int
     say: Progress
-    _losses: list[float] = field(default_factory=list)
 
     def choose(self, target: Target) -> Selection:
-        """The choices for a target: those of an interrupted run, or new ones.
+        """The choices for a target: those of an interrupted run, or new ones."""
+        return _as_selection(
+            self.decided(f"for {target!r}", lambda: _as_plain(self.selector.choose(target)))
+        )
+
+    def decided(self, name: str, decide: Callable[[], Any]) -> Any:
+        """Plain values that were measured: kept for a run that goes on, and alike everywhere.
 
         Where processes share the work the first one measures, and all do the same.
         """
-        kept = self.checkpoint.read(_CHOICES) if self.checkpoint is not None else None
-        if kept is not None:
-            return _as_selection(kept)
-        fabric = self.training.fabric if self.training is not None else None
-        plain: Any = None
-        if fabric is None or fabric.global_rank == 0:
-            try:
-                selection = self.selector.choose(target)
-                plain = _as_plain(selection)
-            except ArgumentError as error:
-                if fabric is None:
-                    raise
-                plain = str(error)  # for the other processes, which wait for an answer
-        if fabric is not None:
-            plain = fabric.broadcast(plain)
-            if isinstance(plain, str):
-                raise ArgumentError(plain)
-            selection = _as_selection(plain)
-        if self.checkpoint is not None and (fabric is None or fabric.global_rank == 0):
-            self.checkpoint.write(_CHOICES, plain)
-        return selection
+
+        def first() -> Any:
+            known = {} if self.checkpoint is None else self.checkpoint.read(_CHOICES) or {}
+            if name not in known:
+                known[name] = decide()
+                if self.checkpoint is not None:
+                    self.checkpoint.write(_CHOICES, known)
+            return known[name]
+
+        return by_first(self.training.fabric if self.training is not None else None, first)
 
     def attempt(self, selection: Selection) -> Attempt:
         """Rewrite, and fine-tune where that was asked for."""
@@ -134,18 +129,18 @@ class Run:
         steps.append(self.fidelity.of("fine-tuned", light))
         return Attempt(light, selection, errors, tuple(steps), tuple(losses), stopped)
 
-    def control(self, selection: Selection) -> nn.Module | None:
-        """The same architecture from random weights, with the same budget of training."""
+    def control(self, selection: Selection) -> tuple[nn.Module | None, str]:
+        """The same architecture from random weights, trained by as much; why it ended early."""
         if self.training is None or self.training.control is None:
-            return None
+            return None, ""
         rival = decomposed(self.model, self.free, selection.choices)
         with seeded(self.seed):
             for module in rival.modules():
                 reset = getattr(module, "reset_parameters", None)
                 if callable(reset):
                     reset()
-        self._train("control", rival, self.training.control, selection)
-        return rival
+        _, stopped = self._train("control", rival, self.training.control, selection)
+        return rival, stopped
 
     def _train(
         self, stage: str, student: nn.Module, schedule: Schedule, selection: Selection
@@ -154,7 +149,8 @@ class Run:
         training = self.training
         assert training is not None
         if callable(training.data):
-            return [], _by_user(training.data, student, self.model)
+            with seeded(self.seed):
+                return [], _by_user(training.data, student, self.model)
         data = training.data
         batches = data if isinstance(data, Sized) else list(data)
         steps, done = schedule.epochs * len(batches), 0
@@ -165,11 +161,14 @@ class Run:
             self.say(stage, done, steps)
 
         paths = [path for path, choice in selection.choices.items() if choice is not None]
+        keep = self.checkpoint
+        if keep is not None:  # other choices are another network
+            keep = keep.part(sha256(repr(_as_plain(selection)["choices"]).encode()).hexdigest()[:8])
         with seeded(self.seed):  # the same order of images for both
             try:
                 losses = distil(
                     student, self.model, batches, schedule, loss=training.loss, paths=paths,
-                    fabric=training.fabric, checkpoint=self.checkpoint, stage=stage,
+                    fabric=training.fabric, checkpoint=keep, stage=stage,
                     advance=advance,
                 )  # fmt: skip
             except Diverged as error:
@@ -185,10 +184,10 @@ def _by_user(
     with untouched(teacher):
         loop(student, teacher)
     student.eval()
-    for name, value in student.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            student.load_state_dict(before)
-            return f"train left values in {name} that are no numbers; it begins anew from before"
+    broken = not_finite(student)
+    if broken:
+        student.load_state_dict(before)
+        return f"train left values in {broken} that are no numbers; the weights from before it stay"
     return ""
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from convsmith.errors import ArgumentError
+
 __all__ = ["Schedule"]
 
 
@@ -26,6 +28,9 @@ class Schedule:
         optimizer: `sgd` (Nesterov momentum 0.9), gentle with trained weights, or `adamw`, which
             brings random ones further in a few epochs.
         precision: `32`, or `bf16` for mixed precision, quicker where the processor has it.
+
+    Raises:
+        ArgumentError: for a value that makes no sense.
     """
 
     epochs: int = 1
@@ -36,6 +41,14 @@ class Schedule:
     weight_decay: float = 1e-4
     optimizer: Literal["sgd", "adamw"] = "sgd"
     precision: Literal["32", "bf16"] = "32"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ArgumentError(f"epochs is at least 0, not {self.epochs}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ArgumentError(f"learning_rate must be positive, not {self.learning_rate}")
+        if self.precision not in ("32", "bf16"):
+            raise ArgumentError(f"precision is '32' or 'bf16', not {self.precision!r}")
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the peak learning rate at `step` of `steps`.

@@ -15,7 +15,7 @@ from convsmith.measure import inspect
 from convsmith.rewrite.candidates import Candidate, Choice
 from convsmith.rewrite.choose import Option, choose, least_cost
 from convsmith.rewrite.clock import Clock
-from convsmith.rewrite.forms import Form
+from convsmith.rewrite.forms import FORMS, Form
 from convsmith.rewrite.statistics import Moments, covariance
 from convsmith.rewrite.surgery import replace
 from convsmith.rewrite.target import Target
@@ -85,7 +85,7 @@ class Selector:
         if target.name == "macs":
             total, rest, options = self._by_macs(options)
             picks = self._pick(options, target, total, rest)
-            return self._selection(picks, rest)
+            return self._selection(picks, rest + sum(pick.cost for pick in picks))
         return self._by_time(options, target)
 
     def fastest(self) -> float:
@@ -98,7 +98,7 @@ class Selector:
         """Choose, build, measure; correct what lies outside the table; until the budget is met."""
         total, rest = self._whole(options)
         budget = target.budget(total)
-        best: tuple[float, list[Option], float] | None = None
+        best, outside = float("inf"), 0.0
         for _ in range(_ROUNDS):
             # Where the budget lies below the table's best, the best is what can be measured.
             room = max(budget - rest, least_cost(options))
@@ -110,15 +110,13 @@ class Selector:
             predicted = rest + sum(pick.cost for pick in picks)
             rest = max(0.0, ms - sum(pick.cost for pick in picks))
             if ms <= budget * _NEAR:
-                return self._selection(picks, rest)
-            if best is None or ms < best[0]:
-                best = ms, picks, predicted
+                return self._selection(picks, predicted)
+            best, outside = min((best, outside), (ms, rest / ms))
             if room <= least_cost(options) * (1 + 1e-9):
                 break
-        assert best is not None
         raise ArgumentError(
             f"{target.name}={target.value:g} cannot be met: the best here is "
-            f"{target.of_cost(best[0], total)}, as {rest / best[0]:.0%} of its time lies outside "
+            f"{target.of_cost(best, total)}, as {outside:.0%} of its time lies outside "
             "the convolutions that may change"
         )
 
@@ -147,12 +145,14 @@ class Selector:
             )
         return choose(options, budget - rest)
 
-    def _selection(self, picks: Sequence[Option], rest: float) -> Selection:
+    def _selection(self, picks: Sequence[Option], predicted: float) -> Selection:
         chosen = {c.path: pick.choice for c, pick in zip(self.free, picks, strict=True)}
-        return Selection(chosen, rest + sum(pick.cost for pick in picks), self.refused)
+        return Selection(chosen, predicted, self.refused)
 
     def _alike(self, multiplier: int) -> dict[str, Choice | None]:
-        form = self.forms[0]
+        form = FORMS[0]
+        if form not in self.forms:
+            raise ArgumentError(f"multiplier is that of {form.name!r}, which forms leaves out")
         wanted = {c.path: Choice(form, multiplier) for c in self.free}
         return {c.path: wanted[c.path] if multiplier in form.ranks(c.conv, c.size) else None
                 for c in self.free}  # fmt: skip
@@ -189,7 +189,9 @@ class Selector:
         def make() -> nn.Module:
             return deepcopy(c.conv) if choice is None else choice.form.make(c.conv, choice.rank)
 
-        name = (repr(c.spec), "as it is" if choice is None else str(choice))
+        like = c.conv.weight
+        form = "as it is" if choice is None else str(choice)
+        name = (repr(c.spec), form, str(like.dtype), str(like.device))
         return self.clock.layer(name, make, (len(self.image), c.spec.in_channels, *c.size))
 
     def _skeleton(self, picks: Sequence[Option]) -> nn.Module:

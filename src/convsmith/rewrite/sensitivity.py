@@ -35,7 +35,7 @@ def sensitivities(
 
     def disturb(_: nn.Module, __: Any, response: Tensor) -> Tensor:
         axes = [axis for axis in range(response.ndim) if axis != 1]
-        spread = response.std(axes, keepdim=True) * _SHARE**0.5
+        spread = response.std(axes, keepdim=True, correction=0) * _SHARE**0.5
         noise = torch.randn(response.shape, generator=random).to(response)
         disturbed: Tensor = response + spread * noise
         return disturbed
@@ -43,7 +43,7 @@ def sensitivities(
     found = {}
     with untouched(model), torch.no_grad():
         wanted = _flat(model(images))
-        variance = sum(float(part.var(0).sum()) for part in wanted)
+        variance = sum(float(part.var(0, correction=0).sum()) for part in wanted)
         for path in paths:
             handle = submodule(model, path).register_forward_hook(disturb)
             try:

@@ -18,11 +18,11 @@ _POINTS, _PROBES = 6, 5
 def curve(run: Run, image: Any, clock: Clock) -> tuple[Point, ...]:
     """Networks from the original to the fastest that can be had, evenly on a scale of factors."""
     points = [Point(1.0, None, *_near(run, run.model, image, clock))]
-    fastest = run.selector.fastest()
+    fastest = run.decided("the fastest", run.selector.fastest)
     for step in range(1, _POINTS + 1):
         speedup = fastest ** (step / _POINTS)
         try:
-            selection = run.selector.choose(Target("speedup", speedup))
+            selection = run.choose(Target("speedup", speedup))
         except ArgumentError:
             break  # the table promised more than the whole network keeps
         attempt = run.attempt(selection)
@@ -40,13 +40,13 @@ def within(run: Run, drop: float) -> Attempt:
         ArgumentError: if even the gentlest loses more, with what it loses.
     """
     before = _score(run, run.model)
-    low, high = 1.0, run.selector.fastest()
+    low, high = 1.0, run.decided("the fastest", run.selector.fastest)
     best: Attempt | None = None
-    lost = 1.0
+    lost: float | None = None
     for probe in range(_PROBES):
         speedup = (low * high) ** 0.5
         try:
-            attempt = run.attempt(run.selector.choose(Target("speedup", speedup)))
+            attempt = run.attempt(run.choose(Target("speedup", speedup)))
         except ArgumentError:
             high = speedup
             continue
@@ -54,12 +54,13 @@ def within(run: Run, drop: float) -> Attempt:
         if found <= drop:
             best, low = attempt, speedup
         else:
-            high, lost = speedup, min(lost, found)
+            high, lost = speedup, found
         run.say("bisecting", probe + 1, _PROBES)
     if best is None:
-        raise ArgumentError(
-            f"max_drop={drop:g} cannot be met: a speed-up of {high:.2f} already loses {lost:.3f}"
-        )
+        why = "no network is faster here"
+        if lost is not None:
+            why = f"a speed-up of {high:.2f} already loses {lost:.3f}"
+        raise ArgumentError(f"max_drop={drop:g} cannot be met: {why}")
     return best
 
 

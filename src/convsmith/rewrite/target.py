@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from convsmith.errors import ArgumentError
@@ -39,7 +40,7 @@ class Target:
         if len(given) > 1:
             raise ArgumentError(f"one target, not {len(given)}: {', '.join(given)}")
         name, value = next(iter(given.items())) if given else ("speedup", 2.0)
-        if value < 0 or (value == 0 and name != "max_drop"):
+        if not isfinite(value) or value < 0 or (value == 0 and name != "max_drop"):
             raise ArgumentError(f"{name} must be positive, not {value}")
         if name == "max_drop" and value >= 1:
             raise ArgumentError(f"max_drop is a share below 1, as 0.01 for a point, not {value:g}")

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convsmith.errors import ArgumentError
 from convsmith.network import submodule, untouched
 from convsmith.rewrite.schedule import Schedule
 from convsmith.rewrite.surgery import watching
@@ -52,7 +53,7 @@ class Teacher:
             batch: what it learns from.
             step: the student's own loss on the batch, in place of that of the labels.
         """
-        images, labels = batch if isinstance(batch, (tuple, list)) else (batch, None)
+        images, labels = _parts(batch)
         asked = self._responses(self.original)
         with torch.no_grad(), untouched(self.original), asked as wished:
             wanted = self.original(images)
@@ -80,7 +81,8 @@ class Teacher:
     ) -> Tensor:
         t, soft = self.schedule.temperature, self.schedule.soft
         places = isinstance(labels, Tensor) and given.shape[:1] + given.shape[2:] == labels.shape
-        if given.ndim == 2 or places:
+        classes = given.ndim > 1 and given.shape[1] > 1
+        if classes and (given.ndim == 2 or places):
             ours, theirs = (_by_place(maps).float() / t for maps in (given, wanted))
             told = t * t * F.kl_div(
                 F.log_softmax(ours, 1), F.log_softmax(theirs, 1),
@@ -95,6 +97,15 @@ class Teacher:
         if self.loss is None and given.ndim != 2 and not places:
             return told  # what labels mean for such an output only the user's own loss knows
         return soft * told + (1 - soft) * (self.loss or F.cross_entropy)(given, labels)
+
+
+def _parts(batch: Any) -> tuple[Any, Any]:
+    """Images, and labels or None."""
+    if not isinstance(batch, (tuple, list)):
+        return batch, None
+    if len(batch) not in (1, 2):
+        raise ArgumentError(f"a batch is (images, labels), or images alone, not {len(batch)} parts")
+    return batch[0], batch[1] if len(batch) == 2 else None
 
 
 def _by_place(maps: Tensor) -> Tensor:

@@ -1,0 +1,234 @@
+"""Trained networks made lighter: speed-up and accuracy beside the control and other tools."""
+
+from __future__ import annotations
+
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.garments import FOLDER, Data, Residual, Scenes, UNet, garments, vgg
+from benchmarks.learning import Shuffled, accuracy, mean_iou, pixel_loss, pretrained, train
+from benchmarks.rivals import RIVALS
+from convsmith.cli.output import steps, talk
+from convsmith.draw import Column, Table, milliseconds, percent
+from convsmith.errors import ArgumentError
+from convsmith.rewrite import lighten
+from convsmith.rewrite.clock import Clock
+from convsmith.rewrite.distil import distil
+from convsmith.rewrite.schedule import Schedule
+
+__all__ = ["options", "run", "tables"]
+
+UNTRAINED, TRAINED = (2.0, 0.010), (4.0, 0.003)
+"""The goals: so many times faster, for at most so much of the accuracy."""
+NEAR = 0.15
+CALIBRATION = 500
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, and what it learns.
+
+    Attributes:
+        name: in the tables and of its file.
+        make: builds it.
+        data: of all.
+        score: gives its accuracy: images told right, or the mean intersection over union.
+        teach: trains it from nothing.
+        loss: of outputs and labels; None for cross-entropy.
+        size: images a batch of fine-tuning.
+        shown: how many images fine-tuning goes through in an epoch.
+    """
+
+    name: str
+    make: Callable[[], nn.Module]
+    data: Data
+    score: Callable[[nn.Module], float]
+    teach: Callable[[nn.Module], nn.Module]
+    loss: Any
+    size: int
+    shown: int
+
+    def batches(self) -> Shuffled:
+        """What fine-tuning goes through once an epoch: the same images for all."""
+        order = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(1))
+        part = order[: self.shown]
+        return Shuffled(self.data.train[part], self.data.train_labels[part], self.size)
+
+
+def options(parser: ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--data", default=str(FOLDER), help="the folder of Fashion-MNIST")
+    parser.add_argument("--folder", default="build/lighten", help="for trained networks")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=8, help="images that are timed together")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--images", type=int, default=15000, help="of each epoch of fine-tuning")
+    parser.add_argument("--only", default="", help="networks whose name holds this")
+    parser.add_argument("--no-rivals", action="store_true")
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Lighten each network without training and with it, and let the rivals do the same."""
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    rows: list[dict[str, Any]] = []
+    for case in _cases(options):
+        if options.only in case.name:
+            model = pretrained(case.name, case.make, case.teach, Path(options.folder))
+            rows += _rows(case, model, options)
+    return {
+        "rows": rows,
+        "missed": [line for row in rows if (line := _missed(row))],
+        "threads": options.threads,
+        "batch": options.batch,
+        "epochs": options.epochs,
+        "images": options.images,
+    }
+
+
+def _cases(options: Namespace) -> list[Case]:
+    single = garments(Path(options.data))
+    scenes = Scenes().data(single, 4000, 500) if options.only in "unet" else single
+    learn = partial(train, data=single, epochs=5)
+    return [
+        Case("resnet", Residual, single, accuracy(single), learn, None, 128, options.images),
+        Case("vgg", vgg, single, accuracy(single), learn, None, 128, options.images),
+        Case(
+            "unet", UNet, scenes, mean_iou(scenes),
+            partial(train, data=scenes, epochs=6, loss=pixel_loss, size=16),
+            pixel_loss, 16, options.images // 10,
+        ),
+    ]  # fmt: skip
+
+
+def _rows(case: Case, model: nn.Module, options: Namespace) -> list[dict[str, Any]]:
+    """The original, ours untrained and trained with its control, and the rivals."""
+    random = torch.Generator().manual_seed(0)
+    shown = case.data.train[torch.randperm(len(case.data.train), generator=random)[:CALIBRATION]]
+    images = list(torch.split(shown, 125))
+    image = shown[: options.batch]
+    found: dict[str, tuple[nn.Module, dict[str, Any]]] = {"original": (model, {})}
+    common: dict[str, Any] = {"batch": options.batch}
+    with steps() as progress:
+        for speedup, trained in ((UNTRAINED[0], False), (TRAINED[0], True)):
+            more: dict[str, Any] = {}
+            if trained:
+                more = {
+                    "train": case.batches(), "epochs": options.epochs, "loss": case.loss,
+                    "precision": "bf16", "features": 0.0,
+                }  # fmt: skip
+            make = partial(lighten, model, images, progress=progress, **common, **more)
+            light, asked = _reached(make, speedup)
+            name = "convsmith, trained" if trained else "convsmith, no training"
+            facts = {"asked": asked, "predicted_ms": light.report.predicted_ms}
+            found[name] = light.model, facts
+            if light.control is not None:
+                found["control"] = light.control, {"asked": asked}
+    if not options.no_rivals:
+        clock = Clock()
+        budget = clock.networks({"light": found["convsmith, trained"][0]}, image)["light"].median_ms
+        for name, rival in RIVALS.items():
+            talk(f"{case.name}: {name}")
+            other = rival(model, image, budget, clock)
+            if other is not None:
+                _teach(other, model, case, options.epochs)
+                found[name] = other, {"asked": None}
+    return _measured(case, found, image)
+
+
+def _reached(make: Callable[..., Any], speedup: float) -> tuple[Any, float]:
+    """What meets a speed-up, or else the fastest that can be had, and what was asked for then."""
+    try:
+        return make(speedup=speedup), speedup
+    except ArgumentError as error:
+        text = str(error)
+        if "the best here is speedup=" not in text:
+            raise
+        best = float(text.partition("the best here is speedup=")[2].partition(",")[0]) * 0.97
+        talk(f"{speedup:g}× cannot be had: {best:.2f}× instead")
+        return make(speedup=best), best
+
+
+def _teach(student: nn.Module, teacher: nn.Module, case: Case, epochs: int) -> None:
+    """Fine-tune a rival with the budget and the teacher that ours has."""
+    schedule = Schedule(epochs, precision="bf16")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        distil(student, teacher, case.batches(), schedule, loss=case.loss)
+    student.eval()
+
+
+def _measured(
+    case: Case, found: dict[str, tuple[nn.Module, dict[str, Any]]], image: Tensor
+) -> list[dict[str, Any]]:
+    """All of them timed in turn, compiled and in PyTorch."""
+    models = {name: model for name, (model, _) in found.items()}
+    compiled = Clock().networks(models, image)
+    eager = Clock(compiled=False).networks(models, image)
+    before = case.score(models["original"])
+    rows = []
+    for name, (model, facts) in found.items():
+        after = case.score(model)
+        ms = compiled[name].median_ms
+        rows.append(
+            {
+                "network": case.name,
+                "what": name,
+                "params": sum(p.numel() for p in model.parameters()),
+                "ms": ms,
+                "eager_ms": eager[name].median_ms,
+                "speedup": compiled["original"].median_ms / ms,
+                "from_eager": eager["original"].median_ms / ms,
+                "score": after,
+                "drop": before - after,
+                **facts,
+            }
+        )
+    return rows
+
+
+def _missed(row: dict[str, Any]) -> str:
+    goals = {"convsmith, no training": UNTRAINED, "convsmith, trained": TRAINED}
+    if row["what"] not in goals:
+        return ""
+    faster, drop = goals[row["what"]]
+    told = []
+    if row["speedup"] < 0.98 * faster:
+        told.append(f"{row['speedup']:.2f}× instead of {faster:g}×")
+    if row["drop"] > drop:
+        told.append(f"{100 * row['drop']:.1f} points lost instead of {100 * drop:.1f}")
+    if abs(row["predicted_ms"] / row["ms"] - 1) > NEAR:
+        told.append(f"{row['predicted_ms']:.3f} ms predicted, {row['ms']:.3f} measured")
+    return f"{row['network']}, {row['what']}: {'; '.join(told)}" if told else ""
+
+
+def tables(result: dict[str, Any]) -> list[Table]:
+    """One table, a block of rows a network."""
+    columns = [
+        Column("network", "network"),
+        Column("what", "what"),
+        Column("params", "parameters", align="right", format="{:,}".format),
+        Column("score", "accuracy or mIoU", align="right", format=percent),
+        Column("drop", "points lost", align="right", format=lambda share: f"{100 * share:.2f}"),
+        Column("ms", "compiled", align="right", format=milliseconds),
+        Column("predicted_ms", "predicted", align="right", format=milliseconds),
+        Column("speedup", "speed-up", align="right", format="{:.2f}×".format),
+        Column("eager_ms", "PyTorch", align="right", format=milliseconds),
+        Column("from_eager", "from PyTorch", align="right", format="{:.1f}×".format),
+    ]
+    rows = [tuple(row.get(column.key) for column in columns) for row in result["rows"]]
+    note = (
+        f"{result['batch']} images together, {result['threads']} thread(s); "
+        f"fine-tuning: {result['epochs']} epochs of {result['images']:,} images "
+        "(a tenth of them scenes for the U-Net); speed-up: the original compiled against the "
+        "lightened compiled; from PyTorch: the original in PyTorch against it"
+    )
+    return [Table(columns, rows, title="Lightened networks", note=note)]
