@@ -114,7 +114,7 @@ class SE(nn.Module):
     [
         (lambda: resnet((1, 2, 2, 2), 1, width=8)[:-3], 32),
         (lambda: resnet((1, 1, 2, 1), 4, width=8)[:-3], 32),
-        (lambda: vgg16()[:24], 16),
+        (lambda: vgg16()[:17], 8),
         (alexnet_features, 32),
         (lambda: mobilenet_v1(0.25)[:-3], 32),
         (lambda: mobilenet_v2()[:12], 16),

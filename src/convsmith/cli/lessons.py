@@ -25,8 +25,11 @@ def command(
     ] = True,
     export: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Write the lessons that need no PyTorch as pages "
-                     "that run in the browser alone, and end."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the lessons that need no PyTorch as pages "
+            "that run in the browser alone, and end.",
+        ),
     ] = None,
     force: Force = False,
 ) -> None:

@@ -1,0 +1,3 @@
+from tests.rewrite.fakes import counted, hasty
+
+__all__ = ["counted", "hasty"]
