@@ -44,6 +44,7 @@ class Case:
         teach: trains it from nothing.
         loss: of outputs and labels; None for cross-entropy.
         size: images a batch of fine-tuning.
+        batch: images that are timed together: enough that calls do not count.
         shown: how many images fine-tuning goes through in an epoch.
     """
 
@@ -54,6 +55,7 @@ class Case:
     teach: Callable[[nn.Module], nn.Module]
     loss: Any
     size: int
+    batch: int
     shown: int
 
     def batches(self) -> Shuffled:
@@ -68,9 +70,8 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", default=str(FOLDER), help="the folder of Fashion-MNIST")
     parser.add_argument("--folder", default="build/lighten", help="for trained networks")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=8, help="images that are timed together")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, default=15000, help="of each epoch of fine-tuning")
+    parser.add_argument("--images", type=int, default=20000, help="of each epoch of fine-tuning")
     parser.add_argument("--only", default="", help="networks whose name holds this")
     parser.add_argument("--no-rivals", action="store_true")
 
@@ -88,7 +89,6 @@ def run(options: Namespace) -> dict[str, Any]:
         "rows": rows,
         "missed": [line for row in rows if (line := _missed(row))],
         "threads": options.threads,
-        "batch": options.batch,
         "epochs": options.epochs,
         "images": options.images,
     }
@@ -99,12 +99,12 @@ def _cases(options: Namespace) -> list[Case]:
     scenes = Scenes().data(single, 4000, 500) if options.only in "unet" else single
     learn = partial(train, data=single, epochs=5)
     return [
-        Case("resnet", Residual, single, accuracy(single), learn, None, 128, options.images),
-        Case("vgg", vgg, single, accuracy(single), learn, None, 128, options.images),
+        Case("resnet", Residual, single, accuracy(single), learn, None, 128, 32, options.images),
+        Case("vgg", vgg, single, accuracy(single), learn, None, 128, 32, options.images),
         Case(
             "unet", UNet, scenes, mean_iou(scenes),
             partial(train, data=scenes, epochs=6, loss=pixel_loss, size=16),
-            pixel_loss, 16, options.images // 10,
+            pixel_loss, 16, 1, options.images // 10,
         ),
     ]  # fmt: skip
 
@@ -114,9 +114,9 @@ def _rows(case: Case, model: nn.Module, options: Namespace) -> list[dict[str, An
     random = torch.Generator().manual_seed(0)
     shown = case.data.train[torch.randperm(len(case.data.train), generator=random)[:CALIBRATION]]
     images = list(torch.split(shown, 125))
-    image = shown[: options.batch]
+    image = shown[: case.batch]
     found: dict[str, tuple[nn.Module, dict[str, Any]]] = {"original": (model, {})}
-    common: dict[str, Any] = {"batch": options.batch}
+    common: dict[str, Any] = {"batch": case.batch}
     with steps() as progress:
         for speedup, trained in ((UNTRAINED[0], False), (TRAINED[0], True)):
             more: dict[str, Any] = {}
@@ -182,6 +182,7 @@ def _measured(
             {
                 "network": case.name,
                 "what": name,
+                "batch": case.batch,
                 "params": sum(p.numel() for p in model.parameters()),
                 "ms": ms,
                 "eager_ms": eager[name].median_ms,
@@ -218,6 +219,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
         Column("params", "parameters", align="right", format="{:,}".format),
         Column("score", "accuracy or mIoU", align="right", format=percent),
         Column("drop", "points lost", align="right", format=lambda share: f"{100 * share:.2f}"),
+        Column("batch", "images", align="right"),
         Column("ms", "compiled", align="right", format=milliseconds),
         Column("predicted_ms", "predicted", align="right", format=milliseconds),
         Column("speedup", "speed-up", align="right", format="{:.2f}×".format),
@@ -226,7 +228,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
     ]
     rows = [tuple(row.get(column.key) for column in columns) for row in result["rows"]]
     note = (
-        f"{result['batch']} images together, {result['threads']} thread(s); "
+        f"{result['threads']} thread(s), times of a batch; "
         f"fine-tuning: {result['epochs']} epochs of {result['images']:,} images "
         "(a tenth of them scenes for the U-Net); speed-up: the original compiled against the "
         "lightened compiled; from PyTorch: the original in PyTorch against it"

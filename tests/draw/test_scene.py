@@ -11,7 +11,8 @@ import pytest
 
 import convsmith as cs
 from convsmith.draw import animate
-from convsmith.draw.picture import picture, shown
+from convsmith.draw.lettering import shown
+from convsmith.draw.picture import picture
 from convsmith.draw.words import LANGUAGES, WORDS, joined, say, text
 from convsmith.errors import ArgumentError
 
@@ -282,3 +283,52 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(call, said):
     with pytest.raises(ArgumentError, match=said) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+PAPER = [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]]
+KERNEL = [[0, 1, 2], [2, 2, 0], [0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (cs.Conv(1, 1, 3), [[12, 12, 17], [10, 17, 19], [9, 6, 14]]),
+        (cs.Conv(1, 1, 3, stride=2, padding=1), [[6, 17, 3], [8, 17, 13], [6, 4, 4]]),
+        (cs.Pool(3, stride=1), [[3, 3, 3], [3, 3, 3], [3, 2, 3]]),
+        (
+            cs.Pool(3, stride=1, kind="average"),
+            [[1.7, 1.7, 1.7], [1.0, 1.2, 1.8], [1.1, 0.8, 1.3]],
+        ),
+    ],
+)
+def test_the_numbers_of_dumoulin_and_visin(layer, expected):
+    """Figures 1.1 to 1.6 of arXiv:1603.07285, means rounded as printed there."""
+    weight = KERNEL if isinstance(layer, cs.Conv) else None
+    scene = animate(layer, 5, values=PAPER, weight=weight)
+    values = {at: round(value, 1) for at, value in scene.values("output0").items()}
+    assert values == {(r, c): expected[r][c] for r in range(3) for c in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "output"),
+    [
+        (4, 3, 1, 0, 2),
+        (5, 4, 1, 2, 6),
+        (5, 3, 1, 1, 5),
+        (5, 3, 1, 2, 7),
+        (5, 3, 2, 0, 2),
+        (5, 3, 2, 1, 3),
+        (6, 3, 2, 1, 3),
+    ],
+)
+def test_the_sizes_of_dumoulin_and_visin_and_back(size, kernel, stride, padding, output):
+    """No, arbitrary, half and full padding; strides; an odd rest: each also transposed."""
+    conv = cs.Conv(1, 1, kernel, stride, padding)
+    scene = animate(conv, size)
+    assert scene.panel("output0").size == (output, output)
+    rest = (size + 2 * padding - kernel) % stride
+    back = cs.ConvTranspose(1, 1, kernel, stride, padding, output_padding=rest)
+    for view in ("scatter", "zeros"):
+        panel = animate(back, output, view=view).panel("output0")
+        kept = [cell for cell in panel.cells if cell.role != "cropped"]
+        assert len(kept) == size**2

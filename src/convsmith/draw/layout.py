@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from convsmith.draw.picture import text_width
+from convsmith.draw.lettering import text_width
 from convsmith.draw.scene import Panel, Symbol
 
 __all__ = ["BELOW", "GAP", "LABEL", "Column", "arranged", "lined", "piled"]

@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from convsmith.draw.picture import Picture
 from convsmith.draw.raster import frames
+from convsmith.draw.shapes import Picture
 from convsmith.errors import ConvsmithError
 
 __all__ = ["mp4"]

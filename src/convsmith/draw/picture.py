@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 (Chinese stops are meant)
 """A scene laid out as shapes: what every renderer draws, so that all of them agree.
 
 The same shapes stand at the same places in every language: room is kept for the longest.
@@ -6,94 +5,34 @@ The same shapes stand at the same places in every language: room is kept for the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from math import isfinite
-from numbers import Integral, Real
+from collections.abc import Iterable
 from typing import Any
 
+from convsmith.draw.lettering import (
+    BELOW,
+    MARGIN,
+    captions,
+    head,
+    labels,
+    legend,
+    shown,
+    text_width,
+    title_width,
+)
 from convsmith.draw.palette import THEMES
 from convsmith.draw.scene import At, Mark, Panel, Scene
-from convsmith.draw.text import cells
-from convsmith.draw.words import LANGUAGES, Text, say, text
+from convsmith.draw.shapes import Layer, Picture, Shape, hatched, runs
+from convsmith.draw.words import say
 from convsmith.errors import ArgumentError
 
-__all__ = ["Layer", "Picture", "Shape", "moved", "picture", "shown", "text_width"]
+__all__ = ["picture"]
 
-_MARGIN, _WIDTH, _USUAL = 16.0, 330.0, 520.0
-_TITLE, _NOTE, _CAPTION, _LEGEND, _LABEL, _SIGN = 17.0, 13.0, 14.0, 12.5, 12.5, 20.0
-_LINE = 1.4
-# Whole numbers up to here are shown in full, though they come as floats.
-_WHOLE = 1e6
-# Numbers from here on are rounded to whole ones.
-_ROUND = 1000
+# The least width, and the one from which words are made larger.
+_WIDTH, _USUAL = 330.0, 520.0
+_SIGN = 20.0
 # Characters that a cell has room for.
 _ROOM = 5
-# The mean width of a letter over its height, in the wider of the usual sans-serif faces.
-_EM = 0.58
-_SWATCH = 14.0
-# What a line may end after: a Chinese character with the stop that follows it, a word, spaces.
-_PARTS = re.compile(r"[\u2e80-\u9fff\uff00-\uffef][，。；：、]*|[^ \u2e80-\u9fff\uff00-\uffef]+| +")
 _OUTLINES = ("active", "kept")
-_LEGENDS = ("window", "current", "stamped", "kept", "source", "padding", "gap", "cropped", "extra",
-            "unread")  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A `rect` (left, top, width, height), `lines` (x, y, x, y, …), or a `text` (x, baseline)."""
-
-    kind: str
-    style: str
-    place: tuple[float, ...]
-    text: str = ""
-    size: float = 0.0
-    anchor: str = "middle"
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Shapes that come, go and move together.
-
-    `steps` says in which steps they are seen, None in all; `offsets` where they are in each step,
-    None where they are not seen.
-    """
-
-    shapes: tuple[Shape, ...]
-    steps: range | None = None
-    offsets: tuple[tuple[float, float] | None, ...] | None = None
-
-    def at(self, step: int) -> tuple[float, float] | None:
-        """How far the shapes are moved in a step; None where they are not seen."""
-        if self.offsets is not None:
-            return self.offsets[step]
-        return (0.0, 0.0) if self.steps is None or step in self.steps else None
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A scene in one language and theme, as layers from the lowest to the highest."""
-
-    width: float
-    height: float
-    title: str
-    description: str
-    layers: tuple[Layer, ...]
-    steps: int
-    language: str
-    theme: str
-    captions: tuple[str, ...] = ()
-    seconds: float = field(default=1.0)
-
-    def frame(self, step: int) -> list[Shape]:
-        """The shapes of one step, at their places."""
-        seen = []
-        for layer in self.layers:
-            offset = layer.at(step)
-            if offset is not None:
-                seen += [moved(shape, *offset) for shape in layer.shapes]
-        return seen
 
 
 def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
@@ -106,16 +45,18 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
         raise ArgumentError(f"theme must be one of {', '.join(map(repr, THEMES))}, not {theme!r}")
     if not scene.steps:
         raise ArgumentError(f"{scene!r} has no steps to draw")
-    right = max((panel.x + panel.width for panel in scene.panels), default=0.0)
-    body = max((p.y + p.height + p.label_below * (_LABEL + 3) for p in scene.panels), default=0.0)
-    width = max(right, _WIDTH, _widest(scene.title, _TITLE))
+    overhangs = {p.name: max(0.0, (text_width(p.label or "") - p.width) / 2) for p in scene.panels}
+    start = min((p.x - overhangs[p.name] for p in scene.panels), default=0.0)
+    right = max((p.x + p.width + overhangs[p.name] for p in scene.panels), default=0.0) - start
+    body = max((p.y + p.height + p.label_below * BELOW for p in scene.panels), default=0.0)
+    width = max(right, _WIDTH, title_width(scene.title))
     # A wide drawing is shown smaller, so its words are larger.
     zoom = max(1.0, min(1.4, width / _USUAL))
-    head, top = _head(scene, language, width, zoom)
+    heading, top = head(scene, language, width, zoom)
     # A drawing narrower than its words stands in the middle of them.
-    left = _MARGIN + (width - right) / 2
+    left = MARGIN + (width - right) / 2 - start
     panels = {panel.name: panel.moved(panel.x + left, panel.y + top) for panel in scene.panels}
-    layers = [Layer((*head, *_cells(panels.values())))]
+    layers = [Layer((*heading, *_cells(panels.values())))]
     layers += _marks(scene, panels)
     layers += _links(scene, panels)
     sizes = _sizes(scene, panels)
@@ -125,15 +66,15 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
         Shape("text", "quiet", (s.x + left, s.y + top + _SIGN * 0.36), s.sign, _SIGN)
         for s in scene.symbols
     ]
-    layers.append(Layer((*signs, *_labels(panels.values(), language))))
+    layers.append(Layer((*signs, *labels(panels.values(), language))))
     y = top + body + 22
-    captions, y = _captions(scene, language, width, y, zoom)
-    legend, y = _legend(scene, language, width, y, zoom)
-    layers += [*captions, Layer(tuple(legend))]
+    said, y = captions(scene, language, width, y, zoom)
+    keys, y = legend(scene, language, width, y, zoom)
+    layers += [*said, Layer(tuple(keys))]
     steps = len(scene.steps)
     return Picture(
-        width + 2 * _MARGIN,
-        y + _MARGIN - 4,
+        width + 2 * MARGIN,
+        y + MARGIN - 4,
         say(scene.title, language),
         say(scene.description, language),
         tuple(layer for layer in layers if layer.shapes),
@@ -146,73 +87,6 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
     )
 
 
-def shown(value: Any, room: int = 8) -> str:
-    """A number as there is room for: whole ones in full, others to three digits or fewer.
-
-    >>> shown(-12), shown(0.12345), shown(float("-inf")), shown(2.0)
-    ('−12', '0.123', '−∞', '2')
-    >>> shown(-0.01834), shown(-0.01834, room=5)
-    ('−0.0183', '−0.02')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, Integral):
-        digits = str(int(value))
-    elif not isinstance(value, Real):
-        digits = str(value)
-    elif not isfinite(number := float(value)):
-        digits = "-∞" if number < 0 else "∞" if number > 0 else "nan"
-    elif number == int(number) and abs(number) < _WHOLE:
-        digits = str(int(number))
-    else:
-        digits = str(round(number))
-        if abs(number) < _ROUND:
-            each = (f"{number:.{digits_}g}" for digits_ in (3, 2, 1))
-            digits = next((one for one in each if len(one) <= room), f"{number:.0e}")
-    return digits.replace("-", "−")
-
-
-def text_width(words: Text | str, size: float = _LABEL) -> float:
-    """The pixels that a text may take, in the language where it takes most."""
-    return _widest(words, size)
-
-
-def _widest(words: Text | str, size: float) -> float:
-    return max(cells(say(words, language)) for language in LANGUAGES) * size * _EM
-
-
-def _wrapped(words: str, width: float, size: float) -> list[str]:
-    """Break a text into lines: Latin at its spaces, Chinese between any two characters."""
-    room = int(width / (size * _EM))
-    lines, line = [], ""
-    for part in _PARTS.findall(words):
-        if cells(line + part.rstrip()) > room and line.strip():
-            lines.append(line.strip())
-            line = ""
-        line += part
-    return [*lines, line.strip()] if line.strip() or not lines else lines
-
-
-def _most_lines(words: Iterable[Text], width: float, size: float) -> int:
-    return max(
-        (len(_wrapped(say(one, language), width, size)) for one in words for language in LANGUAGES),
-        default=0,
-    )
-
-
-def _head(scene: Scene, language: str, width: float, zoom: float) -> tuple[list[Shape], float]:
-    title, size = _TITLE * zoom, _NOTE * zoom
-    y = _MARGIN + title * 0.8
-    head = [Shape("text", "heading", (_MARGIN, y), say(scene.title, language), title, "start")]
-    y += 6 * zoom
-    for note in scene.notes:
-        for index, line in enumerate(_wrapped(say(note, language), width, size)):
-            place = (_MARGIN, y + (index + 1) * size * _LINE - 2)
-            head.append(Shape("text", "quiet", place, line, size, "start"))
-        y += _most_lines([note], width, size) * size * _LINE
-    return head, y + 14
-
-
 def _cells(panels: Iterable[Panel]) -> Iterable[Shape]:
     for panel in panels:
         for cell in panel.cells:
@@ -222,7 +96,7 @@ def _cells(panels: Iterable[Panel]) -> Iterable[Shape]:
                 style = cell.role.split()[0]
             yield Shape("rect", style, box)
             if "unread" in cell.role or cell.role == "cropped":
-                yield Shape("lines", "hatch", _hatch(box))
+                yield Shape("lines", "hatch", hatched(box))
 
 
 def _marks(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:
@@ -253,7 +127,7 @@ def _marks(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:
             )
             layers.append(Layer(shapes, None, offsets))
             continue
-        for cells_, steps in _runs([forms.get(i) for i in range(count)]):
+        for cells_, steps in runs([forms.get(i) for i in range(count)]):
             if cells_:
                 layers.append(Layer(_mark_shapes(panel, Mark(name, role, cells_)), steps))
     return layers
@@ -309,7 +183,7 @@ def _written(scene: Scene, panels: dict[str, Panel], sizes: dict[str, float]) ->
     together: dict[range, list[Shape]] = {}
     for (name, at), values in seen.items():
         style = "quiet" if (name, at) in starts and starts[name, at].role else "text"
-        for value, steps in _runs(values):
+        for value, steps in runs(values):
             if value is not None:
                 shape = _value(panels[name], at, value, style, sizes[name])
                 together.setdefault(steps, []).append(shape)
@@ -336,89 +210,7 @@ def _value(panel: Panel, at: At, value: Any, style: str, size: float) -> Shape:
     return Shape("text", style, place, shown(value, _ROOM), size)
 
 
-def _labels(panels: Iterable[Panel], language: str) -> Iterable[Shape]:
-    for panel in panels:
-        if panel.label is not None:
-            y = panel.y - 6 if not panel.label_below else panel.y + panel.height + _LABEL + 3
-            place = (panel.x + panel.width / 2, y)
-            yield Shape("text", "quiet", place, say(panel.label, language), _LABEL)
-
-
-def _captions(
-    scene: Scene, language: str, width: float, y: float, zoom: float
-) -> tuple[list[Layer], float]:
-    captions = [step.caption for step in scene.steps]
-    size = _CAPTION * zoom
-    layers = []
-    for caption, steps in _runs(captions):
-        lines = _wrapped(say(caption, language), width, size)
-        shapes = tuple(
-            Shape("text", "text", (_MARGIN, y + index * size * _LINE + size), line, size, "start")
-            for index, line in enumerate(lines)
-        )
-        layers.append(Layer(shapes, steps))
-    return layers, y + _most_lines(captions, width, size) * size * _LINE + 14
-
-
-def _legend(
-    scene: Scene, language: str, width: float, y: float, zoom: float
-) -> tuple[list[Shape], float]:
-    used = {mark.role for step in scene.steps for mark in step.marks if mark.cells}
-    for panel in scene.panels:
-        for cell in panel.cells:
-            used.update(cell.role.split())
-    shapes: list[Shape] = []
-    x, size, side = _MARGIN, _LEGEND * zoom, _SWATCH * zoom
-    keys = [key for key in _LEGENDS if key in used]
-    for key in keys:
-        words = text(f"legend.{key}")
-        wide = side + 7 + _widest(words, size)
-        if x > _MARGIN and x + wide > _MARGIN + width:
-            x, y = _MARGIN, y + side + 8
-        swatch = (x, y, side, side)
-        shapes.append(Shape("rect", "padding" if key == "unread" else key, swatch))
-        if key in ("unread", "cropped"):
-            shapes.append(Shape("lines", "hatch", _hatch(swatch)))
-        place = (x + side + 6, y + side / 2 + size * 0.36)
-        shapes.append(Shape("text", "quiet", place, say(words, language), size, "start"))
-        x += wide + 14
-    return shapes, y + (side + 8 if keys else 0)
-
-
 def _box(panel: Panel, at: tuple[int, int]) -> tuple[float, float, float, float]:
     inset = 1.0 if panel.side >= 12 else 0.5
     side = panel.side - 2 * inset
     return (panel.x + at[1] * panel.side + inset, panel.y + at[0] * panel.side + inset, side, side)
-
-
-def _hatch(box: Sequence[float], step: float = 7) -> tuple[float, ...]:
-    """Lines that rise to the right, within a box."""
-    left, top, wide, high = box
-    places: list[float] = []
-    total = step / 2
-    while total < wide + high:
-        start, end = max(0.0, total - high), min(wide, total)
-        places += [left + start, top + total - start, left + end, top + total - end]
-        total += step
-    return tuple(round(place, 2) for place in places)
-
-
-def _runs(values: Sequence[Any]) -> Iterable[tuple[Any, range]]:
-    """Equal neighbours, and the steps that they take."""
-    start = 0
-    for index in range(1, len(values) + 1):
-        if index == len(values) or values[index] != values[start]:
-            yield values[start], range(start, index)
-            start = index
-
-
-def moved(shape: Shape, dx: float, dy: float) -> Shape:
-    """The shape at another place."""
-    if not (dx or dy):
-        return shape
-    place = shape.place
-    if shape.kind == "rect":
-        place = (place[0] + dx, place[1] + dy, *place[2:])
-    else:
-        place = tuple(p + (dy if index % 2 else dx) for index, p in enumerate(place))
-    return Shape(shape.kind, shape.style, place, shape.text, shape.size, shape.anchor)

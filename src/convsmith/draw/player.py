@@ -7,7 +7,7 @@ from base64 import b64encode
 from hashlib import sha256
 
 from convsmith.draw.palette import COLOURS
-from convsmith.draw.picture import Picture
+from convsmith.draw.shapes import Picture
 from convsmith.draw.svg import HOLD, to_svg
 from convsmith.draw.text import escape
 from convsmith.draw.words import say, text

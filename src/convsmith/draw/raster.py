@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convsmith.draw.fonts import font, is_chinese, split
 from convsmith.draw.palette import COLOURS, STYLES, Style
-from convsmith.draw.picture import Picture, Shape
+from convsmith.draw.shapes import Picture, Shape
 from convsmith.errors import ArgumentError, MissingExtra
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ pixels of the drawing at its natural size, x to the right and y down.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from math import isfinite
 from numbers import Integral, Real
@@ -241,7 +240,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Text):
         return {"text": value.key, **{name: _plain(v) for name, v in value.parameters}}
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in _fields(value)}
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (str, bool)):
@@ -251,7 +250,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Real):
         return float(value) if isfinite(value) else str(float(value))
     return str(value)
-
-
-def _fields(value: Any) -> Iterator[Any]:
-    yield from fields(value)

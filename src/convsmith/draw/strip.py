@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil, sqrt
 
-from convsmith.draw.picture import Layer, Picture, Shape, moved
+from convsmith.draw.shapes import Layer, Picture, Shape, moved
 
 __all__ = ["strip_of"]
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from convsmith.draw.drawing import units
 from convsmith.draw.palette import COLOURS, STYLES
-from convsmith.draw.picture import Layer, Picture, Shape
+from convsmith.draw.shapes import Layer, Picture, Shape
 from convsmith.draw.text import escape, one_line
 
 __all__ = ["HOLD", "to_svg"]

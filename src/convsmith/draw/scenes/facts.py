@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
-from convsmith.draw.picture import shown
+from convsmith.draw.lettering import shown
 from convsmith.draw.words import Text, joined, text
 
 __all__ = ["by", "channel_label", "factor", "facts", "kind_of", "named", "plus", "size_formula"]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
-from convsmith.arithmetic import Conv, evaluate
+from convsmith.arithmetic import Conv
 from convsmith.draw.layout import Column, arranged, lined, piled
 from convsmith.draw.scene import Cell, Link, Mark, Panel, Scene, Step, Write
 from convsmith.draw.scenes.crop import (
-    Channels,
     check_extent,
     shown_channels,
     shown_outputs,
@@ -27,13 +25,13 @@ from convsmith.draw.scenes.facts import (
     size_formula,
 )
 from convsmith.draw.scenes.ground import Ground, panel_name, side_of
+from convsmith.draw.scenes.sums import Sums
 from convsmith.draw.scenes.values import (
     At3,
-    default_weight,
     grid,
+    kernels_of,
     lift,
     lift_windows,
-    lifted,
     maps_of,
     numbers,
     pick,
@@ -42,8 +40,8 @@ from convsmith.draw.words import Text, text
 
 __all__ = ["Slide", "sliding"]
 
-# Steps of a drawing, and products that a caption spells out.
-_MOST, _TERMS = 150, 9
+# Products that a caption spells out.
+_TERMS = 9
 
 
 def sliding(
@@ -53,10 +51,6 @@ def sliding(
     check_extent(layer)
     outputs = layer.output_size(tuple(size))
     shape = (layer.in_channels, *size)
-    if weight is None:
-        weight = default_weight(layer.weight_shape)
-    else:
-        weight = numbers("weight", weight, layer.weight_shape, 2)
     if bias is not None:
         bias = numbers("bias", bias, (layer.out_channels,), 0)
     padded = [length + sum(w.padding) for length, w in zip(size, layer.windows, strict=True)]
@@ -81,7 +75,7 @@ def sliding(
         layer,
         ground,
         lift(shown),
-        weight,
+        kernels_of(weight, layer.weight_shape),
         bias,
         kind=kind_of(layer),
         title=text(f"title.{kind_of(layer)}"),
@@ -100,7 +94,7 @@ class Slide:
         layer: Conv,
         ground: Ground,
         shown: At3,
-        weight: Any,
+        kernels: Callable[[int, int], Any],
         bias: Any,
         *,
         kind: str,
@@ -114,19 +108,13 @@ class Slide:
     ) -> None:
         self.layer, self.ground, self.shown = layer, ground, shown
         self.dims = layer.dims
-        self.weight = [[lifted(kernel, self.dims) for kernel in kernels] for kernels in weight]
-        self.bias = bias
+        self.kernels, self.bias = kernels, bias
         self.kind, self.title, self.describe = kind, title, describe
         self.size, self.outputs = size, outputs
         self.input_label, self.kernel_label = input_label, kernel_label
         self.said = said or repr(layer)
-        self.channels = self._channels()
-        self.sums = {o: self._evaluated(o, self._inputs_of(o), bias) for o in self.channels.outputs}
-        self.partials = {
-            (o, c): self._evaluated(o, [c]) for o in self.channels.outputs for c in self._seen(o)
-        }
-        hidden = {o: self._inputs_of(o)[self.channels.ins :] for o in self.channels.outputs}
-        self.rests = {o: self._evaluated(o, cs) for o, cs in hidden.items() if cs}
+        self.sums = Sums(layer, ground, shown, kernels, bias)
+        self.channels = self.sums.channels
 
     def scene(self, notes: Sequence[Text]) -> Scene:
         """The scene: panels placed, a step for each position and each output of a group."""
@@ -160,47 +148,6 @@ class Slide:
             self.kind, self.title, description, panels, tuple(steps), tuple(notes), symbols
         )
 
-    def _channels(self) -> Channels:
-        channels = shown_channels(self.layer)
-        most = max(1, _MOST // prod(self.shown))
-        return replace(channels, outs=min(channels.outs, most))
-
-    def _group(self, output: int) -> int:
-        return output // self.channels.outs_of
-
-    def _inputs_of(self, output: int) -> list[int]:
-        first = self._group(output) * self.channels.ins_of
-        return list(range(first, first + self.channels.ins_of))
-
-    def _outputs_of(self, channel: int) -> list[int]:
-        """The outputs that are shown of an input's group."""
-        first = channel // self.channels.ins_of * self.channels.outs_of
-        return list(range(first, first + self.channels.outs))
-
-    def _seen(self, output: int) -> list[int]:
-        return self._inputs_of(output)[: self.channels.ins]
-
-    def _evaluated(self, output: int, inputs: Sequence[int], bias: Any = None) -> Any:
-        """The map that some of the inputs of an output sum up to."""
-        windows = self.ground.windows
-        first = self._group(output) * self.channels.ins_of
-        one = Conv(
-            len(inputs),
-            1,
-            tuple(w.kernel for w in windows),
-            tuple(w.stride for w in windows),
-            0,
-            tuple(w.dilation for w in windows),
-        )
-        weight = [[self.weight[output][i - first] for i in inputs]]
-        image = self.ground.padded(inputs)
-        return evaluate(one, image, weight, None if bias is None else [bias[output]])[0]
-
-    @property
-    def _summed(self) -> bool:
-        """Whether there are partial sums to show."""
-        return self.channels.ins_of > 1
-
     def _tones(self, of: Sequence[int], each: int) -> list[int]:
         return [channel // each for channel in of] if self.layer.groups > 1 else []
 
@@ -222,7 +169,7 @@ class Slide:
         kernels = self._kernels()
         outputs = self._outputs()
         alone = len(channels.inputs) == len(channels.outputs) == 1
-        if self.dims == 1 and alone and not self._summed and self.bias is None:
+        if self.dims == 1 and alone and not self.sums.summed and self.bias is None:
             kernel = kernels[0][0]
             assert kernel is not None
             window = self.ground.windows[2]
@@ -232,14 +179,14 @@ class Slide:
         aligned = 0
         columns = [Column(tuple((panel,) for panel in inputs))]
         columns.append(Column(tuple(map(tuple, kernels)), "\u2217"))
-        if (self.dims < 3 and not alone) or self._summed:
+        if (self.dims < 3 and not alone) or self.sums.summed:
             aligned = 2
-        if self._summed:
+        if self.sums.summed:
             partial = [self._single(f"partial{c}", "partial") for c in channels.inputs]
             partial[0] = replace(partial[0], label=text("panel.partial"))
             columns.append(Column(tuple((panel,) for panel in partial), "="))
             aligned = 3
-        if self._summed and channels.rest:
+        if self.sums.summed and channels.rest:
             label = text("panel.rest", count=channels.rest)
             rests: list[Panel | None] = [
                 replace(self._single(f"rest{g}", "partial"), label=label)
@@ -253,11 +200,11 @@ class Slide:
             for c in channels.inputs[:: channels.ins]:
                 biases: list[Panel | None] = [
                     replace(self._single(f"bias{o}", "kernel", self.bias[o]), label=label)
-                    for o in self._outputs_of(c)
+                    for o in self.sums.outputs_of(c)
                 ]
                 columns = _with_row(columns, 1, biases)
             aligned = max(aligned, 2)
-        sign = "Σ" if self._summed else "="
+        sign = "Σ" if self.sums.summed else "="
         if self.dims == 1:
             # Long and flat: one under another, so that the numbers stay large.
             below = [Column(tuple((panel,) for panel in outputs))]
@@ -274,12 +221,14 @@ class Slide:
         depths = range(self.ground.windows[0].kernel)
         for c in self.channels.inputs:
             for depth in depths:
-                rows.append([self._kernel(o, c, depth) for o in self._outputs_of(c)])
+                rows.append([self._kernel(o, c, depth) for o in self.sums.outputs_of(c)])
         return rows
 
     def _kernel(self, output: int, channel: int, depth: int) -> Panel:
         _, rows, columns = self.ground.windows
-        slice_ = self.weight[output][channel - self._group(output) * self.channels.ins_of][depth]
+        slice_ = self.kernels(output, channel - self.sums.group(output) * self.channels.ins_of)[
+            depth
+        ]
         cells = [
             Cell(
                 (row, column),
@@ -291,7 +240,7 @@ class Slide:
             for row, column in grid((rows.extent, columns.extent))
             if (on_tap := not (row % rows.dilation or column % columns.dilation)) or True
         ]
-        first = channel == self._seen(output)[0] and not depth
+        first = channel == self.sums.seen(output)[0] and not depth
         label = None
         if self.dims == 3:
             label = text("panel.slice", number=depth)
@@ -300,7 +249,7 @@ class Slide:
         if label is None and first and len(self.channels.outputs) == 1:
             label = text(self.kernel_label, size=by(self.layer.kernel_size))
         name = panel_name("kernel", (output, channel), depth, self.dims)
-        tone = self._group(output) if self.layer.groups > 1 else None
+        tone = self.sums.group(output) if self.layer.groups > 1 else None
         side = side_of(self.ground.size, self.dims)
         return Panel(
             name, "kernel", (rows.extent, columns.extent), tuple(cells),
@@ -341,19 +290,19 @@ class Slide:
             if len(channels.inputs) * len(channels.outputs) > 1:
                 marks += [
                     Mark(panel_name("kernel", (o, c), depth, self.dims), "active", _corners(self))
-                    for c in self._seen(o)
+                    for c in self.sums.seen(o)
                     for depth in range(self.ground.windows[0].kernel)
                 ]
             name = panel_name("output", (o,), at[0], self.dims)
             marks.append(Mark(name, "current", (at[1:],)))
-            writes.append(Write(name, at[1:], pick(self.sums[o], at)))
-            if self._summed:
+            writes.append(Write(name, at[1:], pick(self.sums.totals[o], at)))
+            if self.sums.summed:
                 writes += [
-                    Write(f"partial{c}", (0, 0), pick(self.partials[o, c], at))
-                    for c in self._seen(o)
+                    Write(f"partial{c}", (0, 0), pick(self.sums.partials[o, c], at))
+                    for c in self.sums.seen(o)
                 ]
-                if o in self.rests:
-                    writes.append(Write(f"rest{g}", (0, 0), pick(self.rests[o], at)))
+                if o in self.sums.rests:
+                    writes.append(Write(f"rest{g}", (0, 0), pick(self.sums.rests[o], at)))
         links: list[Link] = []
         if self.dims == 1 and len(channels.inputs) == len(channels.outputs) == 1:
             links = [
@@ -364,23 +313,23 @@ class Slide:
     def _caption(self, outputs: Sequence[int], at: At3) -> Text:
         place = at[3 - self.dims :]
         several = self.layer.out_channels > 1
-        values = {o: pick(self.sums[o], at) for o in outputs}
+        values = {o: pick(self.sums.totals[o], at) for o in outputs}
         if len(outputs) > 1:
             said = ", ".join(f"{named(place, o)} = {factor(v)}" for o, v in values.items())
             return text("caption.values", values=said)
         ((o, value),) = values.items()
         name = named(place, o if several else None)
         end = [self.bias[o]] if self.bias is not None else []
-        if self._summed:
-            parts = [pick(self.partials[o, c], at) for c in self._seen(o)]
-            parts += [pick(self.rests[o], at)] if o in self.rests else []
+        if self.sums.summed:
+            parts = [pick(self.sums.partials[o, c], at) for c in self.sums.seen(o)]
+            parts += [pick(self.sums.rests[o], at)] if o in self.sums.rests else []
             formula = f"{plus([*parts, *end])} =\u00a0{factor(value)}"
             return text("caption.channels", place=name, formula=formula)
         taps = self.ground.reads(at)
         if len(taps) > _TERMS:
             return text("caption.products", place=name, value=factor(value), count=len(taps))
-        (c,) = self._seen(o)
-        kernel = self.weight[o][0]
+        (c,) = self.sums.seen(o)
+        kernel = self.kernels(o, 0)
         terms = [
             f"{factor(self.ground.value(c, tap))}·{factor(pick(kernel, t))}"
             for tap, t in zip(taps, grid([w.kernel for w in self.ground.windows]), strict=True)

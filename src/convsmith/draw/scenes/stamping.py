@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Any
 
 from convsmith.arithmetic import ConvTranspose, evaluate
-from convsmith.draw.layout import Column, arranged
+from convsmith.draw.layout import Column, arranged, piled
 from convsmith.draw.scene import CELL, At, Cell, Mark, Panel, Scene, Step, Symbol, Write
 from convsmith.draw.scenes.crop import Channels, check_extent, shown_channels, shown_inputs
 from convsmith.draw.scenes.facts import by, channel_label, factor, facts, named, size_formula
 from convsmith.draw.scenes.ground import panel_name, side_of
 from convsmith.draw.scenes.values import (
     At3,
-    default_weight,
     grid,
+    kernels_of,
     lift,
     lift_windows,
-    lifted,
     maps_of,
     nested,
     numbers,
@@ -33,16 +33,13 @@ __all__ = ["arrays", "stamping"]
 def arrays(
     layer: ConvTranspose, size: Sequence[int], values: Any, weight: Any, bias: Any
 ) -> tuple[Any, Any, Any]:
-    """The reader's input, weight and bias as nested lists, or the usual ones."""
+    """What looks up the input and the kernels, the reader's or the usual ones; and the bias."""
     shape = (layer.in_channels, *size)
     image = maps_of(values, shape)
-    if weight is None:
-        weight = default_weight(layer.weight_shape)
-    else:
-        weight = numbers("weight", weight, layer.weight_shape, 2)
+    kernels = kernels_of(weight, layer.weight_shape)
     if bias is not None:
         bias = numbers("bias", bias, (layer.out_channels,), 0)
-    return image, weight, bias
+    return image, kernels, bias
 
 
 def stamping(
@@ -55,8 +52,8 @@ def stamping(
     """A transposed convolution: a step for each input value, all outputs of its group at once."""
     check_extent(layer)
     outputs = layer.output_size(tuple(size))
-    image, weight, bias = arrays(layer, size, values, weight, bias)
-    stamps = _Stamps(layer, tuple(size), image, weight, bias)
+    image, kernels, bias = arrays(layer, size, values, weight, bias)
+    stamps = _Stamps(layer, tuple(size), image, kernels, bias)
     notes = [facts(layer, size), size_formula(layer, size)]
     if same := _same_output(layer, outputs):
         notes.append(same)
@@ -107,13 +104,13 @@ class _Stamps:
     """One transposed convolution on the whole canvas: what padding cuts off is drawn as well."""
 
     def __init__(
-        self, layer: ConvTranspose, size: tuple[int, ...], image: Any, weight: Any, bias: Any
+        self, layer: ConvTranspose, size: tuple[int, ...], image: Any, kernels: Any, bias: Any
     ) -> None:
         self.layer, self.dims, self.bias = layer, layer.dims, bias
         self.windows = lift_windows(layer.windows)
         self.channels: Channels = shown_channels(layer)
         self.maps: Callable[[int, At3], Any] = image
-        self.weight = [[lifted(kernel, self.dims) for kernel in kernels] for kernels in weight]
+        self.kernels: Callable[[int, int], Any] = kernels
         shown = shown_inputs(layer.windows, size, self.channels.many)
         self.cut = shown != size
         self.input_size, self.size = lift(shown), size
@@ -189,6 +186,8 @@ class _Stamps:
             Column(tuple((panel,) for panel in stamps), "="),
             Column(tuple((panel,) for panel in outputs), "+"),
         ]
+        if dims == 1:
+            return piled([columns[:3], [replace(columns[3], sign="")]], 2)
         return arranged(columns, 2 if dims < 3 else 0)
 
     @property
@@ -214,11 +213,10 @@ class _Stamps:
 
     def _kernel(self, channel: int, output: int, depth: int, tone: int | None) -> Panel:
         _, rows, columns = self.windows
-        weight = self.weight[channel][
-            output - self._group_of_output(output) * self.channels.outs_of
-        ]
+        place = output - self._group_of_output(output) * self.channels.outs_of
+        kernel = self.kernels(channel, place)[depth]
         cells = [
-            Cell(at, pick(weight[depth], (at[0] // rows.dilation, at[1] // columns.dilation)))
+            Cell(at, pick(kernel, (at[0] // rows.dilation, at[1] // columns.dilation)))
             if self._on_tap((0, *at))
             else Cell(at, None, "gap")
             for at in grid((rows.extent, columns.extent))
@@ -300,7 +298,7 @@ class _Stamps:
             dilation=tuple(w.dilation for w in self.windows),
         )
         image = [nested(self.input_size, partial(self.maps, c)) for c in hidden]
-        weight = [[self.weight[c][place]] for c in hidden]
+        weight = [[self.kernels(c, place)] for c in hidden]
         bias = None if self.bias is None else [self.bias[output]]
         added = evaluate(many, image, weight, bias)[0]
         start = 0 if self.bias is None else self.bias[output]
@@ -366,4 +364,4 @@ class _Stamps:
             dilation=tuple(w.dilation for w in self.windows),
         )
         place = output - self._group_of_output(output) * self.channels.outs_of
-        return evaluate(one, [[[[value]]]], [[self.weight[channel][place]]])[0]
+        return evaluate(one, [[[[value]]]], [[self.kernels(channel, place)]])[0]

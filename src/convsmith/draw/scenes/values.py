@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from math import isfinite
 from numbers import Real
-from random import Random
 from typing import Any
 
 from convsmith.arithmetic import Window
@@ -19,8 +18,8 @@ from convsmith.errors import ArgumentError
 __all__ = [
     "At3",
     "default_image",
-    "default_weight",
     "grid",
+    "kernels_of",
     "lift",
     "lift_windows",
     "lifted",
@@ -33,6 +32,8 @@ __all__ = [
 ]
 
 At3 = tuple[int, int, int]
+
+_KERNELS = 1 << 20
 
 
 def maps_of(values: Any, shape: Sequence[int]) -> Callable[[int, At3], Any]:
@@ -53,10 +54,23 @@ def default_image(shape: Sequence[int]) -> Any:
     return nested(tuple(shape), lambda at: value(at[0], lift(at[1:])))
 
 
-def default_weight(shape: Sequence[int]) -> Any:
-    """Whole numbers from 0 to 2, shaped as a layer's weight; a single tap is from 1 to 3."""
-    lone = all(length == 1 for length in shape[2:])
-    return _drawn(shape, 4 if lone else 3, "kernel" if lone else "weight", 1 if lone else 0)
+def kernels_of(weight: Any, shape: Sequence[int]) -> Callable[[int, int], Any]:
+    """What looks up a kernel of three axes by the first two of a weight shaped `shape`.
+
+    The usual kernels have whole numbers from 0 to 2; a single tap is from 1 to 3.
+    """
+    size = lift(shape[2:])
+    if weight is not None:
+        given = numbers("weight", weight, shape, 2)
+        return lambda first, second: lifted(given[first][second], len(shape) - 2)
+    least = int(max(size) == 1)
+
+    def usual(first: int, second: int) -> Any:
+        # Kernels are numbered on from where no input has channels.
+        number = _KERNELS + first * shape[1] + second
+        return nested(size, lambda at: least + _scattered(number, (at[0], at[1], at[2])) % 3)
+
+    return usual
 
 
 def plain(values: Any) -> Any:
@@ -103,10 +117,7 @@ def numbers(name: str, values: Any, shape: Sequence[int], planes: int) -> Any:
             break
     else:
         raise ArgumentError(f"{name} must be shaped {_times(wanted)}, not {_times(given)}")
-    for at in product(*map(range, wanted)):
-        value = pick(values, at)
-        if not isinstance(value, Real) or not isfinite(value):
-            raise ArgumentError(f"{name} must hold numbers; at {at} it holds {value!r}")
+    _check(name, values, len(wanted))
     return values
 
 
@@ -158,9 +169,14 @@ def grid(size: Sequence[int]) -> list[Any]:
     return list(product(*map(range, size)))
 
 
-def _drawn(shape: Sequence[int], below: int, seed: str, least: int = 0) -> Any:
-    random = Random(seed)
-    return nested(tuple(shape), lambda at: least + int(random.random() * (below - least)))
+def _check(name: str, values: Any, axes: int) -> None:
+    if axes > 1:
+        for item in values:
+            _check(name, item, axes - 1)
+        return
+    for value in values:
+        if not isinstance(value, Real) or not isfinite(value):
+            raise ArgumentError(f"{name} must hold numbers, and it holds {value!r}")
 
 
 def _scattered(channel: int, at: At3) -> int:

@@ -29,7 +29,7 @@ def spread(
     """A transposed convolution by zero-insertion (Dumoulin & Visin 2016, arXiv:1603.07285)."""
     check_extent(layer)
     outputs = layer.output_size(tuple(size))
-    image, weight, bias = arrays(layer, size, values, weight, bias)
+    image, kernels, bias = arrays(layer, size, values, weight, bias)
     windows = [Window(w.kernel, 1, (0, 0), w.dilation) for w in layer.windows]
     padded = [outs + w.extent - 1 for outs, w in zip(outputs, windows, strict=True)]
     shown = shown_outputs(windows, padded, outputs, shown_channels(layer).many)
@@ -65,7 +65,7 @@ def spread(
         conv,
         ground,
         lift(shown),
-        _turned(layer, weight),
+        partial(_turned, layer, kernels),
         bias,
         kind="transposed_zeros",
         title=text("title.transposed"),
@@ -86,15 +86,14 @@ def _spread(image: Callable[[int, At3], Any], strides: At3, channel: int, at: At
     return image(channel, (depth, row, column))
 
 
-def _turned(layer: ConvTranspose, weight: Any) -> Any:
-    """The weight of the ordinary convolution: in and out exchanged, every axis reversed."""
+def _turned(
+    layer: ConvTranspose, kernels: Callable[[int, int], Any], output: int, channel: int
+) -> Any:
+    """A kernel of the ordinary convolution: in and out exchanged, every axis reversed."""
     ins = layer.in_channels // layer.groups
     outs = layer.out_channels // layer.groups
-    return [
-        [_reversed(weight[o // outs * ins + i][o % outs], layer.dims) for i in range(ins)]
-        for o in range(layer.out_channels)
-    ]
+    return _reversed(kernels(output // outs * ins + channel, output % outs), 3)
 
 
-def _reversed(kernel: Any, dims: int) -> Any:
-    return [_reversed(item, dims - 1) for item in kernel[::-1]] if dims else kernel
+def _reversed(kernel: Any, axes: int) -> Any:
+    return [_reversed(item, axes - 1) for item in kernel[::-1]] if axes else kernel

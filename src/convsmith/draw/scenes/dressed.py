@@ -1,0 +1,24 @@
+"""A scene in the language and theme that its caller asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from convsmith.arithmetic.normalise import choice
+from convsmith.draw.palette import THEMES
+from convsmith.draw.scene import Scene
+from convsmith.draw.words import LANGUAGES
+
+__all__ = ["check_dress", "dressed"]
+
+
+def check_dress(language: str, theme: str) -> None:
+    """Refuse a language or theme that there is not, before a scene is built."""
+    choice("language", language, LANGUAGES)
+    choice("theme", theme, THEMES)
+
+
+def dressed(scene: Scene, language: str, theme: str) -> Scene:
+    """The scene, shown in `language` and `theme` unless a renderer is told otherwise."""
+    check_dress(language, theme)
+    return replace(scene, language=language, theme=theme)
