@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmarks.garments import FOLDER, Data, Residual, Scenes, UNet, garments, vgg
 from benchmarks.learning import Shuffled, accuracy, mean_iou, pixel_loss, pretrained, train
-from benchmarks.rivals import RIVALS
+from benchmarks.rivals import RIVALS, slightest
 from convsmith.cli.output import steps, talk
 from convsmith.draw import Column, Table, milliseconds, percent
 from convsmith.errors import ArgumentError
@@ -123,47 +125,67 @@ def _rows(case: Case, model: nn.Module, options: Namespace) -> list[dict[str, An
             if trained:
                 more = {
                     "train": case.batches(), "epochs": options.epochs, "loss": case.loss,
-                    "precision": "bf16", "features": 0.0,
+                    "precision": "bf16",
                 }  # fmt: skip
             make = partial(lighten, model, images, progress=progress, **common, **more)
-            light, asked = _reached(make, speedup)
+            runs = Path(options.folder, f"{case.name}-trained") if trained else None
+            light, asked = _reached(make, speedup, runs)
             name = "convsmith, trained" if trained else "convsmith, no training"
-            facts = {"asked": asked, "predicted_ms": light.report.predicted_ms}
+            facts = {"asked": asked, "predicted": light.report.predicted_speedup}
             found[name] = light.model, facts
             if light.control is not None:
-                found["control"] = light.control, {"asked": asked}
+                found["control"] = light.control, {}
     if not options.no_rivals:
-        clock = Clock()
-        budget = clock.networks({"light": found["convsmith, trained"][0]}, image)["light"].median_ms
-        for name, rival in RIVALS.items():
-            talk(f"{case.name}: {name}")
-            other = rival(model, image, budget, clock)
-            if other is not None:
-                _teach(other, model, case, options.epochs)
-                found[name] = other, {"asked": None}
+        ours = found["convsmith, trained"][0]
+        for name in RIVALS:
+            found[name] = _rival(name, case, model, ours, image, options), {}
     return _measured(case, found, image)
 
 
-def _reached(make: Callable[..., Any], speedup: float) -> tuple[Any, float]:
-    """What meets a speed-up, or else the fastest that can be had, and what was asked for then."""
+def _reached(make: Callable[..., Any], speedup: float, runs: Path | None) -> tuple[Any, float]:
+    """What meets a speed-up, or else the fastest that can be had, and what was asked for.
+
+    Where training was done before, in a folder of `runs`, what was asked for then.
+    """
+
+    def attempt(asked: float) -> Any:
+        return make(speedup=asked, checkpoint=runs and runs / f"{asked}")
+
+    done = sorted(runs.glob("*/fine-tuning.pt")) if runs else []
+    if done:
+        asked = float(done[0].parent.name)
+        return attempt(asked), asked
     try:
-        return make(speedup=speedup), speedup
+        return attempt(speedup), speedup
     except ArgumentError as error:
         text = str(error)
         if "the best here is speedup=" not in text:
             raise
-        best = float(text.partition("the best here is speedup=")[2].partition(",")[0]) * 0.97
+        best = 0.97 * float(text.partition("the best here is speedup=")[2].partition(",")[0])
         talk(f"{speedup:g}× cannot be had: {best:.2f}× instead")
-        return make(speedup=best), best
+        return attempt(best), best
 
 
-def _teach(student: nn.Module, teacher: nn.Module, case: Case, epochs: int) -> None:
-    """Fine-tune a rival with the budget and the teacher that ours has."""
-    schedule = Schedule(epochs, precision="bf16")
+def _rival(
+    name: str, case: Case, model: nn.Module, ours: nn.Module, image: Tensor, options: Namespace
+) -> nn.Module:
+    """Another tool's network of the same time, fine-tuned with the same budget and teacher."""
+    clock, make = Clock(), RIVALS[name](model, image)
+    path = Path(options.folder, f"{case.name}-{name}.safetensors")
+    if path.exists():
+        with safe_open(path, "pt") as file:
+            student = make(float(file.metadata()["share"])).eval()
+        student.load_state_dict(load_file(path))
+        return student
+    talk(f"{case.name}: {name}")
+    share = slightest(make, image, clock.networks({"ours": ours}, image)["ours"].median_ms, clock)
+    student = make(share)
+    schedule = Schedule(options.epochs, precision="bf16")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        distil(student, teacher, case.batches(), schedule, loss=case.loss)
-    student.eval()
+        distil(student, model, case.batches(), schedule, loss=case.loss)
+    save_file(student.state_dict(), path, {"share": str(share)})
+    return student.eval()
 
 
 def _measured(
@@ -206,8 +228,8 @@ def _missed(row: dict[str, Any]) -> str:
         told.append(f"{row['speedup']:.2f}× instead of {faster:g}×")
     if row["drop"] > drop:
         told.append(f"{100 * row['drop']:.1f} points lost instead of {100 * drop:.1f}")
-    if abs(row["predicted_ms"] / row["ms"] - 1) > NEAR:
-        told.append(f"{row['predicted_ms']:.3f} ms predicted, {row['ms']:.3f} measured")
+    if abs(row["speedup"] / row["predicted"] - 1) > NEAR:
+        told.append(f"{row['predicted']:.2f}× predicted, {row['speedup']:.2f}× measured")
     return f"{row['network']}, {row['what']}: {'; '.join(told)}" if told else ""
 
 
@@ -221,7 +243,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
         Column("drop", "points lost", align="right", format=lambda share: f"{100 * share:.2f}"),
         Column("batch", "images", align="right"),
         Column("ms", "compiled", align="right", format=milliseconds),
-        Column("predicted_ms", "predicted", align="right", format=milliseconds),
+        Column("predicted", "predicted", align="right", format="{:.2f}×".format),
         Column("speedup", "speed-up", align="right", format="{:.2f}×".format),
         Column("eager_ms", "PyTorch", align="right", format=milliseconds),
         Column("from_eager", "from PyTorch", align="right", format="{:.1f}×".format),

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from convsmith.rewrite.clock import Clock
 from convsmith.rewrite.surgery import replace
 
-__all__ = ["RIVALS", "channel_pruning", "tucker_layers"]
+__all__ = ["RIVALS", "channel_pruning", "slightest", "tucker_layers"]
 
-Rival = Callable[[nn.Module, Tensor, float, Clock], nn.Module | None]
+Make = Callable[[float], nn.Module]
+"""From the share that is given up to the network without it."""
 _PROBES = 7
 _NEAR = 1.03
 
 
-def channel_pruning(model: nn.Module, image: Tensor, budget: float, clock: Clock) -> nn.Module:
+def channel_pruning(model: nn.Module, image: Tensor) -> Make:
     """Torch-Pruning: whole channels go, those of least norm first (Fang et al. 2023)."""
     import torch_pruning
 
@@ -38,10 +39,10 @@ def channel_pruning(model: nn.Module, image: Tensor, budget: float, clock: Clock
         pruner.step()
         return light
 
-    return _slightest(make, image, budget, clock)
+    return make
 
 
-def tucker_layers(model: nn.Module, image: Tensor, budget: float, clock: Clock) -> nn.Module:
+def tucker_layers(model: nn.Module, image: Tensor) -> Make:
     """TensorLy-Torch: each convolution as a Tucker tensor (Kim et al. 2016, arXiv:1511.06530)."""
     import tltorch
 
@@ -55,7 +56,7 @@ def tucker_layers(model: nn.Module, image: Tensor, budget: float, clock: Clock) 
                 replace(light, path, _chain(conv, factored.weight))
         return light
 
-    return _slightest(make, image, budget, clock)
+    return make
 
 
 def _chain(conv: Any, weight: Any) -> nn.Sequential:
@@ -77,23 +78,20 @@ def _chain(conv: Any, weight: Any) -> nn.Sequential:
     return nn.Sequential(first, middle, last)
 
 
-def _slightest(
-    make: Callable[[float], nn.Module], image: Tensor, budget: float, clock: Clock
-) -> nn.Module:
-    """By bisection, the network that gives up the smallest share and meets the time.
-
-    Where none does, the one that gives up most.
-    """
+def slightest(make: Make, image: Tensor, budget: float, clock: Clock) -> float:
+    """By bisection, the smallest share whose network meets a time; the largest where none does."""
     low, high = 0.0, 0.97
-    best = make(high).eval()
     for _ in range(_PROBES):
         share = (low + high) / 2
         light = make(share).eval()
         if clock.networks({"light": light}, image)["light"].median_ms <= budget * _NEAR:
-            best, high = light, share
+            high = share
         else:
             low = share
-    return best
+    return high
 
 
-RIVALS: dict[str, Rival] = {"Torch-Pruning": channel_pruning, "TensorLy-Torch": tucker_layers}
+RIVALS: dict[str, Callable[[nn.Module, Tensor], Make]] = {
+    "Torch-Pruning": channel_pruning,
+    "TensorLy-Torch": tucker_layers,
+}

@@ -76,7 +76,7 @@ class Checkpoint:
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True)
         except Exception as error:  # a damaged archive fails in many ways
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"checkpoint {path} cannot be read: {reason}") from error
         return state
 

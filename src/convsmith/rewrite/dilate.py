@@ -13,27 +13,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from torch import fx, nn
+from torch import nn
 
 from convsmith.errors import ArgumentError, TraceError
-from convsmith.measure import inspect, local_field
 from convsmith.network import Network, trace
-from convsmith.network.trace import example_inputs
-from convsmith.rewrite.certificate import Certificate, Equality, Figures, compare
+from convsmith.rewrite.certificate import Certificate
+from convsmith.rewrite.dilation_evidence import Work, evidence, figures_at, same_layer
+from convsmith.rewrite.dilation_graph import on_graph
 from convsmith.rewrite.dilation_plan import Plan, Refusal
 from convsmith.rewrite.dilation_request import (
     Rates,
     judged_layers,
     layers_in,
-    returned_layers,
     some_of,
     striding_of,
     with_rates,
 )
 from convsmith.rewrite.dilation_rule import plan
-from convsmith.rewrite.dilation_surgery import NoModule, on_graph, on_modules
-from convsmith.rewrite.observation import by_layers, by_modules, by_nodes, random_inputs
+from convsmith.rewrite.dilation_surgery import NoModule, on_modules
 
 __all__ = ["Dilated", "dilate"]
 
@@ -150,20 +147,22 @@ def dilate(
         warnings.warn(
             f"{network.name} is not dilated exactly: {some_of(map(str, broken))}", stacklevel=2
         )
-    equalities, more = _evidence(network, model, example, exact, judged, work, seed)
+    equalities, more = evidence(network, model, example, exact, judged, work, seed)
     judge = next(iter(judged.values()))
     theorem = None
     if changed_rates:
         plain = _carry_out(network, model, example, exact, judged, cut=features is not None)
-        theorem = _figures(plain.network, _same(plain, network, judge), exact, judge, network)
+        theorem = figures_at(
+            plain.network, same_layer(plain, network, judge), exact, judge, network
+        )
     certificate = Certificate(
         model=network.name,
         equalities=equalities,
         refusals=tuple(map(str, broken)),
         rates=changed_rates,
         notes=(*notes, *more),
-        before=_figures(network, judge, None, judge, network),
-        after=_figures(work.network, _same(work, network, judge), exact, judge, network),
+        before=figures_at(network, judge),
+        after=figures_at(work.network, same_layer(work, network, judge)),
         by_theorem=theorem,
         seed=seed,
     )
@@ -223,17 +222,6 @@ def _last_exact(network: Network, exact: Plan, judged: Mapping[str, str]) -> str
 # What is done about it
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A new model, the network it was traced to, and whether it is the old model's graph."""
-
-    model: nn.Module
-    network: Network
-    nodes: Mapping[str, str] | None
-    ends: bool
-    notes: tuple[str, ...]
-
-
 def _carry_out(
     network: Network,
     model: nn.Module,
@@ -242,12 +230,12 @@ def _carry_out(
     judged: Mapping[str, str],
     *,
     cut: bool,
-) -> _Work:
+) -> Work:
     notes: list[str] = []
     copy = deepcopy(model)
     try:
         on_modules(network, copy, whole)
-        return _Work(copy, trace(copy, example), None, False, ())
+        return Work(copy, trace(copy, example), None, False, ())
     except NoModule as reason:
         notes.append(
             f"the exported graph was changed, since {reason}: fixed to the example's size and to "
@@ -260,7 +248,7 @@ def _carry_out(
     if notes:
         graph = on_graph(network, whole)
         try:
-            return _Work(graph, trace(graph, example), nodes, False, tuple(notes))
+            return Work(graph, trace(graph, example), nodes, False, tuple(notes))
         except TraceError as error:
             failed = error
     if not cut:
@@ -272,104 +260,4 @@ def _carry_out(
         f"the model ends at its features, as an exported graph for the example's size: what "
         f"follows cannot run on the finer map ({reasons})"
     ]
-    return _Work(graph, trace(graph, example), nodes, True, tuple(notes))
-
-
-def _same(work: _Work, network: Network, layer: str) -> str | None:
-    """The layer of the new network that stands for one of the old."""
-    new = work.network
-    if work.nodes is None:
-        if layer in new:
-            return layer
-        path = network[layer].path
-        return next((x.name for x in reversed(new.layers) if path and x.path == path), None)
-    returned = [layer for name, layer in zip(work.nodes, returned_layers(new), strict=False)]
-    return returned[0] if returned and (work.ends or layer == returned_layers(network)[0]) else None
-
-
-def _figures(
-    traced: Network, layer: str | None, exact: Plan | None, judge: str, network: Network
-) -> Figures:
-    """Figures of a network, its field and stride at one layer."""
-    counted = inspect(traced)
-    field = local_field(traced, layer) if layer else None
-    return Figures(
-        stride=tuple(map(float, field.stride)) if field else (),
-        params=counted.params,
-        macs=counted.macs,
-        field=field.size if field else None,
-        coverage=field.coverage if field else None,
-        gap=field.gaps if field else None,
-    )
-
-
-# The evidence
-
-
-def _evidence(
-    network: Network,
-    model: nn.Module,
-    example: Any,
-    exact: Plan,
-    judged: Mapping[str, str],
-    work: _Work,
-    seed: int,
-) -> tuple[tuple[Equality, ...], list[str]]:
-    generator = torch.Generator().manual_seed(seed)
-    inputs = example_inputs(model, example)
-    rates = {name: exact.rates(layer) for name, layer in judged.items()}
-    known = {name: rate for name, rate in rates.items() if rate is not None}
-    notes = [f"{name} lies on no grid that is known" for name in rates if name not in known]
-    modules = {name: name for name in known if name in network.modules and name}
-    returned = returned_layers(network)
-    sizes: list[tuple[int, ...]] = []
-    if work.nodes is None and all(name in modules or name in returned for name in known):
-        asked = {name: path for name, path in modules.items() if name not in returned}
-        old, new = (by_modules(m, returned, asked) for m in (model, work.model))
-        sizes = _neighbours(network)
-    elif work.nodes is None:
-        names = {name: judged[name] for name in known}
-        theirs = {name: _same(work, network, layer) or layer for name, layer in names.items()}
-        old, new = by_layers(network, names), by_layers(work.network, theirs)
-    else:
-        old = by_layers(network, {name: judged[name] for name in known})
-        if work.ends or set(known) <= set(returned):
-            new = by_modules(work.model, list(judged) if work.ends else returned, {})
-        else:
-            assert isinstance(work.model, fx.GraphModule)
-            new = by_nodes(work.model, {name: work.nodes[name] for name in known})
-    rows: list[Equality] = []
-    for _ in range(2):
-        rows += compare(old, new, random_inputs(inputs, generator), known)
-    for grow in sizes:
-        other = random_inputs(inputs, generator, grow)
-        try:
-            old(other)
-        except Exception:
-            continue  # a size that the model does not take
-        try:
-            rows += compare(old, new, other, known, at_example=False)
-        except Exception as error:
-            first = str(error).strip().splitlines()[0]
-            more = "×".join(f"+{n}" for n in grow)
-            notes.append(f"the new model does not take a size of {more}: {first}")
-    return tuple(_worst(rows)), notes
-
-
-def _worst(rows: Sequence[Equality]) -> list[Equality]:
-    """Of several comparisons of one result at one size, the worst."""
-    found: dict[tuple[str, tuple[int, ...]], Equality] = {}
-    for row in rows:
-        key = (row.name, row.input_shape)
-        if key not in found or row.absolute >= found[key].absolute:
-            found[key] = row
-    return list(found.values())
-
-
-def _neighbours(network: Network) -> list[tuple[int, ...]]:
-    """Sizes beside the example's: odd for even, and the axes unequal."""
-    dims = max((len(network[name].shape) - 2 for name in network.inputs), default=0)
-    if dims < 1:
-        return []
-    both = [(1,) * dims]
-    return both if dims == 1 else [*both, (*(2,) * (dims - 1), 1)]
+    return Work(graph, trace(graph, example), nodes, True, tuple(notes))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from convsmith.arithmetic import Window
+from convsmith.arithmetic import Conv, Window
+from convsmith.network import Layer
 
-__all__ = ["DilatedWindow"]
+__all__ = ["DilatedWindow", "windows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +119,25 @@ class DilatedWindow:
         low, high = self.padding
         more = needed - length - low - high
         return low, high, max(0, more)
+
+
+def windows_of(layer: Layer) -> tuple[tuple[Window, ...], bool]:
+    """The windows of a convolution or pool, and whether their lengths are rounded up."""
+    spec, settings = layer.operation.arithmetic, layer.operation.settings
+    if isinstance(spec, Conv):
+        return spec.windows, False
+    # Not every pool has an arithmetic: a divisor of its own, or much padding.
+    dims = int(layer.operation.name.split("pool")[1][0])
+    kernel = _each(settings["kernel_size"], dims)
+    stride = _each(settings["stride"] or kernel, dims)
+    padding, dilation = _each(settings["padding"], dims), _each(settings.get("dilation", 1), dims)
+    each = zip(kernel, stride, padding, dilation, strict=True)
+    return (
+        tuple(Window(k, s, (p, p), d) for k, s, p, d in each),
+        bool(settings["ceil_mode"]),
+    )
+
+
+def _each(value: Any, dims: int) -> tuple[int, ...]:
+    values = [value] if isinstance(value, int) else list(value)
+    return tuple(values * dims if len(values) == 1 else values)

@@ -1,39 +1,16 @@
-"""What becomes of a network whose strides go: grids, changes, and what stands in the way."""
+"""What becomes of a network whose strides go: changes, and what stands in the way."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import NamedTuple
 
 from convsmith.network import Network
 from convsmith.rewrite.dilated_window import DilatedWindow
+from convsmith.rewrite.dilation_grid import Grids
 
-__all__ = ["Change", "Grid", "Grids", "Plan", "Refusal", "Striding"]
-
-
-class Grid(NamedTuple):
-    """Where the positions along one dimension of a result lie.
-
-    Attributes:
-        stride: how far the image moved, in the old network, with one position; 0 for a dimension
-            that does not run along the image.
-        rate: positions of the new result for one of the old.
-        length: positions of the new result.
-    """
-
-    stride: Fraction
-    rate: int
-    length: int
-
-    @property
-    def excess(self) -> int:
-        """New positions behind the last old one."""
-        return (self.length - 1) % self.rate
-
-
-Grids = tuple[Grid, ...]
+__all__ = ["Change", "Plan", "Refusal", "Striding"]
 
 
 @dataclass(frozen=True, slots=True)

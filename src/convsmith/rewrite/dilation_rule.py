@@ -7,19 +7,15 @@ loses its stride keeps the dilation of what comes in; r grows behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
-from math import prod
-from typing import Any
 
-from convsmith.arithmetic import Conv, ConvTranspose, Window
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
-from convsmith.network.reads import permutation
-from convsmith.network.shapes import factor_groups
-from convsmith.rewrite.dilated_window import DilatedWindow
-from convsmith.rewrite.dilation_plan import Change, Grid, Grids, Plan, Refusal, Striding
+from convsmith.rewrite.dilated_window import DilatedWindow, windows_of
+from convsmith.rewrite.dilation_grid import NOWHERE, Broken, Grid, Grids, fixed, like, of_image
+from convsmith.rewrite.dilation_passage import passed
+from convsmith.rewrite.dilation_plan import Change, Plan, Refusal, Striding
 
 __all__ = ["plan"]
 
@@ -43,9 +39,6 @@ def plan(network: Network, striding: Striding) -> Plan:
         trims |= walk.to_trim
 
 
-_NOWHERE = Fraction(0)
-# Position by position, whatever the values around are.
-_IN_PLACE = {"activation", "batch norm", "identity", "channel shuffle"}
 _STARTS_A_MAP = {"convolution", "pool", "pad", "slice", "transposed convolution"}
 
 
@@ -68,22 +61,22 @@ class _Walk:
             self.grids[layer.name] = None if every is None else (every[which],)
             return
         if layer.kind == "input":
-            self.grids[layer.name] = (_of_image(layer.shape),)
+            self.grids[layer.name] = (of_image(layer.shape),)
         elif layer.constant or not layer.inputs:
-            self.grids[layer.name] = tuple(_fixed(kind.shape) for kind in layer.results)
+            self.grids[layer.name] = tuple(fixed(kind.shape) for kind in layer.results)
         elif any(grids is None for grids in sources):
             self.grids[layer.name] = None
         else:
             known = [grids for grids in sources if grids is not None]
             try:
                 first = self._rule(layer)(layer, known)
-            except _Refused as refused:
+            except Broken as refused:
                 self._refuse(layer, refused.reason)
                 first = refused.grids
             if first is None or len(layer.results) < 2:
                 self.grids[layer.name] = None if first is None else (first,)
             else:
-                self.grids[layer.name] = tuple(_like(first, r.shape) for r in layer.results)
+                self.grids[layer.name] = tuple(like(first, r.shape) for r in layer.results)
 
     def _source(self, name: str) -> Grids | None:
         found = self.grids[name]
@@ -91,31 +84,19 @@ class _Walk:
 
     def _rule(self, layer: Layer) -> Callable[[Layer, list[Grids]], Grids | None]:
         name, kind = layer.operation.name, layer.kind
-        if "adaptive" in name:
-            return self._adaptive
-        if kind in ("convolution", "pool") or (kind == "unknown" and name.startswith("avg_pool")):
+        if "adaptive" in name or (kind == "concat" and name in ("stack", "hstack", "vstack")):
+            return passed
+        if kind == "unknown" and name.startswith("avg_pool"):
             return self._window
-        if kind == "concat" and name in ("stack", "hstack", "vstack"):
-            return self._unknown
-        if kind in _IN_PLACE:
-            return self._in_place
         rules: dict[str, Callable[[Layer, list[Grids]], Grids | None]] = {
             "concat": self._concat,
+            "convolution": self._window,
             "elementwise": self._join,
-            "expand": self._expand,
-            "linear": self._linear,
-            "norm": self._norm,
             "pad": self._pad,
-            "permute": self._permute,
-            "reduction": self._reduction,
-            "reshape": self._reshape,
+            "pool": self._window,
             "slice": self._slice,
-            "softmax": self._softmax,
-            "split": self._split,
-            "transposed convolution": self._transposed,
-            "upsample": self._upsample,
         }
-        return rules.get(kind, self._unknown)
+        return rules.get(kind, passed)
 
     def _refuse(self, layer: Layer, reason: str) -> None:
         # An addition belongs to no module of its own: its name says more than its path.
@@ -125,7 +106,7 @@ class _Walk:
     # Windows
 
     def _window(self, layer: Layer, sources: list[Grids]) -> Grids:
-        old, ceil = _windows(layer)
+        old, ceil = windows_of(layer)
         grids = sources[0]
         spatial = grids[len(grids) - len(old) :]
         new = []
@@ -135,10 +116,10 @@ class _Walk:
             new.append(DilatedWindow.of(window, grid.rate, stride, ceil=ceil, trim=trim))
         mode = getattr(layer.operation.arithmetic, "padding_mode", "zeros")
         if mode != "zeros" and any(grid.rate > 1 for grid in spatial):
-            raise _Refused(f"{mode} padding inside an operation", None)
+            raise Broken(f"{mode} padding inside an operation")
         if any(window.is_changed for window in new):
             if "indices" in layer.operation.name and _takes_indices(self.network, layer):
-                raise _Refused("the indices of a max pool", None)
+                raise Broken("the indices of a max pool")
             self.changes[layer.name] = Change(layer.name, windows=tuple(new))
         after = (
             Grid(
@@ -146,7 +127,7 @@ class _Walk:
             )
             for grid, window in zip(spatial, new, strict=True)
         )
-        return (*_fixed(layer.shape[: len(grids) - len(old)]), *after)
+        return (*fixed(layer.shape[: len(grids) - len(old)]), *after)
 
     def _new_stride(self, layer: Layer, stride: int, grid: Grid, axis: int) -> int:
         """The stride that a layer keeps along one axis, counted from the end."""
@@ -169,19 +150,6 @@ class _Walk:
             )
         return int(kept)
 
-    def _transposed(self, layer: Layer, sources: list[Grids]) -> Grids | None:
-        spec = layer.operation.arithmetic
-        assert isinstance(spec, ConvTranspose)
-        grids, dims = sources[0], spec.dims
-        spatial = grids[-dims:]
-        if all(grid.rate == 1 for grid in spatial):
-            after = (
-                Grid(grid.stride / s, 1, n)
-                for grid, s, n in zip(spatial, spec.stride, layer.shape[-dims:], strict=True)
-            )
-            return (*_fixed(layer.shape[:-dims]), *after)
-        raise _Refused(f"a transposed convolution on a grid of rate {_rates(spatial)}", None)
-
     def _pad(self, layer: Layer, sources: list[Grids]) -> Grids:
         settings, grids = layer.operation.settings, sources[0]
         pads = [int(n) for n in settings.get("pad", settings.get("padding", ()))]
@@ -198,10 +166,9 @@ class _Walk:
                 continue
             if mode == "circular" and grid.excess != grid.rate - 1:
                 old = -(-grid.length // grid.rate)
-                raise _Refused(
+                raise Broken(
                     f"circular padding of {grid.length} positions on a grid of rate {grid.rate}, "
-                    f"where {grid.rate * old} would be needed",
-                    None,
+                    f"where {grid.rate * old} would be needed"
                 )
             if mode not in ("constant", "circular") and high and grid.excess:
                 self._cut_at_the_last(layer.inputs[0], layer, f"{mode} padding")
@@ -226,7 +193,7 @@ class _Walk:
         old = layer.operands[0].shape[dim]
         if layer.operation.name == "select":
             if grid.rate > 1:
-                raise _Refused(f"one position of a grid of rate {grid.rate}", None)
+                raise Broken(f"one position of a grid of rate {grid.rate}")
             return tuple(g for d, g in enumerate(grids) if d != dim)
         if layer.operation.name == "narrow":
             start, step = int(settings["start"]) % old, 1
@@ -244,7 +211,7 @@ class _Walk:
             last = first + (length - 1) * stride + 1
         if grid.rate > 1 or stride != step or layer.name in self.trims:
             if layer.operation.name == "narrow":
-                raise _Refused(f"narrow on a grid of rate {grid.rate}", None)
+                raise Broken(f"narrow on a grid of rate {grid.rate}")
             self.changes[layer.name] = Change(layer.name, cut=(dim, first, last, stride))
         after = list(grids)
         after[dim] = Grid(grid.stride * step, rate_out, length)
@@ -256,7 +223,7 @@ class _Walk:
         dims = len(layer.shape)
         operands: dict[int, Grids] = dict(zip(layer.places, sources, strict=True))
         for number, kind in enumerate(layer.operands):
-            operands.setdefault(number, _fixed(kind.shape))
+            operands.setdefault(number, fixed(kind.shape))
         after = []
         for place in range(1, dims + 1):
             here = [
@@ -276,13 +243,13 @@ class _Walk:
             here = [(n, grids[place]) for n, grids in zip(numbers, sources, strict=True)]
             for number, kind in enumerate(layer.operands):
                 if number not in numbers:
-                    here.append((number, _fixed(kind.shape)[place]))
+                    here.append((number, fixed(kind.shape)[place]))
             if place != dim:
                 after.append(self._common(layer, here))
                 continue
             if any(grid.rate > 1 for _, grid in here):
-                raise _Refused("maps put end to end", None)
-            after.append(Grid(_NOWHERE, 1, sum(grid.length for _, grid in here)))
+                raise Broken("maps put end to end")
+            after.append(Grid(NOWHERE, 1, sum(grid.length for _, grid in here)))
         return tuple(after)
 
     def _common(self, layer: Layer, operands: list[tuple[int, Grid]]) -> Grid:
@@ -291,7 +258,7 @@ class _Walk:
         rates = {grid.rate for _, grid in operands}
         # A single position in the image meets any other.
         if len(rates) > 1 and max(grid.length for _, grid in operands) > 1:
-            raise _Refused(self._unequal(layer, operands), None)
+            raise Broken(self._unequal(layer, operands))
         lengths = {grid.length for _, grid in operands}
         if len(lengths) > 1 and max(rates) > 1:
             for number, _ in operands:
@@ -320,187 +287,8 @@ class _Walk:
             else:
                 waiting += one.inputs
         if found <= self.trims:
-            raise _Refused(reason, None)
+            raise Broken(reason)
         self.to_trim |= found
-
-    # Everything else
-
-    def _in_place(self, layer: Layer, sources: list[Grids]) -> Grids:
-        return sources[0]
-
-    def _split(self, layer: Layer, sources: list[Grids]) -> Grids:
-        dim = layer.operation.settings.get("dim", 0) % len(sources[0])
-        if sources[0][dim].rate > 1:
-            raise _Refused("a map cut in parts", None)
-        if layer.operation.name == "unbind":
-            return tuple(grid for d, grid in enumerate(sources[0]) if d != dim)
-        return tuple(
-            Grid(_NOWHERE, 1, grid.length) if d == dim else grid
-            for d, grid in enumerate(sources[0])
-        )
-
-    def _permute(self, layer: Layer, sources: list[Grids]) -> Grids:
-        return tuple(sources[0][d] for d in permutation(layer))
-
-    def _linear(self, layer: Layer, sources: list[Grids]) -> Grids:
-        last = sources[0][-1]
-        if last.rate > 1 or last.length != layer.operands[0].shape[-1]:
-            raise _Refused("a linear layer over the positions of a map", None)
-        return (*sources[0][:-1], *_fixed(layer.shape[-1:]))
-
-    def _softmax(self, layer: Layer, sources: list[Grids]) -> Grids:
-        dim = layer.operation.settings.get("dim", -1)
-        if sources[0][dim].rate > 1:
-            raise _Refused(f"softmax over a map of rate {sources[0][dim].rate}", sources[0])
-        return sources[0]
-
-    def _norm(self, layer: Layer, sources: list[Grids]) -> Grids:
-        name, grids = layer.operation.name, sources[0]
-        joined = grids
-        if name in ("layer_norm", "native_layer_norm", "rms_norm"):
-            joined = grids[-len(layer.operation.settings["normalized_shape"]) :]
-        if any(grid.rate > 1 for grid in joined):
-            raise _Refused(f"{name.replace('_', ' ')} over a map of rate {_rates(joined)}", grids)
-        return grids
-
-    def _reduction(self, layer: Layer, sources: list[Grids]) -> Grids:
-        settings, grids = layer.operation.settings, sources[0]
-        given = settings.get("dim")
-        dims = [given] if isinstance(given, int) else list(given or range(len(grids)))
-        joined = {d % len(grids) for d in dims}
-        rates = [grids[d].rate for d in joined]
-        if len(layer.shape) == len(grids):
-            after = tuple(
-                Grid(_NOWHERE, 1, layer.shape[d]) if d in joined and n.rate == 1 else n
-                for d, n in enumerate(grids)
-            )
-            if layer.operation.name != "cumsum":
-                after = tuple(
-                    Grid(_NOWHERE, 1, 1) if d in joined else n for d, n in enumerate(after)
-                )
-        else:
-            after = tuple(n for d, n in enumerate(grids) if d not in joined)
-        if max(rates, default=1) > 1:
-            pooling = layer.operation.name in ("mean", "amax", "max", "sum", "amin", "min")
-            what = "global pooling" if pooling else layer.operation.name
-            raise _Refused(f"{what} over a map of rate {max(rates)}", after)
-        return after
-
-    def _adaptive(self, layer: Layer, sources: list[Grids]) -> Grids:
-        grids = sources[0]
-        dims = int(layer.operation.name.rstrip("d_")[-1]) if layer.operation.name else 2
-        after = list(_fixed(layer.shape[: len(grids) - dims]))
-        for place in range(len(grids) - dims, len(grids)):
-            ratio = Fraction(layer.operands[0].shape[place], max(1, layer.shape[place]))
-            stride = grids[place].stride * ratio if layer.shape[place] > 1 else _NOWHERE
-            after.append(Grid(stride, 1, layer.shape[place]))
-        spatial = grids[-dims:]
-        if any(grid.rate > 1 for grid in spatial):
-            single = prod(layer.shape[-dims:]) == 1
-            kind = "global" if single else "adaptive"
-            raise _Refused(f"{kind} pooling over a map of rate {_rates(spatial)}", tuple(after))
-        return tuple(after)
-
-    def _upsample(self, layer: Layer, sources: list[Grids]) -> Grids:
-        grids, dims = sources[0], len(layer.shape) - 2
-        scales = layer.operation.settings.get("scale_factors")
-        after = list(_fixed(layer.shape[:2]))
-        for axis, grid in enumerate(grids[2:]):
-            old, new = layer.operands[0].shape[2 + axis], layer.shape[2 + axis]
-            stride = grid.stride * Fraction(old, new)
-            factor = scales[axis] if scales and grid.rate > 1 else None
-            length = new if factor is None else int(grid.length * factor)
-            after.append(Grid(stride, 1 if factor is None else grid.rate, length))
-        if any(grid.rate > 1 for grid in grids[-dims:]):
-            raise _Refused(f"resizing a map of rate {_rates(grids[-dims:])}", tuple(after))
-        return tuple(after)
-
-    def _expand(self, layer: Layer, sources: list[Grids]) -> Grids:
-        grids = sources[0]
-        if len(sources) > 1 and layer.operation.name == "expand_as":
-            return sources[1]
-        after = list(_fixed(layer.shape))
-        old = layer.operands[0].shape
-        for place in range(1, len(grids) + 1):
-            if old[-place] == layer.shape[-place]:
-                after[-place] = grids[-place]
-            elif grids[-place].rate > 1:
-                raise _Refused("positions repeated", None)
-        return tuple(after)
-
-    def _reshape(self, layer: Layer, sources: list[Grids]) -> Grids:
-        grids, before, after = sources[0], layer.operands[0].shape, layer.shape
-        found = list(_fixed(after))
-        kept: set[int] = set()
-        for ours, theirs in factor_groups(before, after):
-            if len(ours) == len(theirs) == 1:
-                found[theirs[0]] = grids[ours[0]]
-                kept.add(ours[0])
-            elif all(grids[d].length == before[d] for d in ours):
-                kept.update(ours)
-            elif len(theirs) == 1:
-                length = prod(grids[d].length for d in ours)
-                found[theirs[0]] = Grid(_NOWHERE, 1, length)
-        if lost := [g for d, g in enumerate(grids) if g.length != before[d] and d not in kept]:
-            raise _Refused(f"flattening a map of rate {_rates(lost)}", tuple(found))
-        return tuple(found)
-
-    def _unknown(self, layer: Layer, sources: list[Grids]) -> Grids | None:
-        moved = [grid for grids in sources for grid in grids if grid.rate > 1]
-        if moved:
-            words = layer.operation.name.replace("_", " ")
-            raise _Refused(f"{words} on a map of rate {_rates(moved)}", None)
-        same = sources and len(layer.results) == 1 and layer.shape == layer.operands[0].shape
-        return sources[0] if same and 0 in layer.places else _fixed(layer.shape)
-
-
-class _Refused(Exception):
-    """The theorem does not hold behind this layer; its grids, where they can be told."""
-
-    def __init__(self, reason: str, grids: Grids | None) -> None:
-        super().__init__(reason)
-        self.reason, self.grids = reason, grids
-
-
-def _of_image(shape: Sequence[int]) -> Grids:
-    one = Fraction(1) if len(shape) > 2 else _NOWHERE
-    return (*_fixed(shape[:2]), *(Grid(one, 1, n) for n in shape[2:]))
-
-
-def _fixed(shape: Sequence[int]) -> Grids:
-    return tuple(Grid(_NOWHERE, 1, n) for n in shape)
-
-
-def _like(grids: Grids, shape: Sequence[int]) -> Grids:
-    """Grids of a result with other lengths along dimensions that are none of the image's."""
-    if len(grids) != len(shape):
-        return _fixed(shape)
-    return tuple(
-        grid if grid.stride or grid.rate > 1 else grid._replace(length=n)
-        for grid, n in zip(grids, shape, strict=True)
-    )
-
-
-def _windows(layer: Layer) -> tuple[tuple[Window, ...], bool]:
-    """The windows of a convolution or pool, and whether their lengths are rounded up."""
-    spec, settings = layer.operation.arithmetic, layer.operation.settings
-    if isinstance(spec, Conv):
-        return spec.windows, False
-    # Not every pool has an arithmetic: a divisor of its own, or much padding.
-    dims = int(layer.operation.name.split("pool")[1][0])
-    kernel = _each(settings["kernel_size"], dims)
-    stride = _each(settings["stride"] or kernel, dims)
-    padding, dilation = _each(settings["padding"], dims), _each(settings.get("dilation", 1), dims)
-    each = zip(kernel, stride, padding, dilation, strict=True)
-    return (
-        tuple(Window(k, s, (p, p), d) for k, s, p, d in each),
-        bool(settings["ceil_mode"]),
-    )
-
-
-def _each(value: Any, dims: int) -> tuple[int, ...]:
-    values = [value] if isinstance(value, int) else list(value)
-    return tuple(values * dims if len(values) == 1 else values)
 
 
 def _bounds(start: int | None, end: int | None, length: int) -> tuple[int, int]:
@@ -512,8 +300,3 @@ def _takes_indices(network: Network, layer: Layer) -> bool:
     return any(
         user.operation.settings.get("argument_1") == 1 for user in network.consumers(layer.name)
     )
-
-
-def _rates(grids: Sequence[Grid]) -> str:
-    rates = sorted({grid.rate for grid in grids if grid.rate > 1})
-    return " and ".join(map(str, rates)) or "1"

@@ -237,7 +237,7 @@ def _resume(
         torch.set_rng_state(state["random"])
         losses: list[float] = state["losses"]
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"checkpoint {stage}.pt does not fit this network: {reason}") from error
     return losses
 

@@ -24,7 +24,7 @@ from convsmith.rewrite.recipe import save
 from convsmith.rewrite.report import Figures, LightenReport, RewrittenLayer
 from convsmith.rewrite.run import Attempt, Progress, Run, Training, seeded
 from convsmith.rewrite.schedule import Schedule
-from convsmith.rewrite.selection import Selector
+from convsmith.rewrite.selection import Selection, Selector
 from convsmith.rewrite.sensitivity import sensitivities
 from convsmith.rewrite.statistics import patch_moments
 from convsmith.rewrite.sweep import curve, within
@@ -222,6 +222,7 @@ def lighten(
         control=rows.get("control"),
         layers=tuple(_account(c, attempt) for c in found),
         predicted_ms=attempt.selection.predicted if target.timed else None,
+        predicted_speedup=_factor(attempt.selection) if target.timed else None,
         steps=attempt.steps,
         curve=points,
         losses=attempt.losses,
@@ -242,6 +243,13 @@ def _flag_alike(light: nn.Module | None, model: nn.Module) -> None:
         while path not in flags:
             path = path.rpartition(".")[0]
         module.training = flags[path]
+
+
+def _factor(selection: Selection) -> float | None:
+    """How many times faster it is to be."""
+    if selection.predicted is None or selection.original is None:
+        return None
+    return selection.original / selection.predicted
 
 
 def _together(batches: Sequence[Tensor], count: int) -> Tensor:

@@ -137,6 +137,7 @@ class LightenReport:
             it was not asked for.
         layers: every convolution, in order of execution.
         predicted_ms: what the table of layer times promised, where time was the target.
+        predicted_speedup: the same as a factor.
         steps: how near to the original it was after each step.
         curve: the networks of the sweep, if one was asked for.
         losses: the mean loss of each epoch of fine-tuning.
@@ -153,6 +154,7 @@ class LightenReport:
     control: Figures | None
     layers: tuple[RewrittenLayer, ...]
     predicted_ms: float | None = None
+    predicted_speedup: float | None = None
     steps: tuple[Step, ...] = ()
     curve: tuple[Point, ...] = ()
     losses: tuple[float, ...] = ()
@@ -302,6 +304,7 @@ class LightenReport:
             **{name: row.to_dict() for name, row in self.rows.items()},
             "layers": [asdict(layer) for layer in self.layers],
             "predicted_ms": self.predicted_ms,
+            "predicted_speedup": self.predicted_speedup,
             "steps": [asdict(step) for step in self.steps],
             "curve": [asdict(point) for point in self.curve],
             "stopped": self.stopped,

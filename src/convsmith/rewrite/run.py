@@ -198,6 +198,7 @@ def _as_plain(selection: Selection) -> dict[str, Any]:
     return {
         "choices": {path: plain(choice) for path, choice in selection.choices.items()},
         "predicted": selection.predicted,
+        "original": selection.original,
         "refused": {path: list(map(plain, found)) for path, found in selection.refused.items()},
     }
 
@@ -212,7 +213,7 @@ def _as_selection(plain: dict[str, Any]) -> Selection:
     try:
         refused = {path: [choice(c) for c in found] for path, found in plain["refused"].items()}
         choices = {path: choice(found) for path, found in plain["choices"].items()}
-        return Selection(choices, plain["predicted"], refused)  # type: ignore[arg-type]
+        return Selection(choices, plain["predicted"], plain["original"], refused)  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
         raise ConvsmithError(f"the checkpoint's {_CHOICES} cannot be read: {error}") from error
 

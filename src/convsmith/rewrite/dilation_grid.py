@@ -1,0 +1,71 @@
+"""Where the positions of a result lie: how far apart, and how much finer than before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+__all__ = ["NOWHERE", "Broken", "Grid", "Grids", "fixed", "like", "of_image", "rates_of"]
+
+NOWHERE = Fraction(0)
+"""The stride along a dimension that is none of the image's."""
+
+
+class Grid(NamedTuple):
+    """Where the positions along one dimension of a result lie.
+
+    Attributes:
+        stride: how far the image moved, in the old network, with one position; 0 for a dimension
+            that does not run along the image.
+        rate: positions of the new result for one of the old.
+        length: positions of the new result.
+    """
+
+    stride: Fraction
+    rate: int
+    length: int
+
+    @property
+    def excess(self) -> int:
+        """New positions behind the last old one."""
+        return (self.length - 1) % self.rate
+
+
+Grids = tuple[Grid, ...]
+"""Of a result, one a dimension."""
+
+
+class Broken(Exception):
+    """The theorem does not hold behind a layer; its grids, where they can be told all the same."""
+
+    def __init__(self, reason: str, grids: Grids | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.grids = reason, grids
+
+
+def of_image(shape: Sequence[int]) -> Grids:
+    """The grids of an input: batch, channels, and the image."""
+    one = Fraction(1) if len(shape) > 2 else NOWHERE
+    return (*fixed(shape[:2]), *(Grid(one, 1, n) for n in shape[2:]))
+
+
+def fixed(shape: Sequence[int]) -> Grids:
+    """Dimensions that are none of the image's."""
+    return tuple(Grid(NOWHERE, 1, n) for n in shape)
+
+
+def like(grids: Grids, shape: Sequence[int]) -> Grids:
+    """Grids of a result with other lengths along dimensions that are none of the image's."""
+    if len(grids) != len(shape):
+        return fixed(shape)
+    return tuple(
+        grid if grid.stride or grid.rate > 1 else grid._replace(length=n)
+        for grid, n in zip(grids, shape, strict=True)
+    )
+
+
+def rates_of(grids: Sequence[Grid]) -> str:
+    """Their rates in words."""
+    rates = sorted({grid.rate for grid in grids if grid.rate > 1})
+    return " and ".join(map(str, rates)) or "1"
