@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import convsmith as cs
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, ModelError
 from tests.networks import alexnet_features, conv_bn, mobilenet_v1, mobilenet_v2, resnet, vgg16
 
 
@@ -411,7 +411,102 @@ def test_the_certificate_as_data_and_as_a_page(tmp_path):
     assert "On the old grid" in page and "exact" in certificate._repr_html_()
     assert "exact" in repr(dilated) and "\n" not in repr(dilated)
     folder = dilated.save(tmp_path / "fine")
-    assert sorted(p.name for p in folder.iterdir()) == ["certificate.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == ["model.safetensors", "recipe.json"]
     with pytest.raises(ArgumentError, match="force"):
         dilated.save(folder)
     dilated.save(folder, force=True)
+    assert json.loads((folder / "recipe.json").read_text())["report"] == data
+    (folder / "recipe.json").unlink()
+    with pytest.raises(ArgumentError, match="safetensors exists"):
+        dilated.save(folder)
+
+
+def test_what_changed_is_listed():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, (3, 5), 2, (1, 2)), nn.MaxPool2d(2), nn.ZeroPad2d((0, 1, 2, 3)),
+        nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1),
+    )  # fmt: skip
+    certificate = cs.dilate(model, (1, 3, 33, 40), output_stride=2).certificate
+    rows = {c.path: (c.stride, c.dilation, c.padding) for c in certificate.changes}
+    assert list(rows) == ["1", "2", "3", "4"]
+    none = ((0, 0), (0, 0))
+    assert rows["1"] == (((2, 2), (1, 1)), ((1, 1), (1, 1)), (none, none))
+    assert rows["2"] == (((), ()), ((), ()), (((2, 3), (0, 1)), ((4, 6), (0, 2))))
+    assert rows["3"] == (((1, 1), (1, 1)), ((1, 1), (2, 2)), (none, none))
+    table = certificate.changes_table()
+    texts = [[c.text(v) for c, v in zip(table.columns, row, strict=True)] for row in table.rows]
+    assert texts[0] == ["1", "2 → 1", "1", "0"]
+    assert texts[1] == ["2", "–", "–", "2,3×0,1 → 4,6×0,2"]
+
+
+def built(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1), nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"),
+        nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False),
+        nn.ReflectionPad2d(1), nn.Conv2d(8, 8, (3, 5), (2, 1), (1, 2)),
+        nn.Conv2d(8, 8, 4, 2, "valid"),
+        nn.Conv2d(8, 5, 3, padding="same"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("output_stride", [1, 2, 4, 8])
+def test_a_dilated_network_is_built_again(output_stride, tmp_path):
+    model = built()
+    dilated = cs.dilate(model, (1, 3, 129, 97), output_stride=output_stride)
+    folder = dilated.save(tmp_path / "fine")
+    again = cs.load(folder, built(seed=1))
+    x = image(129, 97).float()
+    assert torch.equal(again.eval()(x), dilated.model.eval()(x))
+    assert str(again) == str(dilated.model)
+    assert list(again.state_dict()) == list(model.state_dict())
+    recipe = json.loads((folder / "recipe.json").read_text())
+    assert recipe["version"] == 2 and recipe["kind"] == "dilated"
+
+
+def test_lightened_and_then_dilated_is_built_again(tmp_path):
+    def build():
+        return seeded(resnet((1, 1), 1, width=8)[:-3])
+
+    light = cs.lighten(build(), torch.rand(16, 3, 32, 32), multiplier=2).model
+    dilated = cs.dilate(light, (1, 3, 32, 32), output_stride=4)
+    assert dilated.certificate.exact
+    again = cs.load(dilated.save(tmp_path / "both"), build())
+    x = image(32).float()
+    assert torch.equal(again.eval()(x), dilated.model.eval()(x))
+    assert torch.equal(again(x)[..., ::2, ::2].round(decimals=3), light.eval()(x).round(decimals=3))
+
+
+def test_an_exported_graph_is_not_built_again(tmp_path):
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.conv(F.max_pool2d(x, 2))
+
+    dilated = cs.dilate(Functional(), (1, 3, 16, 16), output_stride=1)
+    assert "max_pool2d" in dilated.fixed
+    with pytest.raises(ModelError, match="cannot be built again: the exported graph"):
+        cs.load(dilated.save(tmp_path), Functional())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"form": "Linear"}, "no layer is called 'Linear'"),
+        ({"form": "convolution"}, "not a convolution"),
+        ({"form": "AvgPool2d"}, "kernel_size"),
+        ({"windows": [{"kernel": 3}]}, "old"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(change, message, tmp_path):
+    folder = cs.dilate(built(), (1, 3, 129, 97), output_stride=2).save(tmp_path)
+    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe["dilations"]["4"] |= change
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(ModelError, match="does not fit Sequential") as caught:
+        cs.load(folder, built())
+    assert message in str(caught.value)

@@ -224,7 +224,8 @@ def test_a_curve_over_the_range(counted):
         assert point.ms <= ms[0] / point.speedup * 1.0201
     svg = parse(report.curve_picture())
     assert len(list(svg.find("circle"))) == len(curve)
-    assert report.curve_picture() in report.to_html()
+    page = report.to_html()
+    assert "The whole range" in page and page.count('class="line"') == 1
     assert len(report.to_dict()["curve"]) == len(curve)
     assert len(report.curve_table().rows) == len(curve)
 
@@ -355,7 +356,7 @@ def test_a_checkpoint_of_another_run_is_refused(counted, tmp_path, changed, mess
 def test_damaged_choices(counted, tmp_path, content):
     lighten(chain(), pictures(), speedup=1.6, checkpoint=tmp_path)
     (tmp_path / "choices.json").write_text(content)
-    with pytest.raises(ConvsmithError, match=r"choices\.json.* cannot be read"):
+    with pytest.raises(ModelError, match=r"choices\.json.* cannot be read"):
         lighten(chain(), pictures(), speedup=1.6, checkpoint=tmp_path)
 
 

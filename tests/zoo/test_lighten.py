@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from torch import nn
 import convsmith as cs
 from convsmith.cli import main
 from convsmith.cli.models import load_model
+from convsmith.measure import latency
 from convsmith.nn import DepthwiseSeparableConv2d, DepthwiseSeparableConv3d
 from convsmith.nn.factorise import separable_rank
+from convsmith.rewrite import figures
 from convsmith.rewrite.surgery import replace
 from tests.zoo.observing import flops_by_module, state
 
@@ -21,6 +24,14 @@ pytest.importorskip("torchvision")
 pytest.importorskip("timm")
 
 pytestmark = pytest.mark.zoo
+
+lighten = partial(cs.lighten, compiled=False)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Reports are timed by the least number of runs: these tests are not about time."""
+    monkeypatch.setattr(figures, "latency", lambda calls, seconds: latency(calls, seconds=0))
 
 
 def trained(spec):
@@ -89,7 +100,7 @@ CASES = {
 def test_parameters_and_macs_fall_by_the_arithmetics_figure(spec, multiplier):
     model, images = trained(spec), photographs()
     before = state(model)
-    light = cs.lighten(model, images, multiplier=multiplier)
+    light = lighten(model, images, multiplier=multiplier)
     assert state(model) == before
 
     convolutions, places = rewritable(model), positions(model, images)
@@ -103,7 +114,7 @@ def test_parameters_and_macs_fall_by_the_arithmetics_figure(spec, multiplier):
     params = sum(saved.values())
     macs = sum(saved[path] * places[path] for path in convolutions)
     report = light.report
-    assert {x.path for x in report.layers if x.multiplier == multiplier} == set(convolutions)
+    assert {x.path for x in report.layers if x.rank == multiplier} == set(convolutions)
     assert conv_params(model) - conv_params(light.model) == params
     assert report.original.conv_params - report.lightened.conv_params == params
     assert report.original.params - report.lightened.params == params
@@ -120,8 +131,8 @@ def test_parameters_and_macs_fall_by_the_arithmetics_figure(spec, multiplier):
 
 
 def test_the_one_dense_convolution_of_mobilenet_v2():
-    light = cs.lighten(trained("torchvision:mobilenet_v2"), photographs(2), multiplier=1)
-    (stem,) = (x for x in light.report.layers if x.multiplier)
+    light = lighten(trained("torchvision:mobilenet_v2"), photographs(2), multiplier=1)
+    (stem,) = (x for x in light.report.layers if x.form)
     assert stem.path == "features.0.0" and stem.params == (864, 27 + 96)
     reasons = {x.path: x.reason for x in light.report.layers}
     assert reasons["features.1.conv.0.0"] == "depthwise already"
@@ -139,7 +150,7 @@ def test_a_network_that_is_separable_already_is_found_exactly(spec):
         product = spread[..., None] * kernels
         conv.weight.data.copy_(product.reshape(conv.weight.shape))
     images = photographs(4, 48).double()
-    light = cs.lighten(model, images, multiplier=1)
+    light = lighten(model, images, multiplier=1)
     with torch.no_grad():
         wanted, given = model(images), light.model(images)
     assert wanted.std() > 1e-3, "outputs that are all alike would show nothing"
@@ -173,7 +184,7 @@ def test_batch_norms_give_what_they_gave(spec):
     """timm's hold their activation, and what is matched lies before it."""
     model, images = trained(spec).double().eval(), photographs(4, 48).double()
     wanted = normalised(model, images)
-    light = cs.lighten(model, images, multiplier=1)
+    light = lighten(model, images, multiplier=1)
     given = normalised(light.model, images)
     assert given.keys() == wanted.keys() and len(wanted) >= 20
     for path, (mean, spread) in wanted.items():
@@ -226,7 +237,7 @@ def test_at_full_rank_a_layer_gives_the_originals_output(spec, path, rank):
 
 def test_what_was_saved_is_read_by_name_alone(tmp_path, capsys):
     model, images = trained("torchvision:resnet18"), photographs(4)
-    light = cs.lighten(model, images, multiplier=1)
+    light = lighten(model, images, multiplier=1)
     folder = light.save(tmp_path / "light", origin="torchvision:resnet18")
     again = load_model(f"{folder}/").eval()
     with torch.no_grad():

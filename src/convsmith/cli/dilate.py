@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convsmith.cli.inspect import INPUT, MODEL, parse_shape
 from convsmith.cli.output import Force, Html, Json, check_targets, console, emit, talk
-from convsmith.errors import ArgumentError, ModelError
+from convsmith.errors import ArgumentError, DataError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["command"]
 
@@ -44,6 +49,13 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict/--no-strict", help="Refuse what is not exact.")
     ] = True,
+    latency: Annotated[
+        bool, typer.Option(help="Also the milliseconds of both networks, measured here.")
+    ] = True,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="Also the accuracy of both on its images held out."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
     json: Json = None,
     html: Html = None,
@@ -54,8 +66,8 @@ def command(
     inputs = [parse_shape(text) for text in shapes or []]
     if not inputs:
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
-    if output and not force and Path(output, "certificate.json").exists():
-        raise ArgumentError(f"{output} holds a dilated model: pass --force to overwrite it")
+    if output and not force and Path(output, "recipe.json").exists():
+        raise ArgumentError(f"{output} holds a rewritten model: pass --force to overwrite it")
     from torch import nn
 
     from convsmith.cli.models import load_model
@@ -74,14 +86,21 @@ def command(
         strict=strict,
         seed=seed,
     )
+    pair = {"before": network, "after": result.model}
     certificate = result.certificate
+    if latency:
+        certificate = certificate.with_figures(ms=timed(pair, inputs))
+    if data is not None:
+        certificate = certificate.with_figures(accuracy=judged(pair, data, seed))
     if output:
-        talk(f"wrote {result.save(output, origin=model, force=force)}")
+        told = replace(result, certificate=certificate)
+        talk(f"wrote {told.save(output, origin=model, force=force)}")
     for reason in (*certificate.reasons, *certificate.notes):
         talk(reason)
     if json is None and html is None:
-        console().print(certificate.figures_table())
-        console().print()
+        for table in (certificate.figures_table(), certificate.changes_table()):
+            console().print(table)
+            console().print()
     emit(
         certificate,
         table=certificate.table(),
@@ -90,6 +109,42 @@ def command(
         html=html,
         force=force,
     )
+
+
+def timed(networks: Mapping[str, nn.Module], shapes: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Milliseconds of each network, in fused kernels where this machine has them."""
+    from torch import zeros
+
+    from convsmith.rewrite.clock import Clock
+
+    if len(shapes) > 1:
+        talk("a network of several inputs is not timed")
+        return {}
+    found = Clock().networks(networks, zeros(*shapes[0]))
+    return {name: latency.median_ms for name, latency in found.items()}
+
+
+def judged(networks: Mapping[str, nn.Module], data: str, seed: int) -> dict[str, float]:
+    """How often each network tells an image right.
+
+    Raises:
+        DataError: for images without labels, or that do not fit.
+    """
+    from convsmith.cli.holdout import accuracy, train_and_test
+    from convsmith.network import untouched
+
+    _, test = train_and_test(data, seed=seed)
+    if test.labels is None:
+        raise DataError(f"{data}: no labels to judge by")
+    score, found = accuracy(test.images, test.labels), {}
+    for name, network in networks.items():
+        try:
+            with untouched(network):
+                found[name] = score(network)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise DataError(f"{data}: the network {name} cannot judge it: {reason}") from error
+    return found
 
 
 def parse_rates(words: list[str]) -> dict[str, int] | list[int] | None:

@@ -16,6 +16,7 @@ from convsmith.cli.output import (
     check_targets,
     console,
     emit,
+    talk,
     write,
 )
 from convsmith.errors import ArgumentError
@@ -99,6 +100,7 @@ def command(
     from convsmith.cli import views
     from convsmith.cli.models import load_model
     from convsmith.measure import inspect
+    from convsmith.rewrite.conventions import warnings_of
 
     network = load_model(model, weights)
     report = inspect(network, inputs or None)
@@ -121,8 +123,13 @@ def command(
     if compare is not None:
         found.append(views.compare(report, inspect(load_model(compare), inputs or None)))
     shown = [view for view in found if view is not None]
+    warnings = warnings_of(report.network) if report.network else ()
+    for line in warnings:
+        talk(line)
     if json is not None:
         plain = {key: value for view in shown for key, value in view.data.items()}
+        if warnings:
+            plain["warnings"] = list(warnings)
         write(json, as_json(report.to_dict() | plain), force=force)
     if json is None or csv is not None or html is not None:
         if csv is None and html is None:

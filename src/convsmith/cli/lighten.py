@@ -120,37 +120,42 @@ def command(
         on_error="skip" if skip_broken else "fail",
         seed=seed,
     )
-    fabric = launch(devices, num_nodes) if devices * num_nodes > 1 else None
+    fabric = None if devices == num_nodes == 1 else launch(devices, num_nodes)
     if leads:
         for path in train.skipped:
             talk(f"skipped {path}: it cannot be read as an image")
     labels = test.labels
-    with steps() if leads else nullcontext() as progress:
-        result = lighten(
-            network,
-            train.images[:images],
-            speedup=speedup,
-            latency_ms=latency_ms,
-            macs=macs,
-            max_drop=max_drop,
-            multiplier=multiplier,
-            forms=form,
-            layers=layer,
-            train=Batches(train.images, train.labels) if epochs else None,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            precision=precision.value,
-            evaluate=None if labels is None else accuracy(test.images, labels),
-            control=control,
-            batch=batch,
-            compiled=compiled,
-            remeasure=remeasure,
-            sweep=sweep,
-            checkpoint=checkpoint,
-            fabric=fabric,
-            seed=seed,
-            progress=progress,
-        )
+    try:
+        with steps() if leads else nullcontext() as progress:
+            result = lighten(
+                network,
+                train.images[:images],
+                speedup=speedup,
+                latency_ms=latency_ms,
+                macs=macs,
+                max_drop=max_drop,
+                multiplier=multiplier,
+                forms=form,
+                layers=layer,
+                train=Batches(train.images, train.labels) if epochs else None,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                precision=precision.value,
+                evaluate=None if labels is None else accuracy(test.images, labels),
+                control=control,
+                batch=batch,
+                compiled=compiled,
+                remeasure=remeasure,
+                sweep=sweep,
+                checkpoint=checkpoint,
+                fabric=fabric,
+                seed=seed,
+                progress=progress,
+            )
+    except ArgumentError:
+        if leads:
+            raise
+        raise typer.Exit(2) from None  # the first process says what is wrong
     if not leads:
         return
     if output:

@@ -5,6 +5,7 @@ The same shapes stand at the same places in every language: room is kept for the
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,7 +33,7 @@ _WIDTH, _USUAL = 330.0, 520.0
 _SIGN = 20.0
 # Characters that a cell has room for.
 _ROOM = 5
-_OUTLINES = ("active", "kept")
+_OUTLINES = ("active", "kept", "tile", "halo", "field")
 
 
 def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
@@ -47,7 +48,8 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
         raise ArgumentError(f"{scene!r} has no steps to draw")
     overhangs = {p.name: max(0.0, (text_width(p.label or "") - p.width) / 2) for p in scene.panels}
     start = min((p.x - overhangs[p.name] for p in scene.panels), default=0.0)
-    right = max((p.x + p.width + overhangs[p.name] for p in scene.panels), default=0.0) - start
+    ends = [p.x + p.width + overhangs[p.name] for p in scene.panels]
+    right = max([*ends, *(p.x + p.width for p in scene.photos)], default=0.0) - start
     body = max((p.y + p.height + p.label_below * BELOW for p in scene.panels), default=0.0)
     width = max(right, _WIDTH, title_width(scene.title))
     # A wide drawing is shown smaller, so its words are larger.
@@ -56,7 +58,7 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
     # A drawing narrower than its words stands in the middle of them.
     left = MARGIN + (width - right) / 2 - start
     panels = {panel.name: panel.moved(panel.x + left, panel.y + top) for panel in scene.panels}
-    layers = [Layer((*heading, *_cells(panels.values())))]
+    layers = [Layer((*heading, *_photos(scene, left, top), *_cells(panels.values())))]
     layers += _marks(scene, panels)
     layers += _links(scene, panels)
     sizes = _sizes(scene, panels)
@@ -87,10 +89,16 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
     )
 
 
+def _photos(scene: Scene, left: float, top: float) -> Iterable[Shape]:
+    for photo in scene.photos:
+        place = (photo.x + left, photo.y + top, photo.width, photo.height)
+        yield Shape("image", "paper", place, b64encode(photo.data).decode())
+
+
 def _cells(panels: Iterable[Panel]) -> Iterable[Shape]:
     for panel in panels:
         for cell in panel.cells:
-            box = _box(panel, cell.at)
+            box = _box(panel, cell.at, cell.span)
             style = panel.role if panel.tone is None else f"tone{panel.tone % 4}"
             if cell.role and cell.role != "unread":
                 style = cell.role.split()[0]
@@ -108,7 +116,7 @@ def _marks(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:
             at[index] = tuple(sorted({*at.get(index, ()), *mark.cells}))
     layers = []
     count = len(scene.steps)
-    order = {"window": 0, "stamped": 0, "current": 1, "active": 2, "kept": 2, "source": 3}
+    order = {**{f"shade{n}": -1 for n in range(1, 7)}, "window": 0, "stamped": 0, "current": 1, "active": 2, "kept": 2, "source": 3}
     for (name, role), forms in sorted(found.items(), key=lambda item: order.get(item[0][1], 9)):
         panel = panels[name]
         corners = {i: (min(r for r, _ in f), min(c for _, c in f)) for i, f in forms.items() if f}
@@ -210,7 +218,7 @@ def _value(panel: Panel, at: At, value: Any, style: str, size: float) -> Shape:
     return Shape("text", style, place, shown(value, _ROOM), size)
 
 
-def _box(panel: Panel, at: tuple[int, int]) -> tuple[float, float, float, float]:
+def _box(panel: Panel, at: At, span: At = (1, 1)) -> tuple[float, float, float, float]:
     inset = 1.0 if panel.side >= 12 else 0.5
-    side = panel.side - 2 * inset
-    return (panel.x + at[1] * panel.side + inset, panel.y + at[0] * panel.side + inset, side, side)
+    high, wide = (panel.side * cells - 2 * inset for cells in span)
+    return (panel.x + at[1] * panel.side + inset, panel.y + at[0] * panel.side + inset, wide, high)

@@ -86,6 +86,8 @@ def player(picture: Picture) -> str:
     )
     digest = b64encode(sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    if any(shape.kind == "image" for layer in picture.layers for shape in layer.shapes):
+        policy += "; img-src data:"
     tag = "zh-Hans" if language == "zh" else language
     back, next_ = (say(text(f"control.{name}"), language) for name in ("back", "next"))
     position = say(text("control.position"), language)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from io import BytesIO
@@ -135,6 +136,8 @@ class _Brush:
         place = [value * self.scale for value in shape.place]
         if shape.kind == "text":
             self._text(shape, style, place)
+        elif shape.kind == "image":
+            self._image(shape, place)
         elif shape.kind == "lines":
             for index in range(0, len(place), 4):
                 self._line(place[index : index + 4], style)
@@ -151,6 +154,14 @@ class _Brush:
         for run, face in runs:
             self.pen.text((round(x), round(place[1])), run, colour, face, "ls")
             x += face.getlength(run)
+
+    def _image(self, shape: Shape, place: Sequence[float]) -> None:
+        from PIL import Image as Images
+
+        x, y, wide, high = map(round, place)
+        with Images.open(BytesIO(b64decode(shape.text))) as opened:
+            how = Images.Resampling.BILINEAR
+            self.image.paste(opened.convert("RGB").resize((wide, high), how), (x, y))
 
     def _rect(self, place: Sequence[float], style: Style, corner: float) -> None:
         x, y, wide, high = place

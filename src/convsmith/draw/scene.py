@@ -7,7 +7,8 @@ pixels of the drawing at its natural size, x to the right and y down.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, is_dataclass, replace
+from base64 import b64encode
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from convsmith.draw.words import Text
 
-__all__ = ["CELL", "At", "Cell", "Link", "Mark", "Panel", "Scene", "Step", "Symbol", "Write"]
+__all__ = ["CELL", "At", "Cell", "Link", "Mark", "Panel", "Photo", "Scene", "Step", "Symbol", "Write"]
 
 CELL = 30.0
 """Pixels that the side of a cell takes unless its panel says otherwise."""
@@ -28,12 +29,14 @@ At = tuple[int, int]
 class Cell:
     """A cell of a panel: the value that it has from the start, or None.
 
-    `role` says what sets it apart from its panel: `padding`, `unread`, `gap`, `cropped`, `extra`.
+    `role` says what sets it apart from its panel: `padding`, `unread`, `gap`, `cropped`, `extra`,
+    `zero`. It covers `span` rows and columns from its place on.
     """
 
     at: At
     value: Any = None
     role: str = ""
+    span: At = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,17 @@ class Panel:
     def moved(self, x: float, y: float) -> Panel:
         """The panel at another place."""
         return replace(self, x=x, y=y)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An image under the panels: the bytes of a PNG, stretched over a rectangle."""
+
+    data: bytes = field(repr=False)
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +140,7 @@ class Scene:
         notes: lines of facts under the title.
         panels: the grids.
         symbols: the signs between them.
+        photos: images that lie under the panels.
         steps: in order; at least one.
         language: `en` or `zh`, unless a renderer is told otherwise.
         theme: `auto` (as the reader's system), `light` or `dark`.
@@ -142,6 +157,7 @@ class Scene:
     steps: tuple[Step, ...]
     notes: tuple[Text, ...] = ()
     symbols: tuple[Symbol, ...] = ()
+    photos: tuple[Photo, ...] = ()
     language: str = "en"
     theme: str = "auto"
 
@@ -240,7 +256,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Text):
         return {"text": value.key, **{name: _plain(v) for name, v in value.parameters}}
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (str, bool)):
@@ -249,4 +265,4 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, Real):
         return float(value) if isfinite(value) else str(float(value))
-    return str(value)
+    return b64encode(value).decode() if isinstance(value, bytes) else str(value)

@@ -11,7 +11,10 @@ __all__ = ["Layer", "Picture", "Shape", "hatched", "moved", "runs"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A `rect` (left, top, width, height), `lines` (x, y, x, y, …), or a `text` (x, baseline)."""
+    """A `rect` (left, top, width, height), `lines` (x, y, x, y, …), a `text` (x, baseline).
+
+    Or an `image` (left, top, width, height), whose text is a PNG in base64.
+    """
 
     kind: str
     style: str
@@ -70,7 +73,7 @@ def moved(shape: Shape, dx: float, dy: float) -> Shape:
     if not (dx or dy):
         return shape
     place = shape.place
-    if shape.kind == "rect":
+    if shape.kind in ("rect", "image"):
         place = (place[0] + dx, place[1] + dy, *place[2:])
     else:
         place = tuple(p + (dy if index % 2 else dx) for index, p in enumerate(place))

@@ -190,6 +190,12 @@ def _shape(shape: Shape) -> str:
             for i in range(0, len(p), 4)
         )
         return f'<path class="{shape.style}" d="{data}"/>'
+    if shape.kind == "image":
+        x, y, wide, high = map(units, shape.place)
+        return (
+            f'<image x="{x}" y="{y}" width="{wide}" height="{high}" preserveAspectRatio="none" '
+            f'href="data:image/png;base64,{shape.text}"/>'
+        )
     x, y = map(units, shape.place)
     kind = shape.style + (" m" if shape.anchor == "middle" else "")
     return (

@@ -186,7 +186,7 @@ def guess_of(mo: Any, guessed: Mapping[str, int | None], language: Language) -> 
     """A number for every question, with what was guessed before."""
     elements = {
         name: mo.ui.number(
-            0, step=1, value=guessed.get(name), label=say(f"guess {name}", language),
+            step=1, value=guessed.get(name), label=say(f"guess {name}", language),
             full_width=True,
         )
         for name in QUESTIONS

@@ -11,6 +11,7 @@ from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.draw import count, percent, shape
 from convsmith.draw.text import escape
 from convsmith.errors import ArgumentError
+from convsmith.explore.alone import alone
 from convsmith.explore.picture import localised
 from convsmith.explore.samples import SAMPLE, small_network
 from convsmith.explore.state import Kind, LayerState, Pair
@@ -100,6 +101,11 @@ def open_model(spec: str, text: str) -> Walk:
     from convsmith.measure import inspect
 
     sizes = read_shape(text)
+    with alone:
+        return _opened(spec, sizes, inspect)
+
+
+def _opened(spec: str, sizes: tuple[int, ...], inspect: Callable[..., Inspection]) -> Walk:
     if spec == SAMPLE:
         model: Any = small_network()
     elif _loader is None:

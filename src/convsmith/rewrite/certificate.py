@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite
 from typing import Any
 
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from convsmith.draw import Column, Facts, Page, Section, Table, milliseconds, percent, shape, short
 
-from convsmith.draw import Column, Facts, Page, Section, Table, percent, shape, short
-from convsmith.rewrite.observation import Run
-
-__all__ = ["TOLERANCE", "Certificate", "Equality", "Figures", "compare"]
+__all__ = ["TOLERANCE", "Certificate", "ChangedLayer", "Equality", "Figures"]
 
 VERSION = 1
 TOLERANCE = 1e-10
@@ -61,6 +57,8 @@ class Figures:
         field: the receptive field there.
         coverage: the share of the field's box that is read.
         gap: the longest run along each axis that is not.
+        ms: milliseconds of the example on this machine; None where it was not timed.
+        accuracy: the share of images told right; None where it was not asked for.
     """
 
     stride: tuple[float, ...]
@@ -69,6 +67,25 @@ class Figures:
     field: tuple[int, ...] | None = None
     coverage: float | None = None
     gap: tuple[int, ...] | None = None
+    ms: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedLayer:
+    """One layer, before and after; what it has not is empty.
+
+    Attributes:
+        path: its module, or its name.
+        stride: one an axis, before and after.
+        dilation: likewise.
+        padding: low and high of each axis, before and after.
+    """
+
+    path: str
+    stride: tuple[tuple[int, ...], tuple[int, ...]]
+    dilation: tuple[tuple[int, ...], tuple[int, ...]]
+    padding: tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,7 @@ class Certificate:
         equalities: one a result that is judged and a size of the input.
         refusals: what breaks the theorem on the way to these results, `path: reason`.
         rates: dilations that were changed beyond the exact rule, `path: from → to`.
+        changes: the layers that changed, in order of execution.
         notes: what else has to be known, such as layers behind the results that are judged.
         before: figures of the old network.
         after: figures of the new one.
@@ -95,6 +113,7 @@ class Certificate:
     before: Figures
     after: Figures
     by_theorem: Figures | None = None
+    changes: tuple[ChangedLayer, ...] = ()
     seed: int = 0
 
     @property
@@ -112,6 +131,14 @@ class Certificate:
     def reasons(self) -> tuple[str, ...]:
         """Why the results may differ; empty where nothing is known to break the theorem."""
         return (*self.refusals, *(f"{rate}, as asked for" for rate in self.rates))
+
+    def with_figures(self, **measured: Mapping[str, float]) -> Certificate:
+        """The same with a figure that was measured elsewhere, of `before` and of `after`."""
+        figures = {
+            name: replace(getattr(self, name), **{f: by[name] for f, by in measured.items() if by})
+            for name in ("before", "after")
+        }
+        return replace(self, **figures)
 
     def table(self) -> Table:
         """Every comparison, a row each."""
@@ -156,6 +183,14 @@ class Certificate:
             ("read of it", *(None if f.coverage is None else percent(f.coverage) for f in every)),
             ("largest hole", *(shape(f.gap) if f.gap else None for f in every)),
         ]
+        if self.after.ms is not None:
+            rows.append(
+                ("milliseconds", *(None if f.ms is None else milliseconds(f.ms) for f in every))
+            )
+        if self.after.accuracy is not None:
+            rows.append(
+                ("accuracy", *(None if f.accuracy is None else percent(f.accuracy) for f in every))
+            )
         titles = {"before": "before", "by_theorem": "exact", "after": "after"}
         return Table(
             columns=(
@@ -166,24 +201,39 @@ class Certificate:
             title="Before and after",
         )
 
+    def changes_table(self) -> Table:
+        """The layers that changed, before → after."""
+        return Table(
+            columns=(
+                Column("path", "layer"),
+                Column("stride", "stride", align="right", format=_moved),
+                Column("dilation", "dilation", align="right", format=_moved),
+                Column("padding", "padding", align="right", format=_moved),
+            ),
+            rows=tuple((c.path, c.stride, c.dilation, c.padding) for c in self.changes),
+            title="Layers that changed",
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `version` rises when a field changes its meaning."""
-        return {
+        plain = {
             "report": "dilate",
             "version": VERSION,
             "model": self.model,
             "exact": self.exact,
-            "error": self.error if isfinite(self.error) else None,
+            "error": self.error,
             "tolerance": TOLERANCE,
             "equalities": [asdict(row) | {"exact": row.exact} for row in self.equalities],
             "refusals": list(self.refusals),
             "rates": list(self.rates),
+            "changes": [asdict(change) for change in self.changes],
             "notes": list(self.notes),
             "before": asdict(self.before),
             "after": asdict(self.after),
             "by_theorem": self.by_theorem and asdict(self.by_theorem),
             "seed": self.seed,
         }
+        return {key: _finite(value) for key, value in plain.items()}
 
     def to_html(self) -> str:
         """A self-contained page: the verdict, the figures, and every comparison."""
@@ -202,6 +252,7 @@ class Certificate:
                 Section(None, Facts(facts)),
                 Section("Figures", self.figures_table()),
                 Section("On the old grid", parts),
+                Section("Layers that changed", self.changes_table()),
             ],
         )
         return page.html()
@@ -232,49 +283,27 @@ def _rate(rates: Sequence[int]) -> str:
     return str(rates[0]) if len(set(rates)) == 1 else shape(rates)
 
 
+def _moved(pair: tuple[tuple[Any, ...], tuple[Any, ...]]) -> str:
+    before, after = (_each(values) for values in pair)
+    return before if before == after else f"{before} → {after}"
+
+
+def _each(values: Sequence[Any]) -> str:
+    """One number for all axes and sides that are alike; low,high where the sides are not."""
+    words = [
+        ",".join(map(str, dict.fromkeys(v))) if isinstance(v, tuple) else str(v) for v in values
+    ]
+    return "×".join(words if len(set(words)) > 1 else words[:1]) or "–"
+
+
+def _finite(value: Any) -> Any:
+    """Plain data with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
 def _error(value: float) -> str:
     return f"{value:.1e}" if isfinite(value) else "no number"
-
-
-def compare(
-    old: Run,
-    new: Run,
-    inputs: Any,
-    rates: Mapping[str, Sequence[int]],
-    *,
-    at_example: bool = True,
-) -> Iterator[Equality]:
-    """Run both networks on the same inputs, and compare every r-th position.
-
-    Args:
-        old: gives the old results by name.
-        new: gives the new ones.
-        inputs: positional and keyword arguments, tensors in float64.
-        rates: for each result the rate of each of its dimensions.
-        at_example: whether the inputs have the example's size.
-    """
-    size = next((tuple(x.shape) for x in tree_leaves(inputs) if isinstance(x, Tensor)), ())
-    expected, found = old(inputs), new(inputs)
-    for name, rate in rates.items():
-        a, b = expected[name], found[name]
-        on_grid = b[tuple(slice(None, None, r) for r in rate)] if b.dim() == len(rate) else b
-        if on_grid.shape != a.shape:
-            absolute = relative = inf
-        elif a.is_floating_point():
-            scale = float(a.abs().max()) if a.numel() else 0.0
-            absolute = float((on_grid - a).abs().max()) if a.numel() else 0.0
-            relative = absolute / scale if scale else (0.0 if absolute == 0 else inf)
-            if absolute != absolute or scale != scale:  # nan equals nothing
-                absolute = relative = inf
-        else:
-            absolute = relative = float((on_grid != a).any())
-        yield Equality(
-            name=name,
-            rate=tuple(rate[2:]) if len(rate) > 2 else tuple(rate),
-            old_shape=tuple(a.shape),
-            new_shape=tuple(b.shape),
-            input_shape=size,
-            absolute=absolute,
-            relative=relative,
-            at_example=at_example,
-        )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import nn
@@ -18,7 +14,13 @@ from torch import nn
 from convsmith.errors import ArgumentError, TraceError
 from convsmith.network import Network, trace
 from convsmith.rewrite.certificate import Certificate
-from convsmith.rewrite.dilation_evidence import Work, evidence, figures_at, same_layer
+from convsmith.rewrite.dilation_evidence import (
+    Work,
+    changed_layers,
+    evidence,
+    figures_at,
+    same_layer,
+)
 from convsmith.rewrite.dilation_graph import on_graph
 from convsmith.rewrite.dilation_plan import Plan, Refusal
 from convsmith.rewrite.dilation_request import (
@@ -31,10 +33,9 @@ from convsmith.rewrite.dilation_request import (
 )
 from convsmith.rewrite.dilation_rule import plan
 from convsmith.rewrite.dilation_surgery import NoModule, on_modules
+from convsmith.rewrite.recipe import lighter_layers, save
 
 __all__ = ["Dilated", "dilate"]
-
-_FILES = ("model.safetensors", "certificate.json")
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,20 @@ class Dilated:
     Attributes:
         model: the new network, with the weights of the original, which is as it was.
         certificate: what it gives on the old grid, measured.
+        changed: the modules that were changed or replaced.
+        fixed: why the model is an exported graph, fixed to the example's size; '' if it is not.
     """
 
     model: nn.Module
     certificate: Certificate
+    changed: tuple[str, ...] = ()
+    fixed: str = ""
 
     def save(self, folder: str | Path, *, origin: str = "", force: bool = False) -> Path:
-        """Write the weights and the certificate to a folder.
+        """Write weights, changes and certificate to a folder; `convsmith.load` reads them.
 
         The keys are those of the original: `load_state_dict` of either network takes the weights.
+        An exported graph is written, but not built again by `load`.
 
         Args:
             folder: made if need be.
@@ -60,23 +66,15 @@ class Dilated:
             force: overwrite what is there.
 
         Raises:
-            ArgumentError: if the folder holds weights or a certificate and `force` is false.
+            ArgumentError: if the folder holds weights or a recipe and `force` is false.
         """
-        from safetensors.torch import save_model
-
-        target = Path(folder)
-        taken = [name for name in _FILES if (target / name).exists()]
-        if taken and not force:
-            raise ArgumentError(f"{target / taken[0]} exists: choose another folder, or force it")
-        target.mkdir(parents=True, exist_ok=True)
-        record = self.certificate.to_dict() | {"origin": origin}
-        with TemporaryDirectory(dir=target, prefix=".writing-") as scratch:
-            save_model(self.model, str(Path(scratch, _FILES[0])))
-            text = json.dumps(_finite(record), indent=1) + "\n"
-            Path(scratch, _FILES[1]).write_text(text, encoding="utf-8")
-            for name in _FILES:
-                os.replace(Path(scratch, name), target / name)
-        return target
+        report = self.certificate.to_dict()
+        paths = () if self.fixed else self.changed
+        lighter = () if self.fixed else lighter_layers(self.model)
+        return save(
+            self.model, folder, lighter, dilated=paths, fixed=self.fixed, report=report,
+            origin=origin, force=force,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Dilated({self.certificate!r})"
@@ -152,30 +150,20 @@ def dilate(
     theorem = None
     if changed_rates:
         plain = _carry_out(network, model, example, exact, judged, cut=features is not None)
-        theorem = figures_at(
-            plain.network, same_layer(plain, network, judge), exact, judge, network
-        )
+        theorem = figures_at(plain.network, same_layer(plain, network, judge))
     certificate = Certificate(
         model=network.name,
         equalities=equalities,
         refusals=tuple(map(str, broken)),
         rates=changed_rates,
+        changes=changed_layers(network, whole),
         notes=(*notes, *more),
         before=figures_at(network, judge),
         after=figures_at(work.network, same_layer(work, network, judge)),
         by_theorem=theorem,
         seed=seed,
     )
-    return Dilated(work.model, certificate)
-
-
-def _finite(value: Any) -> Any:
-    """Plain data with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    return Dilated(work.model, certificate, work.changed, "; ".join(work.notes))
 
 
 # What breaks the theorem
@@ -234,8 +222,8 @@ def _carry_out(
     notes: list[str] = []
     copy = deepcopy(model)
     try:
-        on_modules(network, copy, whole)
-        return Work(copy, trace(copy, example), None, False, ())
+        paths = on_modules(network, copy, whole)
+        return Work(copy, trace(copy, example), changed=paths)
     except NoModule as reason:
         notes.append(
             f"the exported graph was changed, since {reason}: fixed to the example's size and to "

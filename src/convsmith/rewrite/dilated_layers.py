@@ -19,6 +19,7 @@ __all__ = [
     "DilatedMaxPool",
     "Trim",
     "dilated_convolution",
+    "set_geometry",
 ]
 
 Windows = tuple[DilatedWindow, ...]
@@ -81,6 +82,14 @@ def dilated_convolution(conv: _ConvNd, windows: Windows, fill: str = "constant")
     new.padding = (0,) * len(windows)
     new.padding_mode = "zeros"
     return new
+
+
+def set_geometry(conv: _ConvNd, windows: Windows) -> None:
+    """Give a plain convolution the stride, dilation and padding of windows that are plain, too."""
+    conv.stride = tuple(w.stride for w in windows)
+    conv.dilation = tuple(w.dilation for w in windows)
+    conv.padding = tuple(w.padding[0] for w in windows)
+    conv._reversed_padding_repeated_twice = [w.padding[0] for w in reversed(windows) for _ in "lh"]
 
 
 class DilatedMaxPool(nn.Module):

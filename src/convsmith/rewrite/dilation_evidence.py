@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from convsmith.measure import inspect, local_field
 from convsmith.network import Network
 from convsmith.network.trace import example_inputs
-from convsmith.rewrite.certificate import Equality, Figures, compare
+from convsmith.rewrite.certificate import ChangedLayer, Equality, Figures
 from convsmith.rewrite.dilation_plan import Plan
 from convsmith.rewrite.dilation_request import returned_layers
-from convsmith.rewrite.observation import by_layers, by_modules, by_nodes, random_inputs
+from convsmith.rewrite.observation import Run, by_layers, by_modules, by_nodes, random_inputs
 
-__all__ = ["Work", "evidence", "figures_at", "same_layer"]
+__all__ = ["Work", "changed_layers", "evidence", "figures_at", "same_layer"]
 
 
 @dataclass(frozen=True)
 class Work:
-    """A new model, the network it was traced to, and whether it is the old model's graph."""
+    """A new model and the network it was traced to.
+
+    Attributes:
+        model: the old model's copy, or its graph.
+        network: the new one, traced.
+        nodes: of the graph, by what is judged; None for a copy.
+        ends: whether the graph ends at what is judged.
+        notes: why it is a graph.
+        changed: the modules of a copy that were changed.
+    """
 
     model: nn.Module
     network: Network
-    nodes: Mapping[str, str] | None
-    ends: bool
-    notes: tuple[str, ...]
+    nodes: Mapping[str, str] | None = None
+    ends: bool = False
+    notes: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def same_layer(work: Work, network: Network, layer: str) -> str | None:
@@ -41,6 +53,30 @@ def same_layer(work: Work, network: Network, layer: str) -> str | None:
         return next((x.name for x in reversed(new.layers) if path and x.path == path), None)
     returned = [layer for name, layer in zip(work.nodes, returned_layers(new), strict=False)]
     return returned[0] if returned and (work.ends or layer == returned_layers(network)[0]) else None
+
+
+def changed_layers(network: Network, plan: Plan) -> tuple[ChangedLayer, ...]:
+    """The layers that a plan changes, in order of execution."""
+    found = []
+    for name, change in plan.changes.items():
+        layer = network[name]
+        old, new = [w.old for w in change.windows], change.windows
+        stride = tuple(w.stride for w in old), tuple(w.stride for w in new)
+        padding: tuple[Any, Any] = tuple(w.padding for w in old), tuple(w.padding for w in new)
+        if change.pads:
+            settings = layer.operation.settings
+            pads = settings.get("pad", settings.get("padding", ()))
+            padding = _sides(pads), _sides(change.pads)
+        if change.cut:
+            stride = (int(layer.operation.settings.get("step") or 1),), change.cut[3:]
+        dilation = tuple(w.dilation for w in old), tuple(w.dilation for w in new)
+        found.append(ChangedLayer(layer.path or name, stride, dilation, padding))
+    return tuple(found)
+
+
+def _sides(pads: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Low and high of each axis, from PyTorch's order, which begins with the last."""
+    return tuple((int(pads[i]), int(pads[i + 1])) for i in range(0, len(pads), 2))[::-1]
 
 
 def figures_at(traced: Network, layer: str | None) -> Figures:
@@ -96,7 +132,7 @@ def evidence(
             new = by_nodes(work.model, {name: work.nodes[name] for name in known})
     rows: list[Equality] = []
     for _ in range(2):
-        rows += compare(old, new, random_inputs(inputs, generator), known)
+        rows += _compare(old, new, random_inputs(inputs, generator), known)
     for grow in sizes:
         other = random_inputs(inputs, generator, grow)
         try:
@@ -104,7 +140,7 @@ def evidence(
         except Exception:
             continue  # a size that the model does not take
         try:
-            rows += compare(old, new, other, known, at_example=False)
+            rows += _compare(old, new, other, known, at_example=False)
         except Exception as error:
             first = str(error).strip().splitlines()[0]
             more = "×".join(f"+{n}" for n in grow)
@@ -129,3 +165,47 @@ def _neighbours(network: Network) -> list[tuple[int, ...]]:
         return []
     both = [(1,) * dims]
     return both if dims == 1 else [*both, (*(2,) * (dims - 1), 1)]
+
+
+def _compare(
+    old: Run,
+    new: Run,
+    inputs: Any,
+    rates: Mapping[str, Sequence[int]],
+    *,
+    at_example: bool = True,
+) -> Iterator[Equality]:
+    """Run both networks on the same inputs, and compare every r-th position.
+
+    Args:
+        old: gives the old results by name.
+        new: gives the new ones.
+        inputs: positional and keyword arguments, tensors in float64.
+        rates: for each result the rate of each of its dimensions.
+        at_example: whether the inputs have the example's size.
+    """
+    size = next((tuple(x.shape) for x in tree_leaves(inputs) if isinstance(x, Tensor)), ())
+    expected, found = old(inputs), new(inputs)
+    for name, rate in rates.items():
+        a, b = expected[name], found[name]
+        on_grid = b[tuple(slice(None, None, r) for r in rate)] if b.dim() == len(rate) else b
+        if on_grid.shape != a.shape:
+            absolute = relative = inf
+        elif a.is_floating_point():
+            scale = float(a.abs().max()) if a.numel() else 0.0
+            absolute = float((on_grid - a).abs().max()) if a.numel() else 0.0
+            relative = absolute / scale if scale else (0.0 if absolute == 0 else inf)
+            if absolute != absolute or scale != scale:  # nan equals nothing
+                absolute = relative = inf
+        else:
+            absolute = relative = float((on_grid != a).any())
+        yield Equality(
+            name=name,
+            rate=tuple(rate[2:]) if len(rate) > 2 else tuple(rate),
+            old_shape=tuple(a.shape),
+            new_shape=tuple(b.shape),
+            input_shape=size,
+            absolute=absolute,
+            relative=relative,
+            at_example=at_example,
+        )

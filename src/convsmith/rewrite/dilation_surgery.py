@@ -14,12 +14,13 @@ from convsmith.rewrite.dilated_layers import (
     DilatedMaxPool,
     Trim,
     dilated_convolution,
+    set_geometry,
 )
 from convsmith.rewrite.dilated_window import DilatedWindow
 from convsmith.rewrite.dilation_plan import Change, Plan
 from convsmith.rewrite.surgery import replace
 
-__all__ = ["NoModule", "on_modules", "padding_of", "pool"]
+__all__ = ["NoModule", "in_place_of", "on_modules", "padding_of", "pool"]
 
 Windows = tuple[DilatedWindow, ...]
 
@@ -32,8 +33,11 @@ class NoModule(Exception):
     """A layer that is no module of its own, so that the graph has to be changed instead."""
 
 
-def on_modules(network: Network, model: nn.Module, plan: Plan) -> None:
+def on_modules(network: Network, model: nn.Module, plan: Plan) -> tuple[str, ...]:
     """Change the modules of a copy of the traced model; the keys of its `state_dict` stay.
+
+    Returns:
+        The paths of the modules that were changed or replaced.
 
     Raises:
         NoModule: for a layer that is computed by no module, or a module that would have to do
@@ -58,6 +62,7 @@ def on_modules(network: Network, model: nn.Module, plan: Plan) -> None:
         else:
             names = [layer.name for layer in layers if layer.name in plan.changes]
             raise NoModule(f"{names[0]!r} is no module of its own")
+    return tuple(paths)
 
 
 def _convolution(
@@ -93,12 +98,7 @@ def _convolution(
     own = own or type(module)._conv_forward is not kind._conv_forward
     known_mode = fill == {"zeros": "constant"}.get(module.padding_mode, module.padding_mode)
     if not own and known_mode and all(w.is_plain for w in windows):
-        module.stride = tuple(w.stride for w in windows)
-        module.dilation = tuple(w.dilation for w in windows)
-        module.padding = tuple(w.padding[0] for w in windows)
-        module._reversed_padding_repeated_twice = [
-            w.padding[0] for w in reversed(windows) for _ in range(2)
-        ]
+        set_geometry(module, windows)
     elif path and all(_weight_is_raw(network, call, path) for call in calls):
         replace(model, path, dilated_convolution(module, windows, fill))
     else:
@@ -155,9 +155,13 @@ def _stateless(module: nn.Module, layers: Sequence[Layer], plan: Plan) -> nn.Mod
     if any(form != forms[0] for form in forms):
         raise NoModule(f"{layers[0].path!r} is called in several places, on grids that differ")
     steps = [step for layer in calls[0] for step in _steps(layer, plan.changes.get(layer.name))]
-    new = steps[0] if len(steps) == 1 else nn.Sequential(*steps)
-    new.train(module.training)
-    new.__dict__.update({key: value for key, value in vars(module).items() if "_hooks" in key})
+    return in_place_of(module, steps[0] if len(steps) == 1 else nn.Sequential(*steps))
+
+
+def in_place_of(old: nn.Module, new: nn.Module) -> nn.Module:
+    """The new module with the train flag and the hooks of the one whose place it takes."""
+    new.train(old.training)
+    new.__dict__.update({key: value for key, value in vars(old).items() if "_hooks" in key})
     return new
 
 

@@ -178,6 +178,7 @@ def lighten(
         "batch": batch,
         "epochs": epochs,
         "learning_rate": learning_rate,
+        "control_learning_rate": control_learning_rate,
         "features": features,
         "precision": precision,
         "seed": seed,

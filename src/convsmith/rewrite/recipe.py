@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError, ModelError
+from convsmith.network import submodule
 from convsmith.nn import (
     ComposedConv,
     DepthwiseSeparableConv1d,
@@ -28,11 +29,13 @@ from convsmith.nn import (
     SpatiallySeparableConv,
     TuckerConv,
 )
+from convsmith.rewrite.dilation_recipe import describe, redo
 from convsmith.rewrite.surgery import replace
 
-__all__ = ["load", "read_recipe", "save"]
+__all__ = ["lighter_layers", "load", "read_recipe", "save"]
 
-VERSION = 1
+# A reader that knows no dilations must not leave them out: what has some is of the second version.
+LIGHTENED, DILATED = 1, 2
 RECIPE, WEIGHTS = "recipe.json", "model.safetensors"
 _ARGUMENTS = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding",
@@ -60,6 +63,8 @@ def save(
     folder: str | Path,
     paths: Iterable[str],
     *,
+    dilated: Iterable[str] | None = None,
+    fixed: str = "",
     report: dict[str, Any] | None = None,
     origin: str = "",
     force: bool = False,
@@ -67,29 +72,36 @@ def save(
     """Write a rewritten model: its weights, and which of its modules were replaced by what.
 
     Args:
-        model: a model in which `lighten` has put lighter layers.
+        model: a model that `lighten` or `dilate` has made.
         folder: made if need be; it appears whole or not at all.
-        paths: the modules that were put in.
+        paths: the lighter layers that were put in.
+        dilated: the modules whose dilations changed; None for a model that was not dilated.
+        fixed: why a dilated model cannot be built again, '' if it can.
         report: plain data to keep beside the recipe.
         origin: what the original was built from, e.g. `my.py:build`, for the command line.
         force: replace a recipe that is there.
 
     Raises:
-        ArgumentError: if the folder holds a recipe already and `force` is false.
+        ArgumentError: if the folder holds a recipe or weights already and `force` is false.
     """
     from safetensors.torch import save_model
 
     target = Path(folder)
-    if (target / RECIPE).exists() and not force:
-        raise ArgumentError(f"{target / RECIPE} exists: choose another folder, or force it")
-    recipe = {
+    taken = [name for name in (RECIPE, WEIGHTS) if (target / name).exists()]
+    if taken and not force:
+        raise ArgumentError(f"{target / taken[0]} exists: choose another folder, or force it")
+    recipe: dict[str, Any] = {
         "convsmith": "recipe",
-        "version": VERSION,
+        "version": LIGHTENED if dilated is None else DILATED,
+        "kind": "lightened" if dilated is None else "dilated",
         "origin": origin,
         "model": type(model).__name__,
         "layers": {path: _describe(model.get_submodule(path)) for path in paths},
         "report": report or {},
     }
+    if dilated is not None:
+        recipe["dilations"] = {path: describe(submodule(model, path)) for path in dilated}
+        recipe["fixed"] = fixed
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target, prefix=".writing-") as scratch:
         save_model(model, str(Path(scratch, WEIGHTS)))  # tied tensors are kept tied
@@ -103,22 +115,27 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     """Turn an original model into the rewritten one that `save` wrote.
 
     Args:
-        folder: what `save` or `convsmith lighten -o` wrote.
+        folder: what `save`, `convsmith lighten -o` or `convsmith dilate -o` wrote.
         model: a freshly built original, with any weights.
 
     Returns:
         A copy of the model, its layers replaced and all its weights read.
 
     Raises:
-        ModelError: if the folder holds no recipe of a known version, or does not fit the model.
+        ModelError: if the folder holds no recipe of a known version, does not fit the model, or
+            holds an exported graph, which is not built again.
     """
     from safetensors.torch import load_model
 
     recipe = read_recipe(folder)
+    if recipe.get("fixed"):
+        raise ModelError(f"{Path(folder)} cannot be built again: {recipe['fixed']}")
     light = deepcopy(model)
     try:
         for path, form in recipe["layers"].items():
             replace(light, path, _build(form))
+        for path, form in recipe.get("dilations", {}).items():
+            redo(light, path, form)
         load_model(light, str(Path(folder, WEIGHTS)))
     except (ArgumentError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -140,9 +157,19 @@ def read_recipe(folder: str | Path) -> dict[str, Any]:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if not isinstance(recipe, dict) or recipe.get("convsmith") != "recipe":
         raise ModelError(f"{path} is no recipe of convsmith's")
-    if recipe.get("version") != VERSION:
-        raise ModelError(f"{path} has version {recipe.get('version')}, expected {VERSION}")
+    if recipe.get("version") not in (LIGHTENED, DILATED):
+        raise ModelError(f"{path} has version {recipe.get('version')}, expected 1 or 2")
     return recipe
+
+
+def lighter_layers(model: nn.Module) -> list[str]:
+    """The paths of layers that `lighten` may have put in: those without norms or activations."""
+    return [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, (SeparablePair, ComposedConv))
+        and all(isinstance(part, (_ConvNd, nn.Identity)) for part in module.children())
+    ]
 
 
 def _describe(module: nn.Module) -> dict[str, Any]:

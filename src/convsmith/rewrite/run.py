@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ModelError
 from convsmith.network import Network, untouched
 from convsmith.rewrite.candidates import Candidate, Choice, forms_named
 from convsmith.rewrite.checkpoint import Checkpoint
@@ -101,7 +101,10 @@ class Run:
         """
 
         def first() -> Any:
-            known = {} if self.checkpoint is None else self.checkpoint.read(_CHOICES) or {}
+            known = None if self.checkpoint is None else self.checkpoint.read(_CHOICES)
+            known = {} if known is None else known
+            if not isinstance(known, dict):
+                raise ModelError(f"the checkpoint's {_CHOICES} cannot be read: it is no record")
             if name not in known:
                 known[name] = decide()
                 if self.checkpoint is not None:
@@ -215,7 +218,7 @@ def _as_selection(plain: dict[str, Any]) -> Selection:
         choices = {path: choice(found) for path, found in plain["choices"].items()}
         return Selection(choices, plain["predicted"], plain["original"], refused)  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
-        raise ConvsmithError(f"the checkpoint's {_CHOICES} cannot be read: {error}") from error
+        raise ModelError(f"the checkpoint's {_CHOICES} cannot be read: {error}") from error
 
 
 @contextmanager

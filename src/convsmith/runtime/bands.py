@@ -77,11 +77,12 @@ def plan(
     """
     if band_bytes is None:
         plans = (plan(blocks, sizes, room, threads) for room in _BAND_BYTES)
-        largest = next(plans)
-        if largest.memory <= threads * _CACHE_BYTES:
+        largest, room = next(plans), threads * _CACHE_BYTES
+        # Rings shrink no faster than their bands, so most need not be tried again.
+        hopeless = largest.memory * _BAND_BYTES[-1] > room * _BAND_BYTES[0]
+        if largest.memory <= room or hopeless:
             return largest
-        fitting = (p for p in plans if p.memory <= threads * _CACHE_BYTES)
-        return next(fitting, largest)
+        return next((p for p in plans if p.memory <= room), largest)
     every = _sizes(blocks, sizes)
     makers: dict[int, list[Block]] = {}
     for block in blocks:

@@ -21,12 +21,12 @@ from convsmith.draw.scenes.values import grid, kernels_of, lift, maps_of, pick
 from convsmith.draw.words import Text, text
 from convsmith.errors import ArgumentError
 
-__all__ = ["matrix", "side_for"]
+__all__ = ["LEGIBLE", "lift_place", "matrix", "side_for"]
 
 # Rows and columns that are drawn, pixels that they share, and the least that holds a number.
-_ROWS, _COLUMNS, _ROOM, _LEGIBLE = 36, 64, 430.0, 14.0
-# Products that a caption spells out, and maps beside one another.
-_TERMS, _MAPS = 9, 4
+_ROWS, _COLUMNS, _ROOM, LEGIBLE = 36, 64, 430.0, 14.0
+# Products that a caption spells out; how many maps are drawn, and how long one may be.
+_TERMS, _MAPS, _MAP = 9, 4, 9
 
 Terms = list[tuple[int, Any]]
 """The columns of a row that hold a weight, and the weights."""
@@ -94,21 +94,22 @@ class _Matrix:
             layer.in_channels * prod(size),
         )
         self.shape = (min(self.whole[0], _ROWS), min(self.whole[1], _COLUMNS))
+        self.mapped = max((*size, *self.outputs)) <= _MAP
+        rows, columns = self.shape
+        # Beside a tall matrix the maps stand; over a wide one.
+        self.tall = rows > columns and self.mapped
+        room = _ROOM - 150.0 if self.tall else _ROOM
+        self.side = min(side_for(columns + 2, room), side_for(rows, 560.0))
+        self.numbers = self.side >= LEGIBLE
         self.axes = [
-            [_taps(layer, w, axis, place) for place in range(outs)]
-            for axis, (w, outs) in enumerate(
-                zip(layer.windows, self._until(self.outputs), strict=True)
-            )
+            [_taps(layer, w, place, length) for place in range(outs)]
+            for w, length, outs in zip(layer.windows, size, self.outputs, strict=True)
         ]
         self.places = [
             (row // prod(self.outputs), self._at(row % prod(self.outputs), self.outputs))
             for row in range(self.shape[0])
         ]
         self.rows = [self._terms(channel, at) for channel, at in self.places]
-
-    def _until(self, outputs: Sequence[int]) -> tuple[int, ...]:
-        """Of a large map, only the rows that can be drawn are looked at."""
-        return (min(outputs[0], self.shape[0]), *outputs[1:])
 
     def _at(self, index: int, size: Sequence[int]) -> tuple[int, ...]:
         if len(size) == 1:
@@ -150,7 +151,7 @@ class _Matrix:
 
     def scene(self) -> Scene:
         layer, (rows, columns) = self.layer, self.shape
-        maps, signs = arranged(self._maps())
+        maps, signs = arranged(self._maps()) if self.mapped else ((), ())
         steps = tuple(self._step(row) for row in range(rows))
         panels, symbols = self._below(maps, signs)
         notes = [facts(layer, self.size), self._fact()]
@@ -174,8 +175,6 @@ class _Matrix:
     def _maps(self) -> list[Column]:
         """The maps as one knows them, where they are small enough to stand above."""
         layer = self.layer
-        if max((*self.size, *self.outputs)) > 9:
-            return []
         ins, outs = min(layer.in_channels, _MAPS), min(layer.out_channels, _MAPS)
         side = 22.0
         inputs = []
@@ -215,10 +214,7 @@ class _Matrix:
     ) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:
         """The input as a row over the matrix, each value over its column; the output beside it."""
         rows, columns = self.shape
-        tall = rows > columns and bool(maps)
-        # Beside a tall matrix the maps stand; over a wide one.
-        side = min(side_for(columns + 2, 280.0 if tall else _ROOM), side_for(rows, 560.0))
-        numbers = side >= _LEGIBLE
+        side, numbers, tall = self.side, self.numbers, self.tall
         if tall:
             maps, signs = _stacked(maps)
         right = max((p.x + p.width for p in maps), default=0.0)
@@ -246,10 +242,9 @@ class _Matrix:
 
     def _cells(self, numbers: bool) -> tuple[Cell, ...]:
         held = {(r, c): value for r, terms in enumerate(self.rows) for c, value in terms}
-        return tuple(
-            Cell(at, held[at] if numbers else None) if at in held else Cell(at, None, "gap")
-            for at in grid(self.shape)
-        )
+        ground = Cell((0, 0), None, "zero", self.shape)
+        return ground, *(Cell(at, value if numbers else None) for at, value in held.items()
+                         if at[1] < self.shape[1])  # fmt: skip
 
     def _step(self, row: int) -> Step:
         channel, at = self.places[row]
@@ -261,9 +256,8 @@ class _Matrix:
             Mark("matrix", "active", ((row, 0), last)),
             Mark("y", "current", ((row, 0),)),
         ]
-        numbers = self.shown_numbers
-        writes = [Write("y", (row, 0), value)] if numbers else []
-        if self._has_maps:
+        writes = [Write("y", (row, 0), value)] if self.numbers else []
+        if self.mapped:
             inside: dict[int, list[At]] = {}
             for c, _ in self.rows[row]:
                 of, index = divmod(c, prod(self.size))
@@ -275,18 +269,6 @@ class _Matrix:
                 marks.append(Mark(f"output{channel}", "current", (place,)))
                 writes.append(Write(f"output{channel}", place, value))
         return Step(self._caption(row, value), tuple(marks), tuple(writes))
-
-    @property
-    def _has_maps(self) -> bool:
-        return max((*self.size, *self.outputs)) <= 9
-
-    @property
-    def shown_numbers(self) -> bool:
-        """Whether the cells of the matrix have room for their numbers."""
-        rows, columns = self.shape
-        tall = rows > columns and self._has_maps
-        side = min(side_for(columns + 2, 280.0 if tall else _ROOM), side_for(rows, 560.0))
-        return side >= _LEGIBLE
 
     def _caption(self, row: int, value: Any) -> Text:
         channel, at = self.places[row]
@@ -309,10 +291,21 @@ def lift_place(at: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _taps(
-    layer: Conv | ConvTranspose, window: Window, axis: int, place: int
+    layer: Conv | ConvTranspose, window: Window, place: int, length: int
 ) -> list[tuple[int, int]]:
     """The input positions that an output depends on along an axis, each with its tap."""
-    raise NotImplementedError
+    found = []
+    for tap in range(window.kernel):
+        if isinstance(layer, ConvTranspose):
+            source, rest = divmod(place + window.padding[0] - tap * window.dilation, window.stride)
+            if not rest and 0 <= source < length:
+                found.append((source, tap))
+            continue
+        at = place * window.stride - window.padding[0] + tap * window.dilation
+        index = source_index(at, length, layer.padding_mode)
+        if index is not None:
+            found.append((index, tap))
+    return found
 
 
 def _stacked(maps: tuple[Panel, ...]) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:

@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-# ruff: noqa: B018, D103
+# ruff: noqa: B018, D103, N999, RUF100
 # mypy: ignore-errors
 """Lesson 1: a convolution by hand, and padding."""
 
@@ -74,16 +74,10 @@ def one_sum(column, image, kernel, mo, page, row, valid):
     _kernel = "".join(
         "<tr>" + "".join(_cell.format("", v) for v in line) + "</tr>" for line in kernel
     )
-    _sum = page.md(
-        "sum",
-        row=row.value,
-        column=column.value,
-        products=_products,
-        value=valid[row.value][column.value],
-    )
+    _sum = f"y[{row.value}, {column.value}] = {_products} = {valid[row.value][column.value]}"
     mo.Html(
         f'<div class="cs-maps"><table>{_rows}</table><table>{_kernel}</table>'
-        f'<div role="status">{_sum}</div></div>'
+        f'<b role="status">{_sum}</b></div>'
     )
     return
 
@@ -116,9 +110,7 @@ def task_2(answers, g2, page):
 @app.cell
 def same_scene(cs, image, kernel, mo, page):
     _conv = cs.Conv(1, 1, 2, padding="same", bias=False)
-    mo.vstack(
-        [page.md("same"), page.scene(cs.draw.animate(_conv, 4, values=image, weight=kernel))]
-    )
+    mo.vstack([page.md("same"), page.scene(cs.draw.animate(_conv, 4, values=image, weight=kernel))])
     return
 
 
@@ -141,9 +133,7 @@ def size_shown(explore, h, k, mo, p, page, s):
         padding=((p.value, p.value), (p.value, p.value)),
     )
     _why = explore.problem(_state, page.language)
-    mo.Html(
-        explore.problem_panel(_why) if _why else explore.size_panel(_state, page.language)
-    )
+    mo.Html(explore.problem_panel(_why) if _why else explore.size_panel(_state, page.language))
     return
 
 

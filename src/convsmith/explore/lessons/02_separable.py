@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-# ruff: noqa: B018, D103
+# ruff: noqa: B018, D103, N999, RUF100
 # mypy: ignore-errors
 """Lesson 2: groups, depthwise, pointwise, separable, and what they cost."""
 
@@ -73,9 +73,7 @@ def task_1(answers, g1, page):
 
 @app.cell
 def depthwise(cs, mo, page):
-    mo.vstack(
-        [page.md("depthwise"), page.scene(cs.draw.animate(cs.Conv(3, 3, 3, groups=3), 5))]
-    )
+    mo.vstack([page.md("depthwise"), page.scene(cs.draw.animate(cs.Conv(3, 3, 3, groups=3), 5))])
     return
 
 

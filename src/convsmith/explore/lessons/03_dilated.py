@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-# ruff: noqa: B018, D103
+# ruff: noqa: B018, D103, N999, RUF100
 # mypy: ignore-errors
 """Lesson 3: dilation, receptive field, gridding."""
 
@@ -139,11 +139,7 @@ def repaired(cs, mo, page, r1, r2, r3, stack):
     _rates = [r.value for r in (r1, r2, r3)]
     _seen = stack(*_rates).receptive_field()
     solved = _seen.span == 13 and not _seen.largest_gap
-    _told = (
-        page.say("solved")
-        if solved
-        else page.say("unsolved", span=_seen.span, read=len(_seen))
-    )
+    _told = page.say("solved") if solved else page.say("unsolved", span=_seen.span, read=len(_seen))
     mo.vstack(
         [
             mo.Html(

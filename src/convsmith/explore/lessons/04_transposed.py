@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-# ruff: noqa: B018, D103
+# ruff: noqa: B018, D103, N999, RUF100
 # mypy: ignore-errors
 """Lesson 4: the transposed convolution and the matrix."""
 
@@ -72,9 +72,7 @@ def one(mo, page):
 @app.cell
 def one_stamp(cs, evaluate, kernel, mo, value):
     _stamp = evaluate(cs.ConvTranspose(1, 1, 3, bias=False), [[value.value]], kernel)
-    _rows = "".join(
-        "<tr>" + "".join(f"<td>{n}</td>" for n in row) + "</tr>" for row in _stamp
-    )
+    _rows = "".join("<tr>" + "".join(f"<td>{n}</td>" for n in row) + "</tr>" for row in _stamp)
     mo.Html(f'<div class="cs-maps"><table>{_rows}</table></div>')
     return
 
@@ -124,9 +122,7 @@ def columns(answers, mo, page):
 @app.cell
 def no_inverse(answers, mo, page):
     def _grid(key, rows):
-        _rows = "".join(
-            "<tr>" + "".join(f"<td>{n}</td>" for n in row) + "</tr>" for row in rows
-        )
+        _rows = "".join("<tr>" + "".join(f"<td>{n}</td>" for n in row) + "</tr>" for row in rows)
         return f"<div><p>{page.say(key)}</p><table>{_rows}</table></div>"
 
     _maps = _grid("before", answers["before"]) + _grid("after", answers["after"])
@@ -143,9 +139,7 @@ def output_padding(mo, page):
 
     h, k, s = _slider("size", 1, 12, 3), _slider("kernel", 1, 7, 3), _slider("stride", 1, 4, 2)
     p, o = _slider("pad", 0, 3, 1), _slider("extra", 0, 3, 0)
-    mo.vstack(
-        [page.md("output padding"), mo.Html(f'<div class="cs-knobs">{h}{k}{s}{p}{o}</div>')]
-    )
+    mo.vstack([page.md("output padding"), mo.Html(f'<div class="cs-knobs">{h}{k}{s}{p}{o}</div>')])
     return h, k, o, p, s
 
 

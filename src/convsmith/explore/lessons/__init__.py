@@ -1,5 +1,6 @@
 """The lessons: numbered marimo notebooks, in both languages from one table of texts each."""
 
+from convsmith.explore.alone import alone
 from convsmith.explore.lessons.lesson import (
     LESSONS,
     Lesson,
@@ -11,15 +12,18 @@ from convsmith.explore.lessons.lesson import (
     remember,
     texts_of,
 )
+from convsmith.explore.lessons.sheets import sheets
 
 __all__ = [
     "LESSONS",
     "Lesson",
     "Page",
+    "alone",
     "ask",
     "index_page",
     "language_switch",
     "lesson",
     "remember",
+    "sheets",
     "texts_of",
 ]

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """What every lesson is made of: its texts in two languages, its pictures, its exercises."""
 
 from __future__ import annotations
@@ -152,17 +153,17 @@ class Page:
         """
         value = given.value
         verdict = ""
-        if value is not None and value != "":
+        if value is not None:
             right = value == answer
             told = self.say(f"{key} {'why' if right else 'hint'}", **values)
             mark, word = ("✓", "right") if right else ("✗", "not yet")
             verdict = (
                 f'<div class="cs-verdict {word.partition(" ")[0]}" role="status">'
-                f"{mark} {escape(self.say(word))} {self._mo.md(told)}</div>"
+                f"{mark} {escape(self.say(word))} {self._mo.md(told).text}</div>"
             )
         return self._mo.Html(
             f'<section class="cs-task"><h3>{escape(self.say("exercise"))}</h3>'
-            f"{self._mo.md(self.say(key, **values))}<div>{given}</div>{verdict}</section>"
+            f"{self._mo.md(self.say(key, **values)).text}<div>{given}</div>{verdict}</section>"
         )
 
     def _cell(self, value: object) -> str:
@@ -194,11 +195,11 @@ def remember(mo: Any, language: Language) -> None:
 
 def ask(mo: Any) -> Any:
     """A field for a number; it is in no language, so an answer outlives the switch."""
-    return mo.ui.number(0, step=1, label="")
+    return mo.ui.number(step=1, label="")
 
 
-def index_page(language: Language) -> str:
-    """The list of the lessons, as a page of its own."""
+def index_page(language: Language, lessons: Sequence[Lesson] = LESSONS) -> str:
+    """The list of lessons, as a page of its own."""
     other: Language = "zh" if language == "en" else "en"
     at = ("en", "zh").index(language)
     name = next(key for key, code in LANGUAGES.items() if code == other)
@@ -206,7 +207,7 @@ def index_page(language: Language) -> str:
         f'<li><a href="{each.number}/?lang={language}">{escape(each.title(language))}</a>'
         + (f" <small>{escape(_SAID['needs torch'][at])}</small>" if each.torch else "")
         + "</li>"
-        for each in LESSONS
+        for each in lessons
     )
     title = f"convsmith · {_SAID['lessons'][at]}"
     return (

@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001
+# ruff: noqa: E501, RUF001
 """Lesson 1: every text, English and Chinese beside each other."""
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "row": ("Row", "行"),
     "column": ("Column", "列"),
-    "sum": ("`y[{row}, {column}] = {products} = {value}`", "`y[{row}, {column}] = {products} = {value}`"),
     "q1": (
         "Now without help: which number stands in row 1, column 1 of the output?",
         "现在自己算一算：输出第 1 行、第 1 列的数是多少？",

@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001
+# ruff: noqa: E501, RUF001
 """Lesson 2: every text, English and Chinese beside each other."""
 
 from __future__ import annotations
