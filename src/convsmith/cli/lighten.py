@@ -53,6 +53,9 @@ def command(
     multiplier: Annotated[
         int | None, typer.Option(help="Or depthwise kernels a channel, the same everywhere.")
     ] = None,
+    output_stride: Annotated[
+        int | None, typer.Option(help="Dilate first: the largest stride that is left.")
+    ] = None,
     form: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A form that convolutions may take; repeat it."),
@@ -135,7 +138,8 @@ def command(
                 macs=macs,
                 max_drop=max_drop,
                 multiplier=multiplier,
-                forms=form,
+                output_stride=output_stride,
+            forms=form,
                 layers=layer,
                 train=Batches(train.images, train.labels) if epochs else None,
                 epochs=epochs,

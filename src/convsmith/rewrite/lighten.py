@@ -16,8 +16,10 @@ from convsmith.errors import ArgumentError, nearest
 from convsmith.measure import image_batches
 from convsmith.network import Network, submodule, trace, untouched
 from convsmith.rewrite.candidates import Candidate, Filter, candidates, forms_named, refuse_empty
+from convsmith.rewrite.certificate import Certificate
 from convsmith.rewrite.checkpoint import Checkpoint, fingerprint
 from convsmith.rewrite.clock import Clock
+from convsmith.rewrite.dilate import dilate
 from convsmith.rewrite.distil import Fleet, by_first
 from convsmith.rewrite.figures import Evaluate, Fidelity, figures
 from convsmith.rewrite.recipe import save
@@ -44,11 +46,13 @@ class Lightened:
         model: the new network; the original is as it was.
         report: before and after.
         control: the network of the same architecture from random weights, where one was trained.
+        certificate: that the network was dilated exactly before, where that was asked for.
     """
 
     model: nn.Module
     report: LightenReport
     control: nn.Module | None = None
+    certificate: Certificate | None = None
 
     def save(self, folder: str | Path, *, origin: str = "", force: bool = False) -> Path:
         """Write weights and recipe to a folder; `convsmith.load` reads them."""
@@ -69,6 +73,7 @@ def lighten(
     macs: float | None = None,
     max_drop: float | None = None,
     multiplier: int | None = None,
+    output_stride: int | None = None,
     forms: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
     filter_fn: Filter | None = None,
@@ -112,6 +117,8 @@ def lighten(
             agreement with the original without it; the fastest network found within it is given.
         multiplier: or the same number of depthwise kernels a channel everywhere. One of the five;
             with none, `speedup=2`.
+        output_stride: dilate the network first, as `dilate` does, so that this is the largest
+            stride left; the original of the report is then the dilated network.
         forms: the names of those that a convolution may take; all unless given.
         layers: paths of the convolutions that may change; all unless given.
         filter_fn: `filter_fn(module, path)` says which convolutions may change.
@@ -158,6 +165,10 @@ def lighten(
     say = progress or (lambda what, done, of: None)
     batches = image_batches(images)
     _check_images(batches)
+    certificate = None
+    if output_stride is not None:
+        wide = dilate(model, batches[0][:1], output_stride=output_stride, seed=seed)
+        model, certificate = wide.model, wide.certificate
     network = trace(model, batches[0][:1])
     kinds = forms_named(forms)
     found = candidates(network, model, _allowed(layers, filter_fn), kinds)
@@ -217,7 +228,7 @@ def lighten(
         warnings.warn(stopped, RuntimeWarning, stacklevel=2)
     report = LightenReport(
         model=network.name,
-        target=str(target),
+        target=str(target) + (f", at output stride {output_stride}" if certificate else ""),
         original=rows["original"],
         lightened=rows["lightened"],
         control=rows.get("control"),
@@ -232,7 +243,7 @@ def lighten(
         batch=batch,
         seed=seed,
     )
-    return Lightened(attempt.model, report, rival_net)
+    return Lightened(attempt.model, report, rival_net, certificate)
 
 
 def _flag_alike(light: nn.Module | None, model: nn.Module) -> None:
