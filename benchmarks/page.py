@@ -38,13 +38,14 @@ def section(document: dict[str, Any]) -> str:
     # A file's folder is nobody else's.
     words = [word.rpartition("/")[2] for word in document["command"].split(" ")]
     words = [word for word in words if word != "--force"]
-    versions = {**document["versions"], "convsmith": document["convsmith"]}
+    versions = {**document.get("versions", {}), "convsmith": document["convsmith"]}
     named = {
         machine_version: name.partition(" bf16")[0]
         for name, machine_version in reversed(list(versions.items()))
         if name not in ("eager", "channels_last", "torch.compile")
     }
-    limits = document["limits"]
+    peak = machine["peak"]
+    limits = {"gflops": peak["fma_gflops"], "gb_s": peak["copy_gb_s"]} | document.get("limits", {})
     commit = (machine["commit"] or "none")[:9]
     text = [
         f"`{' '.join(words)}`, {document['date'][:10]}, commit {commit}; "

@@ -37,7 +37,10 @@ def test_values_and_tensors_come_back(tmp_path):
 def test_another_run_is_refused_and_what_differs_is_named(tmp_path, name, value):
     Checkpoint(tmp_path, RUN)
     before = (tmp_path / "run.json").read_bytes()
-    with pytest.raises(ArgumentError, match=rf"is of another run: its {name} is .*, not {value!r}".replace("[", r"\[")):
+    with pytest.raises(
+        ArgumentError,
+        match=rf"is of another run: its {name} is .*, not {value!r}".replace("[", r"\["),
+    ):
         Checkpoint(tmp_path, RUN | {name: value})
     assert (tmp_path / "run.json").read_bytes() == before
 

@@ -478,6 +478,14 @@ def test_lightened_and_then_dilated_is_built_again(tmp_path):
     assert torch.equal(again(x)[..., ::2, ::2].round(decimals=3), light.eval()(x).round(decimals=3))
 
 
+def test_a_network_of_other_strides_is_refused(tmp_path):
+    once = cs.dilate(built(), (1, 3, 129, 97), layers="4").model
+    folder = cs.dilate(once, (1, 3, 129, 97), layers="8").save(tmp_path)
+    assert str(cs.load(folder, once)) != str(built())
+    with pytest.raises(ModelError, match=r"'5' has the windows stride=\(1, 1\), dilation=\(1, 1\)"):
+        cs.load(folder, built())
+
+
 def test_an_exported_graph_is_not_built_again(tmp_path):
     class Functional(nn.Module):
         def __init__(self):

@@ -177,9 +177,10 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_epoch(tmp_path):
                 yield (images * math.nan if bad else images), labels
 
     student, good = network(1), network(1)
-    with pytest.raises(Diverged, match="the loss is nan in epoch 2; try a learning rate below 0.02") as told:
-        teacher = network(0)
-        torch.manual_seed(3)
+    teacher = network(0)
+    torch.manual_seed(3)
+    reason = r"the loss is nan in epoch 2; try a learning rate below 0\.02"
+    with pytest.raises(Diverged, match=reason) as told:
         distil(student, teacher, Breaking(), Schedule(2), stage="tuning")
     assert str(told.value).startswith("tuning stopped") and len(told.value.losses) == 1
     # The first epoch of two, by itself.
@@ -191,8 +192,8 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_epoch(tmp_path):
             raise KeyboardInterrupt
 
     count = []
+    torch.manual_seed(3)
     with pytest.raises(KeyboardInterrupt):
-        torch.manual_seed(3)
         distil(good, teacher, Shuffled(), Schedule(2), checkpoint=checkpoint, advance=interrupt)
     good.load_state_dict(checkpoint.load("fine-tuning.pt")["student"])
     assert same(student, good) and not same(student, network(1))
@@ -230,8 +231,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, optimizer, batch)
             raise KeyboardInterrupt
 
     checkpoint, begun = Checkpoint(tmp_path, {}), network(1)
+    torch.manual_seed(5)
     with pytest.raises(KeyboardInterrupt):
-        torch.manual_seed(5)
         distil(begun, teacher, Shuffled(), schedule, checkpoint=checkpoint, advance=interrupt)
     resumed, told = network(1), []
     torch.manual_seed(5)
@@ -261,7 +262,9 @@ def test_a_checkpoint_of_something_else(tmp_path, state):
     checkpoint = Checkpoint(tmp_path, {})
     checkpoint.save("tuning.pt", state)
     with pytest.raises(ModelError, match=r"checkpoint tuning\.pt does not fit this network"):
-        distil(network(1), network(0), Shuffled(), Schedule(2), checkpoint=checkpoint, stage="tuning")
+        distil(
+            network(1), network(0), Shuffled(), Schedule(2), checkpoint=checkpoint, stage="tuning"
+        )
 
 
 class Part:

@@ -15,6 +15,7 @@ from convsmith.errors import ArgumentError, ModelError
 from convsmith.nn import DepthwiseSeparableConv2d
 from convsmith.rewrite.clock import Clock
 from convsmith.rewrite.fit import match_batch_norm, refit
+from convsmith.rewrite.forms import FORMS
 from tests.networks import Everything, resnet
 
 
@@ -351,3 +352,22 @@ def test_one_dimension_and_three():
         light = lighten(model, images, multiplier=1)
         assert light.report.layers[1].rank == 1
         assert light.model(images).shape == model(images).shape
+
+
+@pytest.mark.parametrize("form", [form.name for form in FORMS])
+def test_every_form_is_told_and_loads_again(images, counted, tmp_path, form):
+    light = lighten(small(), images, macs=0.98, forms=[form])
+    changed = [layer for layer in light.report.to_dict()["layers"] if layer["form"]]
+    assert changed and {layer["form"] for layer in changed} == {form}
+    for layer in changed:
+        assert layer["rank"] and layer["macs"][1] < layer["macs"][0] and layer["reason"] == ""
+    loaded = cs.load(light.save(tmp_path / "light"), small())
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(images), light.model.eval()(images))
+
+
+def test_the_prediction_is_told_beside_what_was_measured(images, counted):
+    report = lighten(small(), images, speedup=1.5).report
+    assert report.predicted_ms > 0 < report.predicted_speedup
+    assert f"{report.predicted_ms:.3g} ms predicted" in str(report.table())
+    assert lighten(small(), images, multiplier=1).report.predicted_ms is None

@@ -27,7 +27,7 @@ def test_a_value_that_makes_no_sense(name, value):
 def test_nothing_may_be_lost_and_nothing_else_may_be_nothing(name):
     if name == "max_drop":
         assert Target.of(max_drop=0).value == 0
-        with pytest.raises(ArgumentError, match="share below 1, as 0.01 for a point, not 1"):
+        with pytest.raises(ArgumentError, match=r"share below 1, as 0\.01 for a point, not 1"):
             Target.of(max_drop=1)
     else:
         with pytest.raises(ArgumentError, match=f"{name} must be positive"):

@@ -33,6 +33,7 @@ class Fixed(nn.Module):
 
 def soft_cross_entropy(mine, theirs, t):
     """KL(theirs ‖ mine) at a temperature, one row of logits each, by the definition."""
+
     def shares(row):
         powers = [math.exp(v / t) for v in row]
         return [p / sum(powers) for p in powers]
@@ -96,7 +97,9 @@ def test_a_loss_of_ones_own_takes_the_place_of_cross_entropy():
     def loss(outputs, wanted):
         return (outputs[:, 0] - wanted).abs().sum()
 
-    grade = Teacher(original, student, schedule, loss).grade(student, (torch.zeros(5, 1), labels), None)
+    grade = Teacher(original, student, schedule, loss).grade(
+        student, (torch.zeros(5, 1), labels), None
+    )
     apart = (student.answer - original.answer).square().mean() / original.answer.square().mean()
     wanted = 0.25 * apart + 0.75 * (student.answer[:, 0] - labels).abs().sum()
     assert float(grade.detach()) == pytest.approx(float(wanted.detach()), rel=1e-6)

@@ -131,7 +131,7 @@ def test_parameters_and_macs_fall_by_the_arithmetics_figure(spec, multiplier):
 
 
 def test_the_one_dense_convolution_of_mobilenet_v2():
-    light = lighten(trained("torchvision:mobilenet_v2"), photographs(2), multiplier=1)
+    light = lighten(trained("torchvision:mobilenet_v2"), photographs(), multiplier=1)
     (stem,) = (x for x in light.report.layers if x.form)
     assert stem.path == "features.0.0" and stem.params == (864, 27 + 96)
     reasons = {x.path: x.reason for x in light.report.layers}
@@ -149,7 +149,7 @@ def test_a_network_that_is_separable_already_is_found_exactly(spec):
         kernels = nn.functional.normalize(torch.randn(m, *kernel, dtype=torch.float64).flatten(1))
         product = spread[..., None] * kernels
         conv.weight.data.copy_(product.reshape(conv.weight.shape))
-    images = photographs(4, 48).double()
+    images = photographs(8, 48).double()
     light = lighten(model, images, multiplier=1)
     with torch.no_grad():
         wanted, given = model(images), light.model(images)
@@ -182,7 +182,7 @@ def normalised(model, images):
 @pytest.mark.parametrize("spec", ["torchvision:resnet18", "timm:efficientnet_es"])
 def test_batch_norms_give_what_they_gave(spec):
     """timm's hold their activation, and what is matched lies before it."""
-    model, images = trained(spec).double().eval(), photographs(4, 48).double()
+    model, images = trained(spec).double().eval(), photographs(8, 48).double()
     wanted = normalised(model, images)
     light = lighten(model, images, multiplier=1)
     given = normalised(light.model, images)
@@ -236,7 +236,7 @@ def test_at_full_rank_a_layer_gives_the_originals_output(spec, path, rank):
 
 
 def test_what_was_saved_is_read_by_name_alone(tmp_path, capsys):
-    model, images = trained("torchvision:resnet18"), photographs(4)
+    model, images = trained("torchvision:resnet18"), photographs()
     light = lighten(model, images, multiplier=1)
     folder = light.save(tmp_path / "light", origin="torchvision:resnet18")
     again = load_model(f"{folder}/").eval()

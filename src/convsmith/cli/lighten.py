@@ -139,7 +139,7 @@ def command(
                 max_drop=max_drop,
                 multiplier=multiplier,
                 output_stride=output_stride,
-            forms=form,
+                forms=form,
                 layers=layer,
                 train=Batches(train.images, train.labels) if epochs else None,
                 epochs=epochs,

@@ -185,7 +185,7 @@ class Certificate:
         ]
         if self.after.ms is not None:
             rows.append(
-                ("milliseconds", *(None if f.ms is None else milliseconds(f.ms) for f in every))
+                ("latency", *(None if f.ms is None else milliseconds(f.ms) for f in every))
             )
         if self.after.accuracy is not None:
             rows.append(

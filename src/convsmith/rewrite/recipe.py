@@ -29,7 +29,7 @@ from convsmith.nn import (
     SpatiallySeparableConv,
     TuckerConv,
 )
-from convsmith.rewrite.dilation_recipe import describe, redo
+from convsmith.rewrite.dilation_recipe import describe, geometry, redo
 from convsmith.rewrite.surgery import replace
 
 __all__ = ["lighter_layers", "load", "read_recipe", "save"]
@@ -101,6 +101,7 @@ def save(
     }
     if dilated is not None:
         recipe["dilations"] = {path: describe(submodule(model, path)) for path in dilated}
+        recipe["geometry"] = {} if fixed else geometry(model)
         recipe["fixed"] = fixed
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target, prefix=".writing-") as scratch:
@@ -136,6 +137,11 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
             replace(light, path, _build(form))
         for path, form in recipe.get("dilations", {}).items():
             redo(light, path, form)
+        for path, found in geometry(light).items():
+            wanted = recipe.get("geometry", {}).get(path, found)
+            if found != wanted:
+                # Weights would fit all the same.
+                raise ArgumentError(f"{path!r} has the windows {found}, not {wanted}")
         load_model(light, str(Path(folder, WEIGHTS)))
     except (ArgumentError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
