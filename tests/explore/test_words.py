@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from html import unescape
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -43,9 +44,22 @@ def test_the_terms_are_those_of_the_pictures():
         assert other not in everything, f"{other}: the glossary has another word"
 
 
+def test_every_text_is_used():
+    folder = Path(pages.__file__).parent
+    source = "".join(f.read_text("utf-8") for f in folder.glob("*.py") if f.name != "words.py")
+    for key in WORDS:
+        family = key.split()[0]
+        assert (
+            f'"{key}"' in source
+            or f'f"{family} {{' in source
+            or f"f'{family} {{" in source
+            or ('f"{side} of"' in source and key.endswith(" of"))
+        ), f"{key!r} is never shown"
+
+
 def test_unknown_texts_and_languages_are_refused():
-    with pytest.raises(ArgumentError, match="no text 'tiitle'; did you mean 'title'"):
-        say("tiitle", "en")
+    with pytest.raises(ArgumentError, match="no text 'kernal'; did you mean 'kernel'"):
+        say("kernal", "en")
     for bad in ("de", "", None):
         with pytest.raises(ArgumentError):
             as_language(bad)

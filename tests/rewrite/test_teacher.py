@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from convsmith.errors import ArgumentError
@@ -153,3 +154,25 @@ def test_a_batch_of_one_part_is_images_and_of_three_is_refused():
     assert torch.equal(teacher.grade(student, (images, None), None), alone)
     with pytest.raises(ArgumentError, match=r"\(images, labels\), or images alone, not 3 parts"):
         teacher.grade(student, (images, images, images), None)
+
+
+def test_several_outputs_are_matched_in_mean_square():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return {"out": self.layer(x), "aux": 2 * self.layer(x)}
+
+    torch.manual_seed(0)
+    teacher, student = Two(), Two()
+    images, labels = torch.rand(5, 3), torch.arange(5) % 4
+    grader = Teacher(teacher, student, Schedule())
+    given, wanted = student(images), teacher(images)
+    apart = [(given[k] - wanted[k]).square().mean() / wanted[k].square().mean() for k in given]
+    assert torch.allclose(grader.grade(student, (images, labels), None), sum(apart) / 2)
+    own = Teacher(teacher, student, Schedule(), lambda out, y: F.cross_entropy(out["out"], y))
+    hard = F.cross_entropy(given["out"], labels)
+    expected = 0.9 * sum(apart) / 2 + 0.1 * hard
+    assert torch.allclose(own.grade(student, (images, labels), None), expected)

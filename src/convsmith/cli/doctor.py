@@ -33,7 +33,9 @@ CORE = ("halide", "torch", "numpy", "rich", "safetensors", "typer")
 EXTRAS = {
     "data": Extra("image folders; scikit-learn's handwritten digits", ("pillow", "scikit-learn")),
     "draw": Extra("GIF and PNG pictures; plots", ("matplotlib", "pillow")),
-    "explore": Extra("the explorer and the lessons", ("marimo",)),
+    "explore": Extra(
+        "the explorer and the lessons", ("marimo", "pillow", "scikit-learn", "scipy", "uvicorn")
+    ),
     "matrix": Extra("convolutions as sparse matrices", ("scipy",)),
     "tables": Extra("results as pandas data frames", ("pandas",)),
     "tile": Extra(

@@ -22,7 +22,8 @@ def setup():
     from convsmith import explore as cx
 
     session = cx.Session(mo.query_params())
-    made, make = mo.state(0)
+    # The elements that set it stand in the cells that read it.
+    made, make = mo.state(0, allow_self_loops=True)
     revealed, reveal = mo.state(None)
     wanted, read = mo.state(None)
     return cx, errors, made, make, mo, partial, read, reveal, revealed, session, wanted
@@ -157,14 +158,12 @@ def layer_export(cx, lang, layer, mo, partial, say, shown):
     mo.stop(not shown)
     _kinds = {"svg": "image/svg+xml", "gif": "image/gif", "html": "text/html"}
     _buttons = "".join(
-        str(
-            mo.download(
-                partial(cx.exported, layer, lang, f".{name}"),
-                filename=f"convolution.{name}",
-                mimetype=kind,
-                label=say(f"save {name}"),
-            )
-        )
+        mo.download(
+            partial(cx.exported, layer, lang, f".{name}"),
+            filename=f"convolution.{name}",
+            mimetype=kind,
+            label=say(f"save {name}"),
+        ).text
         for name, kind in _kinds.items()
     )
     mo.Html(
@@ -188,18 +187,19 @@ def stack_example(cx, made, make, mo, say, session, view):
         session.stack = stack[: cx.MOST]
         make(lambda n: n + 1)
 
-    _example = mo.ui.dropdown(
+    # marimo calls back only what has a public name.
+    series = mo.ui.dropdown(
         {say(f"stack {name}"): name for name in cx.STACKS},
         label=say("stack example"),
         on_change=_start,
         full_width=True,
     )
-    _add = mo.ui.button(
+    adds = mo.ui.button(
         label=say("add layer"),
         on_click=lambda _: _change((*session.stack, session.stack[-1])),
         disabled=len(session.stack) >= cx.MOST,
     )
-    _remove = mo.ui.button(
+    removes = mo.ui.button(
         label=say("remove layer"),
         on_click=lambda _: _change(session.stack[:-1]),
         disabled=len(session.stack) < 2,
@@ -207,10 +207,10 @@ def stack_example(cx, made, make, mo, say, session, view):
     rows = cx.stack_rows(mo, session.stack, session.language)
     mo.Html(
         f'<div class="cs-controls"><p class="cs-note">{say("stack lead")}</p>'
-        f"<fieldset><div>{_example}</div></fieldset>{rows}"
-        f'<div class="cs-buttons">{_add}{_remove}</div></div>'
+        f"<fieldset><div>{series}</div></fieldset>{rows}"
+        f'<div class="cs-buttons">{adds}{removes}</div></div>'
     )
-    return (rows,)
+    return adds, removes, rows, series
 
 
 @app.cell
@@ -228,12 +228,12 @@ def model_form(cx, mo, read, say, session, view):
         spec=mo.ui.text(session.model or cx.SAMPLE, label=say("model name"), full_width=True),
         shape=mo.ui.text(session.shape, label=say("model shape"), full_width=True),
     )
-    _go = mo.ui.button(label=say("model read"), on_click=lambda _: read(dict(asked.value)))
+    reads = mo.ui.button(label=say("model read"), on_click=lambda _: read(dict(asked.value)))
     mo.Html(
         f'<div class="cs-controls"><p class="cs-note">{say("model lead")}</p>{asked}'
-        f'<div class="cs-buttons">{_go}</div><p class="cs-note">{say("model hint")}</p></div>'
+        f'<div class="cs-buttons">{reads}</div><p class="cs-note">{say("model hint")}</p></div>'
     )
-    return
+    return (reads,)
 
 
 @app.cell

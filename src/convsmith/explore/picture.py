@@ -71,8 +71,8 @@ def image_of(drawn: str) -> str:
     Set into the page as markup, a large scene takes a notebook a second to read, and the page's
     own style reaches into it.
 
-    >>> image_of('<svg viewBox="0 0 80 40"><desc>two maps</desc></svg>')[:76]
-    '<img class="cs-animation" style="--wide:80px;aspect-ratio:80/40" alt="two map'
+    >>> image_of('<svg viewBox="0 0 80 40"><desc>two maps</desc></svg>').partition(" src=")[0]
+    '<img class="cs-animation" style="--wide:80px;aspect-ratio:80/40" alt="two maps"'
     """
     size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)', drawn)
     told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)

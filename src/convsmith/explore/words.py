@@ -20,15 +20,9 @@ LANGUAGES: dict[str, Language] = {"English": "en", "中文": "zh"}
 
 WORDS: dict[str, tuple[str, str]] = {
     # The page
-    "title": ("Explore a convolution", "卷积探索"),
-    "lead": (
-        "Move a control and see what changes: the picture, the size, the cost.",
-        "拖动任意参数，看看画面、尺寸和计算量如何随之变化。",
-    ),
     "view layer": ("One layer", "单层"),
     "view stack": ("Receptive field", "感受野"),
     "view model": ("A network", "整个网络"),
-    "language": ("Language", "语言"),
     # Controls
     "start from": ("Start from", "从示例开始"),
     "kind": ("Kind of layer", "层的类型"),
@@ -101,7 +95,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "an odd one goes to the bottom or the right.",
         "'same' 共需补 {rows} 行、{columns} 列；为奇数时，多出的一行（列）补在下边（右边）。",
     ),
-    "picture": ("What happens", "过程演示"),
     "cost": ("Parameters and multiply-adds", "参数量与乘加次数"),
     "params": ("Parameters", "参数量"),
     "macs": ("Multiply-adds", "乘加次数"),
@@ -145,15 +138,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "Pooling has no parameters and multiplies nothing by a weight.",
         "池化没有参数，也不做与权重的乘法。",
     ),
-    "formula": ("formula", "公式"),
     "code": ("In PyTorch", "PyTorch 代码"),
     "export": ("Take it along", "导出"),
     "save svg": ("Animation (SVG)", "动画（SVG）"),
     "save gif": ("Animation (GIF)", "动画（GIF）"),
     "save html": ("With buttons (HTML)", "带按钮的网页（HTML）"),
-    "save field": ("Receptive field (SVG)", "感受野（SVG）"),
     "no picture": ("There is no picture of this: {reason}", "无法绘制：{reason}"),
-    "views": ("Views of the transposed convolution", "转置卷积的三种看法"),
     "view stamp": ("Stamps that add up", "逐值盖印，重叠相加"),
     "view zeros": ("Zeros between", "插零后再卷积"),
     "view matrix": ("The matrix, transposed", "矩阵的转置"),
@@ -162,10 +152,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "每个输入值把自己那一倍的卷积核印到输出上；重叠处相加。",
     ),
     "zeros told": (
-        "The same result: {between} zeros between the inputs, {around} around them, then an "
-        "ordinary convolution with the kernel turned by 180°.",
+        "The same result: put zeros between the inputs ({between} at each gap) and around them "
+        "({around} on each side), then slide the kernel, turned by 180°, with stride 1.",
         "结果相同：输入之间插 {between} 个零，四周补 {around} 圈零，"
-        "再用旋转 180° 的卷积核做普通卷积。",
+        "再让旋转 180° 的卷积核以步幅 1 滑过。",
     ),
     "matrix told": (
         "The convolution from {output} to {input} is a matrix of {rows}×{columns}; transposed it "
@@ -179,9 +169,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "矩阵最多绘到 {most} 行、{most} 列；这一个更大。",
     ),
     "several sizes": (
-        "Inputs of {sizes} rows all become {output} under this stride; output padding says which "
+        "A convolution with this stride makes {output} rows of {sizes}; output padding says which "
         "of them is meant.",
-        "在此步幅下，{sizes} 行的输入经卷积都变成 {output} 行；输出填充用来指明要还原成哪一个。",
+        "按此步幅卷积，{sizes} 行都会变成 {output} 行；输出填充用来指明要还原成哪一个。",
     ),
     # Problems
     "problem groups": (
@@ -253,7 +243,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "reveal": ("Reveal", "揭晓"),
     "guess right": ("right", "正确"),
     "guess wrong": ("it is {answer}", "应为 {answer}"),
-    "guess you": ("Your guess", "你的猜测"),
     "guess all": ("All right. Change something and guess again.", "全对！换个参数再猜一次。"),
     "guess some": (
         "Not yet: the formula below shows where it differs. Change something and guess again.",

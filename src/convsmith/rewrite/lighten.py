@@ -309,7 +309,8 @@ def _account(c: Candidate, attempt: Attempt) -> RewrittenLayer:
     reason = c.reason
     if choice is None and not reason:
         slower = attempt.selection.refused.get(c.path, [])
-        reason = "keeping it was the better choice"
+        alike = attempt.selection.predicted is None
+        reason = "no cheaper at that rank" if alike else "keeping it was the better choice"
         if slower:
             reason += f"; slower here: {len(slower)} forms"
     after = submodule(attempt.model, c.path) if choice is not None else None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError
 from convsmith.network import submodule, untouched
@@ -77,26 +78,37 @@ class Teacher:
             yield found
 
     def _answers(
-        self, given: Tensor, wanted: Tensor, labels: Any, step: Callable[[], Tensor] | None
+        self, given: Any, wanted: Any, labels: Any, step: Callable[[], Tensor] | None
     ) -> Tensor:
-        t, soft = self.schedule.temperature, self.schedule.soft
-        places = isinstance(labels, Tensor) and given.shape[:1] + given.shape[2:] == labels.shape
-        classes = given.ndim > 1 and given.shape[1] > 1
-        if classes and (given.ndim == 2 or places):
-            ours, theirs = (_by_place(maps).float() / t for maps in (given, wanted))
-            told = t * t * F.kl_div(
-                F.log_softmax(ours, 1), F.log_softmax(theirs, 1),
-                log_target=True, reduction="batchmean",
-            )  # fmt: skip
-        else:
-            told = _apart(given, wanted)
+        soft = self.schedule.soft
+        told = self._told(given, wanted, labels)
         if soft == 1 or (labels is None and step is None):
             return told
         if step is not None:
             return soft * told + (1 - soft) * step()
-        if self.loss is None and given.ndim != 2 and not places:
+        known = isinstance(given, Tensor) and (given.ndim == 2 or _one_a_place(given, labels))
+        if self.loss is None and not known:
             return told  # what labels mean for such an output only the user's own loss knows
         return soft * told + (1 - soft) * (self.loss or F.cross_entropy)(given, labels)
+
+    def _told(self, given: Any, wanted: Any, labels: Any) -> Tensor:
+        """How far the student's answers are from the teacher's."""
+        if not isinstance(given, Tensor):
+            pairs = zip(tree_leaves(given), tree_leaves(wanted), strict=True)
+            return torch.stack([_apart(a, b) for a, b in pairs if isinstance(a, Tensor)]).mean()
+        t = self.schedule.temperature
+        classes = given.ndim > 1 and given.shape[1] > 1
+        if not classes or not (given.ndim == 2 or _one_a_place(given, labels)):
+            return _apart(given, wanted)
+        ours, theirs = (_by_place(maps).float() / t for maps in (given, wanted))
+        return t * t * F.kl_div(
+            F.log_softmax(ours, 1), F.log_softmax(theirs, 1),
+            log_target=True, reduction="batchmean",
+        )  # fmt: skip
+
+
+def _one_a_place(given: Tensor, labels: Any) -> bool:
+    return isinstance(labels, Tensor) and given.shape[:1] + given.shape[2:] == labels.shape
 
 
 def _parts(batch: Any) -> tuple[Any, Any]:

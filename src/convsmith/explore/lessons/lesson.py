@@ -213,7 +213,8 @@ def index_page(language: Language, lessons: Sequence[Lesson] = LESSONS) -> str:
     return (
         f'<!doctype html><html lang="{"zh-CN" if language == "zh" else "en"}">'
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_INDEX_CSS}</style>"
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>'
+        f"<style>{_INDEX_CSS}</style>"
         f'<main><header><h1>{escape(title)}</h1><a href="?lang={other}">{name}</a></header>'
         f"<ol>{items}</ol></main></html>"
     )
