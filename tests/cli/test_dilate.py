@@ -63,7 +63,7 @@ def test_it_prints_the_card_and_writes_every_format(place, capfd):
     assert main(words) == 0
     out, err = capfd.readouterr()
     assert "output stride" in out and "4×4" in out and "2×2" in out and "exact" in out and err == ""
-    assert "milliseconds" in out and "Layers that changed" in out and "2 → 1" in out
+    assert "latency" in out and "Layers that changed" in out and "2 → 1" in out
     assert main([*words, "-o", "fine", "--json", "c.json", "--html", "c.html"]) == 0
     data = json.loads((place / "c.json").read_text())
     assert data["report"] == "dilate" and data["exact"] and data["error"] <= 1e-10
@@ -81,7 +81,7 @@ def test_it_prints_the_card_and_writes_every_format(place, capfd):
         "padding": [[[1, 1], [1, 1]], [[2, 2], [2, 2]]],
     }
     page = (place / "c.html").read_text()
-    assert "On the old grid" in page and "Layers that changed" in page and "milliseconds" in page
+    assert "On the old grid" in page and "Layers that changed" in page and "latency" in page
     written = load_file(place / "fine" / "model.safetensors")
     assert written.keys() == weights.keys()
     assert all(torch.equal(written[key], weights[key]) for key in weights)

@@ -23,9 +23,11 @@ __all__ = [
     "Strip",
     "Theme",
     "app",
+    "build_layer",
     "command",
     "conv",
     "deliver",
+    "parse_channels",
     "parse_size",
 ]
 
@@ -79,7 +81,9 @@ def conv(
     output_padding: Annotated[
         str, typer.Option(metavar="SIZE", help="With --transposed: positions added at the end.")
     ] = "0",
-    view: Annotated[str | None, typer.Option(help="With --transposed: scatter or zeros.")] = None,
+    view: Annotated[
+        str | None, typer.Option(help="With --transposed: scatter, zeros or matrix.")
+    ] = None,
     pool: Annotated[str | None, typer.Option(help="A pool instead: max or average.")] = None,
     ceil: Annotated[bool, typer.Option("--ceil", help="With --pool: round the size up.")] = False,
     values: Annotated[
@@ -103,7 +107,7 @@ def conv(
     from convsmith.draw import animate
 
     lengths = None if size is None else parse_size("--in", size)
-    ins, outs = _channels(channels, groups)
+    ins, outs = parse_channels(channels, groups)
     given = None
     if values is not None:
         wanted = (lengths,) * 2 if isinstance(lengths, int) else lengths
@@ -111,7 +115,7 @@ def conv(
     if lengths is None:
         lengths = (7, 7) if given is None else _spatial(given, ins, dims, pool)
     axes = dims or (2 if isinstance(lengths, int) else len(lengths))
-    layer = _layer(
+    layer = build_layer(
         axes, kernel, stride, padding, dilation, ins, outs, groups, padding_mode,
         transposed, output_padding, pool, ceil,
     )  # fmt: skip
@@ -181,10 +185,15 @@ def _padding(text: str) -> Any:
     return tuple(sides)
 
 
-def _channels(text: str | None, groups: int) -> tuple[int, int]:
+def parse_channels(text: str | None, groups: int) -> tuple[int, int]:
     """Read IN:OUT; one number stands for both.
 
-    >>> _channels("3:10", 1), _channels("3,10", 1), _channels("4", 2), _channels(None, 3)
+    >>> (
+    ...     parse_channels("3:10", 1),
+    ...     parse_channels("3,10", 1),
+    ...     parse_channels("4", 2),
+    ...     parse_channels(None, 3),
+    ... )
     ((3, 10), (3, 10), (4, 4), (3, 3))
     """
     if text is None:
@@ -198,11 +207,16 @@ def _channels(text: str | None, groups: int) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _layer(
+def build_layer(
     axes: int, kernel: str, stride: str | None, padding: str, dilation: str, ins: int, outs: int,
     groups: int, padding_mode: str, transposed: bool, output_padding: str, pool: str | None,
     ceil: bool,
 ) -> Conv | ConvTranspose | Pool:  # fmt: skip
+    """The layer that options of a drawing name.
+
+    Raises:
+        ArgumentError: options that no layer can have together.
+    """
     from convsmith.arithmetic import Conv, ConvTranspose, Pool
 
     window = parse_size("--kernel", kernel)
@@ -248,3 +262,7 @@ def _numbers(text: str) -> list[int | float]:
     from convsmith.cli.drawn import number
 
     return [number(part, "--bias") for part in text.split(",")]
+
+
+# Last, because they take the options and the app from here; each adds its commands.
+from convsmith.cli import draw_layers, draw_network, draw_stacks  # noqa: E402, F401

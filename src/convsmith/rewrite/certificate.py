@@ -184,9 +184,7 @@ class Certificate:
             ("largest hole", *(shape(f.gap) if f.gap else None for f in every)),
         ]
         if self.after.ms is not None:
-            rows.append(
-                ("latency", *(None if f.ms is None else milliseconds(f.ms) for f in every))
-            )
+            rows.append(("latency", *(None if f.ms is None else milliseconds(f.ms) for f in every)))
         if self.after.accuracy is not None:
             rows.append(
                 ("accuracy", *(None if f.accuracy is None else percent(f.accuracy) for f in every))
@@ -252,7 +250,7 @@ class Certificate:
                 Section(None, Facts(facts)),
                 Section("Figures", self.figures_table()),
                 Section("On the old grid", parts),
-                Section("Layers that changed", self.changes_table()),
+                Section("Changes", self.changes_table()),
             ],
         )
         return page.html()

@@ -100,7 +100,8 @@ def save(
         "report": report or {},
     }
     if dilated is not None:
-        recipe["dilations"] = {path: describe(submodule(model, path)) for path in dilated}
+        own = [path for path in dilated if path not in recipe["layers"]]
+        recipe["dilations"] = {path: describe(submodule(model, path)) for path in own}
         recipe["geometry"] = {} if fixed else geometry(model)
         recipe["fixed"] = fixed
     target.mkdir(parents=True, exist_ok=True)
