@@ -58,3 +58,19 @@ def test_the_dilated_network_can_be_lightened(counted):
     fields = [cs.inspect(net, (1, 3, 32, 32)).receptive_field for net in (wide, light.model)]
     assert fields[0].size == fields[1].size
     assert light.report.steps[-1].error < light.report.steps[0].error
+
+
+def test_both_in_one_call_and_from_a_folder(tmp_path):
+    model, held = segmentation(), segmentation()
+    torch.manual_seed(1)
+    images = torch.rand(16, 3, 32, 32)
+    both = cs.lighten(model, images, multiplier=2, output_stride=2, compiled=False)
+    assert both.certificate is not None and both.certificate.exact
+    assert any(layer.form for layer in both.report.layers)
+    assert not all(layer.form for layer in both.report.layers)
+    with torch.no_grad():
+        wanted = both.model(images)
+        assert wanted.shape[2:] == (16, 16)
+        loaded = cs.load(both.save(tmp_path / "both"), segmentation()).eval()
+        assert torch.equal(loaded(images), wanted)
+    assert same(model, held)

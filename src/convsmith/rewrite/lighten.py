@@ -19,7 +19,7 @@ from convsmith.rewrite.candidates import Candidate, Filter, candidates, forms_na
 from convsmith.rewrite.certificate import Certificate
 from convsmith.rewrite.checkpoint import Checkpoint, fingerprint
 from convsmith.rewrite.clock import Clock
-from convsmith.rewrite.dilate import dilate
+from convsmith.rewrite.dilate import Dilated, dilate
 from convsmith.rewrite.distil import Fleet, by_first
 from convsmith.rewrite.figures import Evaluate, Fidelity, figures
 from convsmith.rewrite.recipe import save
@@ -46,19 +46,28 @@ class Lightened:
         model: the new network; the original is as it was.
         report: before and after.
         control: the network of the same architecture from random weights, where one was trained.
-        certificate: that the network was dilated exactly before, where that was asked for.
+        dilated: the original dilated, where that was asked for: the network that became lighter.
     """
 
     model: nn.Module
     report: LightenReport
     control: nn.Module | None = None
-    certificate: Certificate | None = None
+    dilated: Dilated | None = None
 
     def save(self, folder: str | Path, *, origin: str = "", force: bool = False) -> Path:
         """Write weights and recipe to a folder; `convsmith.load` reads them."""
         paths = [layer.path for layer in self.report.layers if layer.form]
-        report = self.report.to_dict()
-        return save(self.model, folder, paths, report=report, origin=origin, force=force)
+        wide = self.dilated
+        return save(
+            self.model, folder, paths, dilated=None if wide is None else wide.changed,
+            fixed="" if wide is None else wide.fixed, report=self.report.to_dict(),
+            origin=origin, force=force,
+        )  # fmt: skip
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """That the network was dilated exactly, where that was asked for."""
+        return None if self.dilated is None else self.dilated.certificate
 
     def __repr__(self) -> str:
         return f"Lightened({self.report!r})"
@@ -165,10 +174,10 @@ def lighten(
     say = progress or (lambda what, done, of: None)
     batches = image_batches(images)
     _check_images(batches)
-    certificate = None
+    wide = None
     if output_stride is not None:
         wide = dilate(model, batches[0][:1], output_stride=output_stride, seed=seed)
-        model, certificate = wide.model, wide.certificate
+        model = wide.model
     network = trace(model, batches[0][:1])
     kinds = forms_named(forms)
     found = candidates(network, model, _allowed(layers, filter_fn), kinds)
@@ -228,7 +237,7 @@ def lighten(
         warnings.warn(stopped, RuntimeWarning, stacklevel=2)
     report = LightenReport(
         model=network.name,
-        target=str(target) + (f", at output stride {output_stride}" if certificate else ""),
+        target=str(target) + (f", at output stride {output_stride}" if wide else ""),
         original=rows["original"],
         lightened=rows["lightened"],
         control=rows.get("control"),
@@ -243,7 +252,7 @@ def lighten(
         batch=batch,
         seed=seed,
     )
-    return Lightened(attempt.model, report, rival_net, certificate)
+    return Lightened(attempt.model, report, rival_net, wide)
 
 
 def _flag_alike(light: nn.Module | None, model: nn.Module) -> None:
