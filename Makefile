@@ -15,7 +15,7 @@ export HYPOTHESIS_PROFILE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-zoo docs-check bench lint clean
+.PHONY: help demo test test-zoo docs docs-check pictures bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,13 @@ test-zoo: .venv-zoo/installed ## Run the tests on torchvision's and timm's netwo
 
 docs-check: .venv/installed ## Run the examples of README.md and docs/
 	@$(BIN)/python -m pytest -q tests/docs $(ARGS)
+
+# Material's notice about its successor is not a defect of these pages.
+docs: .venv/installed ## Build the pages into build/site, with the pictures and the reference
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+pictures: .venv/installed ## Draw the pictures of the READMEs again, as their commands say
+	@$(BIN)/python docs/_site/examples.py
 
 bench: $(if $(NAME),.venv/installed-bench) ## Run one benchmark: make bench NAME=startup ARGS=...
 	@test -n "$(NAME)" || { echo "name a benchmark: make bench NAME=startup" >&2; exit 2; }

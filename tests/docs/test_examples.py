@@ -24,8 +24,8 @@ def examples(page: Path) -> str:
 
 PAGES = [
     page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-    if page.name == "README.md" or ">>> " in examples(page)
+    for page in (*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+    if page.name.startswith("README") or ">>> " in examples(page)
 ]
 
 
