@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convsmith.arithmetic import Conv, ConvTranspose, Pool
+    from convsmith.draw import Scene
     from convsmith.network import Network
 
 __all__ = ["field", "layer"]
@@ -82,6 +83,13 @@ def field(
     image: Annotated[
         str | None, typer.Option(metavar="FILE", help="An image that lies under the fields.")
     ] = None,
+    effective: Annotated[
+        bool,
+        typer.Option(
+            "--effective", help="How much each pixel of --image counts, for --layer or the output."
+        ),
+    ] = False,
+    weights: Weights = None,
     output: Output = None,
     language: Language = "en",
     theme: Theme = "auto",
@@ -99,12 +107,21 @@ def field(
     lengths = parse_shape(shape)
     if len(lengths) != 4:
         raise ArgumentError(f"--input {shape!r}: fields are drawn over images, as 1,3,224,224")
+    if effective and (image is None or len(path or []) > 1):
+        raise ArgumentError(
+            "--effective takes the gradient at one layer: pass --image and one --layer"
+        )
     high, wide = lengths[2:]
     pixels: Any = [[225] * wide for _ in range(high)]
     if image is not None:
         planes = read_values(image, (high, wide), 3)
         pixels = [list(map(list, zip(*rows, strict=True))) for rows in zip(*planes, strict=True)]
-    network = trace(load_model(model), lengths)
+    built = load_model(model, weights)
+    if effective:
+        scene = _effective(built, pixels, lengths[1], path[0] if path else None, language, theme)
+        deliver(scene, output, strip=strip, force=force)
+        return
+    network = trace(built, lengths)
     names = [_named(network, each, model) for each in path] if path else _telling(network)
     fields = {name: true_field(network, name).region for name in names}
     empty = [name for name, region in fields.items() if len(region.hull) != 2]
@@ -112,6 +129,22 @@ def field(
         raise ModelError(f"{empty[0]} of {model} depends on no position of the image")
     scene = field_over(pixels, fields, language=language, theme=theme)
     deliver(scene, output, strip=strip, force=force)
+
+
+def _effective(
+    model: Any, pixels: Any, channels: int, layer: str | None, language: str, theme: str
+) -> Scene:
+    """The effective field at the image itself, its levels from 0 to 1."""
+    import torch
+
+    from convsmith.draw import effective_over
+    from convsmith.measure.effective import effective_field
+
+    image = torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None] / 255
+    if channels != 3:
+        image = image.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+    found = effective_field(model, image, layer)
+    return effective_over(pixels, found.map, name=found.layer, language=language, theme=theme)
 
 
 def _module(network: Any, path: str, model: str) -> Any:

@@ -14,8 +14,9 @@ from convsmith.errors import ArgumentError
 
 __all__ = ["VIEWS", "animate"]
 
-VIEWS = ("scatter", "zeros")
-"""How a transposed convolution is seen: stamps that add up, or a window over spread-out values."""
+VIEWS = ("scatter", "zeros", "matrix")
+"""A transposed convolution as stamps that add up, as a window over spread-out values, as a matrix.
+"""
 
 
 def animate(
@@ -42,7 +43,7 @@ def animate(
         weight: shaped as `layer.weight_shape`; (*kernel_size) will do for one channel.
         bias: one number an output channel; by default none is drawn.
         language: `en` or `zh`.
-        view: of a transposed convolution, `scatter` (default) or `zeros`.
+        view: of a transposed convolution, `scatter` (default), `zeros` or `matrix` (without bias).
         theme: `auto` (the reader's), `light` or `dark`.
 
     Raises:
@@ -70,7 +71,13 @@ def animate(
             raise ArgumentError(f"a pool takes neither weight nor bias: {layer!r}")
         scene = pooling(layer, lengths, values)
     elif isinstance(layer, ConvTranspose):
-        if view == "zeros":
+        if view == "matrix":
+            from convsmith.draw.scenes.matrix import matrix
+
+            if bias is not None:
+                raise ArgumentError(f"a bias is no part of the matrix: leave it out of {layer!r}")
+            scene = matrix(layer, lengths, values=values, weight=weight)
+        elif view == "zeros":
             from convsmith.draw.scenes.zeros import spread
 
             scene = spread(layer, lengths, values, weight, bias)

@@ -44,7 +44,7 @@ _SWATCH = 14.0
 # What a line may end after: a Chinese character with the stop that follows it, a word, spaces.
 _PARTS = re.compile(r"[\u2e80-\u9fff\uff00-\uffef][，。；：、]*|[^ \u2e80-\u9fff\uff00-\uffef]+| +")
 _LEGENDS = ("window", "current", "stamped", "kept", "source", "tile", "halo", "field", "wrong",
-            "held", "fresh", "gone", "shade", "padding", "gap", "zero", "cropped", "extra",
+            "held", "fresh", "gone", "shade", "veil", "padding", "gap", "zero", "cropped", "extra",
             "unread")  # fmt: skip
 
 
@@ -123,7 +123,8 @@ def legend(
     for panel in scene.panels:
         for cell in panel.cells:
             used.update(cell.role.split())
-    used |= {"shade"} if any(role.startswith("shade") for role in used) else set()
+    for kind in ("shade", "veil"):
+        used |= {kind} if any(role.startswith(kind) for role in used) else set()
     shapes: list[Shape] = []
     x, size, side = MARGIN, _LEGEND * zoom, _SWATCH * zoom
     keys = [key for key in _LEGENDS if key in used]

@@ -116,7 +116,15 @@ def _marks(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:
             at[index] = tuple(sorted({*at.get(index, ()), *mark.cells}))
     layers = []
     count = len(scene.steps)
-    order = {**{f"shade{n}": -1 for n in range(1, 7)}, "window": 0, "stamped": 0, "current": 1, "active": 2, "kept": 2, "source": 3}
+    order = {
+        **{f"shade{n}": -1 for n in range(1, 7)},
+        "window": 0,
+        "stamped": 0,
+        "current": 1,
+        "active": 2,
+        "kept": 2,
+        "source": 3,
+    }
     for (name, role), forms in sorted(found.items(), key=lambda item: order.get(item[0][1], 9)):
         panel = panels[name]
         corners = {i: (min(r for r, _ in f), min(c for _, c in f)) for i, f in forms.items() if f}
@@ -148,7 +156,25 @@ def _mark_shapes(panel: Panel, mark: Mark) -> tuple[Shape, ...]:
         wide = (max(columns) - min(columns) + 1) * panel.side
         high = (max(rows) - min(rows) + 1) * panel.side
         return (Shape("rect", mark.role, (x - 1, y - 1, wide + 2, high + 2)),)
+    if mark.role.startswith("veil"):
+        return tuple(_veils(panel, mark))
     return tuple(Shape("rect", mark.role, _box(panel, at)) for at in mark.cells)
+
+
+def _veils(panel: Panel, mark: Mark) -> Iterable[Shape]:
+    """Cells without seams: those of a row that touch are one."""
+    rows: dict[int, list[int]] = {}
+    for row, column in sorted(mark.cells):
+        rows.setdefault(row, []).append(column)
+    side = panel.side
+    for row, columns in rows.items():
+        start = columns[0]
+        for column, after in zip(columns, [*columns[1:], None], strict=True):
+            if after != column + 1:
+                wide = (column + 1 - start) * side
+                place = (panel.x + start * side, panel.y + row * side, wide, side)
+                yield Shape("block", mark.role, place)
+                start = after or 0
 
 
 def _links(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:

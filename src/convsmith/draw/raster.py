@@ -142,7 +142,10 @@ class _Brush:
             for index in range(0, len(place), 4):
                 self._line(place[index : index + 4], style)
         else:
-            self._rect(place, style, min(4.0, shape.place[2] / 5) * self.scale)
+            corner = 0.0 if shape.kind == "block" else min(4.0, shape.place[2] / 5)
+            if shape.kind == "block":  # one pixel less: the next block begins there
+                place = [*place[:2], place[2] - 1, place[3] - 1]
+            self._rect(place, style, corner * self.scale)
 
     def _text(self, shape: Shape, style: Style, place: Sequence[float]) -> None:
         size = max(1, round(shape.size * self.scale))

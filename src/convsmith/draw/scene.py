@@ -16,7 +16,19 @@ from typing import Any
 
 from convsmith.draw.words import Text
 
-__all__ = ["CELL", "At", "Cell", "Link", "Mark", "Panel", "Photo", "Scene", "Step", "Symbol", "Write"]
+__all__ = [
+    "CELL",
+    "At",
+    "Cell",
+    "Link",
+    "Mark",
+    "Panel",
+    "Photo",
+    "Scene",
+    "Step",
+    "Symbol",
+    "Write",
+]
 
 CELL = 30.0
 """Pixels that the side of a cell takes unless its panel says otherwise."""

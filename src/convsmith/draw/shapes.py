@@ -13,7 +13,7 @@ __all__ = ["Layer", "Picture", "Shape", "hatched", "moved", "runs"]
 class Shape:
     """A `rect` (left, top, width, height), `lines` (x, y, x, y, …), a `text` (x, baseline).
 
-    Or an `image` (left, top, width, height), whose text is a PNG in base64.
+    Or a `block`, a rect with sharp corners, or an `image`, whose text is a PNG in base64.
     """
 
     kind: str
@@ -73,7 +73,7 @@ def moved(shape: Shape, dx: float, dy: float) -> Shape:
     if not (dx or dy):
         return shape
     place = shape.place
-    if shape.kind in ("rect", "image"):
+    if shape.kind in ("rect", "block", "image"):
         place = (place[0] + dx, place[1] + dy, *place[2:])
     else:
         place = tuple(p + (dy if index % 2 else dx) for index, p in enumerate(place))

@@ -190,6 +190,12 @@ def _shape(shape: Shape) -> str:
             for i in range(0, len(p), 4)
         )
         return f'<path class="{shape.style}" d="{data}"/>'
+    if shape.kind == "block":
+        x, y, wide, high = map(units, shape.place)
+        return (
+            f'<rect class="{shape.style}" x="{x}" y="{y}" width="{wide}" height="{high}" '
+            'shape-rendering="crispEdges"/>'
+        )
     if shape.kind == "image":
         x, y, wide, high = map(units, shape.place)
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from convsmith.draw.words_further import FURTHER
 from convsmith.errors import ArgumentError, nearest
 
 __all__ = ["LANGUAGES", "WORDS", "Text", "joined", "say", "text"]
@@ -83,11 +84,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "legend.unread": ("never read", "从未读取"),
     "legend.source": ("copied from here", "由此复制"),
     "legend.shade": ("the stronger, the more", "颜色越深越多"),
+    "legend.veil": ("the clearer, the more", "越清晰权重越大"),
     "legend.zero": ("zero", "零"),
     "legend.tile": ("the tile", "图块"),
     "legend.halo": ("what it reads", "它读取的范围"),
     "legend.field": ("receptive field", "感受野"),
-    "legend.wrong": ("wrong without the halo", "缺少边缘时出错"),
+    "legend.wrong": ("wrong without the halo", "缺少重叠边缘时出错"),
     "legend.held": ("held in the buffer", "保存在缓冲区"),
     "legend.fresh": ("written now", "正在写入"),
     "legend.gone": ("overwritten", "已被覆盖"),
@@ -145,147 +147,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "turned kernel slides over them with stride 1",
         "{title}：{layer} 作用于 {size}，得到 {out}；在输入值之间插入零，翻转的卷积核以步幅 1 滑动",
     ),
-    # A convolution as a matrix
-    "title.matrix": ("{layer} as a matrix", "{layer}的矩阵"),
-    "title.im2col": ("{layer} by im2col", "{layer}：im2col"),
-    "panel.vector": ("x: the input, flattened", "x：展平的输入"),
-    "panel.matrix": ("matrix {size}", "矩阵 {size}"),
-    "panel.result": ("y", "y"),
-    "panel.patches": ("patches {size}", "图块矩阵 {size}"),
-    "panel.weights": ("kernels {size}", "卷积核矩阵 {size}"),
-    "panel.product": ("product {size}", "乘积 {size}"),
-    "fact.matrix": ("a {rows}×{columns} matrix", "{rows}×{columns} 矩阵"),
-    "fact.matrix_sparse": (
-        "a {rows}×{columns} matrix; {held} of {every} entries hold a weight",
-        "{rows}×{columns} 矩阵；{every} 个元素中有 {held} 个是权重",
-    ),
-    "fact.matrix_transposed": (
-        "the {rows}×{columns} matrix of the convolution, transposed to {turned}",
-        "卷积的 {rows}×{columns} 矩阵，转置为 {turned}",
-    ),
-    "fact.im2col": (
-        "each patch under the window becomes a column: kernels {left} times patches {right}",
-        "窗口下的每个图块成为一列：卷积核 {left} 乘以图块 {right}",
-    ),
-    "caption.row": ("row {row}: {said}", "第 {row} 行：{said}"),
-    "caption.column": ("column {column}: {said}", "第 {column} 列：{said}"),
-    "describe.matrix": (
-        "{title}: {layer} on {size} gives {out}; the matrix has a row for each output value and a "
-        "column for each input value, and {rows} rows and {columns} columns of it are drawn",
-        "{title}：{layer} 作用于 {size}，得到 {out}；每个输出值对应一行，每个输入值对应一列，"
-        "图中画出 {rows} 行 {columns} 列",
-    ),
-    "describe.im2col": (
-        "{title}: {layer} on {size} gives {out}; each patch under the window becomes a column, and "
-        "one matrix product gives all output values",
-        "{title}：{layer} 作用于 {size}，得到 {out}；窗口下的每个图块成为一列，"
-        "一次矩阵乘法给出所有输出值",
-    ),
-    # Separable convolutions and groups
-    "panel.middle": ("depthwise output", "深度卷积输出"),
-    "panel.middle_channel": ("middle {number}", "中间 {number}"),
-    "panel.depthwise": ("depthwise {size}", "深度卷积核 {size}"),
-    "panel.pointwise": ("pointwise {size}", "逐点卷积核 {size}"),
-    "panel.ins": ("in", "输入"),
-    "panel.outs": ("out", "输出"),
-    "panel.count": ("{count} weights", "{count} 个权重"),
-    "kind.standard": ("dense", "标准"),
-    "kind.grouped": ("grouped", "分组"),
-    "kind.depthwise": ("depthwise", "深度"),
-    "title.mixing": (
-        "Dense, grouped, depthwise: which channels mix",
-        "标准、分组、深度卷积：哪些通道混合",
-    ),
-    "fact.mixing": (
-        "{ins} → {outs} channels, kernel {size}; a cell of the grid is a kernel slice of {taps} "
-        "weights",
-        "{ins} → {outs} 通道，卷积核 {size}；网格中一格是含 {taps} 个权重的卷积核切片",
-    ),
-    "fact.separable": (
-        "multiplications a position: {each} + {mix} = {sum}, standard {whole}",
-        "每个位置的乘法次数：{each} + {mix} = {sum}，标准卷积 {whole}",
-    ),
-    "fact.ratio": (
-        "1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}: {times} times fewer",
-        "1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}：减少到 1/{times}",
-    ),
-    "caption.depthwise": ("depthwise: {values}", "深度卷积：{values}"),
-    "caption.pointwise": ("pointwise: {values}", "逐点卷积：{values}"),
-    "caption.mixing": (
-        "output {number} reads: all {dense} inputs · {grouped} of its group · its own",
-        "输出 {number} 读取：全部 {dense} 个输入 · 本组的 {grouped} 个 · 仅自己的 1 个",
-    ),
-    "caption.mixing_all": (
-        "weights: dense {dense}, grouped {grouped}, depthwise {depthwise}",
-        "权重数：标准 {dense}，分组 {grouped}，深度 {depthwise}",
-    ),
-    "describe.separable": (
-        "{title}: {layer} on {size} gives {out}; a depthwise convolution treats each channel for "
-        "itself, then a pointwise one mixes the channels at each position",
-        "{title}：{layer} 作用于 {size}，得到 {out}；深度卷积逐通道处理，"
-        "再由逐点卷积在每个位置混合通道",
-    ),
-    "describe.mixing": (
-        "{title}: a dense convolution joins every input channel to every output channel, a "
-        "grouped one joins them within {groups} groups, a depthwise one joins each to one",
-        "{title}：标准卷积连接所有输入与输出通道，分组卷积只在 {groups} 个组内连接，深度卷积一一对应",
-    ),
-    # Receptive fields
-    "title.cone": ("What one output value reads", "一个输出值读取什么"),
-    "title.paths": ("Ways from one output value to each pixel", "从一个输出值到每个像素的路径数"),
-    "panel.the_input": ("input", "输入"),
-    "panel.the_output": ("output", "输出"),
-    "panel.after": ("after layer {number}", "第 {number} 层之后"),
-    "panel.rates": ("rates {rates}", "空洞率 {rates}"),
-    "layer.conv": (
-        "convolution of {kernel} taps, stride {stride}, dilation {dilation}",
-        "卷积核 {kernel}、步幅 {stride}、空洞率 {dilation}",
-    ),
-    "layer.max": (
-        "max pool of {kernel}, stride {stride}, dilation {dilation}",
-        "最大池化 {kernel}、步幅 {stride}、空洞率 {dilation}",
-    ),
-    "layer.average": (
-        "average pool of {kernel}, stride {stride}, dilation {dilation}",
-        "平均池化 {kernel}、步幅 {stride}、空洞率 {dilation}",
-    ),
-    "fact.stack": (
-        "kernels {kernels} · strides {strides} · dilations {rates}",
-        "卷积核 {kernels} · 步幅 {strides} · 空洞率 {rates}",
-    ),
-    "fact.field": (
-        "receptive field {span}, of which {seen} positions are read",
-        "感受野 {span}，其中读取 {seen} 个位置",
-    ),
-    "fact.holes": ("{count} positions are never read: gridding", "{count} 个位置从未读取：网格效应"),
-    "fact.covered": (
-        "rates {rates}: {seen} of {every} pixels read ({share})",
-        "空洞率 {rates}：{every} 个像素中读取 {seen} 个（{share}）",
-    ),
-    "caption.cone_start": ("One output value", "一个输出值"),
-    "caption.cone": (
-        "layer {number}, a {what}: reads {seen} of {span} positions",
-        "第 {number} 层，{what}：读取 {span} 个位置中的 {seen} 个",
-    ),
-    "caption.cone_done": (
-        "{seen} of {span} input positions, reached in {ways} ways",
-        "{span} 个输入位置中的 {seen} 个，共 {ways} 条路径",
-    ),
-    "caption.paths": (
-        "{count} layers back: the number of ways to each pixel",
-        "向前追溯 {count} 层：到每个像素的路径数",
-    ),
-    "describe.cone": (
-        "{title}: through {count} layers one output value reads {seen} of the {span} positions of "
-        "its receptive field; each shows in how many ways it is reached",
-        "{title}：经过 {count} 层，一个输出值读取感受野 {span} 个位置中的 {seen} 个；"
-        "每个位置标出到达它的路径数",
-    ),
-    "describe.paths": (
-        "{title}: convolutions of rates {rates} in series; each pixel shows in how many ways it is "
-        "reached, and pixels that are never read are hatched",
-        "{title}：空洞率 {rates} 的卷积串联；每个像素标出到达它的路径数，从未读取的像素用斜线标出",
-    ),
     # Controls of the page
     "control.play": ("Play", "播放"),
     "control.pause": ("Pause", "暂停"),
@@ -293,6 +154,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "control.next": ("Step", "下一步"),
     "control.step": ("Step {number} of {count}", "第 {number} 步，共 {count} 步"),
     "control.position": ("Position", "位置"),
+    **FURTHER,
 }
 
 

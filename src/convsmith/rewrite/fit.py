@@ -20,6 +20,9 @@ from convsmith.rewrite.surgery import answers, inputs
 
 __all__ = ["correct_bias", "match_batch_norm", "refit"]
 
+# A channel's mean and spread hang on images that differ; more than these values change neither.
+_IMAGES, _VALUES = 64, 2**17
+
 
 def refit(
     light: nn.Module,
@@ -62,6 +65,8 @@ def refit(
             if activation is not None:
                 sample = sample or Sample.of(last, total * prod(wanted.shape[2:]))
                 sample.add(last, shown, wanted)
+            elif sums.enough:
+                break
         weights, bias, left = sums.solve(weights_of(last), ridge)
         if activation is not None and sample is not None:
             weights, bias, left = after_activation(
@@ -131,12 +136,15 @@ def match_batch_norm(
         found = []
         for model in (light, original):
             sums = squares = torch.zeros(norm.num_features, dtype=torch.float64)
-            count = 0
+            count = seen = 0
             for batch in batches:
                 (maps,) = inputs(model, path, partial(model, batch))
                 values = maps.transpose(0, 1).flatten(1).double().cpu()
                 sums, squares = sums + values.sum(1), squares + values.square().sum(1)
                 count += values.shape[1]
+                seen += len(batch)
+                if seen >= _IMAGES and count >= _VALUES:
+                    break
             mean = sums / count
             found.append((mean, (squares / count - mean.square()).clamp_min(0)))
         (mean, variance), (wanted_mean, wanted_variance) = found

@@ -63,6 +63,8 @@ def refit_jointly(
             wanted = answers(original, path, partial(original, batch))
             for maps, answer in zip(given, wanted, strict=True):
                 sums.add(conv, maps, answer)
+            if sums.enough:
+                break
         second, cross, variance, mean_x, mean_y = sums.centred()
         groups, taps = conv.groups, conv.weight[0, 0].numel()
         kernels = layer.depthwise.weight.detach().cpu().double()

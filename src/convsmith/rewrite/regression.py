@@ -21,6 +21,10 @@ Pairs = tuple[int, Tensor, Tensor]
 _CHUNK = 2**22
 _SAMPLE = 2**23
 
+# A regression needs images that differ, and this many places, and more for each feature: places
+# of one map are much alike, and ten times as many leave the solution where it is.
+_IMAGES, _PLACES, _EACH = 64, 2**15, 128
+
 
 @dataclass(eq=False)
 class Regression:
@@ -32,6 +36,7 @@ class Regression:
         power: of y squared, (groups, outputs).
         sums: of z and of y.
         places: how many there were.
+        images: that they are from.
     """
 
     gram: Tensor
@@ -39,6 +44,7 @@ class Regression:
     power: Tensor
     sums: tuple[Tensor, Tensor]
     places: int = 0
+    images: int = 0
 
     @classmethod
     def of(cls, conv: _ConvNd) -> Regression:
@@ -52,16 +58,40 @@ class Regression:
             (zeros[:, :features].clone(), zeros[:, features:].clone()),
         )
 
+    @property
+    def enough(self) -> bool:
+        """Whether more images would change nothing."""
+        return self.images >= _IMAGES and self.places >= self._most
+
     def add(self, conv: _ConvNd, given: Tensor, wanted: Tensor) -> None:
-        """Count what `conv` is given, (images, channels, *size), and is to answer."""
+        """Count what `conv` is given, (images, channels, *size), and is to answer.
+
+        Of large maps, as many places as are enough, drawn evenly.
+        """
+        each = prod(wanted.shape[2:])
+        images = max(_IMAGES, -(-self._most // each)) - self.images
+        given, wanted = given[:images], wanted[:images]
+        share = min(1.0, self._most / max(1, len(given) * each))
+        random = torch.Generator().manual_seed(self.images)
+        drawn: Tensor | None = None
         for first, z, y in columns(conv, given, wanted):
+            if share < 1:
+                # The same places in every group, as they come in the same chunks of images.
+                if first == 0 or drawn is None:
+                    drawn = (torch.rand(z.shape[2], generator=random) < share).nonzero()[:, 0]
+                z, y = z[:, :, drawn], y[:, :, drawn]
             some = slice(first, first + len(z))
             self.gram[some] += z @ z.mT
             self.cross[some] += z @ y.mT
             self.power[some] += y.square().sum(2)
             self.sums[0][some] += z.sum(2)
             self.sums[1][some] += y.sum(2)
-        self.places += wanted.shape[0] * prod(wanted.shape[2:])
+            self.places += z.shape[2] if first == 0 else 0
+        self.images += len(given)
+
+    @property
+    def _most(self) -> int:
+        return _PLACES + _EACH * self.gram.shape[1]
 
     def centred(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Covariances of z with z and with y, the variance of y, and both means."""

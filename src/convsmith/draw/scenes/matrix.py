@@ -127,7 +127,9 @@ class _Matrix:
             kernel = self._kernel(output, channel)
             for taps in product(*(axis[p] for axis, p in zip(self.axes, at, strict=True))):
                 source = [place for place, _ in taps]
-                column = reduce(lambda a, b: a * b[1] + b[0], zip(source, self.size, strict=True), 0)
+                column = reduce(
+                    lambda a, b: a * b[1] + b[0], zip(source, self.size, strict=True), 0
+                )
                 column += channel * prod(self.size)
                 value = pick(kernel, lift_place([tap for _, tap in taps]))
                 found[column] = found.get(column, 0) + value

@@ -1,0 +1,133 @@
+"""Every kind of picture in one folder, with a page that shows them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from convsmith.draw.gallery_pictures import PICTURES, SECTIONS
+from convsmith.draw.palette import COLOURS, THEMES
+from convsmith.draw.saving import save_text
+from convsmith.draw.text import escape
+from convsmith.draw.words import LANGUAGES, say, text
+from convsmith.errors import ArgumentError
+
+__all__ = ["gallery"]
+
+_CSS = """\
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.45 system-ui,'PingFang SC',\
+'Microsoft YaHei','Noto Sans CJK SC',sans-serif}
+main{max-width:80rem;margin:0 auto;padding:clamp(1rem,4vw,3rem)}
+h1{font-size:clamp(1.5rem,4vw,2.2rem);line-height:1.2;margin:0 0 .5rem}
+h2{font-size:1.25rem;margin:3rem 0 1rem}
+p{margin:0;color:var(--muted)}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.25rem}
+figure{margin:0;border:1px solid var(--faint);border-radius:.6rem;overflow:hidden;\
+display:flex;flex-direction:column}
+figure a{display:flex;align-items:center;justify-content:center;flex:1;padding:.25rem}
+img{max-width:100%;height:auto;max-height:34rem}
+figcaption{padding:.6rem .9rem .8rem;border-top:1px solid var(--faint);font-size:.92rem}
+figcaption span{display:block}
+figcaption span+span{color:var(--muted)}
+a:focus-visible{outline:3px solid var(--blue);outline-offset:-3px}
+"""
+
+
+def gallery(
+    folder: str | os.PathLike[str],
+    *,
+    language: str = "en",
+    theme: str = "auto",
+    force: bool = False,
+    advance: Callable[[], None] | None = None,
+) -> list[Path]:
+    """Make every picture and `index.html`; the same bytes every time.
+
+    Args:
+        folder: where to; it is made, and must be empty unless `force` is given.
+        language: of the pictures, `en` or `zh`; the captions are in both.
+        theme: `auto` (the reader's), `light` or `dark`.
+        force: whether files that exist may be replaced.
+        advance: called after each picture.
+
+    Raises:
+        ArgumentError: a folder with files in it, or an unknown language or theme.
+        MissingExtra: without Pillow, which the few GIF and PNG need.
+    """
+    for name, value, known in (("language", language, LANGUAGES), ("theme", theme, THEMES)):
+        if value not in known:
+            listed = ", ".join(map(repr, known))
+            raise ArgumentError(f"{name} must be one of {listed}, not {value!r}")
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise ArgumentError(f"{str(target)!r} is a file, and the gallery is a folder")
+    if target.is_dir() and any(target.iterdir()) and not force:
+        raise ArgumentError(
+            f"{str(target)!r} is not empty; pass force=True (--force) to write in it"
+        )
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"cannot make {str(target)!r}: {error.strerror}") from error
+    made = []
+    for entry in PICTURES:
+        scene = entry.make()
+        made.append(scene.save(target / entry.file, force=force, language=language, theme=theme))
+        if advance is not None:
+            advance()
+    page = target / "index.html"
+    return [*made, save_text(page, _page(language, theme), force)]
+
+
+def _page(language: str, theme: str) -> str:
+    first = LANGUAGES.index(language)
+    tags = ("en", "zh-Hans")
+    title = say(text("gallery.title", count=len(PICTURES)), language)
+    parts = []
+    for section, names in SECTIONS.items():
+        entries = [entry for entry in PICTURES if entry.section == section]
+        parts.append(f"<section><h2>{escape(names[first])}</h2>")
+        parts.append('<div class="grid">')
+        for entry in entries:
+            said = (entry.english, entry.chinese)
+            captions = "".join(
+                f'<span lang="{tags[i]}">{escape(said[i])}</span>' for i in (first, 1 - first)
+            )
+            parts.append(
+                f'<figure><a href="{entry.file}"><img src="{entry.file}" loading="lazy" '
+                f'alt="{escape(said[first])}"></a><figcaption>{captions}</figcaption></figure>'
+            )
+        parts.append("</div></section>")
+    return "\n".join(
+        [
+            "<!doctype html>",
+            f'<html lang="{tags[first]}">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{_colours(theme)}{_CSS}</style>",
+            "</head>",
+            "<body><main>",
+            f"<h1>{escape(title)}</h1>",
+            f"<p>{escape(say(text('gallery.about'), language))}</p>",
+            *parts,
+            "</main></body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _colours(theme: str) -> str:
+    def variables(side: int) -> str:
+        return ";".join(f"--{name}:{pair[side]}" for name, pair in COLOURS.items())
+
+    if theme != "auto":
+        return f":root{{color-scheme:{theme};{variables(theme == 'dark')}}}\n"
+    return (
+        f":root{{color-scheme:light dark;{variables(0)}}}\n"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(1)}}}}}\n"
+    )

@@ -1,0 +1,107 @@
+"""A rewrite on one card: what was before, what is after, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+from convsmith.draw.formats import bytes_, milliseconds, number, percent, short
+from convsmith.draw.layout import LABEL
+from convsmith.draw.scene import Cell, Panel, Scene, Step
+from convsmith.draw.scenes.dressed import check_dress, dressed
+from convsmith.draw.words import WORDS, Text, text
+from convsmith.errors import ArgumentError
+
+__all__ = ["card"]
+
+_LONG, _HIGH, _UNIT, _MOST = 240, 14, 1.0, 10
+_NAME, _VALUE = 80.0, 90.0
+_FORMATS = {
+    "milliseconds": milliseconds,
+    "latency": milliseconds,
+    "accuracy": percent,
+    "miou": percent,
+    "agreement": percent,
+    "bytes": lambda value: bytes_(int(value)),
+    "memory": lambda value: bytes_(int(value)),
+}
+
+
+def card(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    *,
+    name: str = "",
+    language: str = "en",
+    theme: str = "auto",
+) -> Scene:
+    """Draw what a rewrite changed: two bars for each figure, and the factor between them.
+
+    Args:
+        before: figures by name. `params`, `macs`, `flops`, `bytes`, `memory`, `milliseconds`,
+            `latency` (in ms), `accuracy`, `miou` and `agreement` (shares of one) are known and
+            said in both languages; any other name is shown as it is.
+        after: the same figures.
+        name: what was rewritten.
+        language: `en` or `zh`.
+        theme: `auto` (the reader's), `light` or `dark`.
+
+    Raises:
+        ArgumentError: other names after than before, or a figure that is no number of at least 0.
+
+    >>> card({"params": 25557032, "milliseconds": 41.2}, {"params": 4120000, "milliseconds": 17.9})
+    Scene('card', 12 panels, 1 steps)
+    """
+    check_dress(language, theme)
+    if not 1 <= len(before) <= _MOST or set(before) != set(after):
+        raise ArgumentError(
+            f"a card compares the same 1 to {_MOST} figures: {sorted(before)}, {sorted(after)}"
+        )
+    panels: list[Panel] = []
+    y = 0.0
+    told = []
+    for key, old in before.items():
+        new = after[key]
+        for value in (old, new):
+            if not isinstance(value, Real) or not isfinite(value) or value < 0:
+                raise ArgumentError(f"{key} is {value!r}, and a figure is a number of at least 0")
+        said = text(f"metric.{key}") if f"metric.{key}" in WORDS else text("value.text", text=key)
+        format_: Any = _FORMATS.get(key, short)
+        top = y + LABEL
+        panels.append(_words(f"{key}.name", said, _NAME / 2, top + _HIGH + 2))
+        most = max(old, new) or 1
+        for index, (role, value) in enumerate((("kernel", old), ("output", new))):
+            high = top + index * (_HIGH + 4)
+            long = max(1, round(_LONG * value / most))
+            cells = (Cell((0, 0), None, "", (_HIGH, long)),)
+            panels.append(Panel(f"{key}.{'after' if index else 'before'}", role, (_HIGH, _LONG),
+                                cells, _NAME + 20, high, None, _UNIT))  # fmt: skip
+            which = text("value.after" if index else "value.before", value=format_(value))
+            x = _NAME + 20 + _LONG + _VALUE
+            panels.append(_words(f"{key}.value{index}", which, x, high + _HIGH - 3))
+        panels.append(_words(f"{key}.factor", _factor(old, new, key), _NAME + _LONG / 2,
+                             top + 2 * _HIGH + 20))  # fmt: skip
+        y = top + 2 * _HIGH + 28
+        told.append(f"{key}: {format_(old)} → {format_(new)}")
+    title = text("title.card", name=name) if name else text("title.card_plain")
+    described = text("describe.card", title=title, told="; ".join(told))
+    step = Step(text("caption.card", count=len(before)))
+    return dressed(Scene("card", title, described, tuple(panels), (step,)), language, theme)
+
+
+def _words(name: str, words: Text, x: float, baseline: float) -> Panel:
+    """Words alone, centred at a place."""
+    return Panel(name, "blank", (1, 1), (), x - 0.5, baseline + 6, words, 1.0)
+
+
+def _factor(old: float, new: float, key: str) -> Text:
+    if key in ("accuracy", "miou", "agreement"):
+        points = 100 * (new - old)
+        return text("value.points", points=f"{points:+.1f}".replace("-", "−"))
+    if not old or not new or old == new:
+        return text("value.same" if old == new else "value.none")
+    if new < old:
+        return text("value.less", times=number(old / new))
+    return text("value.more", times=number(new / old))

@@ -1,0 +1,239 @@
+"""A depthwise separable convolution in one scene: each channel for itself, then all mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from convsmith.arithmetic import Conv, evaluate
+from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.draw.formats import number
+from convsmith.draw.layout import Column, arranged
+from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Write
+from convsmith.draw.scenes.crop import check_extent
+from convsmith.draw.scenes.dressed import check_dress, dressed
+from convsmith.draw.scenes.facts import by, channel_label, factor, facts, named
+from convsmith.draw.scenes.ground import Ground
+from convsmith.draw.scenes.values import (
+    At3,
+    grid,
+    kernels_of,
+    lift,
+    lift_windows,
+    maps_of,
+    pick,
+)
+from convsmith.draw.words import Text, text
+from convsmith.errors import ArgumentError
+
+__all__ = ["separable"]
+
+_SIDE, _CHANNELS, _LONGEST = 22.0, 4, 8
+# Channels whose every value is computed: more would make the reader wait.
+_MOST = 512
+
+
+def separable(
+    layer: Conv,
+    size: Size,
+    *,
+    values: Any = None,
+    depthwise: Any = None,
+    pointwise: Any = None,
+    language: str = "en",
+    theme: str = "auto",
+) -> Scene:
+    """Draw the depthwise separable form of a convolution: depthwise, then pointwise.
+
+    Sifre & Mallat 2014; Howard et al. 2017 (MobileNet, arXiv:1704.04861).
+
+    Args:
+        layer: the standard convolution that is replaced, `Conv(m, n, k)` of one or two axes.
+        size: the spatial size of the input, an int or one an axis.
+        values: the input, shaped (m, *size).
+        depthwise: its weight, shaped (m, 1, *kernel_size).
+        pointwise: its weight, shaped (n, m, 1, 1), or (n, m, 1) on one axis.
+        language: `en` or `zh`.
+        theme: `auto` (the reader's), `light` or `dark`.
+
+    Raises:
+        ArgumentError: another layer, a size without output, or arrays of another shape.
+
+    >>> import convsmith as cs
+    >>> scene = separable(cs.Conv(3, 4, 3), 5)
+    >>> scene, scene.panel("middle0").size, scene.panel("output3").size
+    (Scene('separable', 14 panels, 18 steps), (3, 3), (3, 3))
+    """
+    check_dress(language, theme)
+    if not isinstance(layer, Conv) or layer.groups > 1 or layer.dims > 2:
+        raise ArgumentError(
+            f"what is made separable is a Conv of one group, 1 or 2 axes: {layer!r}"
+        )
+    if layer.in_channels > _MOST:
+        raise ArgumentError(f"at most {_MOST} input channels can be drawn, not {layer.in_channels}")
+    check_extent(layer)
+    lengths = per_axis("size", size, layer.dims)
+    made = _Separable(layer, lengths, values, depthwise, pointwise)
+    return dressed(made.scene(), language, theme)
+
+
+class _Separable:
+    def __init__(
+        self, layer: Conv, size: tuple[int, ...], values: Any, depthwise: Any, pointwise: Any
+    ) -> None:
+        self.layer, self.size = layer, size
+        self.outputs = layer.output_size(size)
+        first, second = layer.depthwise(), layer.pointwise()
+        padded = [n + sum(w.padding) for n, w in zip(size, layer.windows, strict=True)]
+        shown = tuple(
+            outs if length <= _LONGEST else min(outs, max(1, (_LONGEST - w.extent) // w.stride + 1))
+            for w, length, outs in zip(layer.windows, padded, self.outputs, strict=True)
+        )
+        seen = [
+            length if outs == every else (outs - 1) * w.stride + w.extent
+            for length, outs, every, w in zip(
+                padded, shown, self.outputs, layer.windows, strict=True
+            )
+        ]
+        self.shown: At3 = lift(shown)
+        self.ground = Ground(
+            maps_of(values, (layer.in_channels, *size)),
+            lift_windows(layer.windows),
+            lift(size),
+            lift(seen),
+            layer.padding_mode,
+            dims=layer.dims,
+        )
+        self.each = kernels_of(depthwise, first.weight_shape)
+        mix = kernels_of(pointwise, second.weight_shape)
+        # The usual numbers would make sums that no cell has room for.
+        self.mix = mix if pointwise is not None else lambda o, c: _halved(mix(o, c))
+        self.ins = range(min(layer.in_channels, _CHANNELS))
+        self.outs = range(min(layer.out_channels, _CHANNELS))
+        windows = self.ground.windows
+        spatial = Conv(
+            layer.in_channels,
+            layer.in_channels,
+            tuple(w.kernel for w in windows),
+            tuple(w.stride for w in windows),
+            0,
+            tuple(w.dilation for w in windows),
+            layer.in_channels,
+        )
+        channels = range(layer.in_channels)
+        image = self.ground.padded(channels)
+        self.middle = evaluate(spatial, image, [[self.each(c, 0)] for c in channels])
+        mixing = Conv(layer.in_channels, len(self.outs), 1, dims=3)
+        weight = [[self.mix(o, c) for c in channels] for o in self.outs]
+        self.found = evaluate(mixing, self.middle, weight)
+
+    def scene(self) -> Scene:
+        layer = self.layer
+        panels, symbols = arranged(self._columns(), 3)
+        steps = [self._spatial(at) for at in grid(self.shown)]
+        steps += [self._mixing(at) for at in grid(self.shown)]
+        title = text("title.separable")
+        described = text("describe.separable", title=title, layer=repr(layer.separable()),
+                         size=by(self.size), out=by(self.outputs))  # fmt: skip
+        return Scene(
+            "separable", title, described, panels, tuple(steps), tuple(self._notes()), symbols
+        )
+
+    def _notes(self) -> list[Text]:
+        layer = self.layer
+        m, n, taps = layer.in_channels, layer.out_channels, layer.taps
+        each, mix, whole = taps * m, m * n, taps * m * n
+        ratio = layer.cost_ratio()
+        notes = [
+            facts(layer, self.size),
+            text("fact.separable", each=each, mix=mix, sum=each + mix, whole=whole),
+            text("fact.ratio", outs=n, taps=taps, ratio=number(ratio), times=number(1 / ratio)),
+        ]
+        if self.shown != lift(self.outputs):
+            at = self.shown[3 - layer.dims :]
+            notes.append(text("fact.crop", shown=by(at), whole=by(self.outputs)))
+        if (len(self.ins), len(self.outs)) != (m, n):
+            notes.append(text("fact.crop_channels", ins=len(self.ins), all_ins=m,
+                              outs=len(self.outs), all_outs=n))  # fmt: skip
+        return notes
+
+    def _columns(self) -> list[Column]:
+        one = self.layer.in_channels == 1
+        labels = [
+            text("panel.input", size=by(self.size)) if one else channel_label(c) for c in self.ins
+        ]
+        inputs = [
+            replace(panel, side=_SIDE)
+            for panel in self.ground.panels(self.ins, lift(self.outputs), labels)
+        ]
+        _, rows, columns = self.ground.windows
+        kernels = []
+        for c in self.ins:
+            kernel = self.each(c, 0)[0]
+            cells = [
+                Cell(at, kernel[at[0] // rows.dilation][at[1] // columns.dilation])
+                if not (at[0] % rows.dilation or at[1] % columns.dilation)
+                else Cell(at, None, "gap")
+                for at in grid((rows.extent, columns.extent))
+            ]
+            label = text("panel.depthwise", size=by(self.layer.kernel_size)) if not c else None
+            kernels.append(
+                _panel(f"depthwise{c}", "kernel", (rows.extent, columns.extent), cells, label)
+            )
+        size = self.shown[1:]
+        middles = [
+            _panel(f"middle{c}", "partial", size, map(Cell, grid(size)),
+                   text("panel.middle_channel", number=c))
+            for c in self.ins
+        ]  # fmt: skip
+        mix = _panel(
+            "pointwise", "kernel", (len(self.ins), len(self.outs)),
+            [Cell((c, o), pick(self.mix(o, c), (0, 0, 0))) for c in self.ins for o in self.outs],
+            text("panel.pointwise", size=by([1] * self.layer.dims)),
+        )  # fmt: skip
+        outputs = [
+            _panel(f"output{o}", "output", size, map(Cell, grid(size)), channel_label(o))
+            for o in self.outs
+        ]
+        return [
+            Column(tuple((panel,) for panel in inputs)),
+            Column(tuple((panel,) for panel in kernels), "\u2217"),
+            Column(tuple((panel,) for panel in middles), "="),
+            Column(((mix,),), "×"),
+            Column(tuple((panel,) for panel in outputs), "="),
+        ]
+
+    def _spatial(self, at: At3) -> Step:
+        marks = self.ground.marks(self.ins, at)
+        marks += [Mark(f"middle{c}", "current", (at[1:],)) for c in self.ins]
+        values = {c: pick(self.middle[c], at) for c in self.ins}
+        writes = tuple(Write(f"middle{c}", at[1:], value) for c, value in values.items())
+        return Step(
+            text("caption.depthwise", values=self._listed("z", values, at)), tuple(marks), writes
+        )
+
+    def _mixing(self, at: At3) -> Step:
+        place: At = at[1:]
+        values = {o: pick(self.found[o], at) for o in self.outs}
+        marks = [Mark(f"middle{c}", "window", (place,)) for c in self.ins]
+        marks += [Mark(f"output{o}", "current", (place,)) for o in self.outs]
+        ends = ((0, 0), (len(self.ins) - 1, len(self.outs) - 1))
+        marks.append(Mark("pointwise", "active", ends))
+        writes = tuple(Write(f"output{o}", place, value) for o, value in values.items())
+        return Step(
+            text("caption.pointwise", values=self._listed("y", values, at)), tuple(marks), writes
+        )
+
+    def _listed(self, name: str, values: dict[int, Any], at: At3) -> str:
+        place = at[3 - self.layer.dims :]
+        return ", ".join(f"{named(place, c, name)} = {factor(v)}" for c, v in values.items())
+
+
+def _halved(kernel: Any) -> Any:
+    """A kernel of one tap, 1 to 3, as 0 or 1."""
+    return [[[kernel[0][0][0] // 2]]]
+
+
+def _panel(name: str, role: str, size: Sequence[int], cells: Any, label: Text | None) -> Panel:
+    return Panel(name, role, (size[0], size[1]), tuple(cells), label=label, side=_SIDE)
