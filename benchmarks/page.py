@@ -44,8 +44,10 @@ def section(document: dict[str, Any]) -> str:
         for name, machine_version in reversed(list(versions.items()))
         if name not in ("eager", "channels_last", "torch.compile")
     }
-    peak = machine["peak"]
-    limits = {"gflops": peak["fma_gflops"], "gb_s": peak["copy_gb_s"]} | document.get("limits", {})
+    limits = document.get("limits") or {
+        "gflops": machine["peak"]["fma_gflops"],
+        "gb_s": machine["peak"]["copy_gb_s"],
+    }
     commit = (machine["commit"] or "none")[:9]
     text = [
         f"`{' '.join(words)}`, {document['date'][:10]}, commit {commit}; "
