@@ -41,7 +41,6 @@ UNTRAINED, TRAINED = (2.0, 0.010), (4.0, 0.003)
 """The goals: so many times faster, for at most so much of the accuracy."""
 TARGETS = (1.5, 2.0, 3.0, 4.0)
 NEAR = 0.15
-CALIBRATION = 500
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class Case:
         loss: of outputs and labels; None for cross-entropy.
         size: images a batch of fine-tuning.
         batch: images that are timed together: enough that calls do not count.
+        calibration: how many unlabelled images lightening sees.
         shown: how many images fine-tuning goes through in an epoch.
     """
 
@@ -68,6 +68,7 @@ class Case:
     loss: Any
     size: int
     batch: int
+    calibration: int
     shown: int
 
     def batches(self) -> Shuffled:
@@ -120,12 +121,12 @@ def _cases(options: Namespace) -> list[Case]:
     scenes = Scenes().data(single, 4000, 500) if options.only in "unet" else single
     learn = partial(train, data=single, epochs=5)
     return [
-        Case("resnet", Residual, single, accuracy(single), learn, None, 128, 32, options.images),
-        Case("vgg", vgg, single, accuracy(single), learn, None, 128, 32, options.images),
+        Case("resnet", Residual, single, accuracy(single), learn, None, 128, 32, 500, options.images),
+        Case("vgg", vgg, single, accuracy(single), learn, None, 128, 32, 500, options.images),
         Case(
             "unet", UNet, scenes, mean_iou(scenes),
             partial(train, data=scenes, epochs=6, loss=pixel_loss, size=16),
-            pixel_loss, 16, 1, options.images // 10,
+            pixel_loss, 16, 1, 100, options.images // 10,
         ),
     ]  # fmt: skip
 
@@ -133,7 +134,9 @@ def _cases(options: Namespace) -> list[Case]:
 def _rows(case: Case, model: nn.Module, options: Namespace) -> list[dict[str, Any]]:
     """The original, ours untrained and trained with its control, and the rivals."""
     random = torch.Generator().manual_seed(0)
-    shown = case.data.train[torch.randperm(len(case.data.train), generator=random)[:CALIBRATION]]
+    shown = case.data.train[
+        torch.randperm(len(case.data.train), generator=random)[: case.calibration]
+    ]
     images = list(torch.split(shown, 125))
     image = shown[: case.batch]
     found: dict[str, tuple[nn.Module, dict[str, Any]]] = {"original": (model, {})}
@@ -305,7 +308,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
     note = (
         f"{result['threads']} thread(s), times of a batch; "
         f"fine-tuning: {result['epochs']} epochs of {result['images']:,} images "
-        "(a tenth of them scenes for the U-Net); speed-up: the original compiled against the "
+        "(a tenth of them scenes for the U-Net), calibration: 500 images (100 scenes); speed-up: the original compiled against the "
         "lightened compiled; from PyTorch: the original in PyTorch against it"
     )
     kept = [
