@@ -119,10 +119,10 @@ def run(options: Namespace) -> dict[str, Any]:
 def _cases(options: Namespace) -> list[Case]:
     single = garments(Path(options.data))
     scenes = Scenes().data(single, 4000, 500) if options.only in "unet" else single
-    learn = partial(train, data=single, epochs=5)
+    learn, judge = partial(train, data=single, epochs=5), accuracy(single)
     return [
-        Case("resnet", Residual, single, accuracy(single), learn, None, 128, 32, 500, options.images),
-        Case("vgg", vgg, single, accuracy(single), learn, None, 128, 32, 500, options.images),
+        Case("resnet", Residual, single, judge, learn, None, 128, 32, 500, options.images),
+        Case("vgg", vgg, single, judge, learn, None, 128, 32, 500, options.images),
         Case(
             "unet", UNet, scenes, mean_iou(scenes),
             partial(train, data=scenes, epochs=6, loss=pixel_loss, size=16),
@@ -308,8 +308,9 @@ def tables(result: dict[str, Any]) -> list[Table]:
     note = (
         f"{result['threads']} thread(s), times of a batch; "
         f"fine-tuning: {result['epochs']} epochs of {result['images']:,} images "
-        "(a tenth of them scenes for the U-Net), calibration: 500 images (100 scenes); speed-up: the original compiled against the "
-        "lightened compiled; from PyTorch: the original in PyTorch against it"
+        "(a tenth of them scenes for the U-Net), calibration: 500 images (100 scenes); speed-up: "
+        "the original compiled against the lightened compiled; from PyTorch: the original in "
+        "PyTorch against it"
     )
     kept = [
         Column("network", "network"),
