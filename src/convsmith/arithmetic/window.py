@@ -53,15 +53,15 @@ class Window:
         """
         low, high = self.padding
         room = length + low + high - self.extent
-        if room < 0 or length < 1:
+        outputs = (-(-room // self.stride) if ceil_mode else room // self.stride) + 1
+        if ceil_mode:
+            outputs -= (outputs - 1) * self.stride >= length + low
+        if outputs < 1 or length < 1:
             raise ArgumentError(
                 f"no output: {self.kernel} taps with dilation {self.dilation} span {self.extent}, "
                 f"but {length} input positions + padding {low} + {high} = {length + low + high}"
             )
-        if not ceil_mode:
-            return room // self.stride + 1
-        outputs = -(-room // self.stride) + 1
-        return outputs - ((outputs - 1) * self.stride >= length + low)
+        return outputs
 
     def dropped(self, length: int) -> int:
         """How many positions at the far end flooring leaves unread by any window.

@@ -91,13 +91,7 @@ class DilatedWindow:
 
     def old_length(self, length: int) -> int:
         """The output positions that the old window would have had."""
-        length = -(-length // self.rate)
-        if not self.ceil:
-            return self.old.output_length(length)
-        # Rounded up, even a map smaller than the window has an output, which `Window` refuses.
-        low, high = self.old.padding
-        outputs = -(-(length + low + high - self.old.extent) // self.old.stride) + 1
-        return outputs - ((outputs - 1) * self.old.stride >= length + low)
+        return self.old.output_length(-(-length // self.rate), ceil_mode=self.ceil)
 
     def output_length(self, length: int) -> int:
         """The output positions for an input of `length`."""

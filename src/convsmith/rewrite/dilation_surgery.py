@@ -209,7 +209,8 @@ def pool(layer: Layer, windows: Windows) -> nn.Module:
         tuple(w.dilation for w in windows),
         tuple(w.padding[0] for w in windows),
     )
-    plain = all(w.is_plain and 2 * w.padding[0] <= w.extent for w in windows)
+    # PyTorch's pools take no more padding than half their taps, however far apart these are.
+    plain = all(w.is_plain and 2 * w.padding[0] <= w.old.kernel for w in windows)
     if layer.operation.name.startswith("max"):
         if plain:
             return _MAX_POOLS[dims - 1](kernel, stride, padding, dilation)
