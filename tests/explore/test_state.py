@@ -24,12 +24,14 @@ def built(state):
 
 
 def run(state):
-    """What PyTorch makes of the line of code, or None where it refuses."""
+    """What PyTorch makes of the line of code, or None where it refuses or gives nothing."""
     try:
         module = built(state)
         out = module(torch.zeros(1, state.in_channels, *state.size))
     except (ValueError, RuntimeError, AssertionError):
         return None
+    if not out.numel():
+        return None  # what PyTorch answers with an empty map has no output
     return (tuple(out.shape[1:]), sum(p.numel() for p in module.parameters()))
 
 

@@ -84,6 +84,8 @@ def _no_output(state: LayerState, language: Language) -> str | None:
                 limit=most,
             )
         room = length + low + high
-        if room < window.extent:
+        # A last window that is rounded up to may lack less than a stride.
+        lacking = window.stride - 1 if state.is_pool and state.ceil_mode else 0
+        if room + lacking < window.extent:
             return say("problem size", language, room=room, **numbers)
     return None
