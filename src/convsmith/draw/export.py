@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convsmith.draw.binary import check_target, save_bytes
-from convsmith.draw.saving import save_text
+from convsmith.draw.saving import check_target, save_bytes, save_text
 from convsmith.errors import ArgumentError
 
 if TYPE_CHECKING:
