@@ -26,13 +26,13 @@ class Numbers:
     def __init__(self, lost, promised=8.0, reach=None, measure="accuracy"):
         self.lost, self.promised, self.reach = lost, promised, reach or promised
         self.measure, self.asked, self.told, self.decisions = measure, [], [], []
-        self.fidelity = SimpleNamespace(of=self.near)
+        self.fidelity = SimpleNamespace(original=self.near(self.model))
         self.selector = SimpleNamespace(fastest=lambda: self.promised)
 
-    def near(self, name, speedup):
+    def near(self, speedup):
         value = self.lost(speedup)
         known = {"error": value} if self.measure == "error" else {self.measure: 0.9 - value}
-        return Step(name, **({"error": 0.0} | known))
+        return Step("a network", **({"error": 0.0} | known))
 
     def decided(self, name, decide):
         self.decisions.append(name)
@@ -45,7 +45,8 @@ class Numbers:
         return SimpleNamespace(predicted=100 / target.value, speedup=target.value)
 
     def attempt(self, selection):
-        return SimpleNamespace(model=selection.speedup, selection=selection)
+        near = self.near(selection.speedup)
+        return SimpleNamespace(model=selection.speedup, selection=selection, near=near)
 
     def say(self, what, done, of):
         self.told.append((what, done, of))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +34,18 @@ class Fidelity:
     def __init__(
         self, original: nn.Module, batches: Sequence[Tensor], evaluate: Evaluate | None
     ) -> None:
-        self._batches, self._evaluate = batches, evaluate
-        self._wanted = self._answers(original)
+        self._original, self._batches, self._evaluate = original, batches, evaluate
+        with untouched(original), torch.no_grad():
+            self._wanted = self._answers(original)
+
+    @cached_property
+    def original(self) -> Step:
+        """The original's own."""
+        return self.of("original", self._original)
 
     def of(self, name: str, model: nn.Module) -> Step:
         """One network's, under a name."""
-        agreement = error = None
+        agreement = None
         with untouched(model), torch.no_grad():
             given = self._answers(model)
             moved = spread = 0.0
@@ -51,39 +59,46 @@ class Fidelity:
         return Step(name, error, agreement, accuracy)
 
     def _answers(self, model: nn.Module) -> list[Tensor]:
-        """Every output, of all images together."""
-        with untouched(model), torch.no_grad():
-            found = [
-                [leaf for leaf in tree_leaves(model(batch)) if isinstance(leaf, Tensor)]
-                for batch in self._batches
-            ]
+        """Every output, of all images together; in the caller's `untouched`."""
+        found = [
+            [leaf for leaf in tree_leaves(model(batch)) if isinstance(leaf, Tensor)]
+            for batch in self._batches
+        ]
         return [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
 def figures(
-    networks: Mapping[str, nn.Module], image: Tensor, fidelity: Fidelity, clock: Clock
+    networks: Mapping[str, nn.Module], near: Mapping[str, Step], image: Tensor, clock: Clock
 ) -> dict[str, Figures]:
-    """The figures of each network: timed in turn, in PyTorch and compiled."""
+    """The figures of each network: timed in turn, in PyTorch and compiled.
+
+    Args:
+        networks: by name.
+        near: how near each is to the original.
+        image: what is timed.
+        clock: how.
+    """
     with torch.no_grad(), ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(untouched(network))
-        calls = {name: Clock(compiled=False).runner(net, image) for name, net in networks.items()}
+        calls: dict[str, Callable[[], Any]] = {}
+        calls |= {name: partial(network, image) for name, network in networks.items()}
         if clock.compiled:
             fast = {f"{name}, compiled": clock.runner(net, image) for name, net in networks.items()}
             calls |= fast
         times = latency(calls, seconds=0.5 * len(calls))
     found = {}
     for name, network in networks.items():
-        report, near = inspect(network, image[:1]), fidelity.of(name, network)
+        report, step = inspect(network, image[:1]), near[name]
         found[name] = Figures(
             params=report.params,
             conv_params=_conv_params(network),
             macs=report.macs,
             latency=times[name],
             compiled=times.get(f"{name}, compiled"),
-            accuracy=near.accuracy,
-            agreement=near.agreement,
-            output_error=near.error,
+            accuracy=step.accuracy,
+            agreement=step.agreement,
+            output_error=step.error,
         )
     return found
 

@@ -228,7 +228,12 @@ def lighten(
         networks = {"original": model, "lightened": attempt.model}
         networks |= {"control": rival_net} if rival_net is not None else {}
         leads = fabric is None or fabric.global_rank == 0
-        rows: dict[str, Figures] = figures(networks, image, fidelity, clock) if leads else {}
+        rows: dict[str, Figures] = {}
+        if leads:
+            near = {"original": fidelity.original, "lightened": attempt.near}
+            if rival_net is not None:
+                near["control"] = fidelity.of("control", rival_net)
+            rows = figures(networks, near, image, clock)
         if fabric is not None:
             rows = fabric.broadcast(rows)
     for net in (attempt.model, rival_net):

@@ -71,6 +71,11 @@ class Attempt:
     losses: tuple[float, ...] = ()
     stopped: str = ""
 
+    @property
+    def near(self) -> Step:
+        """How near to the original it is."""
+        return self.steps[-1]
+
 
 @dataclass
 class Run:

@@ -6,7 +6,7 @@ from typing import Any
 
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.clock import Clock
-from convsmith.rewrite.report import Point
+from convsmith.rewrite.report import Point, Step
 from convsmith.rewrite.run import Attempt, Run
 from convsmith.rewrite.target import Target
 
@@ -17,7 +17,7 @@ _POINTS, _PROBES = 6, 5
 
 def curve(run: Run, image: Any, clock: Clock) -> tuple[Point, ...]:
     """Networks from the original to the fastest that can be had, evenly on a scale of factors."""
-    points = [Point(1.0, None, *_near(run, run.model, image, clock))]
+    points = [Point(1.0, None, *_point(run.fidelity.original, run.model, image, clock))]
     fastest = run.decided("the fastest", run.selector.fastest)
     for step in range(1, _POINTS + 1):
         speedup = fastest ** (step / _POINTS)
@@ -26,8 +26,8 @@ def curve(run: Run, image: Any, clock: Clock) -> tuple[Point, ...]:
         except ArgumentError:
             break  # the table promised more than the whole network keeps
         attempt = run.attempt(selection)
-        near = _near(run, attempt.model, image, clock)
-        points.append(Point(speedup, selection.predicted, *near))
+        found = _point(attempt.near, attempt.model, image, clock)
+        points.append(Point(speedup, selection.predicted, *found))
         run.say("tracing the curve", step, _POINTS)
     run.say("tracing the curve", _POINTS, _POINTS)
     return tuple(points)
@@ -39,7 +39,7 @@ def within(run: Run, drop: float) -> Attempt:
     Raises:
         ArgumentError: if even the gentlest loses more, with what it loses.
     """
-    before = _score(run, run.model)
+    before = _score(run.fidelity.original)
     low, high = 1.0, run.decided("the fastest", run.selector.fastest)
     best: Attempt | None = None
     lost: float | None = None
@@ -50,7 +50,7 @@ def within(run: Run, drop: float) -> Attempt:
         except ArgumentError:
             high = speedup
             continue
-        found = before - _score(run, attempt.model)
+        found = before - _score(attempt.near)
         if found <= drop:
             best, low = attempt, speedup
         else:
@@ -64,9 +64,8 @@ def within(run: Run, drop: float) -> Attempt:
     return best
 
 
-def _score(run: Run, model: Any) -> float:
+def _score(step: Step) -> float:
     """Accuracy, or agreement, or else the share of the output's variance that is kept."""
-    step = run.fidelity.of("", model)
     if step.accuracy is not None:
         return step.accuracy
     if step.agreement is not None:
@@ -74,9 +73,9 @@ def _score(run: Run, model: Any) -> float:
     return 1.0 - (step.error or 0.0)
 
 
-def _near(
-    run: Run, model: Any, image: Any, clock: Clock
+def _point(
+    step: Step, model: Any, image: Any, clock: Clock
 ) -> tuple[float, float | None, float | None, float | None]:
-    step = run.fidelity.of("", model)
+    """Milliseconds, and how near to the original."""
     ms = clock.networks({"model": model}, image)["model"].median_ms
     return ms, step.error, step.agreement, step.accuracy
