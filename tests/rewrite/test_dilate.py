@@ -309,6 +309,26 @@ def test_functional_pools_and_shared_modules_go_through_the_graph():
     assert dilated.model.state_dict().keys() == model.state_dict().keys()
 
 
+class Branches(nn.Module):
+    """Three ways down to one length, of which each has another length where strides are gone."""
+
+    def __init__(self):
+        super().__init__()
+        self.padded = nn.Conv1d(1, 1, 3, 3, 1, padding_mode="reflect")
+        self.point = nn.Conv1d(1, 1, 1, 3)
+        self.pooled = nn.Sequential(nn.AvgPool1d(3, 3, ceil_mode=True), nn.Conv1d(1, 1, 1))
+
+    def forward(self, x):
+        return self.padded(x) + self.point(x) + self.pooled(x)
+
+
+def test_branches_of_unequal_length_all_end_at_the_last_old_position():
+    model = seeded(Branches())
+    dilated = cs.dilate(model, (1, 1, 11), output_stride=1)
+    x = torch.randn(1, 1, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert dilated.certificate.exact and on_grid(dilated.model, model, x, 3) <= 1e-12
+
+
 def test_borders_that_repeat_the_map():
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1, padding_mode="circular"),

@@ -7,7 +7,7 @@ loses its stride keeps the dilation of what comes in; r grows behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from convsmith.errors import ArgumentError
@@ -171,7 +171,7 @@ class _Walk:
                     f"where {grid.rate * old} would be needed"
                 )
             if mode not in ("constant", "circular") and high and grid.excess:
-                self._cut_at_the_last(layer.inputs[0], layer, f"{mode} padding")
+                self._cut_at_the_last(layer.inputs[:1], f"{mode} padding")
             length = grid.length + grid.rate * (low + high)
             after[-place] = grid._replace(length=length)
             if trim:
@@ -261,11 +261,8 @@ class _Walk:
             raise Broken(self._unequal(layer, operands))
         lengths = {grid.length for _, grid in operands}
         if len(lengths) > 1 and max(rates) > 1:
-            for number, _ in operands:
-                if number in layer.places:
-                    self._cut_at_the_last(
-                        layer.inputs[layer.places.index(number)], layer, "maps of unequal length"
-                    )
+            maps = [layer.inputs[layer.places.index(n)] for n, _ in operands if n in layer.places]
+            self._cut_at_the_last(maps, "maps of unequal length")
         return Grid(stride, max(rates), min(lengths))
 
     def _unequal(self, layer: Layer, operands: list[tuple[int, Grid]]) -> str:
@@ -276,10 +273,10 @@ class _Walk:
         ]
         return f"grids that differ: {' and '.join(dict.fromkeys(parts))}"
 
-    def _cut_at_the_last(self, name: str, layer: Layer, reason: str) -> None:
-        """Ask all that start the map of `name` to end it at the last old position."""
+    def _cut_at_the_last(self, maps: Sequence[str], reason: str) -> None:
+        """Ask all that start one of these maps to end it at the last old position."""
         found: set[str] = set()
-        waiting = [name]
+        waiting = list(maps)
         while waiting:
             one = self.network[waiting.pop()]
             if one.kind in _STARTS_A_MAP or one.operation.name.startswith("avg_pool"):
