@@ -117,7 +117,9 @@ def guessing(cx, lang, layer, mo, predict, reveal, say, session):
     asks = predict.value and cx.problem(layer, lang) is None
     guess = cx.guess_of(mo, session.guessed, lang)
     answer = mo.ui.button(label=say("reveal"), on_click=lambda _: reveal(session.layer))
-    return answer, asks, guess
+    # As text: a panel that named `guess` would be drawn anew, and lose what is being typed next.
+    question = f'{cx.question_panel(layer, lang)}{guess}<div class="cs-buttons">{answer}</div>'
+    return answer, asks, guess, question
 
 
 @app.cell
@@ -127,13 +129,13 @@ def guessed(guess, session):
 
 
 @app.cell
-def layer_summary(answer, asks, cx, guess, lang, layer, mo, revealed, session):
+def layer_summary(asks, cx, lang, layer, mo, question, revealed, session):
     shown = cx.problem(layer, lang) is None and (not asks or revealed() == layer)
     mo.Html(
         cx.summary_panel(layer, lang)
         + (cx.verdict_panel(cx.judge(layer, session.guessed), lang) if asks else "")
         if shown or not asks
-        else f'{cx.question_panel(layer, lang)}{guess}<div class="cs-buttons">{answer}</div>'
+        else question
     )
     return (shown,)
 
