@@ -2,9 +2,10 @@
  *
  * A program is made once for a size of image: every call with all its arguments, buffers as offsets
  * from a few base addresses (memory of this call, weights, inputs, outputs). To run it is to add
- * the bases and to call. With several threads each has its own list of the same length; after each
- * call they meet at a barrier. Which thread computes what is settled in the program, so that the
- * result does not depend on how they are scheduled.
+ * the bases and to call. With several threads each step of the program has a share for each; nobody
+ * goes on before all shares are done. A thread that has done its own share takes one that nobody
+ * has begun, for its owner may still be asleep, or its processor be busy with somebody else's work.
+ * What a share computes is settled in the program, so the result is the same whoever does it.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -12,8 +13,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { MAX_DIMS = 4, MAX_ARGUMENTS = 24, SPINS = 20000 };
+enum {
+    MAX_DIMS = 4,
+    MAX_ARGUMENTS = 24,
+    SPINS = 20000,    /* before a thread that waits for others lets go of its processor */
+    LINGER = 1000000, /* nanoseconds until a thread without work sleeps: to wake it takes 0.1 ms */
+    GLANCE = 64       /* spins between two looks at the clock */
+};
 
 /* halide_buffer_t of HalideRuntime.h; its layout is fixed for a release of Halide. */
 typedef struct { int32_t min, extent, stride; uint32_t flags; } dimension;
@@ -45,16 +53,20 @@ typedef struct {
     int32_t length, threads;
 } job;
 
+/* A share is named by run and step, later ones being larger; the difference settles which of two is
+ * later, so that the count of runs may wrap. */
+typedef struct { _Alignas(64) atomic_uint_fast64_t latest; } claim;
+
 typedef struct {
     pthread_t *workers;
+    claim *claims; /* of each thread, the latest of its shares that somebody has begun */
     int32_t threads;
     pthread_mutex_t mutex, busy;
     pthread_cond_t wake;
-    uint64_t round;
     int stop;
     const job *work;
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int sense;
+    _Alignas(64) atomic_uint run;
+    _Alignas(64) atomic_uint_fast64_t finished; /* the run, and how many of its shares */
     _Alignas(64) atomic_int status;
 } team;
 
@@ -79,30 +91,58 @@ static int run_call(const job *work, const call *step) {
     return step->function(argv);
 }
 
-static void meet(team *t, int *sense) {
-    *sense = !*sense;
-    if (atomic_fetch_add(&t->arrived, 1) == t->threads - 1) {
-        atomic_store(&t->arrived, 0);
-        atomic_store(&t->sense, *sense);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&t->sense, memory_order_acquire) != *sense; spins++) {
-        if (spins > SPINS) sched_yield();
+static void pause_or_yield(int spins) {
+    if (spins > SPINS) sched_yield();
 #if defined(__x86_64__)
-        else __builtin_ia32_pause();
+    else __builtin_ia32_pause();
 #endif
+}
+
+static int begins(claim *of, uint64_t share) {
+    uint64_t latest = atomic_load_explicit(&of->latest, memory_order_relaxed);
+    return (int64_t)(latest - share) < 0 && atomic_compare_exchange_strong(&of->latest, &latest, share);
+}
+
+/* Work on a run, from the step that it has reached, until it is over. */
+static void take_part(team *t, const job *work, int which, uint32_t run) {
+    uint64_t first = (uint64_t)run << 32;
+    uint64_t count = atomic_load_explicit(&t->finished, memory_order_acquire) - first;
+    for (uint64_t step = count / work->threads; count >> 32 == 0 && step < (uint64_t)work->length;
+         step++) {
+        for (int i = 0; i < work->threads; i++) {
+            int mine = (which + i) % work->threads;
+            if (!begins(&t->claims[mine], first + step + 1)) continue;
+            const call *todo = work->calls + (int64_t)mine * work->length + step;
+            if (todo->function && !atomic_load_explicit(&t->status, memory_order_relaxed)) {
+                int status = run_call(work, todo);
+                if (status) atomic_store(&t->status, status);
+            }
+            atomic_fetch_add_explicit(&t->finished, 1, memory_order_release);
+        }
+        for (int spins = 0;; spins++) {
+            count = atomic_load_explicit(&t->finished, memory_order_acquire) - first;
+            if (count >= (step + 1) * work->threads) break; /* or another run has begun */
+            pause_or_yield(spins);
+        }
     }
 }
 
-static void run_list(team *t, const job *work, int which, int sense) {
-    for (int i = 0; i < work->length; i++) {
-        const call *step = work->calls + (int64_t)which * work->length + i;
-        if (step->function && !atomic_load_explicit(&t->status, memory_order_relaxed)) {
-            int status = run_call(work, step);
-            if (status) atomic_store(&t->status, status);
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+/* The next call is often near; but whoever else wants the processor has it. */
+static void linger(const team *t, uint32_t seen) {
+    int64_t end = now() + LINGER;
+    do {
+        for (int spins = 0; spins < GLANCE; spins++) {
+            if (atomic_load_explicit(&t->run, memory_order_acquire) != seen) return;
+            pause_or_yield(0);
         }
-        meet(t, &sense);
-    }
+        sched_yield();
+    } while (now() < end);
 }
 
 typedef struct { team *t; int which; } worker_start;
@@ -111,22 +151,18 @@ static void *worker(void *start) {
     team *t = ((worker_start *)start)->t;
     int which = ((worker_start *)start)->which;
     free(start);
-    uint64_t seen = 0;
+    uint32_t seen = 0;
     for (;;) {
+        linger(t, seen);
         pthread_mutex_lock(&t->mutex);
-        while (t->round == seen && !t->stop) pthread_cond_wait(&t->wake, &t->mutex);
-        seen = t->round;
-        if (t->stop) {
-            pthread_mutex_unlock(&t->mutex);
-            return 0;
-        }
-        /* A copy: after the last meeting the caller returns, and its job is gone. */
-        const job work = *t->work;
-        int sense = atomic_load(&t->sense);
+        while (atomic_load(&t->run) == seen && !t->stop) pthread_cond_wait(&t->wake, &t->mutex);
+        seen = atomic_load(&t->run);
+        /* A copy: the caller does not wait for threads that come too late. */
+        const job work = t->work ? *t->work : (job){0};
+        int stop = t->stop;
         pthread_mutex_unlock(&t->mutex);
-        /* Nobody passes the first meeting before every worker has read the sense. */
-        meet(t, &sense);
-        run_list(t, &work, which, sense);
+        if (stop) return 0;
+        if (work.length) take_part(t, &work, which, seen);
     }
 }
 
@@ -137,6 +173,7 @@ void convsmith_team_free(team *t) {
     pthread_mutex_unlock(&t->mutex);
     for (int i = 0; i < t->threads - 1; i++) pthread_join(t->workers[i], 0);
     free(t->workers);
+    free(t->claims);
     free(t);
 }
 
@@ -145,11 +182,19 @@ team *convsmith_team(int32_t threads) {
     if (!t) return 0;
     memset(t, 0, sizeof *t);
     t->workers = calloc((size_t)threads, sizeof *t->workers);
+    t->claims = aligned_alloc(64, (size_t)threads * sizeof *t->claims);
+    if (!t->workers || !t->claims) {
+        free(t->workers);
+        free(t->claims);
+        free(t);
+        return 0;
+    }
+    memset(t->claims, 0, (size_t)threads * sizeof *t->claims);
     pthread_mutex_init(&t->mutex, 0);
     pthread_mutex_init(&t->busy, 0);
     pthread_cond_init(&t->wake, 0);
     t->threads = 1;
-    for (int i = 1; t->workers && i < threads; i++) {
+    for (int i = 1; i < threads; i++) {
         worker_start *start = malloc(sizeof *start);
         if (!start) break;
         *start = (worker_start){t, i};
@@ -180,14 +225,17 @@ int convsmith_run(team *t, const call *calls, int32_t length, int32_t threads,
     }
     pthread_mutex_lock(&t->mutex);
     t->work = &work;
-    t->round++;
+    uint32_t run = atomic_load(&t->run) + 1;
     atomic_store(&t->status, 0);
-    int sense = atomic_load(&t->sense);
+    atomic_store(&t->finished, (uint64_t)run << 32);
+    atomic_store(&t->run, run);
     pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->mutex);
-    meet(t, &sense);
-    run_list(t, &work, 0, sense);
+    take_part(t, &work, 0, run);
     int status = atomic_load(&t->status);
+    pthread_mutex_lock(&t->mutex);
+    t->work = 0;
+    pthread_mutex_unlock(&t->mutex);
     pthread_mutex_unlock(&t->busy);
     return status;
 }

@@ -177,7 +177,9 @@ def _steps(
         # Weights pass through the cache once a band: it should have as much to do as they weigh.
         least = 4 * block.macs((1, 1)) if band_bytes in _BAND_BYTES else 0
         most = max(1, threads * max(band_bytes, least) // cost)
-        found[id(block)] = -(-height // -(-height // most)) if most < height else height
+        even = -(-height // -(-height // most))
+        # As many rows for one thread as for another.
+        found[id(block)] = min(height, -(-even // threads) * threads)
     for some in makers.values():  # parts of a map have bands of one height
         found |= dict.fromkeys(map(id, some), min(found[id(block)] for block in some))
     return found
