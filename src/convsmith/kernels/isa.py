@@ -34,7 +34,10 @@ class Isa:
 
     def pixels(self, channels: int, width: int) -> int:
         """The pixels of a tile that wastes least of a row; a tile never exceeds the row."""
-        options = [p for p in dict(self.tiles)[channels] if p <= width] or [1]
+        known = dict(self.tiles)[channels]
+        if width <= max(known):
+            return width
+        options = [p for p in known if p <= width]
         # A row is covered by whole tiles, the last one moved inwards; ties go to the wider tile.
         return min(options, key=lambda p: (-(-width // p) * p * (1 + 0.6 / p), -p))
 
@@ -46,7 +49,7 @@ ISAS: dict[str, Isa] = {
         "avx512",
         16,
         (*_COMMON, "avx512", "avx512_skylake"),
-        ((48, (7, 4, 2, 1)), (32, (14, 8, 7, 6, 5, 4, 2, 1)), (16, (14, 10, 7, 4, 2, 1))),
+        ((48, (8, 7, 4, 2, 1)), (32, (14, 8, 7, 6, 5, 4, 2, 1)), (16, (14, 10, 7, 4, 2, 1))),
     ),
     "avx2": Isa(
         "avx2",

@@ -45,6 +45,7 @@ class Pointwise(Kernel):
         channels: outputs of a register tile.
         pixels: pixels of one.
         unroll: inputs of a step; it must divide their number.
+        part: inputs that are summed by themselves first, 0 for all; it must divide their number.
     """
 
     family: ClassVar[str] = "pointwise"
@@ -53,6 +54,7 @@ class Pointwise(Kernel):
     pixels: int
     unroll: int = 2
     epilogue: Epilogue = BARE
+    part: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -60,15 +62,28 @@ class Pointwise(Kernel):
         source, other = Rows("x"), Rows("residual")
         inputs, stride = ints("inputs", "stride")
         w, b = matrix("w", self.channels), vector("b")
-        r = hl.RDom([(0, inputs)], "r")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
-        weight = w[c % self.channels, r.x + (c // self.channels) * inputs]
-        total[c, x, y] += weight * source[r.x, x * stride, y * stride]
+
+        def product(i: Any) -> Any:
+            weight = w[c % self.channels, i + (c // self.channels) * inputs]
+            return weight * source[i, x * stride, y * stride]
+
+        part, u = hl.Func("part"), hl.Var("u")
+        if self.part:
+            r, parts = hl.RDom([(0, self.part)], "r"), hl.RDom([(0, inputs // self.part)], "parts")
+            part[c, x, y, u] += product(r.x + self.part * u)
+            total[c, x, y] += part[c, x, y, parts.x]
+        else:
+            r = parts = hl.RDom([(0, inputs)], "r")
+            total[c, x, y] += product(r.x)
         out = hl.Func(self.name)
         out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, [r.x], self.unroll)
+        unroll = 1 if self.part else self.unroll
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, [parts.x], unroll)
+        if self.part:
+            tile_part(part, total, parts.x, r.x, isa.lanes, self.unroll)
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, inputs, stride, w, b, *extra]
 
@@ -122,11 +137,22 @@ class Dense(Kernel):
 
         tile_output(out, total, self.channels, self.pixels, isa.lanes, sums)
         if self.parts:
-            part.compute_at(total, column).vectorize(c, isa.lanes).unroll(c).unroll(x)
-            update = part.update().reorder(c, x, y, r.x).vectorize(c, isa.lanes)
-            update.unroll(c).unroll(x)
+            tile_part(part, total, column, r.x, isa.lanes)
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, inputs, dy, dx, w, b, *extra]
+
+
+def tile_part(part: Any, total: Any, at: Any, r: Any, lanes: int, unroll: int = 1) -> None:
+    """Schedule the sum of a part in the same registers, before it is added to the whole.
+
+    A long sum in one go has an error that grows with its length, several times that of others.
+    """
+    c, x, y, *_ = part.args()
+    part.compute_at(total, at).vectorize(c, lanes).unroll(c).unroll(x)
+    update = part.update().reorder(c, x, y, r).vectorize(c, lanes)
+    update.unroll(c).unroll(x)
+    if unroll > 1:
+        update.unroll(r, unroll)
 
 
 def tile_output(

@@ -229,7 +229,13 @@ class Upsampled(Block):
 
 @dataclass(eq=False)
 class Input(Block):
-    """A tensor from outside becomes a map."""
+    """A tensor from outside becomes a map.
+
+    Attributes:
+        vectors: whether it is (N, C), and its rows become the pixels of one image.
+    """
+
+    vectors: bool = False
 
     exact = True
 

@@ -69,7 +69,8 @@ class Compiled(nn.Module):
         self._weights = [
             value
             for value in (*program.state_dict.values(), *program.constants.values())
-            if isinstance(value, Tensor)
+            # Batch norm's counts of batches say nothing of what it computes.
+            if isinstance(value, Tensor) and value.is_floating_point()
         ]
         self._versions = _versions(self._weights)
 
@@ -116,7 +117,7 @@ class Compiled(nn.Module):
         """Compile the kernels that images of the example's size need."""
         for region in self.regions:
             shapes = [self.network[block.name].shape for block in region.inputs]
-            region.prepare([(shape[2], shape[3]) for shape in shapes], progress)
+            region.prepare([region.size(shape) for shape in shapes], progress)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -251,14 +252,14 @@ def _maker(threads: int, isa: str | None) -> Callable[[Sequence[Block]], nn.Modu
         from convsmith.kernels.cache import folder
         from convsmith.kernels.isa import choose_isa
         from convsmith.kernels.library import compiler
-        from convsmith.runtime.region import Region
+        from convsmith.runtime.region import region
     except ImportError:
         return None
     chosen = choose_isa(isa)
     if chosen is None:
         return None
     library = _library(chosen, folder(), compiler())
-    return lambda blocks: Region(blocks, library, team(threads))
+    return lambda blocks: region(blocks, library, team(threads))
 
 
 @cache

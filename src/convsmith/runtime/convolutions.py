@@ -97,7 +97,9 @@ class Convolution(Block):
                 tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue, self.multiplier
             )
         if self.kind == "pointwise":
-            return Pointwise(tile, pixels, 2 - self.weight.shape[1] % 2, epilogue)
+            inputs = self.weight.shape[1]
+            part = _part(inputs)
+            return Pointwise(tile, pixels, 2 - (part or inputs) % 2, epilogue, part)
         inputs = self.weight.shape[1]
         # Long sums are made of parts, for their error; a part is worth its while from a few inputs.
         parts = inputs >= 32 or (inputs >= 4 and inputs * prod(taps) >= 96)
@@ -258,6 +260,13 @@ def padded(window: Window, more: tuple[int, int]) -> Window:
     """A window with more padding at the two ends."""
     low, high = (a + b for a, b in zip(window.padding, more, strict=True))
     return Window(window.kernel, window.stride, (low, high), window.dilation)
+
+
+def _part(inputs: int) -> int:
+    """Of a long sum, how many are summed by themselves; 0 for all."""
+    if inputs <= 512:
+        return 0
+    return max((n for n in range(64, 257) if inputs % n == 0), default=0)
 
 
 def _margins(window: Window, extra: int) -> tuple[int, int]:

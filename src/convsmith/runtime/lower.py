@@ -77,7 +77,7 @@ class _Lowering:
         channels = self.network[name].shape[1]
         # A stem reads its few channels one by one: no room is wasted on them.
         target = Map(name, channels, channels if channels < 4 else 0)
-        self._place(Input(name, [], target), name)
+        self._place(Input(name, [], target, vectors=len(self.network[name].shape) == 2), name)
 
     def _place(self, block: Block, *layers: str) -> None:
         self.order.append(block)
@@ -89,6 +89,8 @@ class _Lowering:
         kind = layer.kind
         if kind in ("convolution", "transposed convolution"):
             self._convolution(layer)
+        elif kind == "linear":
+            self._linear(layer)
         elif kind == "batch norm":
             self._batch_norm(layer)
         elif kind == "activation":
@@ -133,6 +135,14 @@ class _Lowering:
         kind = Transposed if isinstance(conv, ConvTranspose) else Convolution
         block = kind(layer.name, sources, target, (rows, columns), **parameters)
         self._place(block, layer.name)
+
+    def _linear(self, layer: Layer) -> None:
+        given = {k: v.detach().double().numpy() for k, v in self.weights[layer.name].items()}
+        target = Map(layer.name, len(given["weight"]))
+        bias = given.get("bias", np.zeros(target.channels))
+        weight = given["weight"][:, :, None, None]
+        source = self._map(layer.inputs[0])
+        self._place(Convolution(layer.name, [source], target, weight=weight, bias=bias), layer.name)
 
     def _affine(self, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
         """A scale and a shift of each channel: a depthwise convolution of one tap."""

@@ -25,6 +25,9 @@ __all__ = ["partition", "weights_of"]
 # A region of moving and scaling alone would cost more to enter than it saves.
 _WORTH = {"convolution", "transposed convolution"}
 
+_LARGE = 100_000
+"""Weights of linear layers that are worth entering a region for."""
+
 
 def partition(
     captured: Capture, make: Callable[[Sequence[Block]], nn.Module]
@@ -49,8 +52,11 @@ def partition(
     for number, found in enumerate(partitioner.propose_partitions()):
         inside = {names[node.name] for node in found.nodes}
         if not any(network[name].kind in _WORTH for name in inside):
-            reasons |= dict.fromkeys(inside, "no convolution beside it")
-            continue
+            linear = [weights[name]["weight"] for name in inside if network[name].kind == "linear"]
+            if sum(weight.numel() for weight in linear) < _LARGE:
+                why = "too few weights" if linear else "no convolution beside it"
+                reasons |= dict.fromkeys(inside, why)
+                continue
         _replace(graph, network, inside, weights, f"region_{number}", make)
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()

@@ -167,11 +167,36 @@ def assemble(
                 (function, _arguments(part, (a, b), width, plan, constants, where, step))
                 for a, b in _split(rows[0], rows[1], shares)
             ]
+            if len(given) == 1 and shares > 1:
+                given = [(function, some) for some in _by_channels(part, given[0][1], shares)]
             emit(given, numbers[id(block)])
     flat = np.zeros(len(arguments), ARGUMENT)
     for row, (base, value, offset, extent, stride) in enumerate(arguments):
         flat[row] = (base, value, offset, _four(extent), _four(stride))
     return Program(np.array(lists, CALL), flat, plan, np.array(owners))
+
+
+def _by_channels(part: Block, given: list[_Argument], shares: int) -> list[list[_Argument]]:
+    """The arguments of a sum over channels in shares of its output channels, by whole tiles."""
+    if getattr(part, "kind", "") != "pointwise":
+        return [given]
+    assert part.target is not None
+    tile = part.target.tile
+    found = []
+    for a, b in _split(0, given[-1][3][0] // tile, shares):
+        # x, ring, row, inputs, stride, then what has the output's channels.
+        some = list(given)
+        for place in range(5, len(given)):
+            base, value, offset, extent, stride = given[place]
+            if base < 0:
+                continue
+            weights = place == 5
+            axis = 1 if weights else 0
+            whole = extent[axis] // (given[-1][3][0] // tile)
+            cut = (*extent[:axis], (b - a) * whole, *extent[axis + 1 :])
+            some[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)
+        found.append(some)
+    return found
 
 
 def _split(start: int, stop: int, parts: int) -> list[tuple[int, int]]:

@@ -24,6 +24,9 @@ UPSAMPLING = {
     "upsample_bilinear2d": "bilinear",
 }
 
+_VECTORS = {"activation", "identity", "batch norm"}
+"""Kinds that do the same to (N, C) as to the pixels of a map."""
+
 _PLAIN = {
     "gelu": "gelu", "hardsigmoid": "hardsigmoid", "hardswish": "hardswish", "relu": "relu",
     "relu6": "relu6", "sigmoid": "sigmoid", "silu": "silu", "tanh": "tanh",
@@ -36,11 +39,13 @@ def refusal(layer: Layer, weights: Weights) -> str:
         return "not computed from the image"
     if any(kind.dtype != "float32" for kind in (*layer.operands, *layer.results)):
         return f"{layer.operands[0].dtype if layer.operands else 'nothing'} is not float32"
-    if len(layer.shape) != 4 or 0 in layer.shape:
+    known = 2 if layer.kind == "linear" or layer.kind in _VECTORS else 4
+    if len(layer.shape) not in (known, 4) or 0 in layer.shape:
         return f"{len(layer.shape)}-dimensional" if layer.shape else "no tensor"
     if layer.kind == "activation":
         return "" if activation_name(layer) else f"no kernel for {layer.operation.name}"
     rule = {
+        "linear": lambda _: "" if len(layer.shape) == 2 else "not of vectors",
         "convolution": _refuse_convolution,
         "transposed convolution": _refuse_transposed,
         "batch norm": lambda _: "" if layer.name in weights else "its statistics are computed",
@@ -55,7 +60,8 @@ def refusal(layer: Layer, weights: Weights) -> str:
     }.get(layer.kind)
     if rule is None:
         return f"no kernel for {layer.operation.name}"
-    if layer.kind in ("convolution", "transposed convolution") and layer.name not in weights:
+    weighs = layer.kind in ("convolution", "transposed convolution", "linear")
+    if weighs and layer.name not in weights:
         return "its weight is computed"
     return rule(layer)
 

@@ -20,7 +20,7 @@ from convsmith.runtime.operator import call, number_of
 from convsmith.runtime.program import Constants, Program, Strides, assemble
 from convsmith.runtime.team import Team
 
-__all__ = ["Progress", "Region", "Sized"]
+__all__ = ["Progress", "Region", "Sized", "region"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and of how much."""
@@ -111,6 +111,16 @@ class Region(nn.Module):
         finally:
             sized.free.append(memory)
 
+    @staticmethod
+    def size(shape: Sequence[int]) -> tuple[int, int]:
+        """Rows and pixels of the image, or each image, that a tensor of this shape holds."""
+        return shape[2], shape[3]
+
+    @staticmethod
+    def images(tensor: Tensor) -> int:
+        """How many images a tensor holds."""
+        return len(tensor)
+
     def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors without values."""
         sizes: list[tuple[int, int]] = [(int(t.shape[2]), int(t.shape[3])) for t in tensors]
@@ -179,6 +189,58 @@ class Region(nn.Module):
         room = np.empty(size + _PAGE, np.uint8)
         start = -room.ctypes.data % _PAGE
         return room[start : start + size]
+
+
+class _Vectors(Region):
+    """Blocks for tensors (N, C): the pixels of one image of one row."""
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """The outputs, (N, K) each."""
+        if len(tensors[0]):
+            found = super().forward(*map(_image, tensors))
+        else:
+            sizes = [block.sources[0].channels for block in self.outputs]
+            found = tuple([tensors[0].new_empty(1, size, 1, 0) for size in sizes])
+            found = found if len(found) > 1 else found[0]
+        return _vectors(found) if isinstance(found, Tensor) else tuple(map(_vectors, found))
+
+    @contextmanager
+    def running(
+        self, tensors: Sequence[Tensor]
+    ) -> Iterator[tuple[Program, Callable[[Program], None]]]:
+        """The program for tensors, and what runs it, or some of its calls."""
+        with super().running([_image(t) for t in tensors]) as found:
+            yield found
+
+    def program(self, *tensors: Tensor) -> Program:
+        """The program for tensors of these shapes."""
+        return super().program(*map(_image, tensors))
+
+    @staticmethod
+    def size(shape: Sequence[int]) -> tuple[int, int]:
+        """One row of as many pixels as there are vectors."""
+        return 1, shape[0]
+
+    @staticmethod
+    def images(tensor: Tensor) -> int:
+        """One."""
+        return 1
+
+
+def region(blocks: Sequence[Block], library: Library, team: Team) -> Region:
+    """Blocks as a module, for images or for vectors."""
+    vectors = any(isinstance(block, Input) and block.vectors for block in blocks)
+    return (_Vectors if vectors else Region)(blocks, library, team)
+
+
+def _image(vectors: Tensor) -> Tensor:
+    """(N, C) as (1, C, 1, N)."""
+    return vectors.t()[None, :, None]
+
+
+def _vectors(image: Tensor) -> Tensor:
+    """(1, C, 1, N) as (N, C)."""
+    return image.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 _PLAIN = (Tensor, nn.Parameter)
