@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from statistics import median, quantiles
-from time import perf_counter
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 from convsmith.measure.latency import Latency
@@ -22,7 +22,11 @@ SLOW = ((5.0, 1), (1.5, 2))
 
 SHORT = 0.03
 """Seconds of a call below which it runs once untimed before: else its figure would be that of
-caches which another runtime has just filled, and of threads that it has left waiting."""
+caches which another runtime has just filled."""
+
+PATIENCE, GLANCE = 0.03, 0.001
+"""Seconds to wait at most, and at least, for the threads that the runtime before has left spinning:
+those of OpenMP keep a processor for 9 ms after a call."""
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Latency]:
@@ -41,16 +45,27 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
         took = _timed(call)
         least = next((count for slow, count in SLOW if took >= slow), LEAST)
         times[name] = [] if least == LEAST else [took]
-        share = seconds / len(calls) / (took * (2 if took < SHORT else 1))
+        share = seconds / len(calls) / (GLANCE + took * (2 if took < SHORT else 1))
         wanted[name] = max(least, min(MOST, int(share))) - len(times[name])
     rounds = max(wanted.values(), default=0)
     for turn in range(rounds):
         for name, call in calls.items():
             count = wanted[name]
             if (turn + 1) * count // rounds > turn * count // rounds:
+                _settle()
                 took = _timed(call)
                 times[name].append(_timed(call) if took < SHORT else took)
     return {name: _latency(found) for name, found in times.items()}
+
+
+def _settle() -> None:
+    """Wait until no thread of this process is busy."""
+    end = perf_counter() + PATIENCE
+    while perf_counter() < end:
+        before = process_time()
+        sleep(GLANCE)
+        if process_time() - before < GLANCE / 2:
+            return
 
 
 def _timed(call: Callable[[], Any]) -> float:
