@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.garments import Data
 from convsmith.cli.output import talk
+from convsmith.runtime.team import processors
 
 __all__ = ["Shuffled", "accuracy", "mean_iou", "pixel_loss", "pretrained", "train"]
 
@@ -19,7 +20,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Shuffled:
-    """Batches in a new order each epoch, some mirrored."""
+    """Batches in a new order each epoch, some mirrored.
+
+    While they are gone through, PyTorch has all processors, however many it was measured with.
+    """
 
     def __init__(self, images: Tensor, labels: Tensor, size: int = 128) -> None:
         self.images, self.labels, self.size = images, labels, size
@@ -28,12 +32,17 @@ class Shuffled:
         return -(-len(self.images) // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for part in torch.split(torch.randperm(len(self.images)), self.size):
-            images, labels = self.images[part], self.labels[part]
-            if torch.rand(()) < 0.5:
-                images = images.flip(-1)
-                labels = labels.flip(-1) if labels.ndim > 1 else labels
-            yield images, labels
+        threads = torch.get_num_threads()
+        torch.set_num_threads(processors())
+        try:
+            for part in torch.split(torch.randperm(len(self.images)), self.size):
+                images, labels = self.images[part], self.labels[part]
+                if torch.rand(()) < 0.5:
+                    images = images.flip(-1)
+                    labels = labels.flip(-1) if labels.ndim > 1 else labels
+                yield images, labels
+        finally:
+            torch.set_num_threads(threads)
 
 
 def train(

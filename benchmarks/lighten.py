@@ -41,6 +41,8 @@ UNTRAINED, TRAINED = (2.0, 0.010), (4.0, 0.003)
 """The goals: so many times faster, for at most so much of the accuracy."""
 TARGETS = (1.5, 2.0, 3.0, 4.0)
 NEAR = 0.15
+RATE = 0.05
+"""The learning rate of all that start from trained weights."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _rows(case: Case, model: nn.Module, options: Namespace) -> list[dict[str, An
             if trained:
                 more = {
                     "train": case.batches(), "epochs": options.epochs, "loss": case.loss,
-                    "precision": "bf16",
+                    "precision": "bf16", "learning_rate": RATE,
                 }  # fmt: skip
             make = partial(lighten, model, images, progress=progress, **common, **more)
             runs = Path(options.folder, f"{case.name}-trained") if trained else None
@@ -239,7 +241,7 @@ def _rival(
     talk(f"{case.name}: {name}")
     share = slightest(make, image, clock.networks({"ours": ours}, image)["ours"].median_ms, clock)
     student = make(share)
-    schedule = Schedule(options.epochs, precision="bf16")
+    schedule = Schedule(options.epochs, precision="bf16", learning_rate=RATE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         distil(student, model, case.batches(), schedule, loss=case.loss)

@@ -19,7 +19,7 @@ Pairs = tuple[int, Tensor, Tensor]
 
 # Values that are in memory at a time, in float64: of unfolded patches, and of a sample.
 _CHUNK = 2**22
-_SAMPLE = 2**23
+_SAMPLE = 2**20
 
 # A regression needs images that differ, and this many places, and more for each feature: places
 # of one map are much alike, and ten times as many leave the solution where it is.

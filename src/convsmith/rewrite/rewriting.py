@@ -14,6 +14,7 @@ from convsmith.network import Layer, Network, submodule
 from convsmith.nn import Factored, SeparablePair
 from convsmith.rewrite.candidates import Candidate, Choice
 from convsmith.rewrite.fit import correct_bias, match_batch_norm, refit
+from convsmith.rewrite.following import following
 from convsmith.rewrite.jointly import refit_jointly
 from convsmith.rewrite.statistics import Moments, covariance
 from convsmith.rewrite.surgery import replace
@@ -72,6 +73,8 @@ def rewrite(
         replace(light, c.path, layer)
         fit = refit_jointly if isinstance(layer, SeparablePair) else refit
         errors[c.path] = fit(light, model, batches, c.path)
+        if (activation := following(network, c.layer, model)) is not None:
+            refit(light, model, batches, c.path, activation=activation)
     say(len(todo), len(todo))
     return errors
 
