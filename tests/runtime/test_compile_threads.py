@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -35,6 +36,31 @@ def test_the_same_bits_for_any_number_of_threads_and_any_batch():
     results.append(torch.cat([fast(image[None]) for image in x]))
     for other in results[1:]:
         assert torch.equal(results[0], other)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_every_thread_has_rows(threads):
+    """Also where a single one is more than a band should be."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 300, 1), nn.Conv2d(300, 300, 3, 1, 1, groups=300)).eval()
+    x = torch.randn(1, 3, 17, 500)
+    plan = cs.compile(net, x, threads=threads).regions[0].program(x).plan
+    bands = [band for band in plan.bands if not band.border]
+    for band in bands:
+        height = plan.sizes[id(band.block)][0]
+        assert (band.stop - band.start) % threads == 0 or band.stop == height
+    assert max(band.stop - band.start for band in bands[1:]) < 17
+
+
+def test_more_threads_than_processors():
+    """Some come too late and find their share done, or the call over."""
+    x = torch.randn(1, 3, 33, 29)
+    wanted = cs.compile(network(), x, threads=1)(x)
+    fast = cs.compile(network(), x, threads=4 * processors() + 1)
+    for call in range(300):
+        assert torch.equal(fast(x), wanted)
+        if call % 3 == 0:
+            time.sleep(0.0005 * (call % 7))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -27,7 +27,7 @@ SIZES = st.one_of(st.integers(1, 600), st.sampled_from([47, 48, 49, 97, 128, 509
 
 
 @pytest.mark.parametrize("isa", ABLE)
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=100 if settings().max_examples > 100 else 20)
 @given(
     sizes=st.lists(SIZES, min_size=2, max_size=4),
     vectors=st.one_of(st.integers(1, 20), st.just(1)),

@@ -116,8 +116,9 @@ class Selector:
             total, ms = times["original"].median_ms, times["light"].median_ms
             budget = target.budget(total)
             predicted = rest + sum(pick.cost for pick in picks)
-            rest = max(0.0, ms - sum(pick.cost for pick in picks))
-            best, outside = min((best, outside), (ms, rest / ms))
+            # Below zero where layers are quicker together than alone.
+            rest = ms - sum(pick.cost for pick in picks)
+            best, outside = min((best, outside), (ms, max(0.0, rest) / ms))
             if ms <= budget * _NEAR and ms > slowest:
                 met, slowest = self._selection(picks, predicted, total), ms
             if _CLOSE * budget <= ms <= budget * _NEAR:

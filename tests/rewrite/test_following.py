@@ -1,0 +1,59 @@
+"""What is known to follow a layer, and that refits go by it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from convsmith.network import trace
+from convsmith.rewrite.following import following
+
+
+class Net(nn.Module):
+    """A convolution, a batch norm that is not the identity, and what is to follow them."""
+
+    def __init__(self, after, twice=False):
+        super().__init__()
+        self.conv, self.norm, self.after = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), after
+        self.twice = twice
+        nn.init.uniform_(self.norm.running_var, 0.5, 2.0)
+        nn.init.normal_(self.norm.bias)
+
+    def forward(self, x):
+        y = self.norm(self.conv(x))
+        return self.after(y) + y if self.twice else self.after(y)
+
+
+def found(net):
+    net = net.eval()
+    network = trace(net, (1, 3, 9, 9))
+    (conv,) = [layer for layer in network if layer.kind == "convolution"]
+    return following(network, conv, net)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.Hardswish(), nn.LeakyReLU(0.3),
+        nn.GELU(approximate="tanh"), lambda y: F.elu(y, 0.5), lambda y: y.clamp(-0.2, 0.7),
+    ],
+)  # fmt: skip
+def test_a_norm_and_an_activation_are_one_function(after):
+    net = Net(after)
+    call = found(net)
+    maps = torch.randn(2, 4, 5, 5)
+    held = maps.clone()
+    with torch.no_grad():
+        assert torch.equal(call(maps), after(net.norm(held.clone())))
+    assert torch.equal(maps, held)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [Net(nn.ReLU(), twice=True), Net(nn.Identity()), Net(nn.PReLU()), Net(nn.MaxPool2d(2))],
+    ids=["wanted twice", "nothing", "learned", "pool"],
+)
+def test_nothing_else_is(net):
+    assert found(net) is None
