@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median, quantiles
-from time import perf_counter, process_time, sleep
+from threading import get_native_id
+from time import perf_counter, sleep
 from typing import Any
 
 from convsmith.measure.latency import Latency
@@ -24,7 +26,7 @@ SHORT = 0.03
 """Seconds of a call below which it runs once untimed before: else its figure would be that of
 caches which another runtime has just filled."""
 
-PATIENCE, GLANCE = 0.03, 0.001
+PATIENCE, GLANCE = 0.05, 0.001
 """Seconds to wait at most, and at least, for the threads that the runtime before has left spinning:
 those of OpenMP keep a processor for 9 ms after a call."""
 
@@ -59,13 +61,26 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
 
 
 def _settle() -> None:
-    """Wait until no thread of this process is busy."""
+    """Wait until no thread of this process is running but this one."""
     end = perf_counter() + PATIENCE
     while perf_counter() < end:
-        before = process_time()
         sleep(GLANCE)
-        if process_time() - before < GLANCE / 2:
+        if not any(map(_runs, _others())):
             return
+
+
+def _others() -> list[Path]:
+    """The kernel's files about the other threads; none where there is no such kernel."""
+    here = Path("/proc/self/task")
+    return [t for t in here.iterdir() if int(t.name) != get_native_id()] if here.exists() else []
+
+
+def _runs(thread: Path) -> bool:
+    try:
+        # The name, in brackets, may hold anything; the state follows it.
+        return (thread / "stat").read_text().rpartition(") ")[2].startswith("R")
+    except OSError:
+        return False  # it has ended meanwhile
 
 
 def _timed(call: Callable[[], Any]) -> float:

@@ -63,6 +63,24 @@ def test_more_threads_than_processors():
             time.sleep(0.0005 * (call % 7))
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("images", [2, 3, 5, 12])
+def test_images_of_a_batch_are_shared_out(threads, images):
+    x = torch.randn(images, 3, 33, 29)
+    fast = cs.compile(network(), x, threads=threads)
+    wanted = torch.cat([cs.compile(network(), x, threads=1)(image[None]) for image in x])
+    for last in (torch.contiguous_format, torch.channels_last):
+        for _ in range(20):
+            assert torch.equal(fast(x.to(memory_format=last)), wanted)
+    assert torch.equal(fast(x[:, :, :, ::2]), cs.compile(network(), x, threads=1)(x[:, :, :, ::2]))
+
+
+def test_no_image_is_shared_out():
+    fast = cs.compile(network(), (4, 3, 33, 29), threads=2)
+    none = torch.empty(0, 3, 33, 29)
+    assert fast(none).shape == network()(none).shape
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_many_callers(threads):
     """Of two networks, at sizes that are new to them, all at once."""

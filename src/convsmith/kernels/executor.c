@@ -6,6 +6,8 @@
  * goes on before all shares are done. A thread that has done its own share takes one that nobody
  * has begun, for its owner may still be asleep, or its processor be busy with somebody else's work.
  * What a share computes is settled in the program, so the result is the same whoever does it.
+ *
+ * Of a batch with an image for every thread, each takes whole images, and nobody waits for anybody.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -18,6 +20,8 @@
 enum {
     MAX_DIMS = 4,
     MAX_ARGUMENTS = 24,
+    MAX_BASES = 32,
+    BUSY = -(1 << 20),
     SPINS = 20000,    /* before a thread that waits for others lets go of its processor */
     LINGER = 1000000, /* nanoseconds until a thread without work sleeps: to wake it takes 0.1 ms */
     GLANCE = 64       /* spins between two looks at the clock */
@@ -49,8 +53,10 @@ typedef struct { kernel function; int32_t first, count; } call; /* function 0: n
 typedef struct {
     const call *calls; /* threads × length */
     const argument *arguments;
-    uint8_t *const *bases;
+    uint8_t *const *bases; /* of a batch: those of the first image, then of the next */
     int32_t length, threads;
+    int32_t images, count; /* a batch of more than none, and how many bases an image has */
+    uint8_t *const *memories; /* of a batch: for each thread, in the place of an image's first base */
 } job;
 
 /* A share is named by run and step, later ones being larger; the difference settles which of two is
@@ -66,11 +72,12 @@ typedef struct {
     int stop;
     const job *work;
     _Alignas(64) atomic_uint run;
-    _Alignas(64) atomic_uint_fast64_t finished; /* the run, and how many of its shares */
+    _Alignas(64) atomic_uint_fast64_t finished; /* the run, and how many of its shares or images */
+    _Alignas(64) atomic_uint_fast64_t begun;    /* the run, and how many of its images */
     _Alignas(64) atomic_int status;
 } team;
 
-static int run_call(const job *work, const call *step) {
+static int run_call(const job *work, uint8_t *const *bases, const call *step) {
     buffer buffers[MAX_ARGUMENTS];
     dimension dims[MAX_ARGUMENTS][MAX_DIMS];
     int32_t numbers[MAX_ARGUMENTS];
@@ -84,7 +91,7 @@ static int run_call(const job *work, const call *step) {
         }
         for (int d = 0; d < a->value; d++)
             dims[i][d] = (dimension){0, a->extent[d], a->stride[d], 0};
-        buffers[i] = (buffer){0, 0, work->bases[a->base] + a->offset, 0, 2, 32, 1, a->value,
+        buffers[i] = (buffer){0, 0, bases[a->base] + a->offset, 0, 2, 32, 1, a->value,
                               dims[i], 0};
         argv[i] = &buffers[i];
     }
@@ -103,8 +110,38 @@ static int begins(claim *of, uint64_t share) {
     return (int64_t)(latest - share) < 0 && atomic_compare_exchange_strong(&of->latest, &latest, share);
 }
 
+/* Whole images of a batch, until none is left and all are done. */
+static void take_images(team *t, const job *work, int which, uint32_t run) {
+    uint64_t first = (uint64_t)run << 32, image;
+    uint8_t *bases[MAX_BASES];
+    for (;;) {
+        image = atomic_load_explicit(&t->begun, memory_order_relaxed);
+        if (image - first >= (uint64_t)work->images) break; /* or another run has begun */
+        if (!atomic_compare_exchange_weak(&t->begun, &image, image + 1)) continue;
+        memcpy(bases, work->bases + (image - first) * work->count, work->count * sizeof *bases);
+        bases[0] = work->memories[which];
+        for (int i = 0; i < work->length; i++) {
+            const call *todo = work->calls + i;
+            if (todo->function && !atomic_load_explicit(&t->status, memory_order_relaxed)) {
+                int status = run_call(work, bases, todo);
+                if (status) atomic_store(&t->status, status);
+            }
+        }
+        atomic_fetch_add_explicit(&t->finished, 1, memory_order_release);
+    }
+    for (int spins = 0;; spins++) {
+        uint64_t done = atomic_load_explicit(&t->finished, memory_order_acquire) - first;
+        if (done >= (uint64_t)work->images) return;
+        pause_or_yield(spins);
+    }
+}
+
 /* Work on a run, from the step that it has reached, until it is over. */
 static void take_part(team *t, const job *work, int which, uint32_t run) {
+    if (work->images) {
+        take_images(t, work, which, run);
+        return;
+    }
     uint64_t first = (uint64_t)run << 32;
     uint64_t count = atomic_load_explicit(&t->finished, memory_order_acquire) - first;
     for (uint64_t step = count / work->threads; count >> 32 == 0 && step < (uint64_t)work->length;
@@ -114,7 +151,7 @@ static void take_part(team *t, const job *work, int which, uint32_t run) {
             if (!begins(&t->claims[mine], first + step + 1)) continue;
             const call *todo = work->calls + (int64_t)mine * work->length + step;
             if (todo->function && !atomic_load_explicit(&t->status, memory_order_relaxed)) {
-                int status = run_call(work, todo);
+                int status = run_call(work, work->bases, todo);
                 if (status) atomic_store(&t->status, status);
             }
             atomic_fetch_add_explicit(&t->finished, 1, memory_order_release);
@@ -209,33 +246,51 @@ team *convsmith_team(int32_t threads) {
 
 int32_t convsmith_team_threads(const team *t) { return t->threads; }
 
+static int run_job(team *t, const job *work) {
+    pthread_mutex_lock(&t->mutex);
+    t->work = work;
+    uint32_t run = atomic_load(&t->run) + 1;
+    atomic_store(&t->status, 0);
+    atomic_store(&t->finished, (uint64_t)run << 32);
+    atomic_store(&t->begun, (uint64_t)run << 32);
+    atomic_store(&t->run, run);
+    pthread_cond_broadcast(&t->wake);
+    pthread_mutex_unlock(&t->mutex);
+    take_part(t, work, 0, run);
+    int status = atomic_load(&t->status);
+    pthread_mutex_lock(&t->mutex);
+    t->work = 0;
+    pthread_mutex_unlock(&t->mutex);
+    return status;
+}
+
 /* 0, or the status of the first kernel that failed. */
 int convsmith_run(team *t, const call *calls, int32_t length, int32_t threads,
                   const argument *arguments, uint8_t *const *bases) {
-    job work = {calls, arguments, bases, length, threads};
+    const job work = {calls, arguments, bases, length, threads, 0, 0, 0};
     /* A team serves one call at a time; a second caller computes all the lists itself. */
     if (threads == 1 || threads != t->threads || pthread_mutex_trylock(&t->busy)) {
         for (int i = 0; i < length; i++)
             for (int which = 0; which < threads; which++) {
                 const call *step = calls + (int64_t)which * length + i;
-                int status = step->function ? run_call(&work, step) : 0;
+                int status = step->function ? run_call(&work, bases, step) : 0;
                 if (status) return status;
             }
         return 0;
     }
-    pthread_mutex_lock(&t->mutex);
-    t->work = &work;
-    uint32_t run = atomic_load(&t->run) + 1;
-    atomic_store(&t->status, 0);
-    atomic_store(&t->finished, (uint64_t)run << 32);
-    atomic_store(&t->run, run);
-    pthread_cond_broadcast(&t->wake);
-    pthread_mutex_unlock(&t->mutex);
-    take_part(t, &work, 0, run);
-    int status = atomic_load(&t->status);
-    pthread_mutex_lock(&t->mutex);
-    t->work = 0;
-    pthread_mutex_unlock(&t->mutex);
+    int status = run_job(t, &work);
+    pthread_mutex_unlock(&t->busy);
+    return status;
+}
+
+/* The same for a batch: a program of one thread, `count` bases for each image, and memory for each
+ * thread of the team, which stands in for the first of them. BUSY where others have the team. */
+int convsmith_run_batch(team *t, const call *calls, int32_t length, const argument *arguments,
+                        uint8_t *const *bases, int32_t count, int32_t images,
+                        uint8_t *const *memories) {
+    const job work = {calls, arguments, bases, length, t->threads, images, count, memories};
+    if (count > MAX_BASES || pthread_mutex_trylock(&t->busy)) return BUSY;
+    int status = run_job(t, &work);
     pthread_mutex_unlock(&t->busy);
     return status;
 }

@@ -133,6 +133,9 @@ class Library:
         loaded.convsmith_team_free.argtypes = [ctypes.c_void_p]
         pointer, number = ctypes.c_void_p, ctypes.c_int32
         loaded.convsmith_run.argtypes = [pointer, pointer, number, number, pointer, pointer]
+        loaded.convsmith_run_batch.argtypes = [
+            pointer, pointer, number, pointer, pointer, number, number, pointer,
+        ]  # fmt: skip
         return loaded
 
     def _key(self, name: str, source: str) -> str:

@@ -28,8 +28,9 @@ Progress = Callable[[str, int, int], None]
 _PAGE = 4096
 _FRESH = 32 * 2**20
 """Bytes: glibc never keeps a piece of memory that is larger (`DEFAULT_MMAP_THRESHOLD_MAX`)."""
-_PROGRAMS = 16
-"""Kept at once: enough for the sizes of a pyramid, and memory does not grow with those met."""
+_PROGRAMS = 32
+"""Kept at once: enough for the sizes of a pyramid, for one image that threads share and for batches
+of which each takes its own; memory does not grow with the sizes met."""
 
 
 @dataclass(eq=False)
@@ -97,19 +98,37 @@ class Region(nn.Module):
         found = [_room(images, shape, last) for shape in sized.results]
         memory = self._take(sized)
         everything = [*given, *found]
-        steps = [4 * t.stride(0) for t in everything]
-        starts = [t.data_ptr() for t in everything]
+        # For each image its base addresses: memory, weights, tensors.
         fixed = [memory.ctypes.data, self.constants.memory.ctypes.data]
+        starts = [(tensor.data_ptr(), 4 * tensor.stride(0)) for tensor in everything]
+        places = np.array(
+            [[*fixed, *(a + image * b for a, b in starts)] for image in range(images)], np.uint64
+        )
 
         def run(program: Program) -> None:
-            for image in range(images):
-                places = [a + image * b for a, b in zip(starts, steps, strict=True)]
-                self.team.run(self.library, program, [*fixed, *places])
+            done = self._batch(given, places) if program is sized.program else 0
+            for image in range(done, images):
+                self.team.run(self.library, program, places[image])
 
         try:
             yield sized, run, found
         finally:
             sized.free.append(memory)
+
+    def _batch(self, given: Sequence[Tensor], places: Array) -> int:
+        """Compute images of a batch, each by one thread; how many, the first ones."""
+        threads = self.team.threads
+        whole = len(places) // threads * threads
+        if threads == 1 or not whole or self.library.executor is None:
+            return 0
+        single = self.sized(given, 1)
+        memories = [self._take(single) for _ in range(threads)]
+        try:
+            starts = [memory.ctypes.data for memory in memories]
+            done = self.team.run_batch(self.library, single.program, places[:whole], starts)
+        finally:
+            single.free.extend(memories)
+        return whole if done else 0
 
     @staticmethod
     def size(shape: Sequence[int]) -> tuple[int, int]:
@@ -151,33 +170,31 @@ class Region(nn.Module):
                 else lambda ready, total, _: progress("compiling kernels", ready, total),
             )
 
-    def sized(self, tensors: Sequence[Tensor]) -> Sized:
-        """What is kept for tensors of these sizes and strides."""
-        last = _channels_last(tensors[0])
-        key = (*((t.shape[2:], t.stride()[1:]) for t in tensors), last)
+    def sized(self, tensors: Sequence[Tensor], threads: int | None = None) -> Sized:
+        """What is kept for tensors of these sizes and strides, for all threads or so many."""
+        last, threads = _channels_last(tensors[0]), threads or self.team.threads
+        key = (threads, *((t.shape[2:], t.stride()[1:]) for t in tensors), last)
         found = self._sized.get(key)
         if found is not None:
             with suppress(KeyError):  # another thread may have dropped it
                 self._sized.move_to_end(key)
             return found
         with LOCK:
-            order = self._plan([(t.shape[2], t.shape[3]) for t in tensors])
+            order = self._plan([(t.shape[2], t.shape[3]) for t in tensors], threads)
             shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
             strides = [_strides(t) for t in tensors]
             strides += [
                 Strides(1, w * c, c, False) if last else Strides(h * w, w, 1, True)
                 for c, h, w in shapes
             ]
-            program = assemble(
-                self.blocks, order, self.library, self.constants, strides, self.team.threads
-            )
+            program = assemble(self.blocks, order, self.library, self.constants, strides, threads)
             found = self._sized[key] = Sized(program, shapes)
             while len(self._sized) > _PROGRAMS:
                 self._sized.popitem(last=False)
         return found
 
-    def _plan(self, sizes: Sequence[tuple[int, int]]) -> Plan:
-        return plan(self.blocks, sizes, threads=self.team.threads)
+    def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
+        return plan(self.blocks, sizes, threads=threads or self.team.threads)
 
     def _take(self, sized: Sized) -> Array:
         """Memory for one call."""

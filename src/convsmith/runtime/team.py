@@ -16,9 +16,14 @@ from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
     from convsmith.kernels.library import Library
+    from convsmith.runtime.blocks import Array
     from convsmith.runtime.program import Program
 
 __all__ = ["Team", "processors", "team"]
+
+
+_BUSY = -1 << 20
+"""What the executor says instead of running a batch; no status of a kernel."""
 
 
 class Team:
@@ -35,26 +40,54 @@ class Team:
             myself = weakref.ref(self)
             os.register_at_fork(after_in_child=lambda: _forget(myself()))
 
-    def run(self, library: Library, program: Program, bases: Sequence[int]) -> None:
+    def run(self, library: Library, program: Program, bases: Array) -> None:
         """Run a program; the interpreter's lock is free meanwhile.
 
         Raises:
             ConvsmithError: for a kernel that reports a failure.
         """
         if library.executor is None:
-            library.interpret(program.calls, program.arguments, bases)
+            library.interpret(program.calls, program.arguments, bases.tolist())
             return
-        places = np.array(bases, np.uint64)
         status = library.executor.convsmith_run(
             self._address(library),
             program.calls.ctypes.data,
             program.calls.shape[1],
             program.threads,
             program.arguments.ctypes.data,
-            places.ctypes.data,
+            bases.ctypes.data,
         )
-        if status:
-            raise ConvsmithError(f"a kernel failed with status {status}: is memory exhausted?")
+        _check(status)
+
+    def run_batch(
+        self, library: Library, program: Program, bases: Array, memories: Sequence[int]
+    ) -> bool:
+        """Run a program of one thread for each image of a batch; False where others keep us busy.
+
+        Args:
+            library: where it was compiled.
+            program: of one thread.
+            bases: (images, bases), the addresses that its offsets count from.
+            memories: for each thread, what stands in for the first of them.
+
+        Raises:
+            ConvsmithError: for a kernel that reports a failure.
+        """
+        starts = np.array(memories, np.uint64)
+        status = library.executor.convsmith_run_batch(
+            self._address(library),
+            program.calls.ctypes.data,
+            program.calls.shape[1],
+            program.arguments.ctypes.data,
+            bases.ctypes.data,
+            bases.shape[1],
+            bases.shape[0],
+            starts.ctypes.data,
+        )
+        if status == _BUSY:
+            return False
+        _check(status)
+        return True
 
     def _address(self, library: Library) -> int:
         if self._made is None:
@@ -67,6 +100,11 @@ class Team:
                     end = weakref.finalize(self, _free, library.executor, *self._made)
                     end.atexit = False  # a daemon thread may still be in a call
         return self._made[1]
+
+
+def _check(status: int) -> None:
+    if status:
+        raise ConvsmithError(f"a kernel failed with status {status}: is memory exhausted?")
 
 
 def processors() -> int:
