@@ -28,9 +28,9 @@ Progress = Callable[[str, int, int], None]
 _PAGE = 4096
 _FRESH = 32 * 2**20
 """Bytes: glibc never keeps a piece of memory that is larger (`DEFAULT_MMAP_THRESHOLD_MAX`)."""
-_PROGRAMS = 32
-"""Kept at once: enough for the sizes of a pyramid, for one image that threads share and for batches
-of which each takes its own; memory does not grow with the sizes met."""
+_PROGRAMS = 16
+"""Kept at once: enough for the sizes of a pyramid; memory does not grow with those met. Twice as
+many where there are threads, which share one image, or take each their own of a batch."""
 
 
 @dataclass(eq=False)
@@ -189,7 +189,7 @@ class Region(nn.Module):
             ]
             program = assemble(self.blocks, order, self.library, self.constants, strides, threads)
             found = self._sized[key] = Sized(program, shapes)
-            while len(self._sized) > _PROGRAMS:
+            while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
                 self._sized.popitem(last=False)
         return found
 
