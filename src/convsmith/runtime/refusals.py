@@ -24,8 +24,8 @@ UPSAMPLING = {
     "upsample_bilinear2d": "bilinear",
 }
 
-_VECTORS = {"activation", "identity", "batch norm"}
-"""Kinds that do the same to (N, C) as to the pixels of a map."""
+_VECTORS = {"activation", "identity", "batch norm", "linear"}
+"""Kinds that do to (N, C) what they, or a pointwise convolution, do to the pixels of a map."""
 
 _PLAIN = {
     "gelu": "gelu", "hardsigmoid": "hardsigmoid", "hardswish": "hardswish", "relu": "relu",
@@ -39,7 +39,7 @@ def refusal(layer: Layer, weights: Weights) -> str:
         return "not computed from the image"
     if any(kind.dtype != "float32" for kind in (*layer.operands, *layer.results)):
         return f"{layer.operands[0].dtype if layer.operands else 'nothing'} is not float32"
-    known = 2 if layer.kind == "linear" or layer.kind in _VECTORS else 4
+    known = 2 if layer.kind in _VECTORS else 4
     if len(layer.shape) not in (known, 4) or 0 in layer.shape:
         return f"{len(layer.shape)}-dimensional" if layer.shape else "no tensor"
     if layer.kind == "activation":
