@@ -18,6 +18,7 @@ from convsmith.runtime.blocks import Array, Block, Input, Output
 from convsmith.runtime.capture import LOCK
 from convsmith.runtime.operator import call, number_of
 from convsmith.runtime.program import Constants, Program, Strides, assemble
+from convsmith.runtime.room import Room, aligned
 from convsmith.runtime.team import Team
 
 __all__ = ["Progress", "Region", "Sized", "region"]
@@ -25,9 +26,6 @@ __all__ = ["Progress", "Region", "Sized", "region"]
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and of how much."""
 
-_PAGE = 4096
-_FRESH = 32 * 2**20
-"""Bytes: glibc never keeps a piece of memory that is larger (`DEFAULT_MMAP_THRESHOLD_MAX`)."""
 _PROGRAMS = 16
 """Kept at once: enough for the sizes of a pyramid; memory does not grow with those met. Twice as
 many where there are threads, which share one image, or take each their own of a batch."""
@@ -63,6 +61,7 @@ class Region(nn.Module):
         self.inputs = [b for b in self.blocks if isinstance(b, Input)]
         self.outputs = [b for b in self.blocks if isinstance(b, Output)]
         self.number = number_of(self)
+        self._room = Room(len(self.outputs))
         self._sized: OrderedDict[Any, Sized] = OrderedDict()
 
     def forward(self, *tensors: Tensor) -> Any:
@@ -95,7 +94,10 @@ class Region(nn.Module):
         last = _channels_last(given[0])
         sized = self.sized(given)
         images = len(given[0])
-        found = [_room(images, shape, last) for shape in sized.results]
+        found = [
+            self._room.tensor(number, (images, *shape), last)
+            for number, shape in enumerate(sized.results)
+        ]
         memory = self._take(sized)
         everything = [*given, *found]
         # For each image its base addresses: memory, weights, tensors.
@@ -202,10 +204,7 @@ class Region(nn.Module):
             return sized.free.pop()
         except IndexError:
             pass
-        size = sized.program.plan.memory
-        room = np.empty(size + _PAGE, np.uint8)
-        start = -room.ctypes.data % _PAGE
-        return room[start : start + size]
+        return aligned(sized.program.plan.memory)
 
 
 class _Vectors(Region):
@@ -261,21 +260,6 @@ def _vectors(image: Tensor) -> Tensor:
 
 
 _PLAIN = (Tensor, nn.Parameter)
-
-
-def _room(images: int, shape: tuple[int, int, int], last: bool) -> Tensor:
-    """Memory for an output.
-
-    Where it is so large that the C library takes it from the system each time, numpy asks for huge
-    pages: to touch 64 MiB of small ones for the first time takes as long as three fused layers.
-    """
-    channels, rows, pixels = shape
-    if 4 * images * channels * rows * pixels <= _FRESH:
-        layout = torch.channels_last if last else torch.contiguous_format
-        return torch.empty((images, *shape), memory_format=layout)
-    order = (images, rows, pixels, channels) if last else (images, *shape)
-    found = torch.from_numpy(np.empty(order, np.float32))
-    return found.permute(0, 3, 1, 2) if last else found
 
 
 def _empty(like: Tensor, images: int, shape: tuple[int, int, int], last: bool) -> Tensor:
