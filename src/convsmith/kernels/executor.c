@@ -9,6 +9,7 @@
  *
  * Of a batch with an image for every thread, each takes whole images, and nobody waits for anybody.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -64,7 +65,16 @@ typedef struct {
 typedef struct { _Alignas(64) atomic_uint_fast64_t latest; } claim;
 
 typedef struct {
-    pthread_t *workers;
+    pthread_t thread;
+    atomic_int processor; /* where it ran last, -1 before */
+#if defined(__linux__)
+    int moved;
+    cpu_set_t allowed;
+#endif
+} member;
+
+typedef struct {
+    member *workers;
     claim *claims; /* of each thread, the latest of its shares that somebody has begun */
     int32_t threads;
     pthread_mutex_t mutex, busy;
@@ -170,10 +180,63 @@ static int64_t now(void) {
     return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
+#if defined(__linux__)
+static int processor(void) { return sched_getcpu(); }
+
+/* Move workers that would share a processor with the caller or with each other to free ones. The
+ * kernel of a virtual machine takes a halted processor for one that its host has taken away, so it
+ * wakes a thread beside the caller rather than there, and moves it some milliseconds later. */
+static void spread(team *t) {
+    cpu_set_t used;
+    int here = processor(), clash = 0;
+    CPU_ZERO(&used);
+    if (here >= 0 && here < CPU_SETSIZE) CPU_SET(here, &used);
+    for (int pass = 0; pass < 2; pass++) /* first count the places, then give the free ones away */
+        for (int i = 0; i < t->threads - 1 && (!pass || clash); i++) {
+            member *worker = &t->workers[i];
+            int at = atomic_load_explicit(&worker->processor, memory_order_relaxed);
+            if (at < 0 || at >= CPU_SETSIZE) continue;
+            if (!pass) {
+                worker->moved = CPU_ISSET(at, &used);
+                clash |= worker->moved;
+                CPU_SET(at, &used);
+                continue;
+            }
+            if (!worker->moved) continue;
+            worker->moved = 0;
+            if (pthread_getaffinity_np(worker->thread, sizeof used, &worker->allowed)) continue;
+            for (int to = 0; to < CPU_SETSIZE; to++) {
+                if (!CPU_ISSET(to, &worker->allowed) || CPU_ISSET(to, &used)) continue;
+                cpu_set_t only;
+                CPU_ZERO(&only);
+                CPU_SET(to, &only);
+                CPU_SET(to, &used);
+                worker->moved = !pthread_setaffinity_np(worker->thread, sizeof only, &only);
+                break;
+            }
+        }
+}
+
+/* They are there now, and may be moved on when somebody else needs the place. */
+static void release(team *t) {
+    for (int i = 0; i < t->threads - 1; i++) {
+        member *worker = &t->workers[i];
+        if (worker->moved)
+            pthread_setaffinity_np(worker->thread, sizeof worker->allowed, &worker->allowed);
+        worker->moved = 0;
+    }
+}
+#else
+static int processor(void) { return -1; }
+static void spread(team *t) { (void)t; }
+static void release(team *t) { (void)t; }
+#endif
+
 /* The next call is often near; but whoever else wants the processor has it. */
-static void linger(const team *t, uint32_t seen) {
+static void linger(const team *t, member *myself, uint32_t seen) {
     int64_t end = now() + LINGER;
     do {
+        atomic_store_explicit(&myself->processor, processor(), memory_order_relaxed);
         for (int spins = 0; spins < GLANCE; spins++) {
             if (atomic_load_explicit(&t->run, memory_order_acquire) != seen) return;
             pause_or_yield(0);
@@ -190,7 +253,7 @@ static void *worker(void *start) {
     free(start);
     uint32_t seen = 0;
     for (;;) {
-        linger(t, seen);
+        linger(t, &t->workers[which - 1], seen);
         pthread_mutex_lock(&t->mutex);
         while (atomic_load(&t->run) == seen && !t->stop) pthread_cond_wait(&t->wake, &t->mutex);
         seen = atomic_load(&t->run);
@@ -208,7 +271,7 @@ void convsmith_team_free(team *t) {
     t->stop = 1;
     pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->mutex);
-    for (int i = 0; i < t->threads - 1; i++) pthread_join(t->workers[i], 0);
+    for (int i = 0; i < t->threads - 1; i++) pthread_join(t->workers[i].thread, 0);
     free(t->workers);
     free(t->claims);
     free(t);
@@ -232,10 +295,11 @@ team *convsmith_team(int32_t threads) {
     pthread_cond_init(&t->wake, 0);
     t->threads = 1;
     for (int i = 1; i < threads; i++) {
+        atomic_store(&t->workers[i - 1].processor, -1);
         worker_start *start = malloc(sizeof *start);
         if (!start) break;
         *start = (worker_start){t, i};
-        if (pthread_create(&t->workers[i - 1], 0, worker, start)) {
+        if (pthread_create(&t->workers[i - 1].thread, 0, worker, start)) {
             free(start);
             break;
         }
@@ -247,6 +311,7 @@ team *convsmith_team(int32_t threads) {
 int32_t convsmith_team_threads(const team *t) { return t->threads; }
 
 static int run_job(team *t, const job *work) {
+    spread(t);
     pthread_mutex_lock(&t->mutex);
     t->work = work;
     uint32_t run = atomic_load(&t->run) + 1;
@@ -254,9 +319,10 @@ static int run_job(team *t, const job *work) {
     atomic_store(&t->finished, (uint64_t)run << 32);
     atomic_store(&t->begun, (uint64_t)run << 32);
     atomic_store(&t->run, run);
-    pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->mutex);
+    pthread_cond_broadcast(&t->wake); /* after the lock, or they would wait once more for it */
     take_part(t, work, 0, run);
+    release(t);
     int status = atomic_load(&t->status);
     pthread_mutex_lock(&t->mutex);
     t->work = 0;
@@ -309,7 +375,10 @@ int convsmith_fill(void **arguments) {
         for (int64_t y = 0; y < extent[2]; y++)
             for (int64_t x = 0; x < extent[1]; x++) {
                 float *row = (float *)target->host + z * stride[3] + y * stride[2] + x * stride[1];
-                for (int64_t c = 0; c < extent[0]; c++) row[c * stride[0]] = value;
+                if (stride[0] == 1) /* a loop of its own, for the compiler makes vectors of it */
+                    for (int64_t c = 0; c < extent[0]; c++) row[c] = value;
+                else
+                    for (int64_t c = 0; c < extent[0]; c++) row[c * stride[0]] = value;
             }
     return 0;
 }

@@ -125,12 +125,18 @@ class Compiled(nn.Module):
         return self._run(args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with gate.passed(), torch.no_grad():
+        gate.enter()
+        try:
             variant = self._variant(args, kwargs)
             try:
-                return variant.graph(*args, **kwargs)
+                if variant.whole is not None and not kwargs:
+                    return variant.whole(*args)
+                with torch.no_grad():
+                    return variant.graph(*args, **kwargs)
             except (RuntimeError, ArgumentError) as error:
                 raise self._refused(args, kwargs, error) from error
+        finally:
+            gate.leave()
 
     def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
         if self._versions != _versions(self._weights):

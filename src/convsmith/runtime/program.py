@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -51,6 +52,7 @@ class Constants:
         room = np.zeros(size + 64, np.uint8)
         start = -room.ctypes.data % 64
         self.memory = room[start : start + size]
+        self.address: int = self.memory.ctypes.data
         for placed in self.places.values():
             for offset, array in placed:
                 self.memory[offset : offset + array.nbytes] = array.reshape(-1).view(np.uint8)
@@ -82,6 +84,15 @@ class Program:
     def threads(self) -> int:
         """How many lists of calls there are."""
         return int(self.calls.shape[0])
+
+    @cached_property
+    def where(self) -> tuple[int, int, int, int]:
+        """The address of the calls, how many a list has, how many lists, that of the arguments.
+
+        Kept, for to ask numpy for an address takes longer than some kernels.
+        """
+        threads, length = self.calls.shape
+        return self.calls.ctypes.data, length, threads, self.arguments.ctypes.data
 
 
 @dataclass(frozen=True)

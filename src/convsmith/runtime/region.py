@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +21,9 @@ from convsmith.runtime.room import Room, aligned
 from convsmith.runtime.team import Team
 
 __all__ = ["Progress", "Region", "Sized", "region"]
+
+Memory = tuple[int, Array]
+"""Its address, and what keeps it."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and of how much."""
@@ -43,7 +45,15 @@ class Sized:
 
     program: Program
     results: list[tuple[int, int, int]]
-    free: list[Array] = field(default_factory=list)
+    free: list[Memory] = field(default_factory=list)
+
+    def take(self) -> Memory:
+        """Memory for one call."""
+        try:
+            return self.free.pop()
+        except IndexError:
+            memory = aligned(self.program.plan.memory)
+            return memory.ctypes.data, memory
 
 
 class Region(nn.Module):
@@ -61,7 +71,7 @@ class Region(nn.Module):
         self.inputs = [b for b in self.blocks if isinstance(b, Input)]
         self.outputs = [b for b in self.blocks if isinstance(b, Output)]
         self.number = number_of(self)
-        self._room = Room(len(self.outputs))
+        self.room = Room(len(self.outputs))
         self._sized: OrderedDict[Any, Sized] = OrderedDict()
 
     def forward(self, *tensors: Tensor) -> Any:
@@ -74,63 +84,17 @@ class Region(nn.Module):
 
     def compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors with values."""
-        with self._run(tensors) as (sized, run, found):
-            run(sized.program)
-        return found
+        with _Call(self, tensors) as call:
+            call.run(call.sized.program)
+        return call.found
 
     @contextmanager
     def running(
         self, tensors: Sequence[Tensor]
     ) -> Iterator[tuple[Program, Callable[[Program], None]]]:
         """The program for tensors, and what runs it, or some of its calls, for the batch."""
-        with self._run(tensors) as (sized, run, _):
-            yield sized.program, run
-
-    @contextmanager
-    def _run(
-        self, tensors: Sequence[Tensor]
-    ) -> Iterator[tuple[Sized, Callable[[Program], None], list[Tensor]]]:
-        given = [t if _known(t) else t.contiguous() for t in (t.detach() for t in tensors)]
-        last = _channels_last(given[0])
-        sized = self.sized(given)
-        images = len(given[0])
-        found = [
-            self._room.tensor(number, (images, *shape), last)
-            for number, shape in enumerate(sized.results)
-        ]
-        memory = self._take(sized)
-        everything = [*given, *found]
-        # For each image its base addresses: memory, weights, tensors.
-        fixed = [memory.ctypes.data, self.constants.memory.ctypes.data]
-        starts = [(tensor.data_ptr(), 4 * tensor.stride(0)) for tensor in everything]
-        places = np.array(
-            [[*fixed, *(a + image * b for a, b in starts)] for image in range(images)], np.uint64
-        )
-
-        def run(program: Program) -> None:
-            done = self._batch(given, places) if program is sized.program else 0
-            for image in range(done, images):
-                self.team.run(self.library, program, places[image])
-
-        try:
-            yield sized, run, found
-        finally:
-            sized.free.append(memory)
-
-    def _batch(self, given: Sequence[Tensor], places: Array) -> int:
-        """Compute images of a batch, each by one thread; how many, the first ones."""
-        threads = self.team.threads
-        whole = len(places) // threads * threads
-        if threads == 1 or not whole or self.library.executor is None:
-            return 0
-        single = self.sized(given, 1)
-        memories = [self._take(single) for _ in range(threads)]
-        try:
-            starts = [memory.ctypes.data for memory in memories]
-            done = self.team.run_batch(self.library, single.program, places[:whole], starts)
-        finally:
-            single.free.extend(memories)
-        return whole if done else 0
+        with _Call(self, tensors) as call:
+            yield call.sized.program, call.run
 
     @staticmethod
     def size(shape: Sequence[int]) -> tuple[int, int]:
@@ -198,13 +162,55 @@ class Region(nn.Module):
     def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
         return plan(self.blocks, sizes, threads=threads or self.team.threads)
 
-    def _take(self, sized: Sized) -> Array:
-        """Memory for one call."""
+
+class _Call:
+    """One call of a region: what it reads and writes; its memory is taken until it is over."""
+
+    __slots__ = ("bases", "found", "given", "memory", "region", "sized")
+
+    def __init__(self, region: Region, tensors: Sequence[Tensor]) -> None:
+        given = [t if _known(t) else t.contiguous() for t in tensors]
+        last, images = _channels_last(given[0]), len(given[0])
+        self.region, self.given = region, given
+        self.sized = sized = region.sized(given)
+        self.found = found = [
+            region.room.tensor(number, (images, *shape), last)
+            for number, shape in enumerate(sized.results)
+        ]
+        self.memory = sized.take()
+        # For each image its base addresses: memory, weights, tensors.
+        fixed = self.memory[0], region.constants.address
+        starts = [(t.data_ptr(), 4 * t.stride(0)) for t in (*given, *found)]
+        self.bases = [(*fixed, *[a + i * b for a, b in starts]) for i in range(images)]
+
+    def __enter__(self) -> _Call:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.sized.free.append(self.memory)
+
+    def run(self, program: Program) -> None:
+        """Run the program, or some of its calls, for the batch."""
+        region = self.region
+        done = self._shared_out() if program is self.sized.program else 0
+        for bases in self.bases[done:]:
+            region.team.run(region.library, program, bases)
+
+    def _shared_out(self) -> int:
+        """Compute images of a batch, each by one thread; how many, the first ones."""
+        region, threads = self.region, self.region.team.threads
+        whole = len(self.bases) // threads * threads
+        if threads == 1 or not whole or region.library.executor is None:
+            return 0
+        single = region.sized(self.given, 1)
+        memories = [single.take() for _ in range(threads)]
         try:
-            return sized.free.pop()
-        except IndexError:
-            pass
-        return aligned(sized.program.plan.memory)
+            starts = [address for address, _ in memories]
+            program, bases = single.program, self.bases[:whole]
+            done = region.team.run_batch(region.library, program, bases, starts)
+        finally:
+            single.free.extend(memories)
+        return whole if done else 0
 
 
 class _Vectors(Region):

@@ -6,17 +6,16 @@ import ctypes
 import os
 import threading
 import weakref
+from array import array
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
     from convsmith.kernels.library import Library
-    from convsmith.runtime.blocks import Array
     from convsmith.runtime.program import Program
 
 __all__ = ["Team", "processors", "team"]
@@ -40,49 +39,56 @@ class Team:
             myself = weakref.ref(self)
             os.register_at_fork(after_in_child=lambda: _forget(myself()))
 
-    def run(self, library: Library, program: Program, bases: Array) -> None:
+    def run(self, library: Library, program: Program, bases: Sequence[int]) -> None:
         """Run a program; the interpreter's lock is free meanwhile.
+
+        Args:
+            library: where it was compiled.
+            program: of one thread, or of as many as there are.
+            bases: the addresses that its offsets count from.
 
         Raises:
             ConvsmithError: for a kernel that reports a failure.
         """
         if library.executor is None:
-            library.interpret(program.calls, program.arguments, bases.tolist())
+            library.interpret(program.calls, program.arguments, bases)
             return
-        status = library.executor.convsmith_run(
-            self._address(library),
-            program.calls.ctypes.data,
-            program.calls.shape[1],
-            program.threads,
-            program.arguments.ctypes.data,
-            bases.ctypes.data,
+        held = array("Q", bases)
+        _check(
+            library.executor.convsmith_run(
+                self._address(library), *program.where, held.buffer_info()[0]
+            )
         )
-        _check(status)
 
     def run_batch(
-        self, library: Library, program: Program, bases: Array, memories: Sequence[int]
+        self,
+        library: Library,
+        program: Program,
+        bases: Sequence[Sequence[int]],
+        memories: Sequence[int],
     ) -> bool:
         """Run a program of one thread for each image of a batch; False where others keep us busy.
 
         Args:
             library: where it was compiled.
             program: of one thread.
-            bases: (images, bases), the addresses that its offsets count from.
+            bases: for each image, the addresses that its offsets count from.
             memories: for each thread, what stands in for the first of them.
 
         Raises:
             ConvsmithError: for a kernel that reports a failure.
         """
-        starts = np.array(memories, np.uint64)
+        calls, length, _, arguments = program.where
+        held, starts = array("Q", chain.from_iterable(bases)), array("Q", memories)
         status = library.executor.convsmith_run_batch(
             self._address(library),
-            program.calls.ctypes.data,
-            program.calls.shape[1],
-            program.arguments.ctypes.data,
-            bases.ctypes.data,
-            bases.shape[1],
-            bases.shape[0],
-            starts.ctypes.data,
+            calls,
+            length,
+            arguments,
+            held.buffer_info()[0],
+            len(bases[0]),
+            len(bases),
+            starts.buffer_info()[0],
         )
         if status == _BUSY:
             return False

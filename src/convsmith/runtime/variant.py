@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -54,6 +55,28 @@ class Variant:
         """The parts that kernels compute."""
         found: list[Any] = [m for m in self.graph.children() if hasattr(m, "blocks")]
         return found
+
+    @cached_property
+    def whole(self) -> Callable[..., Any] | None:
+        """What does all that the graph does: its region, where it has only one and nothing else."""
+        program = self.captured.program
+        nodes = [node for node in self.graph.graph.nodes if node.op != "get_attr"]
+        entries = [node for node in nodes if node.op == "placeholder"]
+        args, kwargs = program.example_inputs
+        spec = program.call_spec.out_spec
+        if kwargs or len(nodes) != len(entries) + 2 or spec is None or not spec.is_leaf():
+            return None
+        last, output = nodes[-2:]
+        if (
+            last.op != "call_module"
+            or list(last.args) != entries
+            or tree_leaves(output.args) != [last]
+            or [type(value) for value in args] != [Tensor] * len(entries)
+        ):
+            return None
+        # Nothing hooks into a region, and what modules do around `forward` takes its time.
+        region: Any = self.graph.get_submodule(str(last.target))
+        return region.forward  # type: ignore[no-any-return]
 
 
 class Source:
