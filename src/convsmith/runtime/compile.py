@@ -117,7 +117,7 @@ class Compiled(nn.Module):
         """Compile the kernels that images of the example's size need."""
         for region in self.regions:
             shapes = [self.network[block.name].shape for block in region.inputs]
-            region.prepare([region.size(shape) for shape in shapes], progress)
+            region.prepare([region.tensors.size(shape) for shape in shapes], progress)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -129,10 +129,8 @@ class Compiled(nn.Module):
         try:
             variant = self._variant(args, kwargs)
             try:
-                if variant.whole is not None and not kwargs:
-                    return variant.whole(*args)
                 with torch.no_grad():
-                    return variant.graph(*args, **kwargs)
+                    return (variant.lean or variant.graph)(*args, **kwargs)
             except (RuntimeError, ArgumentError) as error:
                 raise self._refused(args, kwargs, error) from error
         finally:
@@ -258,14 +256,14 @@ def _maker(threads: int, isa: str | None) -> Callable[[Sequence[Block]], nn.Modu
         from convsmith.kernels.cache import folder
         from convsmith.kernels.isa import choose_isa
         from convsmith.kernels.library import compiler
-        from convsmith.runtime.region import region
+        from convsmith.runtime.region import Region
     except ImportError:
         return None
     chosen = choose_isa(isa)
     if chosen is None:
         return None
     library = _library(chosen, folder(), compiler())
-    return lambda blocks: region(blocks, library, team(threads))
+    return lambda blocks: Region(blocks, library, team(threads))
 
 
 @cache

@@ -16,11 +16,12 @@ from convsmith.runtime.bands import Plan, plan
 from convsmith.runtime.blocks import Array, Block, Input, Output
 from convsmith.runtime.capture import LOCK
 from convsmith.runtime.operator import call, number_of
-from convsmith.runtime.program import Constants, Program, Strides, assemble
+from convsmith.runtime.program import Constants, Program, assemble
 from convsmith.runtime.room import Room, aligned
 from convsmith.runtime.team import Team
+from convsmith.runtime.tensors import Images, Vectors
 
-__all__ = ["Progress", "Region", "Sized", "region"]
+__all__ = ["Progress", "Region", "Sized"]
 
 Memory = tuple[int, Array]
 """Its address, and what keeps it."""
@@ -39,12 +40,12 @@ class Sized:
 
     Attributes:
         program: its calls.
-        results: channels, rows and pixels of each output.
+        results: channels of each output, and its rows and pixels.
         free: memories that no call uses now.
     """
 
     program: Program
-    results: list[tuple[int, int, int]]
+    results: list[tuple[int, tuple[int, int]]]
     free: list[Memory] = field(default_factory=list)
 
     def take(self) -> Memory:
@@ -57,7 +58,7 @@ class Sized:
 
 
 class Region(nn.Module):
-    """Blocks as one module: takes and gives float32 tensors (N, C, H, W).
+    """Blocks as one module: takes and gives float32 tensors, (N, C, H, W) or (N, C).
 
     A program is made for each size of image that it meets, and the latest are kept; its memory is
     taken for a call and given back, so that calls from several threads do not meet.
@@ -70,6 +71,7 @@ class Region(nn.Module):
         self.constants = Constants(self.blocks, library)
         self.inputs = [b for b in self.blocks if isinstance(b, Input)]
         self.outputs = [b for b in self.blocks if isinstance(b, Output)]
+        self.tensors = Vectors() if any(b.vectors for b in self.inputs) else Images()
         self.number = number_of(self)
         self.room = Room(len(self.outputs))
         self._sized: OrderedDict[Any, Sized] = OrderedDict()
@@ -84,6 +86,8 @@ class Region(nn.Module):
 
     def compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors with values."""
+        if not len(tensors[0]):
+            return self.fake(tensors)
         with _Call(self, tensors) as call:
             call.run(call.sized.program)
         return call.found
@@ -96,23 +100,16 @@ class Region(nn.Module):
         with _Call(self, tensors) as call:
             yield call.sized.program, call.run
 
-    @staticmethod
-    def size(shape: Sequence[int]) -> tuple[int, int]:
-        """Rows and pixels of the image, or each image, that a tensor of this shape holds."""
-        return shape[2], shape[3]
-
-    @staticmethod
-    def images(tensor: Tensor) -> int:
-        """How many images a tensor holds."""
-        return len(tensor)
-
     def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors without values."""
-        sizes: list[tuple[int, int]] = [(int(t.shape[2]), int(t.shape[3])) for t in tensors]
-        last = _channels_last(tensors[0])
-        order = self._plan(sizes)
-        shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
-        return [_empty(tensors[0], tensors[0].shape[0], shape, last) for shape in shapes]
+        view, first = self.tensors, tensors[0]
+        last, order = view.last(first), self._plan([view.size(t.shape) for t in tensors])
+        shapes = [
+            view.result(view.images(first), channels, size, last)[0]
+            for channels, size in self._results(order)
+        ]
+        layout = torch.channels_last if last else torch.contiguous_format
+        return [torch.empty(s, device=first.device, memory_format=layout) for s in shapes]
 
     def program(self, *tensors: Tensor) -> Program:
         """The program for tensors of these shapes."""
@@ -138,29 +135,30 @@ class Region(nn.Module):
 
     def sized(self, tensors: Sequence[Tensor], threads: int | None = None) -> Sized:
         """What is kept for tensors of these sizes and strides, for all threads or so many."""
-        last, threads = _channels_last(tensors[0]), threads or self.team.threads
-        key = (threads, *((t.shape[2:], t.stride()[1:]) for t in tensors), last)
+        view, threads = self.tensors, threads or self.team.threads
+        last = view.last(tensors[0])
+        key = (threads, last, *[view.key(t) for t in tensors])
         found = self._sized.get(key)
         if found is not None:
             with suppress(KeyError):  # another thread may have dropped it
                 self._sized.move_to_end(key)
             return found
         with LOCK:
-            order = self._plan([(t.shape[2], t.shape[3]) for t in tensors], threads)
-            shapes = [_shape(block, order.sizes[id(block)]) for block in self.outputs]
-            strides = [_strides(t) for t in tensors]
-            strides += [
-                Strides(1, w * c, c, False) if last else Strides(h * w, w, 1, True)
-                for c, h, w in shapes
-            ]
+            order = self._plan([view.size(t.shape) for t in tensors], threads)
+            results = self._results(order)
+            strides = [view.strides(t) for t in tensors]
+            strides += [view.result(1, channels, size, last)[1] for channels, size in results]
             program = assemble(self.blocks, order, self.library, self.constants, strides, threads)
-            found = self._sized[key] = Sized(program, shapes)
+            found = self._sized[key] = Sized(program, results)
             while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
                 self._sized.popitem(last=False)
         return found
 
     def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
         return plan(self.blocks, sizes, threads=threads or self.team.threads)
+
+    def _results(self, order: Plan) -> list[tuple[int, tuple[int, int]]]:
+        return [(b.sources[0].channels, order.sizes[id(b)]) for b in self.outputs]
 
 
 class _Call:
@@ -169,13 +167,14 @@ class _Call:
     __slots__ = ("bases", "found", "given", "memory", "region", "sized")
 
     def __init__(self, region: Region, tensors: Sequence[Tensor]) -> None:
-        given = [t if _known(t) else t.contiguous() for t in tensors]
-        last, images = _channels_last(given[0]), len(given[0])
+        view = region.tensors
+        given = [view.readable(t) for t in tensors]
+        last, images = view.last(given[0]), view.images(given[0])
         self.region, self.given = region, given
         self.sized = sized = region.sized(given)
         self.found = found = [
-            region.room.tensor(number, (images, *shape), last)
-            for number, shape in enumerate(sized.results)
+            region.room.tensor(number, view.result(images, *result, last)[0], last)
+            for number, result in enumerate(sized.results)
         ]
         self.memory = sized.take()
         # For each image its base addresses: memory, weights, tensors.
@@ -213,83 +212,4 @@ class _Call:
         return whole if done else 0
 
 
-class _Vectors(Region):
-    """Blocks for tensors (N, C): the pixels of one image of one row."""
-
-    def forward(self, *tensors: Tensor) -> Any:
-        """The outputs, (N, K) each."""
-        if len(tensors[0]):
-            found = super().forward(*map(_image, tensors))
-        else:
-            sizes = [block.sources[0].channels for block in self.outputs]
-            found = tuple([tensors[0].new_empty(1, size, 1, 0) for size in sizes])
-            found = found if len(found) > 1 else found[0]
-        return _vectors(found) if isinstance(found, Tensor) else tuple(map(_vectors, found))
-
-    @contextmanager
-    def running(
-        self, tensors: Sequence[Tensor]
-    ) -> Iterator[tuple[Program, Callable[[Program], None]]]:
-        """The program for tensors, and what runs it, or some of its calls."""
-        with super().running([_image(t) for t in tensors]) as found:
-            yield found
-
-    def program(self, *tensors: Tensor) -> Program:
-        """The program for tensors of these shapes."""
-        return super().program(*map(_image, tensors))
-
-    @staticmethod
-    def size(shape: Sequence[int]) -> tuple[int, int]:
-        """One row of as many pixels as there are vectors."""
-        return 1, shape[0]
-
-    @staticmethod
-    def images(tensor: Tensor) -> int:
-        """One."""
-        return 1
-
-
-def region(blocks: Sequence[Block], library: Library, team: Team) -> Region:
-    """Blocks as a module, for images or for vectors."""
-    vectors = any(isinstance(block, Input) and block.vectors for block in blocks)
-    return (_Vectors if vectors else Region)(blocks, library, team)
-
-
-def _image(vectors: Tensor) -> Tensor:
-    """(N, C) as (1, C, 1, N)."""
-    return vectors.t()[None, :, None]
-
-
-def _vectors(image: Tensor) -> Tensor:
-    """(1, C, 1, N) as (N, C)."""
-    return image.permute(0, 2, 3, 1).flatten(0, 2)
-
-
 _PLAIN = (Tensor, nn.Parameter)
-
-
-def _empty(like: Tensor, images: int, shape: tuple[int, int, int], last: bool) -> Tensor:
-    return torch.empty(
-        (images, *shape),
-        device=like.device,
-        memory_format=torch.channels_last if last else torch.contiguous_format,
-    )
-
-
-def _shape(block: Block, size: tuple[int, int]) -> tuple[int, int, int]:
-    return (block.sources[0].channels, *size)
-
-
-def _strides(tensor: Tensor) -> Strides:
-    _, channel, row, pixel = tensor.stride()
-    return Strides(channel, row, pixel, tensor.is_contiguous())
-
-
-def _channels_last(tensor: Tensor) -> bool:
-    dense = tensor.is_contiguous()
-    return not dense and tensor.is_contiguous(memory_format=torch.channels_last)
-
-
-def _known(tensor: Tensor) -> bool:
-    """Whether a kernel reads the tensor as it lies: images dense, whatever the batch."""
-    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)

@@ -193,7 +193,7 @@ def _blocks(
     region: Region, tensors: Sequence[Tensor], network: Network, peak: float | None, rounds: int
 ) -> list[BlockTime]:
     plan = region.program(*tensors).plan
-    images, rows = region.images(tensors[0]), []
+    images, rows = region.tensors.images(tensors[0]), []
     for block, seconds in zip(region.blocks, _times(region, tensors, rounds), strict=True):
         height, width = plan.sizes[id(block)]
         channels = (block.target or block.sources[0]).channels

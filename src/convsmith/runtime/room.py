@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from weakref import finalize, ref
 
 import numpy as np
@@ -38,17 +39,16 @@ class Room:
     def __init__(self, outputs: int) -> None:
         self._spare: list[Array | None] = [None] * outputs
 
-    def tensor(self, output: int, shape: tuple[int, int, int, int], last: bool) -> Tensor:
-        """Memory without values for an output: (N, C, H, W), channels_last where `last`."""
-        images, channels, rows, pixels = shape
-        nbytes = 4 * images * channels * rows * pixels
+    def tensor(self, output: int, shape: tuple[int, ...], last: bool) -> Tensor:
+        """Memory without values for an output; (N, C, H, W) where it is `last`, channels_last."""
+        nbytes = 4 * prod(shape)
         if nbytes < LARGE:
             layout = torch.channels_last if last else torch.contiguous_format
             return torch.empty(shape, memory_format=layout)
         memory, self._spare[output] = self._spare[output], None
         if memory is None or memory.nbytes != nbytes:
             memory = aligned(nbytes)
-        order = (images, rows, pixels, channels) if last else shape
+        order = (shape[0], *shape[2:], shape[1]) if last else shape
         array = memory.view(np.float32).reshape(order)
         # Nobody has this array but the tensor, and what shares its memory keeps that alive.
         finalize(array, _give_back, ref(self), output, memory).atexit = False

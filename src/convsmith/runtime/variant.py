@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx import GraphModule
+from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_leaves
 
 from convsmith.errors import ArgumentError
@@ -53,30 +53,31 @@ class Variant:
     @property
     def regions(self) -> list[Region]:
         """The parts that kernels compute."""
-        found: list[Any] = [m for m in self.graph.children() if hasattr(m, "blocks")]
+        found: list[Any] = [part for part in self.graph.children() if _is_region(part)]
         return found
 
     @cached_property
-    def whole(self) -> Callable[..., Any] | None:
-        """What does all that the graph does: its region, where it has only one and nothing else."""
+    def lean(self) -> Callable[..., Any] | None:
+        """The graph as one function of tensors, without what modules and trees do around a call.
+
+        That takes as long as some networks do. None where a graph takes or gives anything else.
+        """
         program = self.captured.program
-        nodes = [node for node in self.graph.graph.nodes if node.op != "get_attr"]
-        entries = [node for node in nodes if node.op == "placeholder"]
-        args, kwargs = program.example_inputs
+        args, kwargs = program.example_inputs or ((), {})
         spec = program.call_spec.out_spec
-        if kwargs or len(nodes) != len(entries) + 2 or spec is None or not spec.is_leaf():
+        plain = bool(args) and all(type(value) is Tensor for value in args)
+        if kwargs or not plain or spec is None or not spec.is_leaf():
             return None
-        last, output = nodes[-2:]
-        if (
-            last.op != "call_module"
-            or list(last.args) != entries
-            or tree_leaves(output.args) != [last]
-            or [type(value) for value in args] != [Tensor] * len(entries)
-        ):
-            return None
-        # Nothing hooks into a region, and what modules do around `forward` takes its time.
-        region: Any = self.graph.get_submodule(str(last.target))
-        return region.forward  # type: ignore[no-any-return]
+        graph, values = Graph(), dict[Node, Node]()
+        graph.output(tree_leaves(graph.graph_copy(self.graph.graph, values))[0])
+        regions = {name: part for name, part in self.graph.named_children() if _is_region(part)}
+        for node in list(graph.nodes):
+            if node.op == "call_module" and node.target in regions:
+                with graph.inserting_after(node):
+                    called = graph.call_function(regions[node.target].forward, node.args)
+                node.replace_all_uses_with(called)
+                graph.erase_node(node)
+        return GraphModule(self.graph, graph).forward
 
 
 class Source:
@@ -186,6 +187,10 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         else repr(leaf)
         for leaf in tree_leaves((args, kwargs))
     )
+
+
+def _is_region(module: nn.Module) -> bool:
+    return hasattr(module, "blocks")
 
 
 def _pattern(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
