@@ -361,6 +361,11 @@ int convsmith_run_batch(team *t, const call *calls, int32_t length, const argume
     return status;
 }
 
+/* Ask for cache lines, all at once; an address may be any number. */
+void convsmith_prefetch(const uint64_t *addresses, int32_t count) {
+    for (int i = 0; i < count; i++) __builtin_prefetch((const void *)(uintptr_t)addresses[i]);
+}
+
 /* A kernel like the others: fill a box of up to four dimensions with one number. */
 int convsmith_fill(void **arguments) {
     buffer *target = arguments[0];

@@ -132,6 +132,8 @@ class Library:
         loaded.convsmith_team.argtypes = [ctypes.c_int32]
         loaded.convsmith_team_free.argtypes = [ctypes.c_void_p]
         pointer, number = ctypes.c_void_p, ctypes.c_int32
+        loaded.convsmith_prefetch.restype = None
+        loaded.convsmith_prefetch.argtypes = [pointer, number]
         loaded.convsmith_run.argtypes = [pointer, pointer, number, number, pointer, pointer]
         loaded.convsmith_run_batch.argtypes = [
             pointer, pointer, number, pointer, pointer, number, number, pointer,

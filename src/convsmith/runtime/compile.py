@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -21,6 +20,7 @@ from convsmith.runtime.capture import LOCK
 from convsmith.runtime.gate import gate
 from convsmith.runtime.team import processors, team
 from convsmith.runtime.variant import Source, Variant, describe, signature
+from convsmith.runtime.watch import Watch
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -66,13 +66,11 @@ class Compiled(nn.Module):
         self.network, self.reasons = first.network, first.reasons
         self._first = [first]  # in a list, so that its parameters are not this module's
         program = first.captured.program
-        self._weights = [
-            value
-            for value in (*program.state_dict.values(), *program.constants.values())
-            # Batch norm's counts of batches say nothing of what it computes.
-            if isinstance(value, Tensor) and value.is_floating_point()
-        ]
-        self._versions = _versions(self._weights)
+        values = (*program.state_dict.values(), *program.constants.values())
+        # Batch norm's counts of batches say nothing of what it computes.
+        weights = [v for v in values if isinstance(v, Tensor) and v.is_floating_point()]
+        executors = [region.library.executor for region in first.regions]
+        self._watch = Watch(weights, executors[0].convsmith_prefetch if any(executors) else None)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives in evaluation mode, without gradients.
@@ -137,7 +135,7 @@ class Compiled(nn.Module):
             gate.leave()
 
     def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
-        if self._versions != _versions(self._weights):
+        if self._watch.changed:
             self._renew()
         key = signature(args, kwargs)
         found = self._variants.get(key)
@@ -168,7 +166,7 @@ class Compiled(nn.Module):
     def _renew(self) -> None:
         """Take over weights that were changed."""
         with LOCK:
-            if self._versions != _versions(self._weights):
+            if self._watch.changed:
                 self._variants.clear()
                 self._source = Source(self._source.model, self._source.make)
                 self._start()
@@ -272,14 +270,3 @@ def _library(isa: Isa, root: Path, command: tuple[str, ...] | None) -> Library:
     from convsmith.kernels.jit import open_library
 
     return open_library(isa)
-
-
-def _versions(tensors: Sequence[Tensor]) -> tuple[int, int]:
-    """Differs when a tensor was written to, which PyTorch counts in each, or got other memory.
-
-    Sums, because this is done at every call, for hundreds of tensors.
-    """
-    return sum(map(_VERSION, tensors)), sum(map(Tensor.data_ptr, tensors))
-
-
-_VERSION = attrgetter("_version")
