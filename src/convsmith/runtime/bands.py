@@ -231,5 +231,8 @@ def _rings(
     for key, some in makers.items():
         # Rows of a call lie together: a band never runs over the end of its ring.
         whole = step[id(some[0])]
-        rings[key] = -(-rings[key] // whole) * whole
+        assert some[0].target is not None
+        # More than all rows and one border are never needed: the other border is the same.
+        most = heights[key] + max(some[0].target.root.borders[:2])
+        rings[key] = min(-(-rings[key] // whole) * whole, most)
     return rings

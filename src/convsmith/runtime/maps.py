@@ -88,16 +88,31 @@ class Layout:
     offset: int = 0
 
     @property
+    def gap(self) -> tuple[int, int]:
+        """Rows and pixels of border between an end of the map and the next beginning.
+
+        What is right of a row is also left of the next one: the border has one value everywhere.
+        """
+        top, bottom, left, right = self.map.borders
+        return max(top, bottom), max(left, right)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows lie in memory at once; those below them are then those above them."""
+        return self.ring == self.height + self.gap[0]
+
+    @property
     def row(self) -> int:
         """Values from one row to the next."""
-        return (self.width + self.map.borders[2] + self.map.borders[3]) * self.map.pitch
+        return (self.width + self.gap[1]) * self.map.pitch
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory, kept a multiple of a page."""
-        return -(-self.ring * self.row * 4 // 4096) * 4096
+        values = self.ring * self.row + self.gap[1] * self.map.pitch
+        return -(-values * 4 // 4096) * 4096
 
     def address(self, row: int, column: int, channel: int = 0) -> int:
-        """Bytes from the start of memory to a value; columns begin at -borders."""
-        pixel = (column + self.map.borders[2]) * self.map.pitch
+        """Bytes from the start of memory to a value; columns begin left of the map, below 0."""
+        pixel = (column + self.gap[1]) * self.map.pitch
         return self.offset + 4 * (row % self.ring * self.row + pixel + channel)

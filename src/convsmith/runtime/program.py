@@ -159,11 +159,13 @@ def assemble(
                 begun.add(id(touched.root))
                 layout = plan.layout(touched)
                 fill(_sides(library, layout))
-                fill(_border(library, layout, layout.map, -layout.map.borders[0], 0))
+                above = layout.gap[0] if layout.whole else layout.map.borders[0]
+                fill(_border(library, layout, layout.map, -above, 0))
         if band.border:
             assert block.target is not None
             layout = plan.layout(block.target)
-            fill(_border(library, layout, block.target, band.start, band.stop))
+            if not layout.whole:
+                fill(_border(library, layout, block.target, band.start, band.stop))
             continue
         shares = 1 if isinstance(block, Mean) else threads
         where = outside.get(id(block), -1)
@@ -231,22 +233,20 @@ def _border(
     marks = [start, *(row for row in range(start + 1, stop) if row % layout.ring == 0), stop]
     calls = []
     for a, b in pairwise(marks):
-        place = layout.address(a, -layout.map.borders[2], target.start)
+        place = layout.address(a, -layout.gap[1], target.start)
         box = (target.pitch, width // pitch, b - a), (1, pitch, width)
         calls.append((library.fill, [_buffer(MEMORY, place, *box), fill]))
     return calls
 
 
 def _sides(library: Library, layout: Layout) -> list[tuple[int, list[_Argument]]]:
-    """Fill the pixels left and right of all rows of a ring with the border's value."""
+    """Fill the pixels between all rows of a ring, and at its two ends, with the border's value."""
     pitch, fill = layout.map.pitch, _number(float(layout.map.fill))
-    left, right = layout.map.borders[2:]
-    return [
-        (library.fill, [_buffer(MEMORY, layout.address(0, column), *box), fill])
-        for column, pixels in ((-left, left), (layout.width, right))
-        if pixels
-        for box in [((pitch, pixels, layout.ring), (1, pitch, layout.row))]
-    ]
+    between = layout.gap[1]
+    if not between:
+        return []
+    box = (pitch, between, layout.ring + 1), (1, pitch, layout.row)
+    return [(library.fill, [_buffer(MEMORY, layout.address(0, -between), *box), fill])]
 
 
 def _arguments(
