@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -98,7 +99,9 @@ def answered(headers, path="/", kind="http"):
         "query_string": b"",
         "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
     }
-    asyncio.run(serve._Local(inner, None)(scope, None, send))
+    # In a thread of its own: a browser that another test has open keeps a loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, serve._Local(inner, None)(scope, None, send)).result()
     return sent[0]
 
 

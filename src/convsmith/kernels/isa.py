@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["BLOCK", "ISAS", "Isa", "channel_pitch", "choose_isa"]
+__all__ = ["BLOCK", "ISAS", "Isa", "channel_pitch", "choose_isa", "fit"]
 
 BLOCK = 16
 """Channels are padded to a multiple of this in every buffer, whatever the instruction set."""
@@ -35,11 +36,19 @@ class Isa:
     def pixels(self, channels: int, width: int) -> int:
         """The pixels of a tile that wastes least of a row; a tile never exceeds the row."""
         known = dict(self.tiles)[channels]
-        if width <= max(known):
-            return width
-        options = [p for p in known if p <= width]
-        # A row is covered by whole tiles, the last one moved inwards; ties go to the wider tile.
-        return min(options, key=lambda p: (-(-width // p) * p * (1 + 0.6 / p), -p))
+        return width if width <= max(known) else fit(known, width)
+
+
+def fit(lengths: Sequence[int], width: int) -> int:
+    """Of the lengths a tile may have, the one that covers a row with least waste.
+
+    A row is covered by whole tiles, the last one moved inwards; short ones cost more a pixel.
+
+    >>> fit((14, 8, 7), 56), fit((14, 8, 7), 64)
+    (14, 8)
+    """
+    options = [length for length in lengths if length <= width]
+    return min(options, key=lambda p: (-(-width // p) * p * (1 + 0.6 / p), -p))
 
 
 _COMMON = ("sse41", "avx", "f16c", "fma", "avx2")

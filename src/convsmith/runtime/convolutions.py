@@ -12,7 +12,7 @@ import numpy as np
 from convsmith.arithmetic import Window
 from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.grouped import Grouped
-from convsmith.kernels.isa import BLOCK, Isa, channel_pitch
+from convsmith.kernels.isa import BLOCK, Isa, channel_pitch, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
 from convsmith.runtime.blocks import Array, Block
@@ -77,11 +77,11 @@ class Convolution(Block):
         stride = (self.windows[0].stride, self.windows[1].stride)
         dilated = self.dilation != (1, 1)
         if self.kind == "depthwise":
-            strip, pixels = 0, next(p for p in (7, 4, 2, 1) if p <= width)
+            strip, pixels = 0, fit(_FEW, width)
             if prod(taps) >= 49:
                 pixels = isa.pixels(BLOCK, width)
             if prod(taps) > 49 and not dilated:
-                strip, pixels = pixels, min(width // pixels, 4) * pixels
+                strip, pixels = _strips(isa, width)
             return Depthwise(pixels, taps, stride, dilated, epilogue, strip)
         if self.kind == "grouped":
             inputs, outputs = self.weight.shape[1], len(self.weight) // self.groups
@@ -260,6 +260,18 @@ def padded(window: Window, more: tuple[int, int]) -> Window:
     """A window with more padding at the two ends."""
     low, high = (a + b for a, b in zip(window.padding, more, strict=True))
     return Window(window.kernel, window.stride, (low, high), window.dilation)
+
+
+_FEW = (8, 7, 4, 2, 1)
+"""Pixels of a tile of a small window, where what is loaded counts more than what is added."""
+
+
+def _strips(isa: Isa, width: int) -> tuple[int, int]:
+    """For a large window: pixels that are summed at once, and those of up to four such strips."""
+    most = max(dict(isa.tiles)[BLOCK])
+    strips = [p for p in (16, 14, 12, 10, 8, 7, 6, 5, 4, 2, 1) if p <= most + 2]
+    pixels = fit([p * n for p in strips for n in (1, 2, 3, 4)], width)
+    return next((p, pixels) for p in strips if pixels % p == 0 and pixels <= 4 * p)
 
 
 def _part(inputs: int) -> int:
