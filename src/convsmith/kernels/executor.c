@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "buffer.h"
+
 enum {
     MAX_DIMS = 4,
     MAX_ARGUMENTS = 24,
@@ -27,20 +29,6 @@ enum {
     LINGER = 1000000, /* nanoseconds until a thread without work sleeps: to wake it takes 0.1 ms */
     GLANCE = 64       /* spins between two looks at the clock */
 };
-
-/* halide_buffer_t of HalideRuntime.h; its layout is fixed for a release of Halide. */
-typedef struct { int32_t min, extent, stride; uint32_t flags; } dimension;
-typedef struct {
-    uint64_t device;
-    const void *interface;
-    uint8_t *host;
-    uint64_t flags;
-    uint8_t type_code, type_bits;
-    uint16_t type_lanes;
-    int32_t dimensions;
-    dimension *dim;
-    void *padding;
-} buffer;
 
 typedef int (*kernel)(void **);
 typedef struct {

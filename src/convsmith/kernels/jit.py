@@ -17,6 +17,7 @@ import numpy as np
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, target
 from convsmith.kernels.library import Library, compiler
+from convsmith.kernels.rows import Pack, Unpack
 
 __all__ = ["JitLibrary", "open_library"]
 
@@ -52,6 +53,16 @@ class JitLibrary(Library):
     def fill(self) -> int:
         """The number of the function that fills a box."""
         return 1
+
+    @property
+    def pack(self) -> int:
+        """The number of the function for planar tensors."""
+        return self.address(Pack(0, planar=True))
+
+    @property
+    def unpack(self) -> int:
+        """The number of the function for planar tensors."""
+        return self.address(Unpack(planar=True))
 
     def interpret(self, calls: Any, arguments: Any, bases: Sequence[int]) -> None:
         """Make the calls of a program, one after another."""

@@ -27,7 +27,9 @@ __all__ = ["Library", "Progress", "compiler"]
 Progress = Callable[[int, int, Kernel], object]
 """Called with how many kernels are ready, of how many, and the one just made."""
 
-_EXECUTOR = Path(__file__).with_name("executor.c")
+_SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
+"""Of the executor, which has the few kernels in it that are written in C."""
+
 # Calls are made by the program, whose buffers are right by construction: no checks in each.
 _BARE = ("no_asserts", "no_bounds_query", "no_runtime")
 
@@ -95,6 +97,16 @@ class Library:
         """The address of the function that fills a box."""
         return _address(self.executor.convsmith_fill)
 
+    @property
+    def pack(self) -> int:
+        """The address of what `Pack` is for planar tensors."""
+        return _address(self.executor.convsmith_pack)
+
+    @property
+    def unpack(self) -> int:
+        """The address of what `Unpack` is for planar tensors."""
+        return _address(self.executor.convsmith_unpack)
+
     def interpret(self, calls: Any, arguments: Any, bases: Sequence[int]) -> None:
         """Run a program without an executor.
 
@@ -123,9 +135,11 @@ class Library:
         def make(path: Path) -> None:
             runtime = path.with_suffix(".o")
             hl.compile_standalone_runtime(str(runtime), self._target)
-            _link([_EXECUTOR, runtime], path, "-O2", "-lpthread", "-ldl", "-lm")
+            code = [source for source in _SOURCES if source.suffix == ".c"]
+            _link([*code, runtime], path, "-O3", "-lpthread", "-ldl", "-lm")
 
-        key = self._key("executor", sha256(_EXECUTOR.read_bytes()).hexdigest())
+        content = b"".join(source.read_bytes() for source in _SOURCES)
+        key = self._key("executor", sha256(content).hexdigest())
         # Kernels find Halide's runtime in here: it is one for all of them.
         loaded = _open(self.cache.get(key, ".so", make), ctypes.RTLD_GLOBAL)
         loaded.convsmith_team.restype = ctypes.c_void_p

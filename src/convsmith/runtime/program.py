@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.library import Library
 from convsmith.kernels.rows import Pack, Unpack
 from convsmith.runtime.bands import Plan
@@ -130,11 +129,14 @@ def assemble(
     tensors = iter(range(TENSORS, TENSORS + len(strides)))
     outside = {id(b): next(tensors) for kind in (Input, Output) for b in blocks if type(b) is kind}
 
-    def kernel(block: Block, width: int) -> Kernel:
-        if isinstance(block, (Input, Output)):
-            planar = strides[outside[id(block)] - TENSORS].planar
-            return Pack(_few(block), planar) if isinstance(block, Input) else Unpack(planar)
-        return block.kernel(library.isa, width)
+    def function(block: Block, width: int) -> int:
+        if not isinstance(block, (Input, Output)):
+            return library.address(block.kernel(library.isa, width))
+        planar = strides[outside[id(block)] - TENSORS].planar
+        if isinstance(block, Output):
+            return library.unpack if planar else library.address(Unpack(planar))
+        few = _few(block)
+        return library.pack if planar and not few else library.address(Pack(few, planar))
 
     arguments: list[_Argument] = []
     lists: list[list[tuple[int, int, int]]] = [[] for _ in range(threads)]
@@ -175,13 +177,13 @@ def assemble(
             width = _pixels(part, plan.sizes[id(block)][1])
             if rows[0] == rows[1] or not width:
                 continue
-            function = library.address(kernel(part, width))
+            code = function(part, width)
             given = [
-                (function, _arguments(part, (a, b), width, plan, constants, where, step))
+                (code, _arguments(part, (a, b), width, plan, constants, where, step))
                 for a, b in _split(rows[0], rows[1], shares)
             ]
             if len(given) == 1 and shares > 1:
-                given = [(function, some) for some in _by_channels(part, given[0][1], shares)]
+                given = [(code, some) for some in _by_channels(part, given[0][1], shares)]
             emit(given, numbers[id(block)])
     flat = np.zeros(len(arguments), ARGUMENT)
     for row, (base, value, offset, extent, stride) in enumerate(arguments):
