@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -78,10 +77,12 @@ class Compiled(nn.Module):
         Raises:
             ArgumentError: for inputs that the model does not take.
         """
-        if torch.compiler.is_compiling() and self._is_example(args, kwargs):
-            with torch.no_grad():
-                return self.graph(*args, **kwargs)
-        return (self._apart if torch.compiler.is_compiling() else self._run)(args, kwargs)
+        if not torch.compiler.is_compiling():
+            return self._run(args, kwargs)
+        if not self._is_example(args, kwargs):
+            return self._apart(args, kwargs)
+        with torch.no_grad():
+            return self.graph(*args, **kwargs)
 
     @property
     def graph(self) -> nn.Module:
@@ -127,8 +128,11 @@ class Compiled(nn.Module):
         try:
             variant = self._variant(args, kwargs)
             try:
+                run = variant.lean or variant.graph
+                if not torch.is_grad_enabled():
+                    return run(*args, **kwargs)
                 with torch.no_grad():
-                    return (variant.lean or variant.graph)(*args, **kwargs)
+                    return run(*args, **kwargs)
             except (RuntimeError, ArgumentError) as error:
                 raise self._refused(args, kwargs, error) from error
         finally:
@@ -140,8 +144,10 @@ class Compiled(nn.Module):
         key = signature(args, kwargs)
         found = self._variants.get(key)
         if found is not None:
-            with suppress(KeyError):  # another thread may have dropped it
+            try:  # noqa: SIM105 (a context costs a call two microseconds)
                 self._variants.move_to_end(key)
+            except KeyError:  # another thread has dropped it
+                pass
             return found
         with LOCK:
             if key not in self._variants:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,12 +40,12 @@ class Sized:
 
     Attributes:
         program: its calls.
-        results: channels of each output, and its rows and pixels.
+        results: channels, rows and pixels of each output.
         free: memories that no call uses now.
     """
 
     program: Program
-    results: list[tuple[int, tuple[int, int]]]
+    results: list[tuple[int, int, int]]
     free: list[Memory] = field(default_factory=list)
 
     def take(self) -> Memory:
@@ -78,15 +78,20 @@ class Region(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Any:
         """The outputs for one batch: a tensor, or a tuple where there are several."""
-        if torch.compiler.is_compiling() or not all(type(t) in _PLAIN for t in tensors):
-            found = call(tensors, self.number)
-        else:
-            found = self.compute(tensors)
-        return found[0] if len(found) == 1 else tuple(found)
+        if not torch.compiler.is_compiling():
+            return self.eager(*tensors)
+        return _one_or_all(call(tensors, self.number))
+
+    def eager(self, *tensors: Tensor) -> Any:
+        """The same where nothing is being compiled."""
+        for tensor in tensors:
+            if type(tensor) not in _PLAIN:
+                return _one_or_all(call(tensors, self.number))
+        return _one_or_all(self.compute(tensors))
 
     def compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors with values."""
-        if not len(tensors[0]):
+        if not tensors[0].shape[0]:
             return self.fake(tensors)
         with _Call(self, tensors) as call:
             call.run(call.sized.program)
@@ -104,10 +109,7 @@ class Region(nn.Module):
         """The outputs, for tensors without values."""
         view, first = self.tensors, tensors[0]
         last, order = view.last(first), self._plan([view.size(t.shape) for t in tensors])
-        shapes = [
-            view.result(view.images(first), channels, size, last)[0]
-            for channels, size in self._results(order)
-        ]
+        shapes = [view.result(view.images(first), result) for result in self._results(order)]
         layout = torch.channels_last if last else torch.contiguous_format
         return [torch.empty(s, device=first.device, memory_format=layout) for s in shapes]
 
@@ -140,14 +142,16 @@ class Region(nn.Module):
         key = (threads, last, *[view.key(t) for t in tensors])
         found = self._sized.get(key)
         if found is not None:
-            with suppress(KeyError):  # another thread may have dropped it
+            try:  # noqa: SIM105 (a context costs a call two microseconds)
                 self._sized.move_to_end(key)
+            except KeyError:  # another thread has dropped it
+                pass
             return found
         with LOCK:
             order = self._plan([view.size(t.shape) for t in tensors], threads)
             results = self._results(order)
             strides = [view.strides(t) for t in tensors]
-            strides += [view.result(1, channels, size, last)[1] for channels, size in results]
+            strides += [view.result_strides(result, last) for result in results]
             program = assemble(self.blocks, order, self.library, self.constants, strides, threads)
             found = self._sized[key] = Sized(program, results)
             while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
@@ -157,8 +161,8 @@ class Region(nn.Module):
     def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
         return plan(self.blocks, sizes, threads=threads or self.team.threads)
 
-    def _results(self, order: Plan) -> list[tuple[int, tuple[int, int]]]:
-        return [(b.sources[0].channels, order.sizes[id(b)]) for b in self.outputs]
+    def _results(self, order: Plan) -> list[tuple[int, int, int]]:
+        return [(b.sources[0].channels, *order.sizes[id(b)]) for b in self.outputs]
 
 
 class _Call:
@@ -173,7 +177,7 @@ class _Call:
         self.region, self.given = region, given
         self.sized = sized = region.sized(given)
         self.found = found = [
-            region.room.tensor(number, view.result(images, *result, last)[0], last)
+            region.room.tensor(number, view.result(images, result), last)
             for number, result in enumerate(sized.results)
         ]
         self.memory = sized.take()
@@ -213,3 +217,7 @@ class _Call:
 
 
 _PLAIN = (Tensor, nn.Parameter)
+
+
+def _one_or_all(found: list[Tensor]) -> Any:
+    return found[0] if len(found) == 1 else tuple(found)

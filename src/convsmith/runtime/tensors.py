@@ -44,15 +44,16 @@ class Images:
         _, channel, row, pixel = tensor.stride()
         return Strides(channel, row, pixel, tensor.is_contiguous())
 
-    def result(
-        self, images: int, channels: int, size: tuple[int, int], last: bool
-    ) -> tuple[tuple[int, ...], Strides]:
-        """The shape of a result, and how one of its images lies."""
-        rows, pixels = size
-        shape = images, channels, rows, pixels
+    def result(self, images: int, size: tuple[int, int, int]) -> tuple[int, ...]:
+        """The shape of a result of so many images of so many channels, rows and pixels."""
+        return images, *size
+
+    def result_strides(self, size: tuple[int, int, int], last: bool) -> Strides:
+        """How one of its images lies."""
+        channels, rows, pixels = size
         if last:
-            return shape, Strides(1, pixels * channels, channels, False)
-        return shape, Strides(rows * pixels, pixels, 1, True)
+            return Strides(1, pixels * channels, channels, False)
+        return Strides(rows * pixels, pixels, 1, True)
 
 
 class Vectors(Images):
@@ -82,8 +83,10 @@ class Vectors(Images):
         """How its image lies."""
         return Strides(1, 0, tensor.shape[1], False)
 
-    def result(
-        self, images: int, channels: int, size: tuple[int, int], last: bool
-    ) -> tuple[tuple[int, ...], Strides]:
-        """The shape of a result, and how its image lies."""
-        return (images * size[1], channels), Strides(1, 0, channels, False)
+    def result(self, images: int, size: tuple[int, int, int]) -> tuple[int, ...]:
+        """The shape of a result of so many channels, rows and pixels."""
+        return images * size[2], size[0]
+
+    def result_strides(self, size: tuple[int, int, int], last: bool) -> Strides:
+        """How its image lies."""
+        return Strides(1, 0, size[0], False)

@@ -70,11 +70,13 @@ class Variant:
             return None
         graph, values = Graph(), dict[Node, Node]()
         graph.output(tree_leaves(graph.graph_copy(self.graph.graph, values))[0])
-        regions = {name: part for name, part in self.graph.named_children() if _is_region(part)}
+        regions: dict[Any, Any] = {
+            name: part for name, part in self.graph.named_children() if _is_region(part)
+        }
         for node in list(graph.nodes):
             if node.op == "call_module" and node.target in regions:
                 with graph.inserting_after(node):
-                    called = graph.call_function(regions[node.target].forward, node.args)
+                    called = graph.call_function(regions[node.target].eager, node.args)
                 node.replace_all_uses_with(called)
                 graph.erase_node(node)
         return GraphModule(self.graph, graph).forward
