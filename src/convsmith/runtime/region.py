@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.kernels.library import Library
+from convsmith.runtime.arguments import Constants
 from convsmith.runtime.bands import Plan, plan
 from convsmith.runtime.blocks import Array, Block, Input, Output
 from convsmith.runtime.capture import LOCK
 from convsmith.runtime.operator import call, number_of
-from convsmith.runtime.program import Constants, Program, assemble
+from convsmith.runtime.program import Program, assemble
 from convsmith.runtime.room import Room, aligned
 from convsmith.runtime.team import Team
 from convsmith.runtime.tensors import Images, Vectors

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convsmith.runtime.program import Strides
+from convsmith.runtime.arguments import Strides
 
 __all__ = ["Images", "Vectors"]
 
