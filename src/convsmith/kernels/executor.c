@@ -54,9 +54,9 @@ typedef struct { _Alignas(64) atomic_uint_fast64_t latest; } claim;
 
 typedef struct {
     pthread_t thread;
-    atomic_int processor; /* where it ran last, -1 before */
+    atomic_int processor, asleep; /* where it ran last, -1 before */
 #if defined(__linux__)
-    int moved;
+    int clashes, moved;
     cpu_set_t allowed;
 #endif
 } member;
@@ -171,38 +171,38 @@ static int64_t now(void) {
 #if defined(__linux__)
 static int processor(void) { return sched_getcpu(); }
 
-/* Move workers that would share a processor with the caller or with each other to free ones. The
- * kernel of a virtual machine takes a halted processor for one that its host has taken away, so it
- * wakes a thread beside the caller rather than there, and moves it some milliseconds later. */
+/* Give each worker a processor of its own, beside the caller's, where it would have none. The kernel
+ * of a virtual machine takes a halted processor for one that its host has taken away, so it wakes a
+ * thread beside the caller rather than there, and moves it some milliseconds later. */
 static void spread(team *t) {
     cpu_set_t used;
-    int here = processor(), clash = 0;
+    int here = processor(), some = 0;
     CPU_ZERO(&used);
     if (here >= 0 && here < CPU_SETSIZE) CPU_SET(here, &used);
-    for (int pass = 0; pass < 2; pass++) /* first count the places, then give the free ones away */
-        for (int i = 0; i < t->threads - 1 && (!pass || clash); i++) {
-            member *worker = &t->workers[i];
-            int at = atomic_load_explicit(&worker->processor, memory_order_relaxed);
-            if (at < 0 || at >= CPU_SETSIZE) continue;
-            if (!pass) {
-                worker->moved = CPU_ISSET(at, &used);
-                clash |= worker->moved;
-                CPU_SET(at, &used);
-                continue;
-            }
-            if (!worker->moved) continue;
-            worker->moved = 0;
-            if (pthread_getaffinity_np(worker->thread, sizeof used, &worker->allowed)) continue;
-            for (int to = 0; to < CPU_SETSIZE; to++) {
-                if (!CPU_ISSET(to, &worker->allowed) || CPU_ISSET(to, &used)) continue;
-                cpu_set_t only;
-                CPU_ZERO(&only);
-                CPU_SET(to, &only);
-                CPU_SET(to, &used);
-                worker->moved = !pthread_setaffinity_np(worker->thread, sizeof only, &only);
-                break;
-            }
-        }
+    for (int i = 0; i < t->threads - 1; i++) {
+        member *worker = &t->workers[i];
+        int at = atomic_load_explicit(&worker->processor, memory_order_relaxed);
+        worker->clashes = at < 0 || at >= CPU_SETSIZE || CPU_ISSET(at, &used);
+        worker->moved = worker->clashes || atomic_load(&worker->asleep);
+        some |= worker->moved;
+        if (!worker->clashes) CPU_SET(at, &used);
+    }
+    for (int i = 0; some && i < t->threads - 1; i++) {
+        member *worker = &t->workers[i];
+        if (!worker->moved) continue;
+        int to = atomic_load_explicit(&worker->processor, memory_order_relaxed);
+        worker->moved = !pthread_getaffinity_np(worker->thread, sizeof used, &worker->allowed);
+        if (worker->moved && worker->clashes)
+            for (to = 0; to < CPU_SETSIZE; to++)
+                if (CPU_ISSET(to, &worker->allowed) && !CPU_ISSET(to, &used)) break;
+        worker->moved = worker->moved && to < CPU_SETSIZE && CPU_ISSET(to, &worker->allowed);
+        if (!worker->moved) continue;
+        cpu_set_t only;
+        CPU_ZERO(&only);
+        CPU_SET(to, &only);
+        CPU_SET(to, &used);
+        worker->moved = !pthread_setaffinity_np(worker->thread, sizeof only, &only);
+    }
 }
 
 /* They are there now, and may be moved on when somebody else needs the place. */
@@ -241,9 +241,14 @@ static void *worker(void *start) {
     free(start);
     uint32_t seen = 0;
     for (;;) {
-        linger(t, &t->workers[which - 1], seen);
+        member *myself = &t->workers[which - 1];
+        linger(t, myself, seen);
         pthread_mutex_lock(&t->mutex);
-        while (atomic_load(&t->run) == seen && !t->stop) pthread_cond_wait(&t->wake, &t->mutex);
+        while (atomic_load(&t->run) == seen && !t->stop) {
+            atomic_store(&myself->asleep, 1);
+            pthread_cond_wait(&t->wake, &t->mutex);
+        }
+        atomic_store(&myself->asleep, 0);
         seen = atomic_load(&t->run);
         /* A copy: the caller does not wait for threads that come too late. */
         const job work = t->work ? *t->work : (job){0};
