@@ -26,9 +26,9 @@ SHORT = 0.03
 """Seconds of a call below which it runs once untimed before: else its figure would be that of
 caches which another runtime has just filled."""
 
-PATIENCE, GLANCE = 0.05, 0.001
+PATIENCE, GLANCE = 0.2, 0.001
 """Seconds to wait at most, and at least, for the threads that the runtime before has left spinning:
-those of OpenMP keep a processor for 9 ms after a call."""
+those of OpenMP keep a processor for 9 ms after a call, those of ONNX Runtime for 50 ms."""
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Latency]:
