@@ -205,7 +205,7 @@ static void spread(team *t) {
     }
 }
 
-/* They are there now, and may be moved on when somebody else needs the place. */
+/* They are there now, and may be moved on where somebody else needs the place. */
 static void release(team *t) {
     for (int i = 0; i < t->threads - 1; i++) {
         member *worker = &t->workers[i];
@@ -314,8 +314,8 @@ static int run_job(team *t, const job *work) {
     atomic_store(&t->run, run);
     pthread_mutex_unlock(&t->mutex);
     pthread_cond_broadcast(&t->wake); /* after the lock, or they would wait once more for it */
-    take_part(t, work, 0, run);
     release(t);
+    take_part(t, work, 0, run);
     int status = atomic_load(&t->status);
     pthread_mutex_lock(&t->mutex);
     t->work = 0;
