@@ -41,8 +41,8 @@ class Compiled(nn.Module):
     It serves any inputs that the model serves. A size that is new to it costs milliseconds where
     the model computes the same for every size; where its code depends on the size, that size is
     captured like the first one. Weights that were changed in the model are taken over in the next
-    call. It may be called from several threads. The memory of the last large result (above 4 MiB) is
-    kept for another call, once nothing refers to the result any more.
+    call. It may be called from several threads. The memory of the last large result, above 4 MiB,
+    is kept for another call once nothing refers to that result any more.
 
     Attributes:
         network: what it was made from, at the size of the example.
