@@ -43,9 +43,7 @@ class Pack(Kernel):
             out.output_buffer().dim(1).set_stride(self.channels)
         else:
             # Planes that lie a power of two apart share a set of the first cache: eight fit.
-            io, _ = _transpose(out, c, x, y, min(isa.lanes, 8) if self.planar else isa.lanes)
-            if self.planar:
-                out.reorder(y, io)
+            _transpose(out, c, x, y, min(isa.lanes, 8) if self.planar else isa.lanes)
         return result(out), [tensor]
 
 
@@ -69,7 +67,7 @@ class Unpack(Kernel):
         out[first, second, y] = source[c, x, y]
         io, oo = _transpose(out, first, second, y, isa.lanes)
         if self.planar:
-            out.reorder(io, y, oo)  # a plane's rows are written through before the next one's
+            out.reorder(io, oo)  # a plane's row is written through before the next one's
         return result(out), source.arguments
 
 

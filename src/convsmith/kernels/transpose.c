@@ -29,32 +29,23 @@ static void turn(const float *from, int64_t step, float *to, int64_t to_step) {
     }
 }
 
-/* to[x, line] = from[line, x], for up to eight lines. */
-static void turn_lines(const float *from, int64_t step, int32_t lines, float *to, int64_t to_step,
-                       int32_t length) {
-    if (lines == SIDE && length >= SIDE) {
-        for (int32_t x = 0; x < length; x += SIDE) {
-            int32_t at = x + SIDE <= length ? x : length - SIDE;
-            turn(from + at, step, to + at * to_step, to_step);
-        }
-        return;
-    }
-    for (int32_t line = 0; line < lines; line++)
-        for (int32_t x = 0; x < length; x++) to[x * to_step + line] = from[line * step + x];
-}
+/* How far a value is from the next pixel's and from the next channel's; one of the two is 1. */
+typedef struct { int64_t pixel, channel; } steps;
 
-/* The same for pixels by channels: lines of pixels become lines of channels. */
-static void turn_back(const float *from, int64_t step, int32_t pixels, float *to, int64_t to_step,
-                      int32_t lines) {
-    if (lines == SIDE && pixels >= SIDE) {
+/* Copy some pixels of up to eight channels, from one order to the other. */
+static void turn_row(const float *from, steps in, float *to, steps out, int32_t pixels,
+                     int32_t channels) {
+    if (channels == SIDE && pixels >= SIDE) {
         for (int32_t x = 0; x < pixels; x += SIDE) {
             int32_t at = x + SIDE <= pixels ? x : pixels - SIDE;
-            turn(from + at * step, step, to + at, to_step);
+            turn(from + at * in.pixel, in.pixel * in.channel, to + at * out.pixel,
+                 out.pixel * out.channel);
         }
         return;
     }
-    for (int32_t line = 0; line < lines; line++)
-        for (int32_t x = 0; x < pixels; x++) to[line * to_step + x] = from[x * step + line];
+    for (int32_t c = 0; c < channels; c++)
+        for (int32_t x = 0; x < pixels; x++)
+            to[x * out.pixel + c * out.channel] = from[x * in.pixel + c * in.channel];
 }
 
 /* The channels from which the next eight begin; fewer only where there are no eight. */
@@ -66,17 +57,16 @@ static int32_t block(int32_t channel, int32_t channels, int32_t *lines) {
 /* Arguments: tensor (c, x, y), its pixels dense; y (c, x, y). */
 int convsmith_pack(void **arguments) {
     const buffer *tensor = arguments[0], *y = arguments[1];
+    const steps in = {1, tensor->dim[0].stride}, out = {y->dim[1].stride, 1};
     int32_t channels = y->dim[0].extent, lines;
     /* Sixteen channels of a row, a cache line of each pixel, before the next row. */
     for (int32_t pair = 0; pair < channels; pair += 2 * SIDE)
         for (int64_t row = 0; row < y->dim[2].extent; row++)
             for (int32_t next = pair; next < channels && next < pair + 2 * SIDE; next += SIDE) {
                 int64_t c = block(next, channels, &lines);
-                turn_lines((float *)tensor->host + c * tensor->dim[0].stride +
-                               row * tensor->dim[2].stride,
-                           tensor->dim[0].stride, lines,
-                           (float *)y->host + c + row * y->dim[2].stride, y->dim[1].stride,
-                           y->dim[1].extent);
+                turn_row((float *)tensor->host + c * in.channel + row * tensor->dim[2].stride, in,
+                         (float *)y->host + c + row * y->dim[2].stride, out, y->dim[1].extent,
+                         lines);
             }
     return 0;
 }
@@ -85,14 +75,14 @@ int convsmith_pack(void **arguments) {
 int convsmith_unpack(void **arguments) {
     const buffer *x = arguments[0], *tensor = arguments[3];
     int64_t ring = *(int32_t *)arguments[1], first = *(int32_t *)arguments[2];
+    const steps in = {x->dim[1].stride, 1}, out = {1, tensor->dim[1].stride};
     int32_t channels = tensor->dim[1].extent, lines;
     for (int32_t next = 0; next < channels; next += SIDE) {
         int64_t c = block(next, channels, &lines);
         for (int64_t row = 0; row < tensor->dim[2].extent; row++)
-            turn_back((float *)x->host + c + (first + row) % ring * x->dim[2].stride, x->dim[1].stride,
-                      tensor->dim[0].extent,
-                      (float *)tensor->host + c * tensor->dim[1].stride + row * tensor->dim[2].stride,
-                      tensor->dim[1].stride, lines);
+            turn_row((float *)x->host + c + (first + row) % ring * x->dim[2].stride, in,
+                     (float *)tensor->host + c * out.channel + row * tensor->dim[2].stride, out,
+                     tensor->dim[0].extent, lines);
     }
     return 0;
 }

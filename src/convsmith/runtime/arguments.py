@@ -14,6 +14,7 @@ from convsmith.kernels.library import Library
 from convsmith.runtime.bands import Plan
 from convsmith.runtime.blocks import Array, Block, Input, Mean, Scaled
 from convsmith.runtime.maps import Layout, Map
+from convsmith.runtime.room import aligned
 
 __all__ = [
     "ARGUMENT", "TENSORS", "Argument", "Constants", "Strides", "arguments_of", "border",
@@ -61,9 +62,8 @@ class Constants:
                     known[content] = size
                     size += -(-array.nbytes // 64) * 64
                 self.places[id(part)].append((known[content], array))
-        room = np.zeros(size + 64, np.uint8)
-        start = -room.ctypes.data % 64
-        self.memory = room[start : start + size]
+        self.memory = aligned(size, 64)
+        self.memory[:] = 0
         self.address: int = self.memory.ctypes.data
         for placed in self.places.values():
             for offset, array in placed:
@@ -170,18 +170,17 @@ def by_channels(part: Block, given: list[Argument], shares: int) -> list[list[Ar
     if getattr(part, "kind", "") != "pointwise":
         return [given]
     assert part.target is not None
-    tile = part.target.tile
+    tiles = given[-1][3][0] // part.target.tile
     found = []
-    for a, b in split(0, given[-1][3][0] // tile, shares):
+    for a, b in split(0, tiles, shares):
         # x, ring, row, inputs, stride, then what has the output's channels.
         some = list(given)
         for place in range(5, len(given)):
             base, value, offset, extent, stride = given[place]
             if base < 0:
                 continue
-            weights = place == 5
-            axis = 1 if weights else 0
-            whole = extent[axis] // (given[-1][3][0] // tile)
+            axis = 1 if place == 5 else 0  # the weights'
+            whole = extent[axis] // tiles
             cut = (*extent[:axis], (b - a) * whole, *extent[axis + 1 :])
             some[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)
         found.append(some)

@@ -176,7 +176,7 @@ def _steps(
             cost += 4 * pixels * source.pitch * (stop - start) // height
         # Weights pass through the cache once a band: it should have as much to do as they weigh.
         least = 4 * block.macs((1, 1)) if band_bytes in _BAND_BYTES else 0
-        most = max(1, threads * max(band_bytes, least) // max(1, cost))
+        most = max(1, threads * max(band_bytes, least) // cost)
         even = -(-height // -(-height // most))
         # As many rows for one thread as for another.
         found[id(block)] = min(height, -(-even // threads) * threads)
