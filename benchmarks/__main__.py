@@ -26,8 +26,8 @@ from typing import Any, Protocol, cast
 
 from convsmith._version import __version__
 from convsmith.cli.output import check_targets, console, talk
-from convsmith.draw import Column, Table, save_text
 from convsmith.errors import ArgumentError, ConvsmithError, nearest
+from convsmith.report import Column, Table, save_text
 
 # Before anything loads numpy, which reads it once.
 DROPPED = os.environ.pop("OPENBLAS_CORETYPE", None)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.interleave import interleaved
 from benchmarks.runtimes import CONVSMITH, RUNTIMES, error_of, prepare
-from convsmith.draw import Column, milliseconds
 from convsmith.errors import ArgumentError
+from convsmith.report import Column, milliseconds
 
 __all__ = [
     "PEERS", "best_peer", "columns", "limited", "measured", "median", "options", "ratio", "reasons",

@@ -14,10 +14,10 @@ from torch import nn
 from benchmarks.garments import FOLDER, Data, Scenes, Segmenter, garments
 from benchmarks.learning import mean_iou, pixel_loss, pretrained, train
 from convsmith.cli.output import talk
-from convsmith.draw import Column, Table, count, milliseconds, percent
 from convsmith.measure import inspect
+from convsmith.report import Column, Table, count, milliseconds, percent
 from convsmith.rewrite import dilate, lighten
-from convsmith.rewrite.clock import Clock
+from convsmith.rewrite.lightening.clock import Clock
 
 __all__ = ["options", "run", "tables"]
 

@@ -18,9 +18,9 @@ from statistics import median
 from typing import Any
 
 from convsmith.cli.output import talk
-from convsmith.draw import Column, Table, milliseconds
 from convsmith.errors import MissingExtra, ModelError
 from convsmith.explore.serve import address, free_port
+from convsmith.report import Column, Table, milliseconds
 
 __all__ = ["options", "run", "tables"]
 

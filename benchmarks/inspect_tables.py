@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.verdict_tables import peak_table, verdict_tables, view_tables
-from convsmith.draw import Column, Table, count, milliseconds
 from convsmith.measure.counters import MULTIPLY_ADDS
+from convsmith.report import Column, Table, count, milliseconds
 
 __all__ = ["tables"]
 

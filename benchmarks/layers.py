@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks import cell as cells
 from benchmarks.limits import limits
 from benchmarks.runtimes import CONVSMITH, versions
-from convsmith.draw import Column, Table, percent
+from convsmith.report import Column, Table, percent
 
 __all__ = ["CASES", "Case", "options", "run", "tables"]
 

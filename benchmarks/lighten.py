@@ -20,20 +20,20 @@ from benchmarks.garments import FOLDER, Data, Residual, Scenes, UNet, garments, 
 from benchmarks.learning import Shuffled, accuracy, mean_iou, pixel_loss, pretrained, train
 from benchmarks.rivals import RIVALS, slightest
 from convsmith.cli.output import steps, talk
-from convsmith.draw import Column, Table, milliseconds, percent
 from convsmith.errors import ArgumentError
 from convsmith.network import trace
+from convsmith.report import Column, Table, milliseconds, percent
 from convsmith.rewrite import lighten
-from convsmith.rewrite.candidates import Choice, candidates
-from convsmith.rewrite.clock import Clock
-from convsmith.rewrite.distil import distil
-from convsmith.rewrite.forms import FORMS
-from convsmith.rewrite.rewriting import decomposed
-from convsmith.rewrite.schedule import Schedule
-from convsmith.rewrite.selection import Selector
-from convsmith.rewrite.sensitivity import sensitivities
-from convsmith.rewrite.statistics import patch_moments
-from convsmith.rewrite.target import Target
+from convsmith.rewrite.lightening.candidates import Choice, candidates
+from convsmith.rewrite.lightening.clock import Clock
+from convsmith.rewrite.lightening.fit.moments import patch_moments
+from convsmith.rewrite.lightening.fit.rewrite import decomposed
+from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.rewrite.lightening.selector import Selector
+from convsmith.rewrite.lightening.sensitivity import sensitivities
+from convsmith.rewrite.lightening.target import Target
+from convsmith.rewrite.lightening.tune.distil import distil
+from convsmith.rewrite.lightening.tune.schedule import Schedule
 
 __all__ = ["options", "run", "tables"]
 

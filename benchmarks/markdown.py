@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.__main__ import load
-from convsmith.draw import Table
+from convsmith.report import Table
 
 __all__ = ["markdown"]
 

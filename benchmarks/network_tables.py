@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import cell as cells
 from benchmarks.runtimes import CONVSMITH, RUNTIMES
-from convsmith.draw import Column, Table, bytes_, milliseconds
+from convsmith.report import Column, Table, bytes_, milliseconds
 
 __all__ = ["tables"]
 

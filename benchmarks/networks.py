@@ -18,7 +18,7 @@ from benchmarks.limits import limits
 from benchmarks.mobile import NETWORKS, settled
 from benchmarks.network_tables import tables
 from benchmarks.runtimes import CONVSMITH, versions
-from convsmith.draw import milliseconds
+from convsmith.report import milliseconds
 
 __all__ = ["options", "run", "tables"]
 

@@ -15,7 +15,7 @@ from benchmarks import cell as cells
 from benchmarks.limits import limits
 from benchmarks.mobile import settled_on
 from benchmarks.runtimes import CONVSMITH, DIRECT, RUNTIMES, WINOGRAD, versions
-from convsmith.draw import Column, Table, milliseconds, percent
+from convsmith.report import Column, Table, milliseconds, percent
 
 __all__ = ["CELLS", "Cell", "options", "run", "tables"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convsmith.rewrite.clock import Clock
+from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.surgery import replace
 
 __all__ = ["RIVALS", "channel_pruning", "slightest", "tucker_layers"]

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convsmith.draw import Column, Table, milliseconds
 from convsmith.measure import latency
+from convsmith.report import Column, Table, milliseconds
 
 __all__ = ["options", "run", "tables"]
 

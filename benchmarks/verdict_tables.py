@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.views import EXPORT, GOAL, VIEWS
 from benchmarks.witnesses import QUANTITIES
-from convsmith.draw import Column, Table, bytes_, count, shape
+from convsmith.report import Column, Table, bytes_, count, shape
 
 __all__ = ["peak_table", "verdict_tables", "view_tables"]
 

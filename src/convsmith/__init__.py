@@ -53,7 +53,9 @@ _HOMES = {
     "load": "rewrite",
     "trace": "network",
 }
-_ROOMS = ("arithmetic", "draw", "kernels", "measure", "network", "nn", "rewrite", "runtime")
+_ROOMS = (
+    "arithmetic", "draw", "kernels", "measure", "network", "nn", "report", "rewrite", "runtime",
+)  # fmt: skip
 
 __all__ = [
     "Certificate",

@@ -117,7 +117,7 @@ def test_training_with_a_control_and_in_mixed_precision(place, counted, capfd):
 
 
 def test_an_interrupted_run_goes_on(place, counted, capfd, monkeypatch):
-    from convsmith.rewrite import run
+    from convsmith.rewrite.lightening import run
 
     words = [*WORDS, "--speedup", "1.5", "--epochs", "3"]
     assert main([*words, "-o", "whole"]) == 0

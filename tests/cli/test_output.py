@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convsmith.cli.output import as_json, check_targets, console, emit, progress, steps, write
-from convsmith.draw import Column, Table
 from convsmith.errors import ArgumentError
+from convsmith.report import Column, Table
 
 from .conftest import Run
 

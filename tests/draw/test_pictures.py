@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsmith.draw import (
+from convsmith.errors import ArgumentError
+from convsmith.report import (
     Figure,
     cost_picture,
     field_picture,
@@ -19,10 +20,9 @@ from convsmith.draw import (
     map_picture,
     memory_picture,
 )
-from convsmith.draw.drawing import WIDTH, hatch
-from convsmith.draw.plane import Plane, as_region
-from convsmith.draw.style import PICTURE_CSS
-from convsmith.errors import ArgumentError
+from convsmith.report.drawing import WIDTH, hatch
+from convsmith.report.plane import Plane, as_region
+from convsmith.report.style import PICTURE_CSS
 from tests.draw.markup import parse
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -30,9 +30,9 @@ from convsmith.draw import (
 from convsmith.draw.lettering import shown
 from convsmith.draw.palette import STYLES
 from convsmith.draw.picture import picture
-from convsmith.draw.pixels import png_of
 from convsmith.draw.words import LANGUAGES, say
 from convsmith.errors import ArgumentError
+from convsmith.report.pixels import png_of
 from tests.arithmetic.test_against_torch import CONV, integers, torch_conv
 from tests.specifications import convolutions
 

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import convsmith as cs
-from convsmith.draw import Section, field_picture
 from convsmith.errors import ArgumentError
 from convsmith.measure import latency
 from convsmith.measure.receptive import true_field
+from convsmith.report import Section, field_picture
 from tests.draw.markup import parse
 from tests.networks import Everything, resnet
 

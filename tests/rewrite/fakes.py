@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.measure import Latency, latency
-from convsmith.rewrite import figures
-from convsmith.rewrite.clock import Clock
+from convsmith.rewrite.lightening import fidelity as figures
+from convsmith.rewrite.lightening.clock import Clock
 
 
 def macs(model, image):

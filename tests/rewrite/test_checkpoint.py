@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convsmith.errors import ArgumentError, ModelError
-from convsmith.rewrite.checkpoint import Checkpoint, fingerprint
+from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint, fingerprint
 
 RUN = {"network": "abc", "seed": 0, "forms": ["tucker"], "rate": 0.1}
 

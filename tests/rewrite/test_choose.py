@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convsmith.errors import ArgumentError
-from convsmith.rewrite.choose import Option, choose, least_cost
+from convsmith.rewrite.lightening.knapsack import Option, choose, least_cost
 
 costs = st.integers(1, 60).map(float)
 errors = st.integers(0, 100).map(lambda n: n / 100)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from convsmith.rewrite import clock as module
-from convsmith.rewrite.clock import Clock
+from convsmith.rewrite.lightening import clock as module
+from convsmith.rewrite.lightening.clock import Clock
 
 SIZE = (1, 3, 9, 9)
 

@@ -163,10 +163,11 @@ def mutate(model, path, dilation):
 
 
 def test_dilating_the_first_convolution_of_a_stage_fails_the_certificate(monkeypatch):
-    from convsmith.rewrite import certificate, dilate
+    from convsmith.rewrite import dilate
+    from convsmith.rewrite.dilation import certificate
 
     model = seeded(resnet((1, 1, 1, 1), 1, width=8)[:-3])
-    module = sys.modules["convsmith.rewrite.dilate"]
+    module = sys.modules["convsmith.rewrite.dilation.dilate"]
     assert cs.dilate(model, (1, 3, 64, 64), output_stride=16).certificate.exact
     carry_out = module.on_modules
 

@@ -11,9 +11,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from convsmith.errors import ArgumentError, ModelError
-from convsmith.rewrite.checkpoint import Checkpoint
-from convsmith.rewrite.distil import Diverged, _share, by_first, distil
-from convsmith.rewrite.schedule import Schedule
+from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
+from convsmith.rewrite.lightening.tune.distil import Diverged, _share, by_first, distil
+from convsmith.rewrite.lightening.tune.schedule import Schedule
 from tests.rewrite.fakes import same
 
 IMAGES = torch.linspace(-1, 1, 24 * 2 * 4 * 4).reshape(24, 2, 4, 4).sin()

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from convsmith.errors import ArgumentError
-from convsmith.rewrite import regression
-from convsmith.rewrite.fit import correct_bias, refit
-from convsmith.rewrite.forms import FORMS
-from convsmith.rewrite.jointly import refit_jointly
+from convsmith.rewrite.lightening.fit import regression
+from convsmith.rewrite.lightening.fit.jointly import refit_jointly
+from convsmith.rewrite.lightening.fit.refit import correct_bias, refit
+from convsmith.rewrite.lightening.forms import FORMS
 
 FORM = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 CONVS = {
@@ -219,7 +219,7 @@ def test_both_halves_settle_where_no_gradient_is_left():
 
 
 def test_patches_too_large_for_their_moments_get_the_plain_refit(monkeypatch):
-    from convsmith.rewrite import jointly
+    from convsmith.rewrite.lightening.fit import jointly
 
     light, original, image = case("grouped", FORMS[0])
     twin = copy.deepcopy(light)

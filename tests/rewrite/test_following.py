@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convsmith.network import trace
-from convsmith.rewrite.following import following
+from convsmith.rewrite.lightening.fit.following import following
 
 
 class Net(nn.Module):

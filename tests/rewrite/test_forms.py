@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import convsmith as cs
-from convsmith.rewrite.forms import FORMS, arithmetic_of
+from convsmith.rewrite.lightening.forms import FORMS, arithmetic_of
 from tests.nn.layers import distance
 from tests.nn.test_forms import expected_error, layers, second_moments, weight_of
 

@@ -13,9 +13,9 @@ from torch import nn
 import convsmith as cs
 from convsmith.errors import ArgumentError, ModelError
 from convsmith.nn import DepthwiseSeparableConv2d
-from convsmith.rewrite.clock import Clock
-from convsmith.rewrite.fit import match_batch_norm, refit
-from convsmith.rewrite.forms import FORMS
+from convsmith.rewrite.lightening.clock import Clock
+from convsmith.rewrite.lightening.fit.refit import match_batch_norm, refit
+from convsmith.rewrite.lightening.forms import FORMS
 from tests.networks import Everything, resnet
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from convsmith.errors import ModelError
 from convsmith.nn import DepthwiseSeparableConv2d
-from convsmith.rewrite.forms import FORMS
+from convsmith.rewrite.lightening.forms import FORMS
 from convsmith.rewrite.recipe import load, save
 
 FORM = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)

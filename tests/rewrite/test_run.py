@@ -14,10 +14,10 @@ import convsmith as cs
 from convsmith.errors import ArgumentError, ConvsmithError, ModelError
 from convsmith.measure import inspect
 from convsmith.network import trace
-from convsmith.rewrite.candidates import Choice, candidates
-from convsmith.rewrite.forms import FORMS
-from convsmith.rewrite.rewriting import decomposed, rewrite
-from convsmith.rewrite.statistics import patch_moments
+from convsmith.rewrite.lightening.candidates import Choice, candidates
+from convsmith.rewrite.lightening.fit.moments import patch_moments
+from convsmith.rewrite.lightening.fit.rewrite import decomposed, rewrite
+from convsmith.rewrite.lightening.forms import FORMS
 from tests.draw.markup import parse
 from tests.rewrite.fakes import chain, labelled, pictures, same
 

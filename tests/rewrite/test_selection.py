@@ -10,13 +10,13 @@ from torch import nn
 
 from convsmith.errors import ArgumentError
 from convsmith.network import trace
-from convsmith.rewrite.candidates import candidates, forms_named
-from convsmith.rewrite.choose import least_cost
-from convsmith.rewrite.clock import Clock
-from convsmith.rewrite.rewriting import decomposed
-from convsmith.rewrite.selection import Selector
-from convsmith.rewrite.statistics import patch_moments
-from convsmith.rewrite.target import Target
+from convsmith.rewrite.lightening.candidates import candidates, forms_named
+from convsmith.rewrite.lightening.clock import Clock
+from convsmith.rewrite.lightening.fit.moments import patch_moments
+from convsmith.rewrite.lightening.fit.rewrite import decomposed
+from convsmith.rewrite.lightening.knapsack import least_cost
+from convsmith.rewrite.lightening.selector import Selector
+from convsmith.rewrite.lightening.target import Target
 from tests.rewrite.fakes import chain, macs, pictures, same
 
 WEIGHTS = {"0": 1.0, "2": 0.3, "4": 2.0}

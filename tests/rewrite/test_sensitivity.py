@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from convsmith.rewrite.forms import FORMS
-from convsmith.rewrite.sensitivity import sensitivities
-from convsmith.rewrite.statistics import patch_moments
+from convsmith.rewrite.lightening.fit.moments import patch_moments
+from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.rewrite.lightening.sensitivity import sensitivities
 from convsmith.rewrite.surgery import inputs, replace
 
 

@@ -11,9 +11,9 @@ from torch import nn
 from convsmith.arithmetic import im2col
 from convsmith.errors import ArgumentError
 from convsmith.measure import image_batches
-from convsmith.rewrite import statistics
-from convsmith.rewrite.decompose import decomposition_errors
-from convsmith.rewrite.statistics import patch_moments, patches
+from convsmith.rewrite.lightening.fit import moments as statistics
+from convsmith.rewrite.lightening.fit.decompose import decomposition_errors
+from convsmith.rewrite.lightening.fit.moments import patch_moments, patches
 from tests.specifications import convolutions
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

@@ -8,8 +8,8 @@ import pytest
 
 from convsmith.errors import ArgumentError
 from convsmith.measure import Latency
-from convsmith.rewrite.report import Step
-from convsmith.rewrite.sweep import curve, within
+from convsmith.rewrite.lightening.report import Step
+from convsmith.rewrite.lightening.sweep import curve, within
 
 
 class Numbers:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from convsmith.errors import ArgumentError
-from convsmith.rewrite.target import Target
+from convsmith.rewrite.lightening.target import Target
 
 NAMES = ["speedup", "latency_ms", "macs", "multiplier", "max_drop"]
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from convsmith.errors import ArgumentError
-from convsmith.rewrite.schedule import Schedule
-from convsmith.rewrite.teacher import Teacher
+from convsmith.rewrite.lightening.tune.schedule import Schedule
+from convsmith.rewrite.lightening.tune.teacher import Teacher
 
 SCHEDULES = [
     Schedule(),

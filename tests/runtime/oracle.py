@@ -10,7 +10,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
-from convsmith.runtime import bands, compile
+from convsmith.runtime import compile
+from convsmith.runtime.execution import bands
 
 EPSILON = torch.finfo(torch.float32).eps
 

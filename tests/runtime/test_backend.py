@@ -44,7 +44,7 @@ def test_like_eager_at_several_sizes_and_for_new_weights():
 
 
 def test_kernels_run(monkeypatch):
-    from convsmith.runtime.region import Region
+    from convsmith.runtime.execution.region import Region
 
     calls, compute = [], Region.compute
     monkeypatch.setattr(Region, "compute", lambda *a: calls.append(a) or compute(*a))

@@ -8,7 +8,7 @@ from torch import nn
 
 import convsmith as cs
 from convsmith.network import trace
-from convsmith.runtime.functional import functional, writes
+from convsmith.runtime.graph.functional import functional, writes
 
 
 class Body(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import convsmith as cs
-from convsmith.runtime.team import processors, team
+from convsmith.runtime.execution.team import processors, team
 
 
 def network(seed=0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from time import perf_counter, sleep
 
-from convsmith.runtime.gate import Gate
+from convsmith.runtime.graph.gate import Gate
 
 
 def daemon(work: object) -> threading.Thread:

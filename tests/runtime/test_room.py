@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import convsmith as cs
-from convsmith.runtime.room import LARGE, Room
+from convsmith.runtime.execution.room import LARGE, Room
 
 SIDE = 512
 SHAPE = (1, 8, SIDE, SIDE)

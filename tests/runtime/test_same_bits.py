@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.kernels.isa import Isa
-from convsmith.runtime import bands, compile, region
+from convsmith.runtime import compile
+from convsmith.runtime.execution import bands, region
 from tests.runtime.test_random_blocks import lively
 
 

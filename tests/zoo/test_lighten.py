@@ -16,7 +16,7 @@ from convsmith.cli.models import load_model
 from convsmith.measure import latency
 from convsmith.nn import DepthwiseSeparableConv2d, DepthwiseSeparableConv3d
 from convsmith.nn.factorise import separable_rank
-from convsmith.rewrite import figures
+from convsmith.rewrite.lightening import fidelity as figures
 from convsmith.rewrite.surgery import replace
 from tests.zoo.observing import flops_by_module, state
 

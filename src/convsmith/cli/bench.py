@@ -13,7 +13,7 @@ from convsmith.cli.output import Force, Json, check_targets, emit, talk
 from convsmith.errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:
-    from convsmith.draw import Table
+    from convsmith.report import Table
 
 __all__ = ["Comparison", "RuntimeFigures", "command"]
 
@@ -65,7 +65,7 @@ class Comparison:
 
     def table(self) -> Table:
         """A row a runtime."""
-        from convsmith.draw import Column, Table, milliseconds
+        from convsmith.report import Column, Table, milliseconds
 
         return Table(
             [
@@ -114,7 +114,7 @@ def command(
     from torch import nn
 
     from convsmith.cli.models import load_model
-    from convsmith.runtime.team import processors
+    from convsmith.runtime.execution.team import processors
 
     network = load_model(model, weights)
     if not isinstance(network, nn.Module):

@@ -115,7 +115,7 @@ def timed(networks: Mapping[str, nn.Module], shapes: Sequence[Sequence[int]]) ->
     """Milliseconds of each network, in fused kernels where this machine has them."""
     from torch import zeros
 
-    from convsmith.rewrite.clock import Clock
+    from convsmith.rewrite.lightening.clock import Clock
 
     if len(shapes) > 1:
         talk("a network of several inputs is not timed")

@@ -17,7 +17,7 @@ import typer
 from convsmith._version import __version__
 from convsmith.cli.machine import cgroup_cpus, find_compiler, processor
 from convsmith.cli.output import Force, Json, check_targets, emit
-from convsmith.draw import Column, Table
+from convsmith.report import Column, Table
 
 __all__ = ["EXTRAS", "Extra", "cache_folder", "command", "report"]
 

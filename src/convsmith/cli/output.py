@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from convsmith._version import __version__
-from convsmith.draw.saving import save_text
 from convsmith.errors import ArgumentError
+from convsmith.report.saving import save_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

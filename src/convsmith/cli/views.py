@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from convsmith.draw import Figure, Section, Table, gridding_picture, memory_picture
 from convsmith.errors import ArgumentError
+from convsmith.report import Figure, Section, Table, gridding_picture, memory_picture
 
 if TYPE_CHECKING:
     from convsmith.measure import Inspection

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convsmith.draw.saving import check_target, save_bytes, save_text
 from convsmith.errors import ArgumentError
+from convsmith.report.saving import check_target, save_bytes, save_text
 
 if TYPE_CHECKING:
     from convsmith.draw.scene import Scene

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from convsmith.draw.gallery_pictures import PICTURES, SECTIONS
 from convsmith.draw.palette import COLOURS, THEMES
-from convsmith.draw.saving import save_text
-from convsmith.draw.text import escape
 from convsmith.draw.words import LANGUAGES, say, text
 from convsmith.errors import ArgumentError
+from convsmith.report.saving import save_text
+from convsmith.report.text import escape
 
 __all__ = ["gallery"]
 

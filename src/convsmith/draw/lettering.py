@@ -11,8 +11,8 @@ from typing import Any
 
 from convsmith.draw.scene import Panel, Scene
 from convsmith.draw.shapes import Layer, Shape, hatched, runs
-from convsmith.draw.text import cells
 from convsmith.draw.words import LANGUAGES, Text, say, text
+from convsmith.report.text import cells
 
 __all__ = [
     "BELOW",

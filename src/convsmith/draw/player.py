@@ -9,8 +9,8 @@ from hashlib import sha256
 from convsmith.draw.palette import COLOURS
 from convsmith.draw.shapes import Picture
 from convsmith.draw.svg import HOLD, to_svg
-from convsmith.draw.text import escape
 from convsmith.draw.words import say, text
+from convsmith.report.text import escape
 
 __all__ = ["player"]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
-from convsmith.draw.drawing import units
 from convsmith.draw.palette import COLOURS, STYLES
 from convsmith.draw.shapes import Layer, Picture, Shape
-from convsmith.draw.text import escape, one_line
+from convsmith.report.drawing import units
+from convsmith.report.text import escape, one_line
 
 __all__ = ["HOLD", "to_svg"]
 

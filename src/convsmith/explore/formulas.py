@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from convsmith.arithmetic import Conv
-from convsmith.draw import count
 from convsmith.explore.state import LayerState
+from convsmith.report import count
 
 __all__ = ["Formula", "macs_formula", "params_formula", "ratio_sum", "size_formulas"]
 

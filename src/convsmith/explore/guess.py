@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from convsmith.draw import count
-from convsmith.draw.text import escape
 from convsmith.explore.state import LayerState
 from convsmith.explore.words import Language, say
+from convsmith.report import count
+from convsmith.report.text import escape
 
 __all__ = ["QUESTIONS", "Guess", "answers", "judge", "verdict_panel"]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from convsmith.draw import shape
-from convsmith.draw.text import escape
 from convsmith.errors import ConvsmithError
 from convsmith.explore import panels, picture
 from convsmith.explore.stack import StackLayer, chain
 from convsmith.explore.state import LayerState
 from convsmith.explore.walk import Walk, field_panel, layer_panel
 from convsmith.explore.words import Language, say
+from convsmith.report import shape
+from convsmith.report.text import escape
 
 __all__ = ["numbers_panel", "question_panel", "scene_panel", "stack_page", "walk_page"]
 

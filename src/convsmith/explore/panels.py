@@ -7,8 +7,6 @@ from fractions import Fraction
 from math import prod
 
 from convsmith.arithmetic import Conv, Pool
-from convsmith.draw import count, percent, shape
-from convsmith.draw.text import escape
 from convsmith.explore.code import pytorch_code
 from convsmith.explore.formulas import (
     Formula,
@@ -21,6 +19,8 @@ from convsmith.explore.problems import problem
 from convsmith.explore.stack import StackLayer, repair, steps
 from convsmith.explore.state import LayerState
 from convsmith.explore.words import Language, say
+from convsmith.report import count, percent, shape
+from convsmith.report.text import escape
 
 __all__ = [
     "code_panel",

@@ -17,6 +17,7 @@ from convsmith.arithmetic import Conv, ConvTranspose, convolution_matrix
 from convsmith.explore.stack import StackLayer, chain, repair
 from convsmith.explore.state import LayerState
 from convsmith.explore.words import Language
+from convsmith.report import field_picture, gridding_picture, map_picture
 
 if TYPE_CHECKING:
     from convsmith.draw.scene import Scene
@@ -126,7 +127,7 @@ def matrix_picture(state: LayerState) -> str | None:
               for r in range(state.kernel[0])]  # fmt: skip
     alone = LayerState(**{**state.__dict__, "in_channels": 1, "out_channels": 1, "groups": 1})
     matrix = convolution_matrix(alone.layer(), weight, state.size)  # type: ignore[arg-type]
-    return draw.map_picture(matrix.toarray().tolist())
+    return map_picture(matrix.toarray().tolist())
 
 
 @lru_cache(maxsize=32)
@@ -135,7 +136,7 @@ def plane_picture(stack: tuple[StackLayer, ...], language: Language) -> str | No
     seen = chain(stack).receptive_field()
     if seen.span > _FIELD:
         return None
-    return localised(draw.field_picture([(seen, seen)]), language)
+    return localised(field_picture([(seen, seen)]), language)
 
 
 @lru_cache(maxsize=32)
@@ -145,7 +146,7 @@ def line_picture(stack: tuple[StackLayer, ...], language: Language) -> str | Non
     if plain != {("conv", stack[0].kernel, 1)} or len(stack) > _SERIES:
         return None
     rates = [part.dilation for part in stack]
-    drawn = draw.gridding_picture(rates, stack[0].kernel, repair(stack))
+    drawn = gridding_picture(rates, stack[0].kernel, repair(stack))
     return localised(drawn, language)
 
 

@@ -8,14 +8,14 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
-from convsmith.draw import count, percent, shape
-from convsmith.draw.text import escape
 from convsmith.errors import ArgumentError
 from convsmith.explore.alone import alone
 from convsmith.explore.picture import localised
 from convsmith.explore.samples import SAMPLE, small_network
 from convsmith.explore.state import Kind, LayerState, Pair
 from convsmith.explore.words import Language, say
+from convsmith.report import count, percent, shape
+from convsmith.report.text import escape
 
 if TYPE_CHECKING:
     from convsmith.measure import Inspection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convsmith.draw import Column, Table, bytes_, count
+from convsmith.report import Column, Table, bytes_, count
 
 if TYPE_CHECKING:
     from convsmith.measure.inspection import Inspection

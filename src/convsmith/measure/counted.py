@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from convsmith.draw import Column, Table, count, data_frame
+from convsmith.report import Column, Table, count, data_frame
 
 if TYPE_CHECKING:
     import pandas

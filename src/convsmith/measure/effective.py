@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convsmith.draw import Column, Figure, Table, data_frame, map_picture, shape
 from convsmith.errors import ArgumentError
 from convsmith.measure.images import image_batches
 from convsmith.measure.receptive import ReceptiveField
 from convsmith.network import submodule, untouched
+from convsmith.report import Column, Figure, Table, data_frame, map_picture, shape
 
 if TYPE_CHECKING:
     import pandas

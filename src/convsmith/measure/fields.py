@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convsmith.draw import Column, Table, percent, shape
 from convsmith.measure.receptive import ReceptiveField, has_map, local_field
 from convsmith.network import Network
+from convsmith.report import Column, Table, percent, shape
 
 __all__ = ["field_table", "fields"]
 

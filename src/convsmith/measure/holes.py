@@ -10,11 +10,11 @@ from typing import Any
 
 from convsmith.arithmetic import Conv, Positions
 from convsmith.arithmetic.normalise import count
-from convsmith.draw import Column, Table, number, percent, shape
 from convsmith.errors import ArgumentError
 from convsmith.measure.receptive import ReceptiveField, local_field
 from convsmith.network import Layer, Network
 from convsmith.network.local import origin_region
+from convsmith.report import Column, Table, number, percent, shape
 
 __all__ = ["Gridding", "Holes", "gridding", "hdc", "holes"]
 

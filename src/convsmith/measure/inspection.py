@@ -9,7 +9,15 @@ from math import lcm
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Region
-from convsmith.draw import (
+from convsmith.errors import ArgumentError, nearest
+from convsmith.measure.cost import Status
+from convsmith.measure.fields import field_table, fields
+from convsmith.measure.holes import Holes, holes
+from convsmith.measure.memory import Memory, memory
+from convsmith.measure.receptive import ReceptiveField, local_field, true_field
+from convsmith.network import Network
+from convsmith.network.backward import spatial_axes
+from convsmith.report import (
     Column,
     Facts,
     Figure,
@@ -25,14 +33,6 @@ from convsmith.draw import (
     shape,
     short,
 )
-from convsmith.errors import ArgumentError, nearest
-from convsmith.measure.cost import Status
-from convsmith.measure.fields import field_table, fields
-from convsmith.measure.holes import Holes, holes
-from convsmith.measure.memory import Memory, memory
-from convsmith.measure.receptive import ReceptiveField, local_field, true_field
-from convsmith.network import Network
-from convsmith.network.backward import spatial_axes
 
 if TYPE_CHECKING:
     import pandas

@@ -24,11 +24,11 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from convsmith.draw import Column, Table, bytes_, data_frame, shape
 from convsmith.errors import ArgumentError
 from convsmith.measure.rehearsal import rehearse
 from convsmith.measure.replay import Alive, Replay
 from convsmith.network import Network
+from convsmith.report import Column, Table, bytes_, data_frame, shape
 
 if TYPE_CHECKING:
     import pandas

@@ -10,7 +10,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Box, Positions, Region
-from convsmith.draw import Figure, field_picture
 from convsmith.errors import ArgumentError
 from convsmith.network import Network
 from convsmith.network.backward import Dependence, depends_on, periods, spatial_axes, strides
@@ -18,6 +17,7 @@ from convsmith.network.forward import views
 from convsmith.network.local import is_moved, pixel, seen, walk
 from convsmith.network.merges import drifts, merge_note, unequal_merge
 from convsmith.network.views import View
+from convsmith.report import Figure, field_picture
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from convsmith.draw import Column, Table, shape
 from convsmith.errors import ArgumentError
 from convsmith.network import Network, quiet, trace, untouched
 from convsmith.network.backward import spatial_axes, strides
+from convsmith.report import Column, Table, shape
 
 __all__ = ["Sizes", "sizes"]
 

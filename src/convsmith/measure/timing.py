@@ -20,10 +20,10 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx import GraphModule, Interpreter, Node
 
-from convsmith.draw import Column, Table, data_frame, milliseconds
 from convsmith.errors import ArgumentError
 from convsmith.measure.latency import Latency
 from convsmith.network import Network
+from convsmith.report import Column, Table, data_frame, milliseconds
 
 if TYPE_CHECKING:
     import pandas

@@ -1,10 +1,10 @@
 """Networks rewritten with lighter convolutions that keep what was learned."""
 
-from convsmith.rewrite.certificate import Certificate, Equality
-from convsmith.rewrite.dilate import Dilated, dilate
-from convsmith.rewrite.lighten import Lightened, lighten
+from convsmith.rewrite.dilation.certificate import Certificate, Equality
+from convsmith.rewrite.dilation.dilate import Dilated, dilate
+from convsmith.rewrite.lightening.lighten import Lightened, lighten
+from convsmith.rewrite.lightening.report import Figures, LightenReport, RewrittenLayer
 from convsmith.rewrite.recipe import load, read_recipe, save
-from convsmith.rewrite.report import Figures, LightenReport, RewrittenLayer
 
 __all__ = [
     "Certificate",

@@ -29,7 +29,7 @@ from convsmith.nn import (
     SpatiallySeparableConv,
     TuckerConv,
 )
-from convsmith.rewrite.dilation_recipe import describe, geometry, redo
+from convsmith.rewrite.dilation.geometry import describe, geometry, redo
 from convsmith.rewrite.surgery import replace
 
 __all__ = ["lighter_layers", "load", "read_recipe", "save"]

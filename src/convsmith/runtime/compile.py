@@ -15,18 +15,18 @@ from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError, TraceError
 from convsmith.network.trace import example_inputs
-from convsmith.runtime.capture import LOCK
-from convsmith.runtime.gate import gate
-from convsmith.runtime.team import processors, team
-from convsmith.runtime.variant import Source, Variant, describe, signature
-from convsmith.runtime.watch import Watch
+from convsmith.runtime.execution.team import processors, team
+from convsmith.runtime.graph.capture import LOCK
+from convsmith.runtime.graph.gate import gate
+from convsmith.runtime.graph.variant import Source, Variant, describe, signature
+from convsmith.runtime.graph.watch import Watch
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
     from convsmith.kernels.isa import Isa
     from convsmith.kernels.library import Library
-    from convsmith.runtime.blocks import Block
-    from convsmith.runtime.region import Progress, Region
+    from convsmith.runtime.execution.region import Progress, Region
+    from convsmith.runtime.lowering.blocks import Block
     from convsmith.runtime.report import Report
 
 __all__ = ["Compiled", "compile"]
@@ -261,7 +261,7 @@ def _maker(threads: int, isa: str | None) -> Callable[[Sequence[Block]], nn.Modu
         from convsmith.kernels.cache import folder
         from convsmith.kernels.isa import choose_isa
         from convsmith.kernels.library import compiler
-        from convsmith.runtime.region import Region
+        from convsmith.runtime.execution.region import Region
     except ImportError:
         return None
     chosen = choose_isa(isa)

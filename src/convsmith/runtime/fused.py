@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convsmith.runtime.capture import LOCK
 from convsmith.runtime.compile import Compiled, compile
+from convsmith.runtime.graph.capture import LOCK
 
 __all__ = ["Fused"]
 

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 from torch.utils._pytree import tree_leaves
 
-from convsmith.draw import Column, Table, count, data_frame, milliseconds
 from convsmith.network import Network
+from convsmith.report import Column, Table, count, data_frame, milliseconds
 
 if TYPE_CHECKING:
     import pandas
 
-    from convsmith.runtime.region import Region
-    from convsmith.runtime.variant import Variant
+    from convsmith.runtime.execution.region import Region
+    from convsmith.runtime.graph.variant import Variant
 
 __all__ = ["BlockTime", "Report", "measure"]
 
@@ -251,10 +251,10 @@ def _peak(region: Region, threads: int) -> float:
 
 
 def _measure_peak(region: Region, threads: int) -> float:
-    from convsmith.runtime.blocks import Input, Output
-    from convsmith.runtime.convolutions import Convolution
-    from convsmith.runtime.maps import Map
-    from convsmith.runtime.region import Region
+    from convsmith.runtime.execution.region import Region
+    from convsmith.runtime.lowering.blocks import Input, Output
+    from convsmith.runtime.lowering.convolutions import Convolution
+    from convsmith.runtime.lowering.maps import Map
 
     side, best = 14, 0.0
     image = torch.ones(1, 96, side * threads, side)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from convsmith.arithmetic import Conv
-from convsmith.draw.formats import count, number
 from convsmith.draw.layout import GAP, LABEL
 from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
 from convsmith.draw.words import text
 from convsmith.errors import ArgumentError
+from convsmith.report.formats import count, number
 
 __all__ = ["cost_areas"]
 

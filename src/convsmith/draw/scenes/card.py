@@ -7,12 +7,12 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
-from convsmith.draw.formats import bytes_, milliseconds, number, percent, short
 from convsmith.draw.layout import LABEL
 from convsmith.draw.scene import Cell, Panel, Scene, Step
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.words import WORDS, Text, text
 from convsmith.errors import ArgumentError
+from convsmith.report.formats import bytes_, milliseconds, number, percent, short
 
 __all__ = ["card"]
 

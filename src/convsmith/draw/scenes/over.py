@@ -7,9 +7,6 @@ from math import prod
 from typing import Any
 
 from convsmith.arithmetic import Region
-from convsmith.draw.formats import percent
-from convsmith.draw.pixels import png_of, size_of
-from convsmith.draw.plane import Plane, Products, as_region
 from convsmith.draw.scene import Mark, Panel, Photo, Scene, Step
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
@@ -17,6 +14,9 @@ from convsmith.draw.scenes.values import grid, plain, shape_of
 from convsmith.draw.scenes.ways import SHADES, shade
 from convsmith.draw.words import Text, text
 from convsmith.errors import ArgumentError
+from convsmith.report.formats import percent
+from convsmith.report.pixels import png_of, size_of
+from convsmith.report.plane import Plane, Products, as_region
 
 __all__ = ["effective_over", "field_over"]
 

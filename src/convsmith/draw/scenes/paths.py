@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from convsmith.arithmetic import Conv
 from convsmith.arithmetic.normalise import count
-from convsmith.draw.formats import percent
 from convsmith.draw.layout import GAP, LABEL
 from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Write
 from convsmith.draw.scenes.dressed import check_dress, dressed
@@ -15,6 +14,7 @@ from convsmith.draw.scenes.values import grid
 from convsmith.draw.scenes.ways import Ways, shades, ways_back
 from convsmith.draw.words import text
 from convsmith.errors import ArgumentError
+from convsmith.report.formats import percent
 
 __all__ = ["paths"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from convsmith.arithmetic import Conv, evaluate
 from convsmith.arithmetic.normalise import Size, per_axis
-from convsmith.draw.formats import number
 from convsmith.draw.layout import Column, arranged
 from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Write
 from convsmith.draw.scenes.crop import check_extent
@@ -26,6 +25,7 @@ from convsmith.draw.scenes.values import (
 )
 from convsmith.draw.words import Text, text
 from convsmith.errors import ArgumentError
+from convsmith.report.formats import number
 
 __all__ = ["separable"]
 

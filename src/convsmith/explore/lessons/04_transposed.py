@@ -99,8 +99,8 @@ def matrix(convolution_matrix, cs, mo, np, page):
         [
             page.md("matrix"),
             page.md("both"),
-            page.figure(cs.draw.map_picture(_matrix.tolist())),
-            page.figure(cs.draw.map_picture(_matrix.T.tolist())),
+            page.figure(cs.report.map_picture(_matrix.tolist())),
+            page.figure(cs.report.map_picture(_matrix.T.tolist())),
         ]
     )
     return

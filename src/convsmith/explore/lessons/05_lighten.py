@@ -17,8 +17,8 @@ def lesson_setup():
     import marimo as mo
 
     import convsmith as cs
-    from convsmith.draw import count, percent
     from convsmith.explore import lessons
+    from convsmith.report import count, percent
 
     language = lessons.language_switch(mo)
     return count, cs, language, lessons, mo, percent

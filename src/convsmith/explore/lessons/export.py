@@ -23,7 +23,7 @@ from convsmith.explore.lessons.lesson import LESSONS, index_page
 
 __all__ = ["ROOMS", "browser_wheel", "export_lessons", "for_browser"]
 
-ROOMS = ("arithmetic", "draw", "explore")
+ROOMS = ("arithmetic", "draw", "explore", "report")
 """What runs without torch."""
 
 _PACKAGE = Path(__file__).parents[2]

@@ -11,11 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from convsmith.draw import count
 from convsmith.errors import ArgumentError, nearest
 from convsmith.explore.panels import table
 from convsmith.explore.picture import image_of, localised
 from convsmith.explore.words import LANGUAGES, Language, as_language
+from convsmith.report import count
 
 __all__ = ["LESSONS", "Lesson", "Page", "index_page", "lesson", "texts_of"]
 

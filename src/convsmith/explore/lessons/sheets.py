@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from convsmith.draw.drawing import path
+from convsmith.report.drawing import path
 
 __all__ = ["sheets"]
 

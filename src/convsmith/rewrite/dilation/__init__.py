@@ -1,0 +1,1 @@
+"""Stride to dilation: the same network at a finer resolution, certified."""

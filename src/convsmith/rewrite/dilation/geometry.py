@@ -1,0 +1,126 @@
+"""What `dilate` made of a module, as plain data, and made of a fresh one again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from convsmith.arithmetic import Window
+from convsmith.errors import ArgumentError
+from convsmith.network import submodule
+from convsmith.rewrite.dilation.layers import (
+    DilatedAvgPool,
+    DilatedConv1d,
+    DilatedConv2d,
+    DilatedConv3d,
+    DilatedMaxPool,
+    Trim,
+    dilated_convolution,
+    set_geometry,
+)
+from convsmith.rewrite.dilation.modules import in_place_of
+from convsmith.rewrite.dilation.window import DilatedWindow
+from convsmith.rewrite.surgery import replace
+
+__all__ = ["describe", "geometry", "redo"]
+
+_GEOMETRY = ("stride", "dilation", "padding")
+_ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
+    DilatedMaxPool: ("windows",),
+    DilatedAvgPool: ("windows", "count_include_pad", "divisor"),
+    Trim: ("rates",),
+    nn.MaxPool1d: ("kernel_size", *_GEOMETRY),
+    nn.MaxPool2d: ("kernel_size", *_GEOMETRY),
+    nn.MaxPool3d: ("kernel_size", *_GEOMETRY),
+    nn.AvgPool1d: ("kernel_size", "stride", "padding", "count_include_pad"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding", "count_include_pad"),
+    nn.AvgPool3d: ("kernel_size", "stride", "padding", "count_include_pad"),
+    nn.ConstantPad1d: ("padding", "value"),
+    nn.ConstantPad2d: ("padding", "value"),
+    nn.ConstantPad3d: ("padding", "value"),
+    nn.ReflectionPad1d: ("padding",),
+    nn.ReflectionPad2d: ("padding",),
+    nn.ReflectionPad3d: ("padding",),
+    nn.ReplicationPad1d: ("padding",),
+    nn.ReplicationPad2d: ("padding",),
+    nn.ReplicationPad3d: ("padding",),
+    nn.CircularPad1d: ("padding",),
+    nn.CircularPad2d: ("padding",),
+    nn.CircularPad3d: ("padding",),
+}
+_KINDS = {kind.__name__: kind for kind in _ARGUMENTS}
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """A changed module as plain data.
+
+    >>> describe(nn.Conv2d(8, 8, 3, padding=2, dilation=2))["dilation"]
+    (2, 2)
+    """
+    if isinstance(module, (DilatedConv1d, DilatedConv2d, DilatedConv3d)):
+        windows = [asdict(window) for window in module.windows]
+        return {"form": "dilated convolution", "windows": windows, "fill": module.fill}
+    if isinstance(module, _ConvNd):
+        return {"form": "convolution"} | {name: getattr(module, name) for name in _GEOMETRY}
+    if isinstance(module, nn.Sequential):
+        return {"form": "steps", "steps": [describe(step) for step in module]}
+    found = {name: getattr(module, name) for name in _ARGUMENTS[type(module)]}
+    if "windows" in found:
+        found["windows"] = [asdict(window) for window in found["windows"]]
+    return {"form": type(module).__name__} | found
+
+
+def redo(model: nn.Module, path: str, form: Mapping[str, Any]) -> None:
+    """Make of the module at `path` what was described.
+
+    Raises:
+        ArgumentError: for a description that is of no known module, or of another than this.
+    """
+    old = submodule(model, path)
+    kind = form["form"]
+    if kind not in ("convolution", "dilated convolution"):
+        replace(model, path, in_place_of(old, _build(form)))
+        return
+    if not isinstance(old, _ConvNd):
+        raise ArgumentError(f"{path!r} is a {type(old).__name__}, not a convolution")
+    if kind == "dilated convolution":
+        replace(model, path, dilated_convolution(old, _windows(form["windows"]), form["fill"]))
+        return
+    axes = zip(old.kernel_size, *(form[name] for name in _GEOMETRY), strict=True)
+    set_geometry(old, tuple(DilatedWindow(Window(k), 1, s, d, (p, p)) for k, s, d, p in axes))
+
+
+def geometry(model: nn.Module) -> dict[str, str]:
+    """Stride, dilation and padding of every convolution, in words: weights do not tell them."""
+    return {
+        path: ", ".join(f"{name}={getattr(module, name)}" for name in _GEOMETRY)
+        for path, module in model.named_modules()
+        if isinstance(module, _ConvNd)
+    }
+
+
+def _build(form: Mapping[str, Any]) -> nn.Module:
+    if form["form"] == "steps":
+        return nn.Sequential(*map(_build, form["steps"]))
+    kind = _KINDS.get(form["form"])
+    if kind is None:
+        raise ArgumentError(f"no layer is called {form['form']!r}")
+    arguments = {
+        name: tuple(form[name]) if isinstance(form[name], list) else form[name]
+        for name in _ARGUMENTS[kind]
+    }
+    if "windows" in arguments:
+        arguments["windows"] = _windows(form["windows"])
+    return kind(**arguments)
+
+
+def _windows(plain: Sequence[Mapping[str, Any]]) -> tuple[DilatedWindow, ...]:
+    return tuple(
+        DilatedWindow(**{**window, "old": Window(**old), "padding": tuple(window["padding"])})
+        for window in plain
+        for old in [{**window["old"], "padding": tuple(window["old"]["padding"])}]
+    )

@@ -1,0 +1,88 @@
+"""What becomes of a network whose strides go: changes, and what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from convsmith.network import Network
+from convsmith.rewrite.dilation.grid import Grids
+from convsmith.rewrite.dilation.window import DilatedWindow
+
+__all__ = ["Change", "Plan", "Refusal", "Striding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A layer that breaks the theorem, and why.
+
+    Attributes:
+        layer: its name in the network.
+        path: what the user knows it by: its module's path, or its name.
+        reason: in a few words.
+    """
+
+    layer: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of one layer.
+
+    Attributes:
+        layer: its name in the network.
+        windows: of a convolution or pool, one an axis; else empty.
+        pads: of a padding: the new numbers, as PyTorch orders them; else empty.
+        cut: of a slice: dimension, start, end and step; else empty.
+        trim: for each of the last dimensions, the rate of the grid to which the result is cut.
+    """
+
+    layer: str
+    windows: tuple[DilatedWindow, ...] = ()
+    pads: tuple[int, ...] = ()
+    cut: tuple[int, ...] = ()
+    trim: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of a network.
+
+    Attributes:
+        changes: by layer, in order of execution.
+        refusals: layers that break the theorem for what follows them.
+        grids: for each layer the grids of its results; None where they cannot be told.
+    """
+
+    changes: Mapping[str, Change]
+    refusals: tuple[Refusal, ...]
+    grids: Mapping[str, tuple[Grids, ...] | None]
+
+    def rates(self, layer: str) -> tuple[int, ...] | None:
+        """The rate of each dimension of a layer's first result; None where it cannot be told."""
+        found = self.grids[layer]
+        return tuple(grid.rate for grid in found[0]) if found else None
+
+    def behind(self, network: Network, layer: str) -> tuple[Refusal, ...]:
+        """The refusals on the way to a layer."""
+        way = {layer, *(up.name for up in network.upstream(layer))}
+        return tuple(refusal for refusal in self.refusals if refusal.layer in way)
+
+
+class Striding(NamedTuple):
+    """Which strides go: down to a total stride for each axis, or those of layers by name.
+
+    Attributes:
+        total: the largest cumulative stride that is left, one number or one an axis; None for
+            layers by name.
+        layers: names of layers in the network.
+    """
+
+    total: tuple[int, ...] | None = None
+    layers: frozenset[str] = frozenset()

@@ -1,0 +1,299 @@
+"""Strides become dilations: what each layer of a network has to do, exactly, or why it cannot.
+
+With r = old cumulative stride / new cumulative stride, carried through the network for each axis,
+every window takes r times its dilation and padding, and `new[..., ::r, ::r] == old`. The layer that
+loses its stride keeps the dilation of what comes in; r grows behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from convsmith.errors import ArgumentError
+from convsmith.network import Layer, Network
+from convsmith.rewrite.dilation.grid import NOWHERE, Broken, Grid, Grids, fixed, like, of_image
+from convsmith.rewrite.dilation.passage import passed
+from convsmith.rewrite.dilation.plan import Change, Plan, Refusal, Striding
+from convsmith.rewrite.dilation.window import DilatedWindow, windows_of
+
+__all__ = ["plan"]
+
+
+def plan(network: Network, striding: Striding) -> Plan:
+    """Carry the rates through a network.
+
+    Where branches meet whose maps end at different places behind the last old position, all of them
+    are cut there: the walk is repeated until nothing has to be cut any more.
+
+    Raises:
+        ArgumentError: for a total stride that lies between what two layers can reach.
+    """
+    trims: set[str] = set()
+    while True:
+        walk = _Walk(network, striding, frozenset(trims))
+        for layer in network:
+            walk.visit(layer)
+        if walk.to_trim <= trims:
+            return Plan(walk.changes, tuple(walk.refusals), walk.grids)
+        trims |= walk.to_trim
+
+
+_STARTS_A_MAP = {"convolution", "pool", "pad", "slice", "transposed convolution"}
+
+
+@dataclass
+class _Walk:
+    network: Network
+    striding: Striding
+    trims: frozenset[str]
+    to_trim: set[str] = field(default_factory=set)
+    changes: dict[str, Change] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    grids: dict[str, tuple[Grids, ...] | None] = field(default_factory=dict)
+
+    def visit(self, layer: Layer) -> None:
+        """Find the grids of a layer's results, and what it has to do for them."""
+        sources = [self._source(name) for name in layer.inputs]
+        if layer.kind == "select":
+            which = layer.operation.settings.get("argument_1", 0)
+            every = self.grids[layer.inputs[0]] if layer.inputs else None
+            self.grids[layer.name] = None if every is None else (every[which],)
+            return
+        if layer.kind == "input":
+            self.grids[layer.name] = (of_image(layer.shape),)
+        elif layer.constant or not layer.inputs:
+            self.grids[layer.name] = tuple(fixed(kind.shape) for kind in layer.results)
+        elif any(grids is None for grids in sources):
+            self.grids[layer.name] = None
+        else:
+            known = [grids for grids in sources if grids is not None]
+            try:
+                first = self._rule(layer)(layer, known)
+            except Broken as refused:
+                self._refuse(layer, refused.reason)
+                first = refused.grids
+            if first is None or len(layer.results) < 2:
+                self.grids[layer.name] = None if first is None else (first,)
+            else:
+                self.grids[layer.name] = tuple(like(first, r.shape) for r in layer.results)
+
+    def _source(self, name: str) -> Grids | None:
+        found = self.grids[name]
+        return found[0] if found else None
+
+    def _rule(self, layer: Layer) -> Callable[[Layer, list[Grids]], Grids | None]:
+        name, kind = layer.operation.name, layer.kind
+        if "adaptive" in name or (kind == "concat" and name in ("stack", "hstack", "vstack")):
+            return passed
+        if kind == "unknown" and name.startswith("avg_pool"):
+            return self._window
+        rules: dict[str, Callable[[Layer, list[Grids]], Grids | None]] = {
+            "concat": self._concat,
+            "convolution": self._window,
+            "elementwise": self._join,
+            "pad": self._pad,
+            "pool": self._window,
+            "slice": self._slice,
+        }
+        return rules.get(kind, passed)
+
+    def _refuse(self, layer: Layer, reason: str) -> None:
+        # An addition belongs to no module of its own: its name says more than its path.
+        own = layer.path and layer.kind not in ("elementwise", "concat")
+        self.refusals.append(Refusal(layer.name, layer.path if own else layer.name, reason))
+
+    # Windows
+
+    def _window(self, layer: Layer, sources: list[Grids]) -> Grids:
+        old, ceil = windows_of(layer)
+        grids = sources[0]
+        spatial = grids[len(grids) - len(old) :]
+        new = []
+        for axis, (window, grid) in enumerate(zip(old, spatial, strict=True)):
+            stride = self._new_stride(layer, window.stride, grid, axis - len(old))
+            trim = layer.name in self.trims
+            new.append(DilatedWindow.of(window, grid.rate, stride, ceil=ceil, trim=trim))
+        mode = getattr(layer.operation.arithmetic, "padding_mode", "zeros")
+        if mode != "zeros" and any(grid.rate > 1 for grid in spatial):
+            raise Broken(f"{mode} padding inside an operation")
+        if any(window.is_changed for window in new):
+            if "indices" in layer.operation.name and _takes_indices(self.network, layer):
+                raise Broken("the indices of a max pool")
+            self.changes[layer.name] = Change(layer.name, windows=tuple(new))
+        after = (
+            Grid(
+                grid.stride * window.old.stride, window.rate_out, window.output_length(grid.length)
+            )
+            for grid, window in zip(spatial, new, strict=True)
+        )
+        return (*fixed(layer.shape[: len(grids) - len(old)]), *after)
+
+    def _new_stride(self, layer: Layer, stride: int, grid: Grid, axis: int) -> int:
+        """The stride that a layer keeps along one axis, counted from the end."""
+        if stride == 1:
+            return 1
+        if self.striding.total is None:
+            return 1 if layer.name in self.striding.layers else stride
+        total = self.striding.total
+        most = total[axis] if len(total) > 1 and -axis <= len(total) else total[0]
+        before, after = grid.stride / grid.rate, grid.stride * stride
+        if after <= most:
+            return stride
+        kept = most / before
+        if grid.stride == 0 or kept < 1:
+            return stride
+        if kept.denominator > 1 or (after / most).denominator > 1:
+            raise ArgumentError(
+                f"output_stride={most} cannot be reached exactly: at {layer.name!r} the stride "
+                f"goes from {before} to {after}, and {most} is no divisor between them"
+            )
+        return int(kept)
+
+    def _pad(self, layer: Layer, sources: list[Grids]) -> Grids:
+        settings, grids = layer.operation.settings, sources[0]
+        pads = [int(n) for n in settings.get("pad", settings.get("padding", ()))]
+        mode = str(settings.get("mode", "constant"))
+        for name in ("reflect", "replica"):
+            if layer.operation.name.startswith(name):
+                mode = name
+        sides = [(pads[i], pads[i + 1]) for i in range(0, len(pads), 2)]
+        after, trim = list(grids), layer.name in self.trims
+        for place, (low, high) in enumerate(sides, start=1):
+            grid = after[-place]
+            if not (low or high) or grid.rate == 1:
+                after[-place] = grid._replace(length=grid.length + low + high)
+                continue
+            if mode == "circular" and grid.excess != grid.rate - 1:
+                old = -(-grid.length // grid.rate)
+                raise Broken(
+                    f"circular padding of {grid.length} positions on a grid of rate {grid.rate}, "
+                    f"where {grid.rate * old} would be needed"
+                )
+            if mode not in ("constant", "circular") and high and grid.excess:
+                self._cut_at_the_last(layer.inputs[:1], f"{mode} padding")
+            length = grid.length + grid.rate * (low + high)
+            after[-place] = grid._replace(length=length)
+            if trim:
+                after[-place] = grid._replace(length=length - after[-place].excess)
+        if any(grid.rate > 1 for grid in grids[-len(sides) :]):
+            new = [
+                n * grid.rate
+                for pair, grid in zip(sides, reversed(grids), strict=False)
+                for n in pair
+            ]
+            cut = tuple(grid.rate for grid in grids[-len(sides) :]) if trim else ()
+            self.changes[layer.name] = Change(layer.name, pads=tuple(new), trim=cut)
+        return tuple(after)
+
+    def _slice(self, layer: Layer, sources: list[Grids]) -> Grids:
+        settings, grids = layer.operation.settings, sources[0]
+        dim = settings.get("dim", 0) % len(grids)
+        grid = grids[dim]
+        old = layer.operands[0].shape[dim]
+        if layer.operation.name == "select":
+            if grid.rate > 1:
+                raise Broken(f"one position of a grid of rate {grid.rate}")
+            return tuple(g for d, g in enumerate(grids) if d != dim)
+        if layer.operation.name == "narrow":
+            start, step = int(settings["start"]) % old, 1
+            end = start + int(settings["length"])
+        else:
+            step = int(settings.get("step") or 1)
+            start, end = _bounds(settings.get("start"), settings.get("end"), old)
+        stride = self._new_stride(layer, step, grid, dim - len(grids))
+        rate_out = grid.rate * step // stride
+        first = grid.rate * start
+        last = grid.length if end == old else grid.rate * end
+        length = (last - 1 - first) // stride + 1
+        if layer.name in self.trims:
+            length -= (length - 1) % rate_out
+            last = first + (length - 1) * stride + 1
+        if grid.rate > 1 or stride != step or layer.name in self.trims:
+            if layer.operation.name == "narrow":
+                raise Broken(f"narrow on a grid of rate {grid.rate}")
+            self.changes[layer.name] = Change(layer.name, cut=(dim, first, last, stride))
+        after = list(grids)
+        after[dim] = Grid(grid.stride * step, rate_out, length)
+        return tuple(after)
+
+    # Positions of several maps side by side
+
+    def _join(self, layer: Layer, sources: list[Grids]) -> Grids:
+        dims = len(layer.shape)
+        operands: dict[int, Grids] = dict(zip(layer.places, sources, strict=True))
+        for number, kind in enumerate(layer.operands):
+            operands.setdefault(number, fixed(kind.shape))
+        after = []
+        for place in range(1, dims + 1):
+            here = [
+                (number, grids[-place])
+                for number, grids in operands.items()
+                if place <= len(grids) and layer.operands[number].shape[-place] != 1
+            ] or [(n, grids[-place]) for n, grids in operands.items() if place <= len(grids)]
+            after.append(self._common(layer, here))
+        return tuple(reversed(after))
+
+    def _concat(self, layer: Layer, sources: list[Grids]) -> Grids:
+        dims = len(layer.shape)
+        dim = layer.operation.settings.get("dim", 0) % dims
+        after = []
+        numbers = list(layer.places)
+        for place in range(dims):
+            here = [(n, grids[place]) for n, grids in zip(numbers, sources, strict=True)]
+            for number, kind in enumerate(layer.operands):
+                if number not in numbers:
+                    here.append((number, fixed(kind.shape)[place]))
+            if place != dim:
+                after.append(self._common(layer, here))
+                continue
+            if any(grid.rate > 1 for _, grid in here):
+                raise Broken("maps put end to end")
+            after.append(Grid(NOWHERE, 1, sum(grid.length for _, grid in here)))
+        return tuple(after)
+
+    def _common(self, layer: Layer, operands: list[tuple[int, Grid]]) -> Grid:
+        """The one grid of several operands that meet along a dimension."""
+        stride = max(grid.stride for _, grid in operands)
+        rates = {grid.rate for _, grid in operands}
+        # A single position in the image meets any other.
+        if len(rates) > 1 and max(grid.length for _, grid in operands) > 1:
+            raise Broken(self._unequal(layer, operands))
+        lengths = {grid.length for _, grid in operands}
+        if len(lengths) > 1 and max(rates) > 1:
+            maps = [layer.inputs[layer.places.index(n)] for n, _ in operands if n in layer.places]
+            self._cut_at_the_last(maps, "maps of unequal length")
+        return Grid(stride, max(rates), min(lengths))
+
+    def _unequal(self, layer: Layer, operands: list[tuple[int, Grid]]) -> str:
+        names = dict(zip(layer.places, layer.inputs, strict=True))
+        parts = [
+            f"rate {grid.rate} from {names.get(number, 'a tensor of the model')!r}"
+            for number, grid in operands
+        ]
+        return f"grids that differ: {' and '.join(dict.fromkeys(parts))}"
+
+    def _cut_at_the_last(self, maps: Sequence[str], reason: str) -> None:
+        """Ask all that start one of these maps to end it at the last old position."""
+        found: set[str] = set()
+        waiting = list(maps)
+        while waiting:
+            one = self.network[waiting.pop()]
+            if one.kind in _STARTS_A_MAP or one.operation.name.startswith("avg_pool"):
+                found.add(one.name)
+            else:
+                waiting += one.inputs
+        if found <= self.trims:
+            raise Broken(reason)
+        self.to_trim |= found
+
+
+def _bounds(start: int | None, end: int | None, length: int) -> tuple[int, int]:
+    first, last, _ = slice(start, end).indices(length)
+    return first, max(first, last)
+
+
+def _takes_indices(network: Network, layer: Layer) -> bool:
+    return any(
+        user.operation.settings.get("argument_1") == 1 for user in network.consumers(layer.name)
+    )

@@ -1,0 +1,113 @@
+"""What the networks of a report are: sizes, milliseconds, and how near to the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import tree_leaves
+
+from convsmith.measure import inspect, latency
+from convsmith.network import untouched
+from convsmith.rewrite.lightening.clock import Clock
+from convsmith.rewrite.lightening.report import Figures, Step
+
+__all__ = ["Fidelity", "figures"]
+
+Evaluate = Callable[[nn.Module], float]
+
+
+class Fidelity:
+    """How near a network's answers are to the original's, and how good they are.
+
+    Args:
+        original: whose answers count as right.
+        batches: calibration images.
+        evaluate: gives a network's accuracy on images held out.
+    """
+
+    def __init__(
+        self, original: nn.Module, batches: Sequence[Tensor], evaluate: Evaluate | None
+    ) -> None:
+        self._original, self._batches, self._evaluate = original, batches, evaluate
+        with untouched(original), torch.no_grad():
+            self._wanted = self._answers(original)
+
+    @cached_property
+    def original(self) -> Step:
+        """The original's own."""
+        return self.of("original", self._original)
+
+    def of(self, name: str, model: nn.Module) -> Step:
+        """One network's, under a name."""
+        agreement = None
+        with untouched(model), torch.no_grad():
+            given = self._answers(model)
+            moved = spread = 0.0
+            for mine, theirs in zip(given, self._wanted, strict=True):
+                moved += float((mine - theirs).double().square().sum())
+                spread += float((theirs - theirs.mean(0)).double().square().sum())
+            error = moved / max(spread, 1e-12)
+            if len(given) == 1 and given[0].ndim > 1 and given[0].shape[1] > 1:
+                agreement = float((given[0].argmax(1) == self._wanted[0].argmax(1)).double().mean())
+            accuracy = None if self._evaluate is None else self._evaluate(model)
+        return Step(name, error, agreement, accuracy)
+
+    def _answers(self, model: nn.Module) -> list[Tensor]:
+        """Every output, of all images together; in the caller's `untouched`."""
+        found = [
+            [leaf for leaf in tree_leaves(model(batch)) if isinstance(leaf, Tensor)]
+            for batch in self._batches
+        ]
+        return [torch.cat(parts) for parts in zip(*found, strict=True)]
+
+
+def figures(
+    networks: Mapping[str, nn.Module], near: Mapping[str, Step], image: Tensor, clock: Clock
+) -> dict[str, Figures]:
+    """The figures of each network: timed in turn, in PyTorch and compiled.
+
+    Args:
+        networks: by name.
+        near: how near each is to the original.
+        image: what is timed.
+        clock: how.
+    """
+    with torch.no_grad(), ExitStack() as stack:
+        for network in networks.values():
+            stack.enter_context(untouched(network))
+        calls: dict[str, Callable[[], Any]] = {}
+        calls |= {name: partial(network, image) for name, network in networks.items()}
+        if clock.compiled:
+            fast = {f"{name}, compiled": clock.runner(net, image) for name, net in networks.items()}
+            calls |= fast
+        times = latency(calls, seconds=0.5 * len(calls))
+    found = {}
+    for name, network in networks.items():
+        report, step = inspect(network, image[:1]), near[name]
+        found[name] = Figures(
+            params=report.params,
+            conv_params=_conv_params(network),
+            macs=report.macs,
+            latency=times[name],
+            compiled=times.get(f"{name}, compiled"),
+            accuracy=step.accuracy,
+            agreement=step.agreement,
+            output_error=step.error,
+        )
+    return found
+
+
+def _conv_params(model: nn.Module) -> int:
+    tensors = {
+        id(p): p.numel()
+        for module in model.modules()
+        if isinstance(module, _ConvNd)
+        for p in module.parameters()
+    }
+    return sum(tensors.values())

@@ -1,0 +1,135 @@
+"""Both halves of a separable layer fitted in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from convsmith.network import submodule, untouched
+from convsmith.nn import SeparablePair
+from convsmith.rewrite.lightening.fit.refit import refit
+from convsmith.rewrite.lightening.fit.regression import Regression, put, spread, weights_of
+from convsmith.rewrite.surgery import answers, inputs
+
+__all__ = ["refit_jointly"]
+
+# Patches of more values than this have moments too large to keep and to work with.
+_LARGEST = 2400
+# Steps of conjugate gradients: each round goes on where the last one ended.
+_STEPS = 24
+
+
+def refit_jointly(
+    light: nn.Module,
+    original: nn.Module,
+    batches: Sequence[Tensor],
+    path: str,
+    *,
+    ridge: float = 1e-3,
+    rounds: int = 4,
+) -> float:
+    """Fit both halves of a separable layer to what the original layer answered, in turn.
+
+    With the depthwise half held the pointwise one is a ridge regression, as in `refit`; with the
+    pointwise half held so is the depthwise one, which then sees how input channels vary together.
+    Each solution is no worse than the last, for the ridge pulls towards where it started. All of
+    it follows from the second moments of whole patches, (inputs · taps)² values a group; a layer
+    whose patches are too large for that gets `refit`.
+
+    Args:
+        light: the network in which the layer is.
+        original: the network that is imitated.
+        batches: images.
+        path: the layer, in both networks: a separable one, with nothing between its halves.
+        ridge: the pull, as a share of the variance of each weight's feature.
+        rounds: how often both are solved.
+
+    Returns:
+        The share of the responses' variance that is left unexplained; 0 is a perfect fit.
+    """
+    layer, conv = submodule(light, path), submodule(original, path)
+    assert isinstance(layer, SeparablePair)
+    assert isinstance(conv, _ConvNd)
+    if weights_of(conv).shape[2] > _LARGEST:
+        return refit(light, original, batches, path, ridge=ridge)
+    with untouched(light), untouched(original), torch.no_grad():
+        sums = Regression.of(conv)
+        for batch in batches:
+            given = inputs(light, path, partial(light, batch))
+            wanted = answers(original, path, partial(original, batch))
+            for maps, answer in zip(given, wanted, strict=True):
+                sums.add(conv, maps, answer)
+            if sums.enough:
+                break
+        second, cross, variance, mean_x, mean_y = sums.centred()
+        groups, taps = conv.groups, conv.weight[0, 0].numel()
+        kernels = layer.depthwise.weight.detach().cpu().double()
+        kernels = kernels.reshape(groups, -1, layer.multiplier, taps)
+        # The pointwise half first, as `refit` does: no round can then lose more than that.
+        start = weights_of(layer.pointwise)
+        mix, explained = _pointwise(second, cross, kernels, start, ridge)
+        for _ in range(rounds):
+            kernels = _spatial(second, cross, kernels, mix, ridge)
+            mix, explained = _pointwise(second, cross, kernels, mix, ridge)
+        layer.depthwise.weight.copy_(kernels.reshape(layer.depthwise.weight.shape))
+        features = _features(mean_x[:, :, None], kernels)[..., 0]
+        put(layer.pointwise, mix, mean_y - (mix @ features[:, :, None])[..., 0])
+        total = float(variance.sum())
+    return 1 - explained / total if total > 0 else 0.0
+
+
+def _features(moments: Tensor, kernels: Tensor) -> Tensor:
+    """Moments of patches (groups, inputs · taps, …) as those of filtered maps."""
+    groups, channels, multiplier, taps = kernels.shape
+    blocks = moments.reshape(groups, channels, taps, -1)
+    return (kernels @ blocks).reshape(groups, channels * multiplier, -1)
+
+
+def _pointwise(
+    second: Tensor, cross: Tensor, kernels: Tensor, start: Tensor, ridge: float
+) -> tuple[Tensor, float]:
+    """The pointwise weights of least error, and the variance that they explain."""
+    gram = _features(_features(second, kernels).mT, kernels)
+    shared = _features(cross, kernels)
+    pull = torch.diag_embed(ridge * spread(gram))
+    solved = torch.linalg.solve(gram + pull, shared + pull @ start.mT)
+    return solved.mT, float(2 * (solved * shared).sum() - (solved * (gram @ solved)).sum())
+
+
+def _spatial(second: Tensor, cross: Tensor, kernels: Tensor, mix: Tensor, ridge: float) -> Tensor:
+    """The depthwise kernels of less error, by preconditioned conjugate gradients."""
+    groups, channels, multiplier, taps = kernels.shape
+    weights = mix.mT @ mix
+    power = second.diagonal(dim1=1, dim2=2).reshape(groups, channels, 1, taps)
+    own = weights.diagonal(dim1=1, dim2=2).reshape(groups, channels, multiplier, 1)
+    diagonal = (own * power).clamp_min(1e-12 * float((own * power).max()) + 1e-300)
+    pull = ridge * diagonal
+
+    def back(moments: Tensor) -> Tensor:
+        # (groups, inputs · taps, inputs · multiplier) to the kernels: each channel its own row
+        blocks = moments.reshape(groups, channels, taps, channels * multiplier)
+        rows = weights.reshape(groups, channels, multiplier, channels * multiplier)
+        return rows @ blocks.mT
+
+    def curvature(values: Tensor) -> Tensor:
+        return back(_features(second, values).mT) + pull * values
+
+    blocks = (cross @ mix).reshape(groups, channels, taps, channels, multiplier)
+    wanted = torch.diagonal(blocks, dim1=1, dim2=3).permute(0, 3, 2, 1)
+    residual = wanted + pull * kernels - curvature(kernels)
+    found, step = kernels, residual / diagonal
+    length = float((residual * step).sum())
+    for _ in range(_STEPS):
+        if length <= 0:
+            break
+        bent = curvature(step)
+        size = length / float((step * bent).sum())
+        found, residual = found + size * step, residual - size * bent
+        scaled = residual / diagonal
+        shorter = float((residual * scaled).sum())
+        step, length = scaled + shorter / length * step, shorter
+    return found

@@ -1,0 +1,234 @@
+"""One network being lightened: everything that several attempts at it share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.errors import ModelError
+from convsmith.network import Network, untouched
+from convsmith.rewrite.lightening.candidates import Candidate, Choice, forms_named
+from convsmith.rewrite.lightening.fidelity import Fidelity
+from convsmith.rewrite.lightening.fit.moments import Moments
+from convsmith.rewrite.lightening.fit.rewrite import decomposed, rewrite
+from convsmith.rewrite.lightening.report import Step
+from convsmith.rewrite.lightening.selector import Selection, Selector
+from convsmith.rewrite.lightening.target import Target
+from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
+from convsmith.rewrite.lightening.tune.distil import Diverged, Fleet, by_first, distil, not_finite
+from convsmith.rewrite.lightening.tune.schedule import Schedule
+from convsmith.rewrite.lightening.tune.teacher import Loss
+
+__all__ = ["Attempt", "Run", "Training", "seeded"]
+
+Progress = Callable[[str, int, int], None]
+_CHOICES = "choices.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a rewritten network is fine-tuned, and its control.
+
+    Attributes:
+        data: batches, or the user's own loop: called with the network and the original.
+        schedule: of the network that starts from the original's weights.
+        control: of the one that starts from random weights; None for no control.
+        loss: of outputs and labels.
+        fabric: processes that share the work.
+    """
+
+    data: Iterable[Any] | Callable[[nn.Module, nn.Module], None]
+    schedule: Schedule
+    control: Schedule | None = None
+    loss: Loss | None = None
+    fabric: Fleet | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A network rewritten, and trained where that was asked for.
+
+    Attributes:
+        model: the new network.
+        selection: the forms that were chosen.
+        errors: by path, the share of its response's variance that each lost before training.
+        steps: how near to the original it was after each step.
+        losses: of each epoch of fine-tuning.
+        stopped: why fine-tuning ended early, or ''.
+    """
+
+    model: nn.Module
+    selection: Selection
+    errors: dict[str, float]
+    steps: tuple[Step, ...]
+    losses: tuple[float, ...] = ()
+    stopped: str = ""
+
+    @property
+    def near(self) -> Step:
+        """How near to the original it is."""
+        return self.steps[-1]
+
+
+@dataclass
+class Run:
+    """A network with what is known of it, from which attempts are made."""
+
+    model: nn.Module
+    network: Network
+    batches: Sequence[Tensor]
+    free: Sequence[Candidate]
+    moments: Mapping[str, Moments]
+    selector: Selector
+    fidelity: Fidelity
+    training: Training | None
+    checkpoint: Checkpoint | None
+    seed: int
+    say: Progress
+
+    def choose(self, target: Target) -> Selection:
+        """The choices for a target: those of an interrupted run, or new ones."""
+        return _as_selection(
+            self.decided(f"for {target!r}", lambda: _as_plain(self.selector.choose(target)))
+        )
+
+    def decided(self, name: str, decide: Callable[[], Any]) -> Any:
+        """Plain values that were measured: kept for a run that goes on, and alike everywhere.
+
+        Where processes share the work the first one measures, and all do the same.
+        """
+
+        def first() -> Any:
+            known = None if self.checkpoint is None else self.checkpoint.read(_CHOICES)
+            known = {} if known is None else known
+            if not isinstance(known, dict):
+                raise ModelError(f"the checkpoint's {_CHOICES} cannot be read: it is no record")
+            if name not in known:
+                known[name] = decide()
+                if self.checkpoint is not None:
+                    self.checkpoint.write(_CHOICES, known)
+            return known[name]
+
+        return by_first(self.training.fabric if self.training is not None else None, first)
+
+    def attempt(self, selection: Selection) -> Attempt:
+        """Rewrite, and fine-tune where that was asked for."""
+        choices, moments = selection.choices, self.moments
+        steps = [
+            self.fidelity.of("decomposed", decomposed(self.model, self.free, choices)),
+            self.fidelity.of("whitened", decomposed(self.model, self.free, choices, moments)),
+        ]
+        light = deepcopy(self.model)
+        errors = rewrite(
+            light, self.model, self.network, self.free, choices, moments, self.batches,
+            lambda done, of: self.say("rewriting", done, of),
+        )  # fmt: skip
+        steps.append(self.fidelity.of("refitted", light))
+        if self.training is None:
+            return Attempt(light, selection, errors, tuple(steps))
+        losses, stopped = self._train("fine-tuning", light, self.training.schedule, selection)
+        steps.append(self.fidelity.of("fine-tuned", light))
+        return Attempt(light, selection, errors, tuple(steps), tuple(losses), stopped)
+
+    def control(self, selection: Selection) -> tuple[nn.Module | None, str]:
+        """The same architecture from random weights, trained by as much; why it ended early."""
+        if self.training is None or self.training.control is None:
+            return None, ""
+        rival = decomposed(self.model, self.free, selection.choices)
+        with seeded(self.seed):
+            for module in rival.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+        _, stopped = self._train("control", rival, self.training.control, selection)
+        return rival, stopped
+
+    def _train(
+        self, stage: str, student: nn.Module, schedule: Schedule, selection: Selection
+    ) -> tuple[list[float], str]:
+        """The losses, and why it ended early, or ''."""
+        training = self.training
+        assert training is not None
+        if callable(training.data):
+            with seeded(self.seed):
+                return [], _by_user(training.data, student, self.model)
+        data = training.data
+        batches = data if isinstance(data, Sized) else list(data)
+        steps, done = schedule.epochs * len(batches), 0
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            self.say(stage, done, steps)
+
+        paths = [path for path, choice in selection.choices.items() if choice is not None]
+        keep = self.checkpoint
+        if keep is not None:  # other choices are another network
+            keep = keep.part(sha256(repr(_as_plain(selection)["choices"]).encode()).hexdigest()[:8])
+        with seeded(self.seed):  # the same order of images for both
+            try:
+                losses = distil(
+                    student, self.model, batches, schedule, loss=training.loss, paths=paths,
+                    fabric=training.fabric, checkpoint=keep, stage=stage,
+                    advance=advance,
+                )  # fmt: skip
+            except Diverged as error:
+                return error.losses, str(error)
+        return losses, ""
+
+
+def _by_user(
+    loop: Callable[[nn.Module, nn.Module], None], student: nn.Module, teacher: nn.Module
+) -> str:
+    """Leave training to the user's loop; weights that are no numbers are not kept."""
+    before = deepcopy(student.state_dict())
+    with untouched(teacher):
+        loop(student, teacher)
+    student.eval()
+    broken = not_finite(student)
+    if broken:
+        student.load_state_dict(before)
+        return f"train left values in {broken} that are no numbers; the weights from before it stay"
+    return ""
+
+
+def _as_plain(selection: Selection) -> dict[str, Any]:
+    def plain(choice: Choice | None) -> Any:
+        return choice and [choice.form.name, choice.rank]
+
+    return {
+        "choices": {path: plain(choice) for path, choice in selection.choices.items()},
+        "predicted": selection.predicted,
+        "original": selection.original,
+        "refused": {path: list(map(plain, found)) for path, found in selection.refused.items()},
+    }
+
+
+def _as_selection(plain: dict[str, Any]) -> Selection:
+    def choice(found: Any) -> Choice | None:
+        if found is None:
+            return None
+        name, rank = found
+        return Choice(forms_named([name])[0], tuple(rank) if isinstance(rank, list) else rank)
+
+    try:
+        refused = {path: [choice(c) for c in found] for path, found in plain["refused"].items()}
+        choices = {path: choice(found) for path, found in plain["choices"].items()}
+        return Selection(choices, plain["predicted"], plain["original"], refused)  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the checkpoint's {_CHOICES} cannot be read: {error}") from error
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers that begin with a seed; the user's own go on as if nothing had been."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,215 @@
+"""Which form each convolution takes: the least loss that fits the budget, by measured time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from convsmith.errors import ArgumentError
+from convsmith.measure import inspect
+from convsmith.rewrite.lightening.candidates import Candidate, Choice
+from convsmith.rewrite.lightening.clock import Clock
+from convsmith.rewrite.lightening.fit.moments import Moments, covariance
+from convsmith.rewrite.lightening.forms import FORMS, Form
+from convsmith.rewrite.lightening.knapsack import Option, choose, least_cost
+from convsmith.rewrite.lightening.target import Target
+from convsmith.rewrite.surgery import replace
+
+__all__ = ["Selection", "Selector"]
+
+_ROUNDS = 5
+_CLOSE, _NEAR = 0.95, 1.02
+"""A measured time between these shares of the budget is what was asked for: medians repeat no
+better."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen.
+
+    Attributes:
+        choices: by path; None keeps the convolution.
+        predicted: what the network is to cost: milliseconds, or multiply-adds.
+        original: what the original cost when that was said.
+        refused: the forms that are slower here than the convolution, by path.
+    """
+
+    choices: dict[str, Choice | None]
+    predicted: float | None = None
+    original: float | None = None
+    refused: dict[str, list[Choice]] = field(default_factory=dict)
+
+
+class Selector:
+    """Chooses for one network; measures once, for as many targets as are asked.
+
+    Args:
+        model: the network.
+        image: the images that are timed together.
+        free: the convolutions that may change.
+        forms: that they may take.
+        clock: what times them.
+        moments: what each convolution sees.
+        weights: finds how much the output suffers from an error in each.
+        say: told how far it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        image: Any,
+        free: Sequence[Candidate],
+        forms: Sequence[Form],
+        clock: Clock,
+        moments: Mapping[str, Moments],
+        weights: Callable[[], Mapping[str, float]],
+        say: Callable[[int, int], None],
+    ) -> None:
+        self.model, self.image, self.free = model, image, list(free)
+        self.forms, self.clock, self.moments, self.weights = forms, clock, moments, weights
+        self._say = say
+        self._options: list[list[Option]] | None = None
+        self.refused: dict[str, list[Choice]] = {}
+
+    def choose(self, target: Target) -> Selection:
+        """The choices for a target.
+
+        Raises:
+            ArgumentError: for a target that cannot be met, with the best that can.
+        """
+        if target.name == "multiplier":
+            return Selection(self._alike(int(target.value)))
+        options = self._measured()
+        if target.name == "macs":
+            total, rest, options = self._by_macs(options)
+            picks = self._pick(options, target, total, rest)
+            return self._selection(picks, rest + sum(pick.cost for pick in picks), total)
+        return self._by_time(options, target)
+
+    def fastest(self) -> float:
+        """The largest speed-up that the table of times promises."""
+        options = self._measured()
+        total, rest = self._whole(options)
+        return total / (rest + least_cost(options))
+
+    def _by_time(self, options: list[list[Option]], target: Target) -> Selection:
+        """Choose, build, measure; correct what lies outside the table; until the budget is met."""
+        total, rest = self._whole(options)
+        budget = target.budget(total)
+        best, outside = float("inf"), 0.0
+        met: Selection | None = None
+        slowest, tried = 0.0, list[list[Option]]()
+        for _ in range(_ROUNDS):
+            # Where the budget lies below the table's best, the best is what can be measured.
+            room = max(budget - rest, least_cost(options))
+            picks = choose(options, room * (1 + 1e-9))
+            if picks in tried:
+                break
+            tried.append(picks)
+            names = {"original": self.model, "light": self._skeleton(picks)}
+            times = self.clock.networks(names, self.image)
+            total, ms = times["original"].median_ms, times["light"].median_ms
+            budget = target.budget(total)
+            predicted = rest + sum(pick.cost for pick in picks)
+            # Below zero where layers are quicker together than alone.
+            rest = ms - sum(pick.cost for pick in picks)
+            best, outside = min((best, outside), (ms, max(0.0, rest) / ms))
+            if ms <= budget * _NEAR and ms > slowest:
+                met, slowest = self._selection(picks, predicted, total), ms
+            if _CLOSE * budget <= ms <= budget * _NEAR:
+                break
+        if met is not None:
+            return met
+        raise ArgumentError(
+            f"{target.name}={target.value:g} cannot be met: the best here is "
+            f"{target.of_cost(best, total)}, as {outside:.0%} of its time lies outside "
+            "the convolutions that may change"
+        )
+
+    def _whole(self, options: list[list[Option]]) -> tuple[float, float]:
+        """Milliseconds of the network, and those outside the convolutions that may change."""
+        total = self.clock.networks({"original": self.model}, self.image)["original"].median_ms
+        return total, max(0.0, total - sum(kept[0].cost for kept in options))
+
+    def _by_macs(self, options: list[list[Option]]) -> tuple[float, float, list[list[Option]]]:
+        total = float(inspect(self.model, self.image[:1]).macs)
+        counted = [
+            [Option(o.choice, float(c.macs(o.choice)), o.error) for o in mine]
+            for c, mine in zip(self.free, options, strict=True)
+        ]
+        return total, total - sum(mine[0].cost for mine in counted), counted
+
+    def _pick(
+        self, options: list[list[Option]], target: Target, total: float, rest: float
+    ) -> list[Option]:
+        budget, least = target.budget(total), rest + least_cost(options)
+        if least > budget:
+            raise ArgumentError(
+                f"{target.name}={target.value:g} cannot be met: the best here is "
+                f"{target.of_cost(least, total)}, as {rest / total:.0%} of the cost lies outside "
+                "the convolutions that may change"
+            )
+        return choose(options, budget - rest)
+
+    def _selection(self, picks: Sequence[Option], predicted: float, original: float) -> Selection:
+        chosen = {c.path: pick.choice for c, pick in zip(self.free, picks, strict=True)}
+        return Selection(chosen, predicted, original, self.refused)
+
+    def _alike(self, multiplier: int) -> dict[str, Choice | None]:
+        form = FORMS[0]
+        if form not in self.forms:
+            raise ArgumentError(f"multiplier is that of {form.name!r}, which forms leaves out")
+        wanted = {c.path: Choice(form, multiplier) for c in self.free}
+        return {c.path: wanted[c.path] if multiplier in form.ranks(c.conv, c.size) else None
+                for c in self.free}  # fmt: skip
+
+    def _measured(self) -> list[list[Option]]:
+        """Each convolution as it is, then every form that is quicker here: cost and loss."""
+        if self._options is None:
+            every = [(c, c.choices(self.forms)) for c in self.free]
+            weights = self.weights()
+            steps, done = sum(1 + len(choices) for _, choices in every), 0
+            self._options = []
+            for c, choices in every:
+                seen = covariance(self.moments, c.path)
+                lost: dict[Choice, float] = {}
+                for form in self.forms:
+                    ranks = [choice.rank for choice in choices if choice.form is form]
+                    errors = form.error(c.conv, ranks, seen) if ranks else []
+                    lost |= {Choice(form, r): e for r, e in zip(ranks, errors, strict=True)}
+                mine = [Option(None, self._ms(c, None), 0.0)]
+                for choice in choices:
+                    ms = self._ms(c, choice)
+                    if ms >= mine[0].cost:
+                        self.refused.setdefault(c.path, []).append(choice)
+                    else:
+                        mine.append(Option(choice, ms, weights[c.path] * lost[choice]))
+                    done += 1
+                    self._say(done, steps)
+                done += 1
+                self._options.append(mine)
+            self._say(steps, steps)
+        return self._options
+
+    def _ms(self, c: Candidate, choice: Choice | None) -> float:
+        def make() -> nn.Module:
+            return deepcopy(c.conv) if choice is None else choice.form.make(c.conv, choice.rank)
+
+        like = c.conv.weight
+        form = "as it is" if choice is None else str(choice)
+        name = (repr(c.spec), form, str(like.dtype), str(like.device))
+        return self.clock.layer(name, make, (len(self.image), c.spec.in_channels, *c.size))
+
+    def _skeleton(self, picks: Sequence[Option]) -> nn.Module:
+        """The network in its new forms, for its time: weights do not change it."""
+        light = deepcopy(self.model)
+        with torch.no_grad():
+            for c, pick in zip(self.free, picks, strict=True):
+                if pick.choice is not None:
+                    replace(light, c.path, pick.choice.form.make(c.conv, pick.choice.rank))
+        return light

@@ -1,0 +1,1 @@
+"""Fine-tune a lightened network: distillation, schedules, checkpoints."""

@@ -1,0 +1,260 @@
+"""Fine-tuning with the original network as the teacher, on one process or on many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.errors import ArgumentError, ConvsmithError, ModelError
+from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
+from convsmith.rewrite.lightening.tune.schedule import Schedule
+from convsmith.rewrite.lightening.tune.teacher import Loss, Teacher
+
+__all__ = ["Diverged", "Fleet", "by_first", "distil", "not_finite"]
+
+
+class Diverged(ConvsmithError):
+    """The loss is no number; the student has the weights of the last epoch that ended well.
+
+    Attributes:
+        losses: of the epochs that ended well.
+    """
+
+    def __init__(self, message: str, losses: list[float]) -> None:
+        super().__init__(message)
+        self.losses = losses
+
+
+class Fleet(Protocol):
+    """What is used of a launched `lightning.fabric.Fabric`."""
+
+    world_size: int
+    global_rank: int
+
+    def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
+        """Both, so that their steps are those of all processes."""
+
+    def backward(self, tensor: Tensor) -> None:
+        """Find gradients, averaged over the processes."""
+
+    def all_reduce(self, data: Any) -> Any:
+        """The mean over the processes."""
+
+    def broadcast(self, obj: Any) -> Any:
+        """What the first process has."""
+
+
+def by_first(fabric: Fleet | None, call: Callable[[], Any]) -> Any:
+    """What `call` gives, or raises, in the first of the processes, for all of them.
+
+    What one process measures or reads, another may find otherwise; decisions have to be the same.
+    """
+    if fabric is None:
+        return call()
+    found: Any = None
+    if fabric.global_rank == 0:
+        try:
+            found = call()
+        except (ArgumentError, ModelError) as error:
+            found = error  # for the others, which wait for an answer
+    found = fabric.broadcast(found)
+    if isinstance(found, ConvsmithError):
+        raise found
+    return found
+
+
+def distil(
+    student: nn.Module,
+    teacher: nn.Module,
+    train: Iterable[Any],
+    schedule: Schedule,
+    *,
+    loss: Loss | None = None,
+    paths: Sequence[str] = (),
+    fabric: Fleet | None = None,
+    checkpoint: Checkpoint | None = None,
+    stage: str = "fine-tuning",
+    advance: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """Train `student` in place on the teacher's answers, its responses, and the labels.
+
+    A student with a `training_step` (a `LightningModule`) is asked for its own loss on the labels,
+    and one with `configure_optimizers` for its optimizer.
+
+    Args:
+        student: what is trained; its train flags come back as they were.
+        teacher: the original, which is only asked.
+        train: batches, gone through once an epoch: (images, labels), or images alone.
+        schedule: epochs, learning rate and weights.
+        loss: the user's own, of outputs and labels, in place of the cross-entropy.
+        paths: layers whose responses are to be the teacher's, if the schedule weighs them.
+        fabric: shares every batch among its processes, which all go through the same batches.
+        checkpoint: where each epoch is kept, and from where an interrupted run goes on.
+        stage: the name of this training in the checkpoint.
+        advance: called after each batch.
+
+    Returns:
+        The mean loss of each epoch.
+
+    Raises:
+        ArgumentError: if there is nothing to train on.
+        Diverged: if the loss is no number.
+    """
+    batches = train if isinstance(train, Sized) else list(train)
+    steps = schedule.epochs * len(batches)
+    if steps <= 0:
+        raise ArgumentError(
+            f"nothing to train on: {len(batches)} batches, {schedule.epochs} epochs"
+        )
+    grader = Teacher(teacher, student, schedule, loss, paths)
+    optimizer = _optimizer(student, schedule)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.rate(step, steps))
+    model: Any = student
+    flags = [(module, module.training) for module in student.modules()]
+    state = by_first(fabric, lambda: checkpoint and checkpoint.load(f"{stage}.pt"))
+    history = _resume(state, stage, student, optimizer, rates)
+    for _ in range(len(history) * len(batches)):
+        advance()
+    if fabric is not None:
+        model, optimizer = fabric.setup(student, optimizer)
+    good = deepcopy(student.state_dict())
+
+    def diverged(what: str) -> Diverged:
+        student.load_state_dict(good)
+        return Diverged(
+            f"{stage} stopped: {what} in epoch {len(history) + 1}; try a learning rate below "
+            f"{schedule.learning_rate:g}",
+            history,
+        )
+
+    try:
+        while len(history) < schedule.epochs:
+            student.train()
+            total = 0.0
+            for number, whole in enumerate(batches):
+                batch = _share(whole, fabric)
+                with _precision(schedule, student):
+                    value = grader.grade(model, batch, _own_step(student, model, batch, number))
+                told = value.detach() if fabric is None else fabric.all_reduce(value.detach())
+                if not torch.isfinite(told):
+                    raise diverged(f"the loss is {told.item()}")
+                optimizer.zero_grad()
+                if fabric is None:
+                    value.backward()  # type: ignore[no-untyped-call]
+                else:
+                    fabric.backward(value)
+                optimizer.step()
+                rates.step()
+                total += told.item()
+                advance()
+            if fabric is not None:  # each process has its own statistics of batch norm
+                student.load_state_dict(fabric.broadcast(student.state_dict()))
+            if broken := not_finite(student):
+                raise diverged(f"{broken} has values that are no numbers")
+            history.append(total / len(batches))
+            good = deepcopy(student.state_dict())
+            if checkpoint is not None and (fabric is None or fabric.global_rank == 0):
+                _keep(checkpoint, stage, student, optimizer, rates, history)
+    finally:
+        for module, flag in flags:
+            module.training = flag
+    return history
+
+
+def not_finite(model: nn.Module) -> str:
+    """The name of a tensor of a model in which a value is no number; '' if there is none."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            return name
+    return ""
+
+
+def _optimizer(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """The student's own, as a `LightningModule` has it, or the schedule's."""
+    own = getattr(student, "configure_optimizers", None)
+    found = own() if callable(own) else None
+    while isinstance(found, (tuple, list)) and found:
+        found = found[0]
+    if isinstance(found, dict):
+        found = found["optimizer"]
+    if isinstance(found, torch.optim.Optimizer):
+        return found
+    return schedule.make_optimizer(student)
+
+
+def _own_step(
+    student: nn.Module, model: Any, batch: Any, number: int
+) -> Callable[[], Tensor] | None:
+    if not callable(getattr(student, "training_step", None)):
+        return None
+
+    def step() -> Tensor:
+        found = model.training_step(batch, number)
+        value: Tensor = found["loss"] if isinstance(found, dict) else found
+        return value
+
+    return step
+
+
+def _share(batch: Any, fabric: Fleet | None) -> Any:
+    """The part of a batch that is this process's: every so many-th image."""
+    if fabric is None or fabric.world_size == 1:
+        return batch
+    if batch is None:
+        return None
+    if isinstance(batch, (tuple, list)):
+        return tuple(_share(part, fabric) for part in batch)
+    if len(batch) < fabric.world_size:
+        return batch  # too few to share: all do the same
+    most = len(batch) // fabric.world_size * fabric.world_size  # equal shares average rightly
+    return batch[fabric.global_rank : most : fabric.world_size]
+
+
+def _precision(schedule: Schedule, student: nn.Module) -> AbstractContextManager[Any]:
+    device = next((p.device.type for p in student.parameters()), "cpu")
+    return torch.autocast(device, torch.bfloat16, enabled=schedule.precision == "bf16")
+
+
+def _resume(
+    state: dict[str, Any] | None,
+    stage: str,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rates: torch.optim.lr_scheduler.LRScheduler,
+) -> list[float]:
+    """Take over the last epoch that was kept; the losses up to it."""
+    if state is None:
+        return []
+    try:
+        student.load_state_dict(state["student"])
+        optimizer.load_state_dict(state["optimizer"])
+        rates.last_epoch = state["step"]  # the rate itself is the optimizer's
+        torch.set_rng_state(state["random"])
+        losses: list[float] = state["losses"]
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"checkpoint {stage}.pt does not fit this network: {reason}") from error
+    return losses
+
+
+def _keep(
+    checkpoint: Checkpoint,
+    stage: str,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rates: torch.optim.lr_scheduler.LRScheduler,
+    losses: list[float],
+) -> None:
+    state = {
+        "student": student.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": rates.last_epoch,
+        "random": torch.get_rng_state(),
+        "losses": losses,
+    }
+    checkpoint.save(f"{stage}.pt", state)

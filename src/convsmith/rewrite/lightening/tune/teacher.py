@@ -1,0 +1,131 @@
+"""What a student is told: the original's answers, its responses layer by layer, and the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from convsmith.errors import ArgumentError
+from convsmith.network import submodule, untouched
+from convsmith.rewrite.lightening.tune.schedule import Schedule
+from convsmith.rewrite.surgery import watching
+
+__all__ = ["Loss", "Teacher"]
+
+Loss = Callable[[Tensor, Any], Tensor]
+"""Of outputs and labels."""
+
+
+class Teacher:
+    """The original network, which is only asked, beside the student that learns from it.
+
+    With two axes (images, classes) the outputs are logits: the loss is `soft`·T²·KL(teacher ‖
+    student at temperature T) + (1 − `soft`)·cross-entropy (Hinton et al. 2015, arXiv:1503.02531);
+    other outputs with an axis of classes in front of space are taken place by place where there
+    are labels a place, and else matched in mean square, relative to the teacher's. To this comes
+    `features` times the mean square difference of the responses at `paths`, relative to the
+    teacher's (Romero et al. 2015, arXiv:1412.6550); layers are paired by their names.
+    """
+
+    def __init__(
+        self,
+        original: nn.Module,
+        student: nn.Module,
+        schedule: Schedule,
+        loss: Loss | None = None,
+        paths: Sequence[str] = (),
+    ) -> None:
+        self.original, self.student, self.schedule, self.loss = original, student, schedule, loss
+        self.paths = list(paths) if schedule.features else []
+
+    def grade(
+        self, model: Callable[[Tensor], Tensor], batch: Any, step: Callable[[], Tensor] | None
+    ) -> Tensor:
+        """The loss on one batch: (images, labels), or images alone.
+
+        Args:
+            model: the student, or what wraps it.
+            batch: what it learns from.
+            step: the student's own loss on the batch, in place of that of the labels.
+        """
+        images, labels = _parts(batch)
+        asked = self._responses(self.original)
+        with torch.no_grad(), untouched(self.original), asked as wished:
+            wanted = self.original(images)
+        with self._responses(self.student) as shown:
+            given = model(images)
+        value = self._answers(given, wanted, labels, step)
+        if self.paths:
+            pairs = zip(shown, wished, strict=True)
+            apart = torch.stack([_apart(mine, theirs) for mine, theirs in pairs])
+            value = value + self.schedule.features * apart.mean()
+        return value
+
+    @contextmanager
+    def _responses(self, model: nn.Module) -> Iterator[list[Tensor]]:
+        """What each of the layers gives, in order of execution."""
+        found: list[Tensor] = []
+        with ExitStack() as stack:
+            for path in self.paths:
+                layer = submodule(model, path)
+                stack.enter_context(watching(layer, lambda _, result: found.append(result)))
+            yield found
+
+    def _answers(
+        self, given: Any, wanted: Any, labels: Any, step: Callable[[], Tensor] | None
+    ) -> Tensor:
+        soft = self.schedule.soft
+        told = self._told(given, wanted, labels)
+        if soft == 1 or (labels is None and step is None):
+            return told
+        if step is not None:
+            return soft * told + (1 - soft) * step()
+        known = isinstance(given, Tensor) and (given.ndim == 2 or _one_a_place(given, labels))
+        if self.loss is None and not known:
+            return told  # what labels mean for such an output only the user's own loss knows
+        return soft * told + (1 - soft) * (self.loss or F.cross_entropy)(given, labels)
+
+    def _told(self, given: Any, wanted: Any, labels: Any) -> Tensor:
+        """How far the student's answers are from the teacher's."""
+        if not isinstance(given, Tensor):
+            pairs = zip(tree_leaves(given), tree_leaves(wanted), strict=True)
+            return torch.stack([_apart(a, b) for a, b in pairs if isinstance(a, Tensor)]).mean()
+        t = self.schedule.temperature
+        classes = given.ndim > 1 and given.shape[1] > 1
+        if not classes or not (given.ndim == 2 or _one_a_place(given, labels)):
+            return _apart(given, wanted)
+        ours, theirs = (_by_place(maps).float() / t for maps in (given, wanted))
+        return t * t * F.kl_div(
+            F.log_softmax(ours, 1), F.log_softmax(theirs, 1),
+            log_target=True, reduction="batchmean",
+        )  # fmt: skip
+
+
+def _one_a_place(given: Tensor, labels: Any) -> bool:
+    return isinstance(labels, Tensor) and given.shape[:1] + given.shape[2:] == labels.shape
+
+
+def _parts(batch: Any) -> tuple[Any, Any]:
+    """Images, and labels or None."""
+    if not isinstance(batch, (tuple, list)):
+        return batch, None
+    if len(batch) not in (1, 2):
+        raise ArgumentError(f"a batch is (images, labels), or images alone, not {len(batch)} parts")
+    return batch[0], batch[1] if len(batch) == 2 else None
+
+
+def _by_place(maps: Tensor) -> Tensor:
+    """Classes last: (N, classes) or (N, classes, *size) as (places, classes)."""
+    return maps if maps.ndim == 2 else maps.movedim(1, -1).flatten(0, -2)
+
+
+def _apart(given: Tensor, wanted: Tensor) -> Tensor:
+    return (given - wanted).float().square().mean() / wanted.float().square().mean().clamp_min(
+        1e-12
+    )

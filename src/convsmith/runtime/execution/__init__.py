@@ -1,0 +1,1 @@
+"""Programs of kernel calls, their memory, and the threads that run them."""

@@ -1,0 +1,236 @@
+"""The arguments of calls: weights, rows of maps, tensors, as buffers that the executor fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from convsmith.kernels.library import Library
+from convsmith.runtime.execution.bands import Plan
+from convsmith.runtime.execution.room import aligned
+from convsmith.runtime.lowering.blocks import Array, Block, Input, Mean, Scaled
+from convsmith.runtime.lowering.maps import Layout, Map
+
+__all__ = [
+    "ARGUMENT", "TENSORS", "Argument", "Constants", "Strides", "arguments_of", "border",
+    "by_channels", "packed", "sides", "split",
+]  # fmt: skip
+
+ARGUMENT = np.dtype(
+    [
+        ("base", "i4"), ("value", "i4"), ("offset", "i8"), ("extent", "i4", 4), ("stride", "i4", 4)
+    ],
+    align=True,
+)  # fmt: skip
+
+MEMORY, WEIGHTS, TENSORS = 0, 1, 2
+"""Base addresses: the maps of this call, the weights, then a tensor each: inputs, outputs."""
+
+Argument = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Strides:
+    """How a tensor outside lies in memory: values from one to the next.
+
+    In a planar one the pixels of a row are neighbours, else the channels of a pixel.
+    """
+
+    channel: int
+    row: int
+    pixel: int
+    planar: bool
+
+
+class Constants:
+    """All weights of a region in one piece of memory, each at a cache line."""
+
+    def __init__(self, blocks: Sequence[Block], library: Library) -> None:
+        self.places: dict[int, list[tuple[int, Array]]] = {}
+        size = 0
+        known: dict[Any, int] = {}  # the phases of a block share some of their weights
+        for part in (part for block in blocks for part in block.parts):
+            self.places[id(part)] = []
+            for array in part.constants(library.isa):
+                content = (array.shape, sha256(array.tobytes()).digest())
+                if content not in known:
+                    known[content] = size
+                    size += -(-array.nbytes // 64) * 64
+                self.places[id(part)].append((known[content], array))
+        self.memory = aligned(size, 64)
+        self.memory[:] = 0
+        self.address: int = self.memory.ctypes.data
+        for placed in self.places.values():
+            for offset, array in placed:
+                self.memory[offset : offset + array.nbytes] = array.reshape(-1).view(np.uint8)
+
+    def arguments(self, block: Block) -> list[Argument]:
+        """The buffers of a block's weights, innermost dimension first."""
+        return [
+            _buffer(WEIGHTS, offset, array.shape[::-1]) for offset, array in self.places[id(block)]
+        ]
+
+
+def arguments_of(
+    block: Block,
+    rows: tuple[int, int],
+    width: int,
+    plan: Plan,
+    constants: Constants,
+    base: int,
+    strides: Strides | None,
+) -> list[Argument]:
+    """What the kernel of a part of a block takes for some of its rows."""
+    start, height = rows[0], rows[1] - rows[0]
+    given: list[Argument] = []
+    if isinstance(block, Input):
+        assert block.target is not None
+        assert strides is not None
+        size = (block.target.channels, width, height)
+        steps = (strides.channel, strides.pixel, strides.row)
+        given = [_buffer(base, 4 * start * strides.row, size, steps)]
+    elif isinstance(block, Mean):
+        given = _mean(block, plan, start)
+    else:
+        first = plan.layout(block.sources[0])
+        given = _rows(first, block.sources[0], *block.origin(start))
+        weights = iter(constants.arguments(block)) if id(block) in constants.places else iter(())
+        for value in block.settings(start, (first.height, first.width)):
+            given.append(next(weights) if value is None else _number(value))
+        if isinstance(block, Scaled):
+            gate, source = plan.layout(block.sources[1]), block.sources[1]
+            given.append(_buffer(MEMORY, gate.address(0, 0, source.start), (source.pitch,)))
+        residual = getattr(block, "residual", None)
+        if residual is not None:
+            given += _rows(plan.layout(residual), residual, start, 0)
+    if block.target is not None:
+        layout, target = plan.layout(block.target), block.target
+        size = (target.channels if block.exact else target.pitch, width, height)
+        (row, pixel), (down, right) = block.first, block.step
+        place = layout.address(start * down + row, pixel, target.start)
+        steps = (1, right * layout.map.pitch, down * layout.row)
+        return [*given, _buffer(MEMORY, place, size, steps)]
+    source = block.sources[0]
+    assert strides is not None
+    if strides.planar:
+        box = (width, source.channels, height), (1, strides.channel, strides.row)
+    else:
+        box = (source.channels, width, height), (1, strides.pixel, strides.row)
+    return [*given, _buffer(base, 4 * start * strides.row, *box)]
+
+
+def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
+    source = block.sources[0]
+    layout = plan.layout(source)
+    if block.of_rows:
+        given, length = _rows(layout, source, start, 0), layout.width
+    else:
+        # The column of sums is read as one row.
+        height = layout.height
+        box = (source.pitch, height, 1), (1, layout.row, height * layout.row)
+        place = layout.address(0, 0, source.start)
+        given = [_buffer(MEMORY, place, *box), _number(1), _number(0)]
+        length = height
+    return [*given, _number(length), _number(1 / length)]
+
+
+def _rows(layout: Layout, source: Map, row: int, column: int) -> list[Argument]:
+    """A map as `Rows` takes it: all of the ring from a column on, its length, the first row."""
+    pitch = layout.map.pitch
+    pixels = layout.width + layout.map.borders[2] + layout.map.borders[3]
+    box = (source.pitch, pixels, layout.ring), (1, pitch, layout.row)
+    place = layout.address(0, column, source.start)
+    return [_buffer(MEMORY, place, *box), _number(layout.ring), _number(row)]
+
+
+def _number(value: int | float) -> Argument:
+    """An argument by value: the executor passes the bits."""
+    bits = np.float32(value).view(np.int32) if isinstance(value, float) else value
+    return (-1, int(bits), 0, (), ())
+
+
+def _buffer(
+    base: int, offset: int, extent: tuple[int, ...], stride: tuple[int, ...] = ()
+) -> Argument:
+    if not stride:
+        steps = [1]
+        for length in extent[:-1]:
+            steps.append(steps[-1] * length)
+        stride = tuple(steps)
+    return (base, len(extent), offset, extent, stride)
+
+
+def by_channels(part: Block, given: list[Argument], shares: int) -> list[list[Argument]]:
+    """The arguments of a sum over channels in shares of its output channels, by whole tiles."""
+    if getattr(part, "kind", "") != "pointwise":
+        return [given]
+    assert part.target is not None
+    tiles = given[-1][3][0] // part.target.tile
+    found = []
+    for a, b in split(0, tiles, shares):
+        # x, ring, row, inputs, stride, then what has the output's channels.
+        some = list(given)
+        for place in range(5, len(given)):
+            base, value, offset, extent, stride = given[place]
+            if base < 0:
+                continue
+            axis = 1 if place == 5 else 0  # the weights'
+            whole = extent[axis] // tiles
+            cut = (*extent[:axis], (b - a) * whole, *extent[axis + 1 :])
+            some[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)
+        found.append(some)
+    return found
+
+
+def split(start: int, stop: int, parts: int) -> list[tuple[int, int]]:
+    """Up to so many ranges of like length, none of them empty.
+
+    >>> split(0, 7, 3), split(0, 2, 3)
+    ([(0, 2), (2, 4), (4, 7)], [(0, 1), (1, 2)])
+    """
+    marks = [start + (stop - start) * i // parts for i in range(parts + 1)]
+    return [(a, b) for a, b in pairwise(marks) if b > a]
+
+
+def border(
+    library: Library, layout: Layout, target: Map, start: int, stop: int
+) -> list[tuple[int, list[Argument]]]:
+    """Fill rows with the border's value; rows of a ring lie together but for its end."""
+    if start == stop:
+        return []
+    pitch, width = layout.map.pitch, layout.row
+    fill = _number(float(layout.map.fill))
+    marks = [start, *(row for row in range(start + 1, stop) if row % layout.ring == 0), stop]
+    calls = []
+    for a, b in pairwise(marks):
+        place = layout.address(a, -layout.gap[1], target.start)
+        box = (target.pitch, width // pitch, b - a), (1, pitch, width)
+        calls.append((library.fill, [_buffer(MEMORY, place, *box), fill]))
+    return calls
+
+
+def sides(library: Library, layout: Layout) -> list[tuple[int, list[Argument]]]:
+    """Fill the pixels between all rows of a ring, and at its two ends, with the border's value."""
+    pitch, fill = layout.map.pitch, _number(float(layout.map.fill))
+    between = layout.gap[1]
+    if not between:
+        return []
+    box = (pitch, between, layout.ring + 1), (1, pitch, layout.row)
+    return [(library.fill, [_buffer(MEMORY, layout.address(0, -between), *box), fill])]
+
+
+def packed(arguments: Sequence[Argument]) -> Array:
+    """Arguments as the executor takes them, structured as `ARGUMENT`."""
+    flat = np.zeros(len(arguments), ARGUMENT)
+    for row, (base, value, offset, extent, stride) in enumerate(arguments):
+        flat[row] = (base, value, offset, _four(extent), _four(stride))
+    return flat
+
+
+def _four(values: tuple[int, ...]) -> tuple[int, ...]:
+    return (*values, *(0,) * (4 - len(values)))

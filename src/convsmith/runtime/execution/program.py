@@ -1,0 +1,153 @@
+"""Programs: the calls for one size of image, with all their arguments, ready for the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from convsmith.kernels.library import Library
+from convsmith.kernels.rows import Pack, Unpack
+from convsmith.runtime.execution.arguments import (
+    TENSORS,
+    Argument,
+    Constants,
+    Strides,
+    arguments_of,
+    border,
+    by_channels,
+    packed,
+    sides,
+    split,
+)
+from convsmith.runtime.execution.bands import Plan
+from convsmith.runtime.lowering.blocks import Array, Block, Input, Mean, Output
+
+__all__ = ["CALL", "Program", "assemble"]
+
+CALL = np.dtype([("function", "u8"), ("first", "i4"), ("count", "i4")], align=True)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the executor runs.
+
+    Attributes:
+        calls: (threads, calls), structured as `CALL`.
+        arguments: structured as `ARGUMENT`.
+        plan: what it was made from.
+        owners: for each call the number of its block, -1 for a border.
+    """
+
+    calls: Array
+    arguments: Array
+    plan: Plan
+    owners: Array
+
+    @property
+    def threads(self) -> int:
+        """How many lists of calls there are."""
+        return int(self.calls.shape[0])
+
+    @cached_property
+    def where(self) -> tuple[int, int, int, int]:
+        """The address of the calls, how many a list has, how many lists, that of the arguments.
+
+        Kept, for to ask numpy for an address takes longer than some kernels.
+        """
+        threads, length = self.calls.shape
+        return self.calls.ctypes.data, length, threads, self.arguments.ctypes.data
+
+
+def assemble(
+    blocks: Sequence[Block],
+    plan: Plan,
+    library: Library,
+    constants: Constants,
+    strides: Sequence[Strides],
+    threads: int,
+) -> Program:
+    """Make the calls.
+
+    Args:
+        blocks: of the region.
+        plan: their bands for this size.
+        library: where kernels come from; those that are missing are compiled.
+        constants: the weights.
+        strides: of each input and output tensor.
+        threads: each band's rows are shared among so many.
+    """
+    numbers = {id(block): number for number, block in enumerate(blocks)}
+    tensors = iter(range(TENSORS, TENSORS + len(strides)))
+    outside = {id(b): next(tensors) for kind in (Input, Output) for b in blocks if type(b) is kind}
+
+    def function(block: Block, width: int) -> int:
+        if not isinstance(block, (Input, Output)):
+            return library.address(block.kernel(library.isa, width))
+        planar = strides[outside[id(block)] - TENSORS].planar
+        if isinstance(block, Output):
+            return library.unpack if planar else library.address(Unpack(planar))
+        few = _few(block)
+        return library.pack if planar and not few else library.address(Pack(few, planar))
+
+    arguments: list[Argument] = []
+    lists: list[list[tuple[int, int, int]]] = [[] for _ in range(threads)]
+    owners: list[int] = []
+
+    def emit(calls: list[tuple[int, list[Argument]]], owner: int) -> None:
+        for thread in range(threads):
+            function, given = calls[thread] if thread < len(calls) else (0, [])
+            lists[thread].append((function, len(arguments), len(given)))
+            arguments.extend(given)
+        owners.append(owner)
+
+    def fill(calls: list[tuple[int, list[Argument]]]) -> None:
+        for first in range(0, len(calls), threads):
+            emit(calls[first : first + threads], -1)
+
+    begun: set[int] = set()
+    for band in plan.bands:
+        block = band.block
+        for touched in (*block.sources, *([block.target] if block.target is not None else [])):
+            if id(touched.root) not in begun:  # its memory was another map's before
+                begun.add(id(touched.root))
+                layout = plan.layout(touched)
+                fill(sides(library, layout))
+                above = layout.gap[0] if layout.whole else layout.map.borders[0]
+                fill(border(library, layout, layout.map, -above, 0))
+        if band.border:
+            assert block.target is not None
+            layout = plan.layout(block.target)
+            if not layout.whole:
+                fill(border(library, layout, block.target, band.start, band.stop))
+            continue
+        shares = 1 if isinstance(block, Mean) else threads
+        where = outside.get(id(block), -1)
+        step = strides[where - TENSORS] if where >= 0 else None
+        for part in block.parts:
+            rows = [-(-(row - part.first[0]) // part.step[0]) for row in (band.start, band.stop)]
+            width = _pixels(part, plan.sizes[id(block)][1])
+            if rows[0] == rows[1] or not width:
+                continue
+            code = function(part, width)
+            given = [
+                (code, arguments_of(part, (a, b), width, plan, constants, where, step))
+                for a, b in split(rows[0], rows[1], shares)
+            ]
+            if len(given) == 1 and shares > 1:
+                given = [(code, some) for some in by_channels(part, given[0][1], shares)]
+            emit(given, numbers[id(block)])
+    return Program(np.array(lists, CALL), packed(arguments), plan, np.array(owners))
+
+
+def _pixels(part: Block, width: int) -> int:
+    """Of those of a row, how many a part of a block computes."""
+    return max(0, -(-(width - part.first[1]) // part.step[1]))
+
+
+def _few(block: Input) -> int:
+    """The channels of a map that has room for no more."""
+    assert block.target is not None
+    return block.target.channels if block.target.channels == block.target.pitch < 4 else 0

@@ -1,0 +1,224 @@
+"""Regions: parts of a network that kernels compute, from tensors to tensors."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.kernels.library import Library
+from convsmith.runtime.execution.arguments import Constants
+from convsmith.runtime.execution.bands import Plan, plan
+from convsmith.runtime.execution.operator import call, number_of
+from convsmith.runtime.execution.program import Program, assemble
+from convsmith.runtime.execution.room import Room, aligned
+from convsmith.runtime.execution.team import Team
+from convsmith.runtime.execution.tensors import Images, Vectors
+from convsmith.runtime.graph.capture import LOCK
+from convsmith.runtime.lowering.blocks import Array, Block, Input, Output
+
+__all__ = ["Progress", "Region", "Sized"]
+
+Memory = tuple[int, Array]
+"""Its address, and what keeps it."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how much of it is done, and of how much."""
+
+_PROGRAMS = 16
+"""Kept at once: enough for the sizes of a pyramid; memory does not grow with those met. Twice as
+many where there are threads, which share one image, or take each their own of a batch."""
+
+
+@dataclass(eq=False)
+class Sized:
+    """What a region keeps for one size of image.
+
+    Attributes:
+        program: its calls.
+        results: channels, rows and pixels of each output.
+        free: memories that no call uses now.
+    """
+
+    program: Program
+    results: list[tuple[int, int, int]]
+    free: list[Memory] = field(default_factory=list)
+
+    def take(self) -> Memory:
+        """Memory for one call."""
+        try:
+            return self.free.pop()
+        except IndexError:
+            memory = aligned(self.program.plan.memory)
+            return memory.ctypes.data, memory
+
+
+class Region(nn.Module):
+    """Blocks as one module: takes and gives float32 tensors, (N, C, H, W) or (N, C).
+
+    A program is made for each size of image that it meets, and the latest are kept; its memory is
+    taken for a call and given back, so that calls from several threads do not meet.
+    """
+
+    def __init__(self, blocks: Sequence[Block], library: Library, team: Team) -> None:
+        super().__init__()
+        self.blocks = list(blocks)
+        self.library, self.team = library, team
+        self.constants = Constants(self.blocks, library)
+        self.inputs = [b for b in self.blocks if isinstance(b, Input)]
+        self.outputs = [b for b in self.blocks if isinstance(b, Output)]
+        self.tensors = Vectors() if any(b.vectors for b in self.inputs) else Images()
+        self.number = number_of(self)
+        self.room = Room(len(self.outputs))
+        self._sized: OrderedDict[Any, Sized] = OrderedDict()
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """The outputs for one batch: a tensor, or a tuple where there are several."""
+        if not torch.compiler.is_compiling():
+            return self.eager(*tensors)
+        return _one_or_all(call(tensors, self.number))
+
+    def eager(self, *tensors: Tensor) -> Any:
+        """The same where nothing is being compiled."""
+        for tensor in tensors:
+            if type(tensor) not in _PLAIN:
+                return _one_or_all(call(tensors, self.number))
+        return _one_or_all(self.compute(tensors))
+
+    def compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs, for tensors with values."""
+        if not tensors[0].shape[0]:
+            return self.fake(tensors)
+        with _Call(self, tensors) as call:
+            call.run(call.sized.program)
+        return call.found
+
+    @contextmanager
+    def running(
+        self, tensors: Sequence[Tensor]
+    ) -> Iterator[tuple[Program, Callable[[Program], None]]]:
+        """The program for tensors, and what runs it, or some of its calls, for the batch."""
+        with _Call(self, tensors) as call:
+            yield call.sized.program, call.run
+
+    def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs, for tensors without values."""
+        view, first = self.tensors, tensors[0]
+        last, order = view.last(first), self._plan([view.size(t.shape) for t in tensors])
+        shapes = [view.result(view.images(first), result) for result in self._results(order)]
+        layout = torch.channels_last if last else torch.contiguous_format
+        return [torch.empty(s, device=first.device, memory_format=layout) for s in shapes]
+
+    def program(self, *tensors: Tensor) -> Program:
+        """The program for tensors of these shapes."""
+        return self.sized(tensors).program
+
+    def prepare(self, sizes: Sequence[tuple[int, int]], progress: Progress | None = None) -> None:
+        """Compile the kernels that images of these sizes (rows, pixels) need."""
+        with LOCK:
+            order = self._plan(sizes)
+            kernels = [
+                part.kernel(self.library.isa, width)
+                for block in self.blocks
+                if not isinstance(block, (Input, Output))
+                for part in block.parts
+                if (width := -(-(order.sizes[id(block)][1] - part.first[1]) // part.step[1])) > 0
+            ]
+            self.library.prepare(
+                kernels,
+                None
+                if progress is None
+                else lambda ready, total, _: progress("compiling kernels", ready, total),
+            )
+
+    def sized(self, tensors: Sequence[Tensor], threads: int | None = None) -> Sized:
+        """What is kept for tensors of these sizes and strides, for all threads or so many."""
+        view, threads = self.tensors, threads or self.team.threads
+        last = view.last(tensors[0])
+        key = (threads, last, *[view.key(t) for t in tensors])
+        found = self._sized.get(key)
+        if found is not None:
+            try:  # noqa: SIM105 (a context costs a call two microseconds)
+                self._sized.move_to_end(key)
+            except KeyError:  # another thread has dropped it
+                pass
+            return found
+        with LOCK:
+            order = self._plan([view.size(t.shape) for t in tensors], threads)
+            results = self._results(order)
+            strides = [view.strides(t) for t in tensors]
+            strides += [view.result_strides(result, last) for result in results]
+            program = assemble(self.blocks, order, self.library, self.constants, strides, threads)
+            found = self._sized[key] = Sized(program, results)
+            while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
+                self._sized.popitem(last=False)
+        return found
+
+    def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
+        return plan(self.blocks, sizes, threads=threads or self.team.threads)
+
+    def _results(self, order: Plan) -> list[tuple[int, int, int]]:
+        return [(b.sources[0].channels, *order.sizes[id(b)]) for b in self.outputs]
+
+
+class _Call:
+    """One call of a region: what it reads and writes; its memory is taken until it is over."""
+
+    __slots__ = ("bases", "found", "given", "memory", "region", "sized")
+
+    def __init__(self, region: Region, tensors: Sequence[Tensor]) -> None:
+        view = region.tensors
+        given = [view.readable(t) for t in tensors]
+        last, images = view.last(given[0]), view.images(given[0])
+        self.region, self.given = region, given
+        self.sized = sized = region.sized(given)
+        self.found = found = [
+            region.room.tensor(number, view.result(images, result), last)
+            for number, result in enumerate(sized.results)
+        ]
+        self.memory = sized.take()
+        # For each image its base addresses: memory, weights, tensors.
+        fixed = self.memory[0], region.constants.address
+        starts = [(t.data_ptr(), 4 * t.stride(0)) for t in (*given, *found)]
+        self.bases = [(*fixed, *[a + i * b for a, b in starts]) for i in range(images)]
+
+    def __enter__(self) -> _Call:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.sized.free.append(self.memory)
+
+    def run(self, program: Program) -> None:
+        """Run the program, or some of its calls, for the batch."""
+        region = self.region
+        done = self._shared_out() if program is self.sized.program else 0
+        for bases in self.bases[done:]:
+            region.team.run(region.library, program, bases)
+
+    def _shared_out(self) -> int:
+        """Compute images of a batch, each by one thread; how many, the first ones."""
+        region, threads = self.region, self.region.team.threads
+        whole = len(self.bases) // threads * threads
+        if threads == 1 or not whole or region.library.executor is None:
+            return 0
+        single = region.sized(self.given, 1)
+        memories = [single.take() for _ in range(threads)]
+        try:
+            starts = [address for address, _ in memories]
+            program, bases = single.program, self.bases[:whole]
+            done = region.team.run_batch(region.library, program, bases, starts)
+        finally:
+            single.free.extend(memories)
+        return whole if done else 0
+
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def _one_or_all(found: list[Tensor]) -> Any:
+    return found[0] if len(found) == 1 else tuple(found)

@@ -1,0 +1,142 @@
+"""Threads that run programs together."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from array import array
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from convsmith.errors import ConvsmithError
+
+if TYPE_CHECKING:
+    from convsmith.kernels.library import Library
+    from convsmith.runtime.execution.program import Program
+
+__all__ = ["Team", "processors", "team"]
+
+
+_BUSY = -1 << 20
+"""What the executor says instead of running a batch; no status of a kernel."""
+
+
+class Team:
+    """A number of threads; they are started at the first call and end with the process.
+
+    A call that finds them busy with another one computes alone: the result is the same.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._made: tuple[int, int] | None = None  # process, address
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            myself = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _forget(myself()))
+
+    def run(self, library: Library, program: Program, bases: Sequence[int]) -> None:
+        """Run a program; the interpreter's lock is free meanwhile.
+
+        Args:
+            library: where it was compiled.
+            program: of one thread, or of as many as there are.
+            bases: the addresses that its offsets count from.
+
+        Raises:
+            ConvsmithError: for a kernel that reports a failure.
+        """
+        if library.executor is None:
+            library.interpret(program.calls, program.arguments, bases)
+            return
+        held = array("Q", bases)
+        _check(
+            library.executor.convsmith_run(
+                self._address(library), *program.where, held.buffer_info()[0]
+            )
+        )
+
+    def run_batch(
+        self,
+        library: Library,
+        program: Program,
+        bases: Sequence[Sequence[int]],
+        memories: Sequence[int],
+    ) -> bool:
+        """Run a program of one thread for each image of a batch; False where others keep us busy.
+
+        Args:
+            library: where it was compiled.
+            program: of one thread.
+            bases: for each image, the addresses that its offsets count from.
+            memories: for each thread, what stands in for the first of them.
+
+        Raises:
+            ConvsmithError: for a kernel that reports a failure.
+        """
+        calls, length, _, arguments = program.where
+        held, starts = array("Q", chain.from_iterable(bases)), array("Q", memories)
+        status = library.executor.convsmith_run_batch(
+            self._address(library),
+            calls,
+            length,
+            arguments,
+            held.buffer_info()[0],
+            len(bases[0]),
+            len(bases),
+            starts.buffer_info()[0],
+        )
+        if status == _BUSY:
+            return False
+        _check(status)
+        return True
+
+    def _address(self, library: Library) -> int:
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    address = library.executor.convsmith_team(self.threads)
+                    if not address:
+                        raise ConvsmithError(f"no memory for {self.threads} threads")
+                    self._made = os.getpid(), address
+                    end = weakref.finalize(self, _free, library.executor, *self._made)
+                    end.atexit = False  # a daemon thread may still be in a call
+        return self._made[1]
+
+
+def _check(status: int) -> None:
+    if status:
+        raise ConvsmithError(f"a kernel failed with status {status}: is memory exhausted?")
+
+
+def processors() -> int:
+    """How many processors this process may use.
+
+    >>> processors() >= 1
+    True
+    """
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # neither macOS nor Windows has it
+        return os.cpu_count() or 1
+
+
+@cache
+def team(threads: int) -> Team:
+    """The team of so many threads: one for the whole process."""
+    return Team(threads)
+
+
+def _forget(team: Team | None) -> None:
+    """In a child the threads are the parent's, and a lock may be held by one of them."""
+    if team is not None:
+        team._made, team._lock = None, threading.Lock()
+
+
+def _free(executor: ctypes.CDLL, process: int, address: int) -> None:
+    if process == os.getpid():
+        executor.convsmith_team_free(address)

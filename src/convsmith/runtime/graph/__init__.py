@@ -1,0 +1,1 @@
+"""From a model to the graph that runs: captured, cleaned and split into regions."""

@@ -1,0 +1,155 @@
+"""What a model computes for inputs of some signature: its layers, and a graph to put regions in."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves, tree_map
+
+from convsmith.network import Network, trace
+from convsmith.network.contexts import quiet, untouched
+from convsmith.network.trace import read_program
+from convsmith.runtime.graph.functional import functional
+
+__all__ = ["LOCK", "Capture", "capture", "capture_free", "holds", "unchecked"]
+
+LOCK = threading.RLock()
+"""Held while a graph is captured or kernels are compiled: `torch.export` serves one at a time."""
+if hasattr(os, "register_at_fork"):
+    # A child must not inherit it from a thread that it has not got.
+    os.register_at_fork(
+        before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """A captured graph.
+
+    Attributes:
+        network: its layers, at the sizes of the example.
+        program: the same nodes by name; sizes may be free.
+        kept: why no operation may be moved, or ''.
+        fixed: nodes whose arguments follow from the sizes of the inputs.
+    """
+
+    network: Network
+    program: ExportedProgram
+    kept: str = ""
+    fixed: frozenset[str] = field(default_factory=frozenset)
+
+    def graph(self) -> GraphModule:
+        """A fresh copy of the graph, which shares the parameters."""
+        module: GraphModule = self.program.module(check_guards=False)
+        return module
+
+
+def capture(model: nn.Module | ExportedProgram, args: Any, kwargs: dict[str, Any]) -> Capture:
+    """Capture a model at these inputs, all sizes fixed.
+
+    Raises:
+        TraceError: for a model that cannot be captured.
+    """
+    with LOCK:
+        network = trace(model, kwargs or tuple(args))
+        return _functional(network, model)
+
+
+def capture_free(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Capture, GraphModule] | None:
+    """Capture a model with all sizes free that need not be fixed.
+
+    A size below 2 is fixed: what is made for it differs in what it broadcasts.
+
+    Returns:
+        The capture, and the graph with the guards under which it holds; None where the model cannot
+        be captured so.
+    """
+    if args and kwargs:
+        return None
+    sizes = tree_map(_free, kwargs or tuple(args))
+    with LOCK, untouched(model), quiet():
+        try:
+            with torch.no_grad():
+                program = torch.export.export(
+                    model, args, kwargs, dynamic_shapes=sizes, strict=False
+                )
+            guarded = program.module(check_guards=True)
+            _, kept = functional(program)
+            network = trace(program, kwargs or tuple(args))
+        except Exception:
+            return None  # whatever the reason: each size is then captured by itself
+    network = replace(network, name=type(model).__name__, model=model)
+    fixed = frozenset(node.name for node in program.graph.nodes if _is_fixed(node))
+    return Capture(network, program, kept, fixed), guarded
+
+
+def holds(guarded: GraphModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a graph with guards takes tensors of these sizes."""
+    guards = getattr(guarded, "_guards_fn", None)
+    if guards is None:
+        return False
+    try:
+        guards(*tree_leaves((args, kwargs)))
+    except AssertionError:
+        return False
+    return True
+
+
+def unchecked(graph: GraphModule) -> GraphModule:
+    """The graph without its own check of sizes: they are looked at once a signature."""
+    setattr(graph, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)
+    return graph
+
+
+def _functional(network: Network, model: Any) -> Capture:
+    """The capture of a traced network, its operations in place taken out."""
+    program = network.program
+    changed, kept = functional(program)
+    if changed:
+        module = model if isinstance(model, nn.Module) else program.module(check_guards=False)
+        again = read_program(program, module, network.name, network.free)
+        network = replace(again, model=network.model)
+    fixed = frozenset(node.name for node in program.graph.nodes if _is_adaptive(node))
+    return Capture(network, program, kept, fixed)
+
+
+def _free(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return None
+    return tuple(Dim.AUTO if length > 1 else None for length in value.shape)
+
+
+def _is_adaptive(node: Node) -> bool:
+    """Whether a node pools by windows that follow from the size."""
+    name = getattr(node.target, "_opname", "")
+    return name.startswith("adaptive_") and any(n != 1 for n in tree_leaves(node.args[1]))
+
+
+def _is_fixed(node: Node) -> bool:
+    """Whether what a kernel would do for a node holds for the size of the example alone."""
+    if node.op != "call_function":
+        return False
+    kinds = [n.meta.get("val") for n in node.all_input_nodes]
+    if any(isinstance(kind, (torch.SymInt, torch.SymFloat, torch.SymBool)) for kind in kinds):
+        return True
+    shapes = [kind.shape for kind in kinds if isinstance(kind, Tensor) and kind.dim() == 4]
+    if any(not isinstance(shape[1], int) for shape in shapes):
+        return True
+    alike = all(
+        str(a) == str(b) or (isinstance(a, int) and a == 1) or (isinstance(b, int) and b == 1)
+        for one, other in pairwise(shapes)
+        for a, b in zip(one, other, strict=True)
+    )
+    return _is_adaptive(node) or (
+        not alike and getattr(node.target, "_opname", "") not in ("conv2d", "convolution", "cat")
+    )

@@ -1,0 +1,1 @@
+"""From operations of the graph to blocks of kernels."""

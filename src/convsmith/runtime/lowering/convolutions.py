@@ -1,0 +1,307 @@
+"""Convolutions as blocks: with what is folded into them, and transposed ones by phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import gcd, prod
+
+import numpy as np
+
+from convsmith.arithmetic import Window
+from convsmith.kernels.depthwise import Depthwise, Separable
+from convsmith.kernels.grouped import Grouped
+from convsmith.kernels.isa import BLOCK, Isa, channel_pitch, fit
+from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
+from convsmith.runtime.lowering.blocks import Array, Block
+from convsmith.runtime.lowering.maps import Map
+
+__all__ = ["Convolution", "Transposed", "padded", "phases", "turned"]
+
+
+@dataclass(eq=False)
+class Convolution(Block):
+    """A convolution, perhaps a depthwise one before it, and what follows on each value.
+
+    Attributes:
+        weight: (out, in / groups, rows, columns) of the (last) convolution.
+        bias: one number a channel.
+        depthwise: weight (channels · multiplier, 1, rows, columns) and bias of the depthwise
+            convolution before it; the windows are then of that one.
+        middle: the activation between the two.
+        activation: after the sum; `residual`: the map added then; `final`: the activation after it.
+    """
+
+    weight: Array = field(default_factory=lambda: np.empty(0))
+    bias: Array = field(default_factory=lambda: np.empty(0))
+    groups: int = 1
+    depthwise: tuple[Array, Array] | None = None
+    middle: str = "identity"
+    activation: str = "identity"
+    residual: Map | None = None
+    final: str = "identity"
+
+    @property
+    def kind(self) -> str:
+        """Which kernel it needs."""
+        if self.depthwise is not None:
+            return "separable"
+        if self.groups > 1:
+            return "depthwise" if self.spread and self.multiplier == 1 else "grouped"
+        if self.weight.shape[2:] == (1, 1):
+            return "pointwise" if self.windows[0].stride == self.windows[1].stride else "dense"
+        return "dense"
+
+    @property
+    def spread(self) -> bool:
+        """Whether it is a convolution of each channel by itself."""
+        return self.groups > 1 and self.weight.shape[1] == 1
+
+    @property
+    def multiplier(self) -> int:
+        """Outputs of each channel in the depthwise convolution."""
+        weight = self.weight if self.depthwise is None else self.depthwise[0]
+        return len(weight) // self.sources[0].channels
+
+    @property
+    def dilation(self) -> tuple[int, int]:
+        """Of rows and columns."""
+        return self.windows[0].dilation, self.windows[1].dilation
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel for rows of `width` pixels."""
+        epilogue = Epilogue(self.activation, self.residual is not None, self.final)
+        taps = (self.windows[0].kernel, self.windows[1].kernel)
+        stride = (self.windows[0].stride, self.windows[1].stride)
+        dilated = self.dilation != (1, 1)
+        if self.kind == "depthwise":
+            strip, pixels = 0, fit(_FEW, width)
+            if prod(taps) >= 49:
+                pixels = isa.pixels(BLOCK, width)
+            if prod(taps) > 49 and not dilated:
+                strip, pixels = _strips(isa, width)
+            return Depthwise(pixels, taps, stride, dilated, epilogue, strip)
+        if self.kind == "grouped":
+            inputs, outputs = self.weight.shape[1], len(self.weight) // self.groups
+            # With a stride a wide tile reads more pixels than stay close.
+            pixels = isa.pixels(BLOCK, width if stride[1] == 1 else min(width, 7))
+            return Grouped(inputs, outputs, pixels, taps, stride, dilated, epilogue)
+        assert self.target is not None
+        tile = self.target.tile
+        pixels = isa.pixels(tile, width)
+        if self.kind == "separable":
+            unroll = 2 - self.sources[0].channels % 2
+            return Separable(
+                tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue, self.multiplier
+            )
+        if self.kind == "pointwise":
+            inputs = self.weight.shape[1]
+            part = _part(inputs)
+            return Pointwise(tile, pixels, 2 - (part or inputs) % 2, epilogue, part)
+        inputs = self.weight.shape[1]
+        # Long sums are made of parts, for their error; a part is worth its while from a few inputs.
+        parts = inputs >= 32 or (inputs >= 4 and inputs * prod(taps) >= 96)
+        return Dense(tile, pixels, taps, stride, epilogue, parts)
+
+    def constants(self, isa: Isa) -> list[Array]:
+        """Weights as the kernel takes them."""
+        assert self.target is not None
+        pitch, tile = self.target.pitch, self.target.tile
+        bias = _padded(self.bias, pitch)
+        if self.kind == "depthwise":
+            return _depthwise(self.weight, self.bias, 1, pitch)
+        if self.kind == "grouped":
+            return [_padded(self.weight.transpose(2, 3, 1, 0), pitch), bias]
+        if self.depthwise is None:
+            return [_sums(self.weight, pitch, tile), bias]
+        inputs, multiplier = self.sources[0].channels, self.multiplier
+        weight = self.weight.reshape(len(self.weight), inputs, multiplier, 1)
+        first = _depthwise(*self.depthwise, multiplier, channel_pitch(inputs)[0])
+        return [*first, _sums(weight, pitch, tile), bias]
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """Numbers and weights."""
+        rates, inputs = self.dilation, self.sources[0].channels
+        if self.kind == "separable":
+            return [*rates, None, None, inputs, None, None]
+        if self.kind == "pointwise":
+            return [inputs, self.windows[0].stride, None, None]
+        return [*[inputs][: self.kind == "dense"], *rates, None, None]
+
+    def macs(self, size: tuple[int, int]) -> int:
+        """Multiply-adds for an output of this size."""
+        weights = self.weight.size + (self.depthwise[0].size if self.depthwise else 0)
+        return weights * size[0] * size[1]
+
+
+@dataclass(eq=False)
+class Transposed(Convolution):
+    """A transposed convolution; its weight is turned into that of a plain one.
+
+    Output o has taps k where o + low - k·dilation is a multiple of the stride: which ones depends
+    on o mod stride alone. So the outputs of each such phase are a plain convolution of stride 1,
+    and it writes every stride-th row and pixel.
+
+    Attributes:
+        extra: `output_padding` of rows and columns.
+    """
+
+    extra: tuple[int, int] = (0, 0)
+
+    @property
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows above and below the first source that it reads, pixels left and right."""
+        rows, columns = map(_margins, self.windows, self.extra)
+        return rows, columns
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and pixels it gives for those of its first source."""
+        rows, columns = (
+            (n - 1) * w.stride - sum(w.padding) + w.extent + e
+            for w, n, e in zip(self.windows, size, self.extra, strict=True)
+        )
+        return rows, columns
+
+    def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
+        """The rows of a source that rows `[start, stop)` need."""
+        return self.windows[0].output_range(start, stop) if which == 0 else (start, stop)
+
+    @cached_property
+    def parts(self) -> Sequence[Block]:
+        """A convolution for each phase of rows and columns."""
+        rows, columns = (phases(window) for window in self.windows)
+        step = self.windows[0].stride, self.windows[1].stride
+        return [
+            self._part((y, x), step, row, column)
+            for y, row in enumerate(rows)
+            for x, column in enumerate(columns)
+        ]
+
+    def _part(
+        self,
+        first: tuple[int, int],
+        step: tuple[int, int],
+        rows: tuple[list[int], int, int],
+        columns: tuple[list[int], int, int],
+    ) -> Block:
+        def some(weight: Array) -> Array:
+            return weight[:, :, rows[0]][:, :, :, columns[0]]
+
+        weight, depthwise = self.weight, self.depthwise
+        if depthwise is None:
+            weight = some(weight)
+        else:
+            depthwise = some(depthwise[0]), depthwise[1]
+        return _Phase(
+            self.name,
+            self.sources,
+            self.target,
+            (Window(len(rows[0]), dilation=rows[1]), Window(len(columns[0]), dilation=columns[1])),
+            first=first,
+            step=step,
+            start=(rows[2], columns[2]),
+            weight=weight,
+            bias=self.bias,
+            groups=self.groups,
+            depthwise=depthwise,
+            middle=self.middle,
+            activation=self.activation,
+        )
+
+    def macs(self, size: tuple[int, int]) -> int:
+        """Multiply-adds for an output of this size: each tap once a stride."""
+        strides = prod(window.stride for window in self.windows)
+        if self.depthwise is None:
+            return self.weight.size * size[0] * size[1] // strides
+        return (self.weight.size + self.depthwise[0].size // strides) * size[0] * size[1]
+
+
+@dataclass(eq=False)
+class _Phase(Convolution):
+    """The outputs of one phase, as a plain convolution that begins at row and pixel `start`."""
+
+    start: tuple[int, int] = (0, 0)
+
+    def origin(self, row: int) -> tuple[int, int]:
+        """Row and pixel of the first source where the window of a row's first pixel begins."""
+        return self.start[0] + row, self.start[1]
+
+
+def phases(window: Window) -> list[tuple[list[int], int, int]]:
+    """For each phase of a transposed axis its taps, their dilation, and where the first begins.
+
+    Output q·stride + phase reads tap t of the list at input q + begin + t·dilation.
+
+    >>> phases(Window(3, stride=2, padding=(1, 1)))
+    [([1], 1, 0), ([2, 0], 1, 0)]
+    """
+    low, stride, dilation = window.padding[0], window.stride, window.dilation
+    found = []
+    for phase in range(stride):
+        taps = [
+            tap
+            for tap in reversed(range(window.kernel))
+            if (phase + low - tap * dilation) % stride == 0
+        ]
+        begin = (phase + low - taps[0] * dilation) // stride if taps else 0
+        found.append((taps, dilation // gcd(stride, dilation), begin))
+    return found
+
+
+def turned(weight: Array, groups: int) -> Array:
+    """A transposed weight (in, out / groups, ...) as a plain one, (out, in / groups, ...)."""
+    split = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    return split.reshape(-1, *split.shape[2:])
+
+
+def padded(window: Window, more: tuple[int, int]) -> Window:
+    """A window with more padding at the two ends."""
+    low, high = (a + b for a, b in zip(window.padding, more, strict=True))
+    return Window(window.kernel, window.stride, (low, high), window.dilation)
+
+
+_FEW = (8, 7, 4, 2, 1)
+"""Pixels of a tile of a small window, where what is loaded counts more than what is added."""
+
+
+def _strips(isa: Isa, width: int) -> tuple[int, int]:
+    """For a large window: pixels that are summed at once, and those of up to four such strips."""
+    most = max(dict(isa.tiles)[BLOCK])
+    strips = [p for p in (16, 14, 12, 10, 8, 7, 6, 5, 4, 2, 1) if p <= most + 2]
+    pixels = fit([p * n for p in strips for n in (1, 2, 3, 4)], width)
+    return next((p, pixels) for p in strips if pixels % p == 0 and pixels <= 4 * p)
+
+
+def _part(inputs: int) -> int:
+    """Of a long sum, how many are summed by themselves; 0 for all."""
+    if inputs <= 512:
+        return 0
+    return max((n for n in range(64, 257) if inputs % n == 0), default=0)
+
+
+def _margins(window: Window, extra: int) -> tuple[int, int]:
+    first = window.output_range(0, 1)[0]
+    return max(0, -first), max(0, (window.extent - 1 + extra - window.padding[1]) // window.stride)
+
+
+def _padded(values: Array, pitch: int) -> Array:
+    """Zeros behind the last axis, up to the pitch."""
+    room = [(0, 0)] * (values.ndim - 1) + [(0, pitch - values.shape[-1])]
+    return np.ascontiguousarray(np.pad(values, room), np.float32)
+
+
+def _sums(weight: Array, pitch: int, tile: int) -> Array:
+    """(out, in, rows, columns) to (tiles, rows, columns, in, outputs of a tile)."""
+    out, inputs, rows, columns = weight.shape
+    padded = np.zeros((pitch, inputs, rows, columns), np.float32)
+    padded[:out] = weight
+    split = padded.reshape(pitch // tile, tile, inputs, rows, columns)
+    return np.ascontiguousarray(split.transpose(0, 3, 4, 2, 1)).reshape(-1, tile)
+
+
+def _depthwise(weight: Array, bias: Array, multiplier: int, pitch: int) -> list[Array]:
+    """(channels · multiplier, 1, rows, columns) to (multiplier, rows, columns, channels)."""
+    taps = weight.reshape(-1, multiplier, *weight.shape[2:]).transpose(1, 2, 3, 0)
+    return [_padded(taps, pitch), _padded(bias.reshape(-1, multiplier).T, pitch)]
