@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.garments import Data
 from convsmith.cli.output import talk
-from convsmith.runtime.execution.team import processors
+from convsmith.machine import processors
 
 __all__ = ["Shuffled", "accuracy", "mean_iou", "pixel_loss", "pretrained", "train"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 __all__ = [
     "ArgumentError",
@@ -16,7 +17,11 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "TraceError",
+    "first_line",
+    "kind_and_line",
+    "last_line",
     "nearest",
+    "no_file",
 ]
 
 
@@ -61,3 +66,57 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     matches = get_close_matches(name, list(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def no_file(path: str | Path, pattern: str = "*") -> str:
+    """Say that a file is missing, and name the one beside it that was perhaps meant.
+
+    Args:
+        path: the file, as the user named it.
+        pattern: which files of its folder can be meant.
+
+    >>> no_file("/nowhere/weights.pth")
+    "there is no file '/nowhere/weights.pth'"
+    """
+    file = Path(path)
+    try:
+        beside = [other.name for other in file.parent.glob(pattern)]
+    except OSError:  # a folder that may not be read
+        beside = []
+    return f"there is no file {str(path)!r}{nearest(file.name, beside)}"
+
+
+def first_line(error: BaseException | str | None) -> str:
+    r"""Return the first line of a message; of an error without one, its kind; else ''.
+
+    >>> first_line(ValueError("\n  no such size\n(in conv1)")), first_line(AssertionError())
+    ('no such size', 'AssertionError')
+    """
+    return next(iter(_lines(error)), "")
+
+
+def last_line(error: BaseException | str | None) -> str:
+    r"""Return the last line of a message, where programs put the reason; else as `first_line`.
+
+    >>> last_line("Traceback:\n  …\nValueError: no such size\n")
+    'ValueError: no such size'
+    """
+    return next(reversed(_lines(error)), "")
+
+
+def kind_and_line(error: BaseException) -> str:
+    """Return the kind of an error and its first line.
+
+    >>> kind_and_line(ValueError("no such size")), kind_and_line(AssertionError())
+    ('ValueError: no such size', 'AssertionError')
+    """
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
+def _lines(error: BaseException | str | None) -> list[str]:
+    """The lines of a message that hold something; of an error without any, its kind."""
+    message = "" if error is None else str(error)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    kind = [type(error).__name__] if isinstance(error, BaseException) else []
+    return lines or kind

@@ -82,7 +82,7 @@ def test_groups_stack_parts_that_never_mix():
 
 @pytest.mark.parametrize("channels", [(4, 6), (6, 4)])
 def test_groups_must_divide_both_channel_counts(channels):
-    with pytest.raises(ArgumentError, match=r"groups must divide .*: 4 is no multiple of 3"):
+    with pytest.raises(ArgumentError, match=r"groups must divide .*: 4 is not a multiple of 3"):
         Conv(*channels, 3, groups=3)
 
 

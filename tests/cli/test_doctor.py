@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from convsmith.cli import doctor, main
-from convsmith.cli.doctor import EXTRAS, cache_folder, report
-from convsmith.cli.machine import cgroup_cpus, instruction_sets
+from convsmith.cli.doctor import EXTRAS, report
+from convsmith.machine import cache_folder, cgroup_cpus, instruction_sets
 
 from .conftest import Run
 
@@ -55,6 +55,7 @@ def test_the_table_in_a_pipe_has_no_escapes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("CONVSMITH_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/no/where")
     assert main(["doctor"]) == 0
     out, err = capsys.readouterr()
@@ -62,7 +63,7 @@ def test_the_table_in_a_pipe_has_no_escapes(
     rows = {line.split("  ")[0]: line for line in out.splitlines()}
     assert metadata.version("torch") in rows["torch"]
     assert rows["OMP_NUM_THREADS"].endswith(" 1")
-    assert rows["cache"].split()[1] == "/no/where/convsmith"
+    assert rows["cache"].split()[1] == "/no/where/convsmith/kernels"
     for name, extra in EXTRAS.items():
         assert extra.adds in rows[f"[{name}]"]
 
@@ -177,13 +178,41 @@ def test_without_control_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({"XDG_CACHE_HOME": "/var/cache/me"}, Path("/var/cache/me/convsmith")),
-        ({"XDG_CACHE_HOME": "relative"}, Path.home() / ".cache" / "convsmith"),
-        ({}, Path.home() / ".cache" / "convsmith"),
+        ({"CONVSMITH_CACHE": "/srv/x", "XDG_CACHE_HOME": "/var/cache/me"}, Path("/srv/x")),
+        ({"CONVSMITH_CACHE": "~/x"}, Path.home() / "x"),
+        ({"CONVSMITH_CACHE": "x"}, Path.cwd() / "x"),
+        ({"XDG_CACHE_HOME": "/var/cache/me"}, Path("/var/cache/me/convsmith/kernels")),
+        ({"XDG_CACHE_HOME": "relative"}, Path.home() / ".cache" / "convsmith" / "kernels"),
+        ({}, Path.home() / ".cache" / "convsmith" / "kernels"),
     ],
 )
 def test_the_cache_folder(variables: dict[str, str], expected: Path) -> None:
     assert cache_folder(variables) == expected
+
+
+def test_the_cache_is_the_one_that_kernels_are_kept_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = pytest.importorskip("convsmith.kernels.library")
+    isa = pytest.importorskip("convsmith.kernels.isa").choose_isa(None)
+    for folder in ("here", "there"):
+        monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / folder))
+        kept = library.Library(isa).cache.root
+        assert report()["cache"]["path"] == str(kept) == str(tmp_path / folder)
+
+
+def test_a_cache_that_others_may_write_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.chmod(0o770)
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path))
+    assert main(["doctor"]) == 0
+    assert f"others may write to {tmp_path}, so it is not used" in capsys.readouterr().out
+
+
+def test_a_compiler_that_no_shell_could_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "gcc 'x")
+    assert "is not a command" in report()["compilers"]["C"]["version"]
 
 
 def test_the_compiler_that_the_environment_names_comes_first(

@@ -194,7 +194,7 @@ def test_the_gallery(here, capfd):
         ("matrix --values no.json", "there is no file 'no.json'"),
         ("separable --channels a", "--channels 'a': expected IN:OUT"),
         ("mixing --channels 12", "2 to 8 channels can be drawn, not 12"),
-        ("cone 3x", "'3x' is no layer: expected 3 (a convolution)"),
+        ("cone 3x", "'3x' is not a layer: expected 3 (a convolution)"),
         ("cone 3s2 3s2 3s2 3s2 3s2 3s2 3s2", "too wide for a cone"),
         ("cone 0", "kernel_size must be an integer of at least 1"),
         ("gridding 2,a", "RATES '2,a': expected rates such as 2,2,2"),

@@ -74,7 +74,7 @@ def test_what_is_no_model(net: Path, spec: str, message: str) -> None:
 
 @pytest.mark.parametrize("spec", ["resnet50", "", "net.onnx"])
 def test_what_names_no_kind_of_model(here: Path, spec: str) -> None:
-    with pytest.raises(ArgumentError, match="is no model: expected torchvision:NAME, timm:NAME"):
+    with pytest.raises(ArgumentError, match="is not a model: expected torchvision:NAME, timm:NAME"):
         load_model(spec)
 
 

@@ -222,7 +222,7 @@ def test_the_environment_is_as_before(
 def test_a_file_that_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt2").write_bytes(content)
     with pytest.raises(
-        ModelError, match=r"x\.pt2 is no program of torch\.export\.save: "
+        ModelError, match=r"x\.pt2 was not written by torch\.export\.save: "
     ) as caught:
         load_program(tmp_path / "x.pt2")
     assert "\n" not in str(caught.value)

@@ -83,7 +83,7 @@ def test_a_file_called_like_a_library_takes_no_ones_place(here: Path) -> None:
         ("mine.py:", ArgumentError, "'mine.py:' is neither package.module:name nor file.py:name"),
         (":build", ArgumentError, "neither"),
         ("mine.py:a b", ArgumentError, "neither"),
-        ("a-b:build", ArgumentError, "'a-b' is no module's name"),
+        ("a-b:build", ArgumentError, "'a-b' is not a module's name"),
         ("mnie.py:build", ModelError, r"no file 'mnie\.py'; did you mean 'mine\.py'"),
         ("no/where.py:build", ModelError, r"no file 'no/where\.py'"),
         ("mine.py:biuld", ModelError, r"mine\.py has no 'biuld'; did you mean 'build'"),

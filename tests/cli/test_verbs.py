@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from convsmith.cli import main
-from convsmith.cli.inspect import parse_shape
 from convsmith.cli.models import load_model
 from convsmith.errors import ArgumentError
+from convsmith.text import read_shape
 from tests.draw.markup import parse
 
 TO_LIGHTEN = ["lighten", "my.py:build", "--data", "digits"]
@@ -53,10 +53,10 @@ def idx(path, images=96, size=8, seed=0):
 
 
 def test_shapes():
-    assert parse_shape("1,3,224,224") == parse_shape("1x3×224x224") == (1, 3, 224, 224)
+    assert read_shape("1,3,224,224") == read_shape("1x3×224x224") == (1, 3, 224, 224)
     for text in ("1,3,", "a", "1,0,3", "1,-3"):
         with pytest.raises(ArgumentError, match="--input"):
-            parse_shape(text)
+            read_shape(text, "--input")
 
 
 def test_inspect_prints_a_table_and_writes_every_format(place, capfd):

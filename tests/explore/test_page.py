@@ -16,6 +16,7 @@ from convsmith.explore.examples import LAYERS
 from convsmith.explore.session import Session
 from convsmith.explore.stack import stack_of
 from convsmith.explore.state import LayerState
+from convsmith.text import read_shape
 from tests.explore.states import states
 
 mo = pytest.importorskip("marimo")
@@ -135,9 +136,9 @@ def test_a_port_that_is_taken_is_said(capsys):
     ("words", "said"),
     [
         (["explore", "--kernel", "0"], "kernel=0"),
-        (["explore", "--stack", "3-x"], "'x' is no layer"),
+        (["explore", "--stack", "3-x"], "'x' is not a layer"),
         (["explore", "--input", "1,3,8,8"], "--input is for --model"),
-        (["explore", "--model", "m.py:f", "--input", "1,x"], "is no shape"),
+        (["explore", "--model", "m.py:f", "--input", "1,x"], "is not a shape"),
         (["explore", "--language", "de"], "language must be"),
         (["lessons", "7"], "lessons 1 to 6, none 7"),
         (["lessons", "--language", "de"], "language must be"),
@@ -188,7 +189,7 @@ def test_an_address_alone_runs_no_code(tmp_path):
     code.write_text("raise SystemExit('ran')")
     assert not walk.is_open(f"{code}:build")
     assert walk.is_open(walk.SAMPLE) and walk.is_open("torchvision:resnet18")
-    with pytest.raises(ArgumentError, match="is no shape"):
-        walk.read_shape("1,two")
+    with pytest.raises(ArgumentError, match="is not a shape"):
+        read_shape("1,two")
     with pytest.raises(ArgumentError, match="at least 1"):
-        walk.read_shape("1,0")
+        read_shape("1,0")

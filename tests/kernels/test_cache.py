@@ -14,7 +14,8 @@ import pytest
 
 from convsmith.errors import ConvsmithError
 from convsmith.kernels import cache as module
-from convsmith.kernels.cache import Cache, folder
+from convsmith.kernels.cache import Cache
+from convsmith.machine import cache_folder
 
 CONTENT = b"machine code" * 100
 
@@ -211,9 +212,9 @@ def test_unfinished_file_of_a_running_process_stays(cache: Cache) -> None:
 def test_folder_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVSMITH_CACHE", "/somewhere")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert folder() == Path("/somewhere")
+    assert cache_folder() == Path("/somewhere")
     monkeypatch.delenv("CONVSMITH_CACHE")
-    assert folder() == Path("/cache/convsmith/kernels")
+    assert cache_folder() == Path("/cache/convsmith/kernels")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert folder() == Path("/home/me/.cache/convsmith/kernels")
+    assert cache_folder() == Path("/home/me/.cache/convsmith/kernels")

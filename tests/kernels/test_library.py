@@ -141,7 +141,7 @@ def test_missing_compiler_of_the_environment_gives_way(
 
 def test_unbalanced_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "gcc 'x")
-    with pytest.raises(ConvsmithError, match=r"CC=\"gcc 'x\" is no command"):
+    with pytest.raises(ConvsmithError, match=r"CC=\"gcc 'x\" is not a command"):
         compiler()
 
 

@@ -28,10 +28,13 @@ Conv, Transposed = DepthwiseSeparableConv2d, DepthwiseSeparableConvTranspose2d
 INTEGER = "must be an integer of at least"
 SIZES = "must be one int or "
 ARGUMENTS = [
-    (lambda: Conv(6, 10, 3, groups=4), "groups must divide in_channels: 6 is no multiple of 4"),
-    (lambda: Conv(6, 10, 3, groups=3), "groups must divide out_channels: 10 is no multiple of 3"),
-    (lambda: Conv(6, 10, 3, groups=5), "groups must divide in_channels: 6 is no multiple of 5"),
-    (lambda: Transposed(6, 10, 3, groups=3), "out_channels: 10 is no multiple of 3"),
+    (lambda: Conv(6, 10, 3, groups=4), "groups must divide in_channels: 6 is not a multiple of 4"),
+    (
+        lambda: Conv(6, 10, 3, groups=3),
+        "groups must divide out_channels: 10 is not a multiple of 3",
+    ),
+    (lambda: Conv(6, 10, 3, groups=5), "groups must divide in_channels: 6 is not a multiple of 5"),
+    (lambda: Transposed(6, 10, 3, groups=3), "out_channels: 10 is not a multiple of 3"),
     (lambda: Conv(6, 10, 3, groups=0), f"groups {INTEGER} 1, not 0"),
     (lambda: Conv(0, 10, 3), f"in_channels {INTEGER} 1, not 0"),
     (lambda: Conv(3, True, 3), f"out_channels {INTEGER} 1, not True"),

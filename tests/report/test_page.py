@@ -99,7 +99,7 @@ def test_everything_but_our_own_drawings_is_escaped(text):
 
 def test_pages_are_the_same_bytes_in_every_process_and_need_no_torch():
     code = (
-        "import sys; from tests.draw.test_page import page; "
+        "import sys; from tests.report.test_page import page; "
         "sys.stdout.buffer.write(page().html().encode())"
     )
     light = "import sys, convsmith.draw; print(sorted({'torch', 'numpy', 'rich'} & {*sys.modules}))"

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import convsmith as cs
-from convsmith.runtime.execution.team import processors, team
+from convsmith.machine import processors
+from convsmith.runtime.execution.team import team
 
 
 def network(seed=0):

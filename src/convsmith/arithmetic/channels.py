@@ -34,7 +34,7 @@ class Convolution(Geometry):
             channels = getattr(self, name)
             if channels % self.groups:
                 raise ArgumentError(
-                    f"groups must divide {name}: {channels} is no multiple of {groups}"
+                    f"groups must divide {name}: {channels} is not a multiple of {groups}"
                 )
 
     @property

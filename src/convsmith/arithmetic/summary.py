@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from convsmith.arithmetic.convolution import Conv
 from convsmith.arithmetic.normalise import Size, per_axis
 from convsmith.arithmetic.transposed import ConvTranspose
+from convsmith.text import times
 
 __all__ = ["parameter_table", "summary"]
 
@@ -51,10 +52,11 @@ def summary(layer: Conv | ConvTranspose, input_size: Size, batch: int = 1) -> st
     """
     size = per_axis("input_size", input_size, layer.dims)
     shape = (batch, layer.in_channels, *size)
+    sign = " × "
     rows = [
-        ("input", _times(shape)),
-        ("output", _times(layer.output_shape(shape))),
-        ("weight", _times(layer.weight_shape)),
+        ("input", times(shape, sign)),
+        ("output", times(layer.output_shape(shape), sign)),
+        ("weight", times(layer.weight_shape, sign)),
         ("parameters", f"{layer.params:,}"),
         ("MACs", f"{layer.macs(size, batch):,}"),
         ("MACs on values", f"{layer.real_macs(size, batch):,}"),
@@ -64,10 +66,6 @@ def summary(layer: Conv | ConvTranspose, input_size: Size, batch: int = 1) -> st
     if isinstance(layer, Conv):
         rows.append(("separable", f"{float(layer.cost_ratio()):.4f} of the MACs"))
     return f"{layer!r}\n{_aligned(rows, gap=4)}"
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
 
 
 def _aligned(rows: Sequence[Sequence[str]], gap: int = 2) -> str:

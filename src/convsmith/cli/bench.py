@@ -10,7 +10,8 @@ import typer
 
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Json, check_targets, emit, talk
-from convsmith.errors import ArgumentError, ModelError
+from convsmith.errors import ArgumentError, ModelError, kind_and_line
+from convsmith.text import times
 
 if TYPE_CHECKING:
     from convsmith.report import Table
@@ -81,7 +82,7 @@ class Comparison:
                 (r.name, r.median_ms, r.low_ms, r.high_ms, r.speedup, r.error, r.why)
                 for r in self.runtimes
             ],
-            title=f"{self.network}, {'×'.join(map(str, self.shape))}, threads: {self.threads}",
+            title=f"{self.network}, {times(self.shape)}, threads: {self.threads}",
             note=f"use {self.runtimes[0].name}: {self.use}",
         )
 
@@ -114,7 +115,7 @@ def command(
     from torch import nn
 
     from convsmith.cli.models import load_model
-    from convsmith.runtime.execution.team import processors
+    from convsmith.machine import processors
 
     network = load_model(model, weights)
     if not isinstance(network, nn.Module):
@@ -153,10 +154,7 @@ def _compare(
             except Exception as error:
                 if peer.name == "torch":
                     raise
-                reason = (str(error).strip().splitlines() or [""])[0]
-                idle.append(
-                    RuntimeFigures(peer.name, why=f"{type(error).__name__}: {reason}"[:200])
-                )
+                idle.append(RuntimeFigures(peer.name, why=kind_and_line(error)[:200]))
                 continue
             calls[peer.name] = call
             scale = float(expected.abs().max()) or 1.0

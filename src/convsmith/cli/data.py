@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from convsmith.arithmetic.normalise import choice
 from convsmith.cli import usercode
 from convsmith.cli.idx import IdxPair, is_idx, pair_of, pairs_in, read_idx
 from convsmith.cli.loaders import read_loader, spread
@@ -19,6 +20,7 @@ from convsmith.cli.pictures import (
     resize,
 )
 from convsmith.errors import ArgumentError, DataError, MissingExtra, nearest
+from convsmith.text import times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +82,7 @@ class Images:
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"Images({self.name!r}, {'×'.join(map(str, self.shape))}{classes}{skipped})"
+        return f"Images({self.name!r}, {times(self.shape)}{classes}{skipped})"
 
 
 def load_images(
@@ -120,10 +122,9 @@ def load_images(
         raise ArgumentError(f"channels must be 1 or 3, not {channels!r}")
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1, not {limit!r}")
-    if on_error not in ("fail", "skip"):
-        raise ArgumentError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
-    if split not in (None, "train", "test"):
-        raise ArgumentError(f"split must be 'train' or 'test', not {split!r}")
+    choice("on_error", on_error, ("fail", "skip"))
+    if split is not None:
+        choice("split", split, ("train", "test"))
     path = Path(spec)
     splits: tuple[Split, ...] = ()
     if path.is_dir():

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convsmith.cli.inspect import INPUT, MODEL, parse_shape
+from convsmith.cli.inspect import INPUT, MODEL
 from convsmith.cli.output import Force, Html, Json, check_targets, console, emit, talk
-from convsmith.errors import ArgumentError, DataError, ModelError
+from convsmith.errors import ArgumentError, DataError, ModelError, first_line
+from convsmith.text import read_shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +64,7 @@ def command(
 ) -> None:
     """Trade a trained network's strides for dilations, and prove what it gives on the old grid."""
     check_targets(json, html, force=force)
-    inputs = [parse_shape(text) for text in shapes or []]
+    inputs = [read_shape(text, "--input") for text in shapes or []]
     if not inputs:
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
     if output and not force and Path(output, "recipe.json").exists():
@@ -142,8 +143,9 @@ def judged(networks: Mapping[str, nn.Module], data: str, seed: int) -> dict[str,
             with untouched(network):
                 found[name] = score(network)
         except (RuntimeError, TypeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise DataError(f"{data}: the network {name} cannot judge it: {reason}") from error
+            raise DataError(
+                f"{data}: the network {name} cannot judge it: {first_line(error)}"
+            ) from error
     return found
 
 

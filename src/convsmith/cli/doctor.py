@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module, metadata
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 
 from convsmith._version import __version__
-from convsmith.cli.machine import cgroup_cpus, find_compiler, processor
 from convsmith.cli.output import Force, Json, check_targets, emit
+from convsmith.errors import ConvsmithError, first_line
+from convsmith.machine import (
+    COMPILERS,
+    cache_folder,
+    cache_problem,
+    cgroup_cpus,
+    cpu,
+    find_compiler,
+    usable_processors,
+    version_of,
+)
 from convsmith.report import Column, Table
 
-__all__ = ["EXTRAS", "Extra", "cache_folder", "command", "report"]
+__all__ = ["EXTRAS", "Extra", "command", "report"]
 
 
 class Extra(NamedTuple):
@@ -90,39 +98,24 @@ def report() -> dict[str, Any]:
             }
             for name, extra in EXTRAS.items()
         },
-        "cpu": processor(),
+        "cpu": cpu(),
         "threads": _threads(torch["threads"]),
         "torch": torch,
         "compilers": {
-            "C": find_compiler("CC", ("cc", "gcc", "clang", "cl")),
-            "C++": find_compiler("CXX", ("c++", "g++", "clang++", "cl")),
+            "C": _compiler("CC", COMPILERS),
+            "C++": _compiler("CXX", ("c++", "g++", "clang++", "cl")),
         },
         "cache": _cache(),
     }
 
 
-def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where compiled kernels are kept: `convsmith` in the user's cache (XDG).
-
-    >>> cache_folder({"XDG_CACHE_HOME": "/var/cache/me"}).as_posix()
-    '/var/cache/me/convsmith'
-    """
-    base = Path(environment.get("XDG_CACHE_HOME", ""))
-    # The specification asks to ignore a relative path.
-    if not base.is_absolute():
-        base = Path(os.path.expanduser("~")) / ".cache"
-    return base / "convsmith"
-
-
 def _threads(torch: int | None) -> dict[str, Any]:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    quota = cgroup_cpus()
-    limits = [n for n in (os.cpu_count(), allowed, quota and math.ceil(quota)) if n]
     return {
         "processors": os.cpu_count(),
         "affinity": allowed,
-        "cgroup": quota,
-        "usable": min(limits, default=1),
+        "cgroup": cgroup_cpus(),
+        "usable": usable_processors(),
         "torch": torch,
         **{name: os.environ.get(name) for name in _THREAD_VARIABLES},
     }
@@ -136,8 +129,7 @@ def _torch() -> dict[str, Any]:
     try:
         torch = import_module("torch")
     except Exception as error:  # a broken torch is what a doctor is asked about
-        said = str(error).strip().splitlines()
-        return found | {"error": said[0] if said else type(error).__name__}
+        return found | {"error": first_line(error)}
     built = torch.__config__.show()
     compiler = re.search(r"(GCC|Clang|clang|MSVC) ([\d.]+)", built)
     onednn = re.search(r"(?:oneDNN|MKL-DNN) v([\d.]+)", built)
@@ -165,12 +157,21 @@ def _version(package: str) -> str | None:
 
 def _cache() -> dict[str, Any]:
     folder = cache_folder()
-    nearest = next((p for p in (folder, *folder.parents) if p.exists()), None)
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     return {
         "path": str(folder),
         "exists": folder.is_dir(),
-        "writable": nearest is not None and os.access(nearest, os.W_OK),
+        "writable": os.access(nearest, os.W_OK),
+        "problem": cache_problem(),
     }
+
+
+def _compiler(variable: str, names: Sequence[str]) -> dict[str, str] | None:
+    try:
+        command = find_compiler(variable, names)
+    except ConvsmithError as error:
+        return {"path": "", "version": str(error)}
+    return {"path": command[0], "version": version_of(command[0])} if command else None
 
 
 def _table(found: Mapping[str, Any]) -> Table:
@@ -215,8 +216,9 @@ def _lines(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"{language} compiler",
             compiler["version"] or compiler["path"] if compiler else "none",
         )
-    state = "" if cache["writable"] else ", cannot be written"
-    yield "cache", cache["path"] + (state if cache["exists"] else f" (not there yet{state})")
+    yield "cache", cache["path"] + ("" if cache["exists"] else " (not there yet)")
+    if cache["problem"]:
+        yield "", cache["problem"]
     yield "", ""
     for name, extra in found["extras"].items():
         have = [f"{package} {v}" for package, v in extra["packages"].items() if v]

@@ -159,7 +159,7 @@ def parse_size(name: str, text: str) -> int | tuple[int, ...]:
     try:
         numbers = tuple(int(part) for part in parts)
     except ValueError:
-        raise ArgumentError(f"{name} {text!r} is no size: expected, say, 3 or 3x2") from None
+        raise ArgumentError(f"{name} {text!r} is not a size: expected, say, 3 or 3x2") from None
     return numbers[0] if len(numbers) == 1 else numbers
 
 
@@ -180,7 +180,7 @@ def _padding(text: str) -> Any:
         except ValueError:
             ends = ()
         if len(ends) not in (1, 2):
-            raise ArgumentError(f"--padding {text!r} is none: expected 1, 1x2, 0:1x2:3 or same")
+            raise ArgumentError(f"invalid --padding {text!r}: expected 1, 1x2, 0:1x2:3 or same")
         sides.append((ends[0], ends[-1]))
     return tuple(sides)
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convsmith.cli.draw import Language, Output, Strip, Theme, app, deliver, parse_size
-from convsmith.cli.inspect import MODEL, parse_shape
+from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, check_targets
 from convsmith.errors import ArgumentError, ModelError, nearest
+from convsmith.text import read_shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,7 +105,7 @@ def field(
     from convsmith.measure.receptive import true_field
     from convsmith.network import trace
 
-    lengths = parse_shape(shape)
+    lengths = read_shape(shape, "--input")
     if len(lengths) != 4:
         raise ArgumentError(f"--input {shape!r}: fields are drawn over images, as 1,3,224,224")
     if effective and (image is None or len(path or []) > 1):

@@ -100,7 +100,7 @@ def parse_stack(layers: list[str]) -> list[Conv | Pool]:
     for word in (part for text in layers for part in text.split(",") if part):
         found = _LAYER.fullmatch(word.strip())
         if found is None:
-            raise ArgumentError(f"{word!r} is no layer: expected {_FORMS}")
+            raise ArgumentError(f"{word!r} is not a layer: expected {_FORMS}")
         kind, kernel, stride, dilation, padding = found.groups()
         taps, spacing, pads = int(kernel), int(dilation or 1), int(padding or 0)
         if kind:

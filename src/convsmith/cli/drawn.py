@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convsmith.errors import ArgumentError, DataError, MissingExtra, nearest
+from convsmith.errors import ArgumentError, DataError, MissingExtra, no_file
 
 __all__ = ["number", "read_values", "read_weight"]
 
@@ -45,15 +45,14 @@ def read_weight(path: str, name: str = "--weight") -> Any:
     try:
         content = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise DataError(f"there is no file {path!r}{nearest(file.name, siblings)}") from None
+        raise DataError(no_file(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if suffix == ".json":
         try:
             return json.loads(content)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{path} is no JSON: {error}") from error
+            raise DataError(f"{path} is not JSON: {error}") from error
     rows = [[cell for cell in row if cell.strip()] for row in csv.reader(content.splitlines())]
     found = [[number(cell, f"{name} {path}") for cell in row] for row in rows if row]
     if not found:
@@ -72,7 +71,7 @@ def number(text: str, where: str) -> int | float:
             return kind(text)
         except ValueError:
             continue
-    raise ArgumentError(f"{where}: {text.strip()!r} is no number")
+    raise ArgumentError(f"{where}: {text.strip()!r} is not a number")
 
 
 def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
@@ -84,7 +83,7 @@ def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
         with Image.open(path) as opened:
             image = opened.convert("RGB" if channels == 3 else "L")
     except FileNotFoundError:
-        raise DataError(f"there is no file {path!r}") from None
+        raise DataError(no_file(path)) from None
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
     if size is not None:

@@ -8,6 +8,7 @@ import typer
 
 from convsmith.cli.output import talk
 from convsmith.errors import ArgumentError
+from convsmith.text import read_shape
 
 __all__ = ["command"]
 
@@ -49,7 +50,7 @@ def command(
     from convsmith.explore.serve import EXPLORER, address, free_port, make_app, serve
     from convsmith.explore.stack import stack_of, written
     from convsmith.explore.state import LayerState
-    from convsmith.explore.walk import read_shape, use_loader
+    from convsmith.explore.walk import use_loader
     from convsmith.explore.words import as_language
 
     if shape is not None and model is None:
@@ -76,7 +77,7 @@ def command(
     if model is not None:
         query |= {"view": "model", "model": model}
         if shape is not None:
-            query["shape"] = ",".join(map(str, read_shape(shape)))
+            query["shape"] = ",".join(map(str, read_shape(shape, "--input")))
 
     from convsmith.cli.models import load_model
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from convsmith.errors import ArgumentError, DataError
+from convsmith.text import times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,7 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if len(body) != expected:
-        shape = "×".join(map(str, sizes))
+        shape = times(sizes)
         found = "more" if len(body) > expected else f"{len(body)}, it is truncated"
         raise DataError(f"{path}: its header promises {shape} = {expected} bytes, found {found}")
     import torch
@@ -125,5 +126,5 @@ def _sizes(header: bytes, dimensions: int, path: Path) -> tuple[int, ...]:
         raise DataError(f"{path} begins with {header[:4].hex()}, expected {expected} (IDX, bytes)")
     sizes = struct.unpack(f">{dimensions}I", header[4:])
     if 0 in sizes:
-        raise DataError(f"{path}: one of its sizes is 0: {'×'.join(map(str, sizes))}")
+        raise DataError(f"{path}: one of its sizes is 0: {times(sizes)}")
     return sizes

@@ -20,11 +20,12 @@ from convsmith.cli.output import (
     write,
 )
 from convsmith.errors import ArgumentError
+from convsmith.text import read_shape
 
 if TYPE_CHECKING:
     from convsmith.cli.views import View
 
-__all__ = ["command", "parse_shape"]
+__all__ = ["command"]
 
 MODEL = "The network: torchvision:NAME, timm:NAME, file.py:callable, package.module:callable, .pt2"
 INPUT = "The shape of an input, such as 1,3,224,224; repeat it for several inputs."
@@ -92,7 +93,7 @@ def command(
 ) -> None:
     """Count a network's parameters, MACs, FLOPs and bytes, layer by layer."""
     check_targets(json, csv, html, force=force)
-    inputs = [parse_shape(text) for text in shapes or []]
+    inputs = [read_shape(text, "--input") for text in shapes or []]
     if not inputs and not model.endswith(".pt2"):
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
     if data is not None and not effective:
@@ -138,19 +139,3 @@ def command(
                 console().print()
         page = partial(report.to_html, [view.section for view in shown])
         emit(report, table=table, page=page, csv=csv, html=html, force=force)
-
-
-def parse_shape(text: str) -> tuple[int, ...]:
-    """Read a shape as people write it.
-
-    >>> parse_shape("1,3,224,224"), parse_shape("1x3x32x32")
-    ((1, 3, 224, 224), (1, 3, 32, 32))
-    """
-    parts = text.replace("×", ",").replace("x", ",").split(",")
-    try:
-        shape = tuple(int(part) for part in parts)
-    except ValueError:
-        raise ArgumentError(f"--input {text!r} is no shape: expected, say, 1,3,224,224") from None
-    if min(shape) < 1:
-        raise ArgumentError(f"--input {text!r}: every length must be at least 1")
-    return shape

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convsmith.cli import usercode
 from convsmith.errors import DataError
+from convsmith.text import times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +101,7 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
         raise DataError(f"{spec} gave no images")
     shapes = {tuple(images.shape[1:]) for images, _ in batches}
     if len(shapes) > 1:
-        told = " and ".join("×".join(map(str, shape)) for shape in sorted(shapes)[:2])
+        told = " and ".join(times(shape) for shape in sorted(shapes)[:2])
         raise DataError(f"{spec} gave images of different shapes: {told}")
     images = torch.cat([images for images, _ in batches])[:limit]
     labelled = [labels for _, labels in batches if labels is not None]
@@ -127,7 +128,7 @@ def _batch(spec: str, item: Any) -> tuple[Tensor, Tensor | None]:
     if images.ndim == 3 and (labels is None or labels.ndim == 0):
         images, labels = images[None], None if labels is None else labels[None]
     if images.ndim != 4 or 0 in images.shape:
-        shape = "×".join(map(str, images.shape))
+        shape = times(images.shape)
         raise DataError(f"{spec} gave images of shape {shape}, expected N × C × H × W")
     if images.dtype == torch.uint8:
         images = images.float().div_(255)
@@ -137,7 +138,7 @@ def _batch(spec: str, item: Any) -> tuple[Tensor, Tensor | None]:
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise DataError(f"{spec} gave labels of {labels.dtype}, expected integers")
         if labels.shape != images.shape[:1]:
-            shape = "×".join(map(str, labels.shape)) or "one number"
+            shape = times(labels.shape) or "one number"
             raise DataError(f"{spec} gave labels of shape {shape} for {len(images)} images")
         if int(labels.min()) < 0:
             raise DataError(f"{spec} gave the label {int(labels.min())}, expected 0 or more")

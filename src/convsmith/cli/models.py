@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from convsmith.cli import usercode
 from convsmith.cli.programs import load_program
 from convsmith.cli.weights import PICKLED, load_weights
-from convsmith.errors import ArgumentError, ConvsmithError, ModelError, nearest
+from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_line, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +55,7 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
     elif usercode.names_code(spec):
         model = _from_code(spec)
     else:
-        raise ArgumentError(f"{spec!r} is no model: expected {FORMS}")
+        raise ArgumentError(f"{spec!r} is not a model: expected {FORMS}")
     if weights is not None:
         from torch import nn
 
@@ -91,8 +91,7 @@ def _from_library(library: str, name: str, spec: str) -> Any:
         except ConvsmithError:
             raise
         except Exception as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ModelError(f"{spec} cannot be built: {reason[0]}") from error
+            raise ModelError(f"{spec} cannot be built: {first_line(error)}") from error
 
 
 def _from_torchvision(name: str) -> Any:

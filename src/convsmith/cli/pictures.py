@@ -7,7 +7,6 @@ unreasonable size is refused before it does.
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convsmith.cli.output import progress
-from convsmith.errors import ArgumentError, DataError, MissingExtra
+from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line
+from convsmith.machine import processors
+from convsmith.text import times
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,7 +95,7 @@ class ImageFiles:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"ImageFiles({'×'.join(map(str, self.shape))})"
+        return f"ImageFiles({times(self.shape)})"
 
 
 def read_images(
@@ -134,7 +135,7 @@ def read_images(
 
         with (
             _bombs_quiet(),
-            ThreadPoolExecutor(_workers()) as pool,
+            ThreadPoolExecutor(processors()) as pool,
             progress(what, len(positions)) as advance,
         ):
             for position, result in zip(positions, pool.map(attempt, positions), strict=True):
@@ -248,9 +249,8 @@ def _broken(file: Path, error: Exception) -> DataError:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return DataError(f"{file} is no image of {', '.join(_FORMATS)}")
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return DataError(f"{file} is broken: {reason[0]}")
+        return DataError(f"{file} is not an image: expected {', '.join(_FORMATS)}")
+    return DataError(f"{file} is broken: {first_line(error)}")
 
 
 def _common_size(sizes: dict[Path, tuple[int, int]]) -> tuple[int, int]:
@@ -266,10 +266,6 @@ def _common_size(sizes: dict[Path, tuple[int, int]]) -> tuple[int, int]:
 
 def _name(image: Image) -> str:
     return str(getattr(image, "filename", "") or "an image")
-
-
-def _workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pillow() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from convsmith.errors import ModelError
+from convsmith.errors import ModelError, first_line, no_file
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -108,7 +108,7 @@ def load_program(path: str | Path) -> ExportedProgram:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"there is no file {str(path)!r}")
+        raise ModelError(no_file(path, "*.pt2"))
     from torch.export.pt2_archive._package import load_pt2
 
     try:
@@ -123,8 +123,9 @@ def load_program(path: str | Path) -> ExportedProgram:
             "constants are tensors and numbers"
         ) from error
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"{path} is no program of torch.export.save: {reason[0]}") from error
+        raise ModelError(
+            f"{path} was not written by torch.export.save: {first_line(error)}"
+        ) from error
     # Checks on the inputs in Python, which torch would compile: the program is the same without.
     program._guards_code = []
     return program

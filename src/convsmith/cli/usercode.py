@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import convsmith
-from convsmith.errors import ArgumentError, ConvsmithError, nearest
+from convsmith.errors import ArgumentError, ConvsmithError, kind_and_line, nearest, no_file
 
 __all__ = ["call", "find", "names_code"]
 
@@ -92,8 +92,7 @@ def call(spec: str, function: Callable[..., Any], fault: Fault, **options: Any) 
 
 def _file(path: Path, fault: Fault) -> ModuleType:
     if not path.is_file():
-        siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise fault(f"there is no file {str(path)!r}{nearest(path.name, siblings)}")
+        raise fault(no_file(path, "*.py"))
     path = path.resolve()
     name = path.stem
     loaded = sys.modules.get(name)
@@ -119,7 +118,7 @@ def _file(path: Path, fault: Fault) -> ModuleType:
 
 def _module(name: str, fault: Fault) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise ArgumentError(f"{name!r} is no module's name: expected package.module or file.py")
+        raise ArgumentError(f"{name!r} is not a module's name: expected package.module or file.py")
     _see(Path.cwd())
     try:
         module: ModuleType = _run(lambda: importlib.import_module(name), name, Path.cwd(), fault)
@@ -153,8 +152,7 @@ def _run(action: Callable[[], Any], what: str, home: Path, fault: Fault) -> Any:
     except ConvsmithError:
         raise
     except (Exception, SystemExit) as error:
-        said = str(error).strip().splitlines()
-        told = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+        told = kind_and_line(error)
         if isinstance(error, SyntaxError) and error.filename:
             told = f"SyntaxError: {error.msg}"
         raise fault(f"{what} failed{_place(error, home)}: {told}") from error

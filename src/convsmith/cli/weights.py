@@ -8,7 +8,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from convsmith.errors import ArgumentError, ModelError, nearest
+from convsmith.errors import ArgumentError, ModelError, first_line, last_line, no_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,7 +46,7 @@ def load_weights(model: nn.Module, path: str | Path, name: str = "the model") ->
             if given is not None and given.shape != tensor.shape:
                 shapes = f"{tuple(given.shape)} in the file and {tuple(tensor.shape)} in the model"
                 raise ModelError(f"{where}: {key!r} is {shapes}") from error
-        raise ModelError(f"{where}: {str(error).splitlines()[-1].strip()}") from error
+        raise ModelError(f"{where}: {last_line(error)}") from error
     missing = _without_shared(model, result.missing_keys)
     problems = [
         f"{kind} {_first(keys)}"
@@ -73,8 +73,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         kinds = ", ".join((".safetensors", *PICKLED))
         raise ArgumentError(f"weights are read from {kinds}, not from {str(path)!r}")
     if not path.is_file():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ModelError(f"there is no file {str(path)!r}{nearest(path.name, siblings)}")
+        raise ModelError(no_file(path))
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return _state_dict(_read_pickled(path), path)
@@ -103,8 +102,7 @@ def _read_pickled(path: Path) -> Any:
                 f"{path} is a TorchScript program, not weights; where you trust it, write them: "
                 "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
             ) from error
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"{path} cannot be read: {reason[0]}") from error
+        raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
 
 
 def _refusal(path: Path, error: Exception) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from convsmith.arithmetic.normalise import choice
 from convsmith.draw.gallery_pictures import PICTURES, SECTIONS
 from convsmith.draw.palette import COLOURS, THEMES
 from convsmith.draw.words import LANGUAGES, say, text
@@ -56,10 +57,8 @@ def gallery(
         ArgumentError: a folder with files in it, or an unknown language or theme.
         MissingExtra: without Pillow, which the few GIF and PNG need.
     """
-    for name, value, known in (("language", language, LANGUAGES), ("theme", theme, THEMES)):
-        if value not in known:
-            listed = ", ".join(map(repr, known))
-            raise ArgumentError(f"{name} must be one of {listed}, not {value!r}")
+    choice("language", language, LANGUAGES)
+    choice("theme", theme, THEMES)
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise ArgumentError(f"{str(target)!r} is a file, and the gallery is a folder")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convsmith.draw.raster import frames
 from convsmith.draw.shapes import Picture
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, last_line
 
 __all__ = ["mp4"]
 
@@ -44,6 +44,6 @@ def mp4(picture: Picture, scale: float = 2.0) -> bytes:
         ]  # fmt: skip
         done = subprocess.run(command, input=raw, capture_output=True, check=False)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-            raise ConvsmithError(f"ffmpeg could not make the video: {said[-1]}")
+            reason = last_line(done.stderr.decode(errors="replace")) or "no reason given"
+            raise ConvsmithError(f"ffmpeg could not make the video: {reason}")
         return target.read_bytes()

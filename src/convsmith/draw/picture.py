@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
+from convsmith.arithmetic.normalise import choice
 from convsmith.draw.lettering import (
     BELOW,
     MARGIN,
@@ -42,8 +43,7 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
     Raises:
         ArgumentError: a language or theme that there is not, or a scene without steps.
     """
-    if theme not in THEMES:
-        raise ArgumentError(f"theme must be one of {', '.join(map(repr, THEMES))}, not {theme!r}")
+    choice("theme", theme, THEMES)
     if not scene.steps:
         raise ArgumentError(f"{scene!r} has no steps to draw")
     overhangs = {p.name: max(0.0, (text_width(p.label or "") - p.width) / 2) for p in scene.panels}

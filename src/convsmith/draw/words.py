@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from convsmith.arithmetic.normalise import choice
 from convsmith.draw.words_further import FURTHER
 from convsmith.errors import ArgumentError, nearest
 
@@ -195,9 +196,7 @@ def say(words: Text | str, language: str) -> str:
     >>> say(text("panel.input", size="5×5"), "zh")
     '输入 5×5'
     """
-    if language not in LANGUAGES:
-        known = ", ".join(map(repr, LANGUAGES))
-        raise ArgumentError(f"language must be one of {known}, not {language!r}")
+    choice("language", language, LANGUAGES)
     if isinstance(words, str):
         return words
     parameters = {

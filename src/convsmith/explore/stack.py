@@ -81,7 +81,7 @@ StackLayer(kind='transposed', kernel=3, stride=2, dilation=1))
     for part in text.replace(" ", "").replace(",", "-").split("-"):
         match = _LAYER.fullmatch(part)
         if match is None:
-            raise ArgumentError(f"{part!r} is no layer: expected, say, 3d2, 3s2, p2 or t3s2")
+            raise ArgumentError(f"{part!r} is not a layer: expected, say, 3d2, 3s2, p2 or t3s2")
         kind, kernel = _KINDS[match[1]], int(match[2])
         stride = int(match[3] or (kernel if kind == "pool" else 1))
         layer = StackLayer(kind, kernel, stride, int(match[4] or 1))

@@ -16,6 +16,7 @@ from convsmith.explore.state import Kind, LayerState, Pair
 from convsmith.explore.words import Language, say
 from convsmith.report import count, percent, shape
 from convsmith.report.text import escape
+from convsmith.text import read_shape
 
 if TYPE_CHECKING:
     from convsmith.measure import Inspection
@@ -27,7 +28,6 @@ __all__ = [
     "is_open",
     "layer_panel",
     "open_model",
-    "read_shape",
     "trust",
     "use_loader",
 ]
@@ -73,22 +73,6 @@ def trust(spec: str) -> None:
 def is_open(spec: str) -> bool:
     """Whether an address alone may have this model read: it runs no code of the user's."""
     return spec in _trusted or spec.startswith(("torchvision:", "timm:"))
-
-
-def read_shape(text: str) -> tuple[int, ...]:
-    """Read a shape as people write it.
-
-    >>> read_shape("1x3x32x32")
-    (1, 3, 32, 32)
-    """
-    parts = text.replace("×", ",").replace("x", ",").split(",")
-    try:
-        found = tuple(int(part) for part in parts)
-    except ValueError:
-        raise ArgumentError(f"{text!r} is no shape: expected, say, 1,3,224,224") from None
-    if min(found) < 1:
-        raise ArgumentError(f"{text!r}: every length must be at least 1")
-    return found
 
 
 @lru_cache(maxsize=4)

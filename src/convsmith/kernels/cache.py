@@ -13,8 +13,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from convsmith.errors import ConvsmithError
+from convsmith.machine import CACHE, cache_folder, cache_problem, is_private
 
-__all__ = ["Cache", "folder"]
+__all__ = ["Cache"]
 
 _TRAILER = b"convsmith sha256 "
 _DIGEST = 64  # characters
@@ -45,7 +46,7 @@ class Cache:
             ConvsmithError: where not even a temporary file can be written.
         """
         name = f"{key}{suffix}"
-        if _safe(self.root) and _sound(self.root / name):
+        if is_private(self.root) and _sound(self.root / name):
             return self.root / name
         if name in _PRIVATE:
             return _PRIVATE[name]
@@ -61,26 +62,24 @@ class Cache:
     def _keep(self, name: str, content: bytes) -> Path:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not _safe(self.root):
+            if not is_private(self.root):
                 raise PermissionError("others may write to it")
             _sweep(self.root)
-            return _write(self.root / name, content)
+            kept = _write(self.root / name, content)
+            if self.root == cache_folder() and (problem := cache_problem()):
+                self._warn(problem)
+            return kept
         except OSError as error:
-            if self.root not in _WARNED:
-                _WARNED.add(self.root)
-                reason = error.strerror or error
-                message = f"kernels are not kept in {self.root}: {reason}; set CONVSMITH_CACHE"
-                warnings.warn(message, RuntimeWarning, stacklevel=2)
+            reason = error.strerror or error
+            self._warn(f"kernels are not kept in {self.root}: {reason}; set {CACHE}")
         # A file that is loaded already must not change: it is made once.
         return _PRIVATE.setdefault(name, _write(_private() / name, content))
 
-
-def folder() -> Path:
-    """Where kernels are kept: `CONVSMITH_CACHE`, else the user's cache folder (XDG)."""
-    if named := os.environ.get("CONVSMITH_CACHE"):
-        return Path(named)
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "convsmith" / "kernels"
+    def _warn(self, message: str) -> None:
+        """Warn once per folder."""
+        if self.root not in _WARNED:
+            _WARNED.add(self.root)
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _write(path: Path, content: bytes) -> Path:
@@ -103,19 +102,8 @@ def _sweep(root: Path) -> None:
                 path.unlink()
 
 
-def _safe(path: Path) -> bool:
-    """Whether nobody but this user can have written a file or folder."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    if not hasattr(os, "getuid"):
-        return True
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
-
-
 def _sound(path: Path) -> bool:
-    if not _safe(path):
+    if not is_private(path):
         return False
     try:
         content = path.read_bytes()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shlex
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -18,9 +15,10 @@ import halide as hl
 
 from convsmith._version import __version__
 from convsmith.errors import ConvsmithError
-from convsmith.kernels.cache import Cache, folder
+from convsmith.kernels.cache import Cache
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, target
+from convsmith.machine import COMPILERS, cache_folder, find_compiler
 
 __all__ = ["Library", "Progress", "compiler"]
 
@@ -37,14 +35,7 @@ _BARE = ("no_asserts", "no_bounds_query", "no_runtime")
 @cache
 def compiler() -> tuple[str, ...] | None:
     """The command of the C compiler that links kernels: `CC`, else cc, gcc or clang."""
-    try:
-        named = shlex.split(os.environ.get("CC", ""))
-    except ValueError as error:
-        raise ConvsmithError(f"CC={os.environ['CC']!r} is no command: {error}") from None
-    for command in ([named] if named else []) + [["cc"], ["gcc"], ["clang"]]:
-        if found := shutil.which(command[0]):
-            return (found, *command[1:])
-    return None
+    return find_compiler("CC", COMPILERS)
 
 
 class Library:
@@ -60,7 +51,7 @@ class Library:
 
     def __init__(self, isa: Isa, root: Path | None = None) -> None:
         self.isa = isa
-        self.cache = Cache(root or folder())
+        self.cache = Cache(root or cache_folder())
         self._target = target(isa)
         self._functions: dict[str, int] = {}
         self._kept: list[ctypes.CDLL] = []  # a function is valid as long as its object is loaded

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, first_line
 from convsmith.measure.images import image_batches
 from convsmith.measure.receptive import ReceptiveField
 from convsmith.network import submodule, untouched
 from convsmith.report import Column, Figure, Table, data_frame, map_picture, shape
+from convsmith.text import times
 
 if TYPE_CHECKING:
     import pandas
@@ -197,7 +198,7 @@ class EffectiveField:
         if self.exact is None:
             return f"EffectiveField({name}: {found}, 50 % within {self.width(0.5)})"
         size = self.exact.size
-        side = str(size[0]) if len(set(size)) == 1 else "×".join(map(str, size))
+        side = str(size[0]) if len(set(size)) == 1 else times(size)
         status = "" if self.exact.status == "exact" else f" ({self.exact.status})"
         return f"EffectiveField({name}: {found} of {side}{status})"
 
@@ -327,9 +328,9 @@ def _unit(
     try:
         model(images.clone())
     except (RuntimeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ArgumentError(
-            f"{type(model).__name__} refuses images shaped {tuple(images.shape)}: {reason}"
+            f"{type(model).__name__} refuses images shaped {tuple(images.shape)}: "
+            f"{first_line(error)}"
         ) from error
     finally:
         for handle in handles:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from convsmith.measure.receptive import ReceptiveField, has_map, local_field
 from convsmith.network import Network
 from convsmith.report import Column, Table, percent, shape
+from convsmith.text import times
 
 __all__ = ["field_table", "fields"]
 
@@ -33,7 +34,7 @@ def field_table(network: Network) -> Table:
             name,
             str(network[name].operation),
             found.size,
-            "×".join(map(str, found.stride)),
+            times(found.stride),
             found.padding,
             found.coverage,
             found.gaps if any(found.gaps) else None,

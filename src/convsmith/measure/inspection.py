@@ -9,6 +9,7 @@ from math import lcm
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Region
+from convsmith.arithmetic.normalise import choice
 from convsmith.errors import ArgumentError, nearest
 from convsmith.measure.cost import Status
 from convsmith.measure.fields import field_table, fields
@@ -286,11 +287,8 @@ class Inspection:
             depth: how many names of a module path make a row, with `by='module'`.
             all_layers: also the layers that have neither parameters nor operations.
         """
-        if sort not in SORTS:
-            known = ", ".join(SORTS)
-            raise ArgumentError(f"sort must be one of {known}, not {sort!r}{nearest(sort, SORTS)}")
-        if by not in ("layer", "module"):
-            raise ArgumentError(f"by must be 'layer' or 'module', not {by!r}")
+        choice("sort", sort, SORTS)
+        choice("by", by, ("layer", "module"))
         rows: Iterable[LayerReport] = self.layers if by == "layer" else self.by_module(depth)
         if not all_layers:
             rows = [row for row in rows if row.params or row.flops or row.status != "exact"]

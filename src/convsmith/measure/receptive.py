@@ -18,6 +18,7 @@ from convsmith.network.local import is_moved, pixel, seen, walk
 from convsmith.network.merges import drifts, merge_note, unequal_merge
 from convsmith.network.views import View
 from convsmith.report import Figure, field_picture
+from convsmith.text import times
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +123,7 @@ class ReceptiveField:
         return Figure(self._repr_svg_()).html()
 
     def __str__(self) -> str:
-        size = "×".join(map(str, self.size))
+        size = times(self.size)
         return size if self.status == "exact" else f"{size} ({self.status})"
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, first_line
 from convsmith.network import Network, quiet, trace, untouched
 from convsmith.network.backward import spatial_axes, strides
 from convsmith.report import Column, Table, shape
@@ -125,7 +125,7 @@ def sizes(model: Any, example: Any) -> Sizes:
             try:
                 model(torch.empty(lengths, dtype=kind))
             except Exception as error:  # whatever a model says to a size that it does not take
-                return (str(error).strip().splitlines() or [type(error).__name__])[0]
+                return first_line(error)
             return ""
 
         for axis, length in enumerate(traced):

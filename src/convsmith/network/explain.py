@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.fx import Node
 
+from convsmith.errors import first_line
 from convsmith.network.naming import Namer
 
-__all__ = ["explain", "first_line", "source_of", "where"]
+__all__ = ["explain", "source_of", "where"]
 
 _LIBRARIES = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parents[1]}/")
 
@@ -42,11 +43,6 @@ def explain(model: nn.Module, error: Exception) -> str:
     return f"{type(model).__name__} cannot be traced: {reason}{where}" + (
         f" ({place})" if place else ""
     )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, or else its kind."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def where(node: Node) -> str:

@@ -9,6 +9,7 @@ from convsmith.network.backward import spatial_axes, strides
 from convsmith.network.forward import views
 from convsmith.network.network import Network
 from convsmith.network.views import View
+from convsmith.text import times
 
 __all__ = ["drifts", "merge_note", "unequal_merge"]
 
@@ -39,11 +40,11 @@ def merge_note(network: Network, name: str) -> str:
     ways = _ways(network, branches)
     centres = {source: _centre(view, ways[source]) for source, view in branches.items() if view}
     apart, ends = _apart(centres) if len(centres) == len(branches) else ((), ())
-    distance = f"centres {_times(apart)} pixels apart" if any(apart) else ""
+    distance = f"centres {_short(apart)} pixels apart" if any(apart) else ""
     if len(set(ways.values())) == 1:
         return f"{distance} ({', '.join(ends)})" if distance else ""
     first = {way: source for source, way in reversed(ways.items())}
-    met = " and ".join(f"{_times(way)} ({source})" for way, source in reversed(first.items()))
+    met = " and ".join(f"{_short(way)} ({source})" for way, source in reversed(first.items()))
     return f"merges strides of {met} pixels" + (f", {distance} at position 0" if distance else "")
 
 
@@ -113,5 +114,5 @@ def _apart(
     return apart, tuple(names[i] for i in sorted(ends))
 
 
-def _times(values: tuple[Fraction, ...]) -> str:
-    return "×".join(f"{float(value):g}" for value in values)
+def _short(values: tuple[Fraction, ...]) -> str:
+    return times(f"{float(value):g}" for value in values)

@@ -11,6 +11,7 @@ from typing import Any
 
 from convsmith.errors import ArgumentError, nearest
 from convsmith.network.operations import Operation
+from convsmith.text import times
 
 __all__ = ["FreeSize", "Layer", "Network", "Parameter", "TensorType"]
 
@@ -105,7 +106,7 @@ class Layer:
         return sum(result.numel for result in self.results)
 
     def __repr__(self) -> str:
-        return f"Layer({self.name!r}: {self.operation}, {'×'.join(map(str, self.shape))})"
+        return f"Layer({self.name!r}: {self.operation}, {times(self.shape)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
+from convsmith.text import times
 
 __all__ = ["KINDS", "Kind", "Operation"]
 
@@ -74,7 +75,7 @@ class Operation:
         layer = self.arithmetic
         if layer is None:
             return self.name
-        size = "×".join(map(str, layer.kernel_size))
+        size = times(layer.kernel_size)
         parts = [f"{self._adjective(layer)} {size}"]
         if set(layer.stride) != {1}:
             parts.append(f"stride {_short(layer.stride)}")
@@ -92,4 +93,4 @@ class Operation:
 
 
 def _short(values: tuple[int, ...]) -> str:
-    return str(values[0]) if len(set(values)) == 1 else "×".join(map(str, values))
+    return str(values[0]) if len(set(values)) == 1 else times(values)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from convsmith.errors import ArgumentError, ConvsmithError, TraceError
+from convsmith.errors import ArgumentError, ConvsmithError, TraceError, first_line
 from convsmith.network.contexts import quiet, untouched, without_collections
-from convsmith.network.explain import explain, first_line, source_of, where
+from convsmith.network.explain import explain, source_of, where
 from convsmith.network.naming import Namer
 from convsmith.network.network import FreeSize, Layer, Network, Parameter
 from convsmith.network.operations import Operation

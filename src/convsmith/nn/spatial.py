@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 from convsmith.nn.composed import ComposedConv, grouped, part, ungrouped
 from convsmith.nn.factorise import balance
 from convsmith.nn.whitening import kronecker_roots
+from convsmith.text import times
 
 __all__ = ["SpatiallySeparableConv"]
 
@@ -51,7 +52,7 @@ class SpatiallySeparableConv(ComposedConv):
     def reason(cls, conv: _ConvNd) -> str:
         """Say why a convolution has no such form; '' if it has."""
         if sum(k > 1 for k in conv.kernel_size) < 2:
-            return f"a kernel of {'×'.join(map(str, conv.kernel_size))} has no two axes to separate"
+            return f"a kernel of {times(conv.kernel_size)} has no two axes to separate"
         if conv.in_channels == conv.groups == conv.out_channels:
             return "depthwise already"
         return ""

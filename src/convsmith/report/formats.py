@@ -7,6 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 from numbers import Rational, Real
 
+from convsmith.text import times
+
 __all__ = [
     "MISSING",
     "Number",
@@ -122,7 +124,7 @@ def shape(sizes: Iterable[object]) -> str:
     >>> shape((1, 64, 112, 112)), shape(())
     ('1×64×112×112', 'scalar')
     """
-    return "×".join(map(str, sizes)) or "scalar"
+    return times(sizes) or "scalar"
 
 
 def milliseconds(value: Number) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.errors import ArgumentError, ModelError
+from convsmith.errors import ArgumentError, ModelError, first_line
 from convsmith.network import submodule
 from convsmith.nn import (
     ComposedConv,
@@ -145,7 +145,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
                 raise ArgumentError(f"{path!r} has the windows {found}, not {wanted}")
         load_model(light, str(Path(folder, WEIGHTS)))
     except (ArgumentError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ModelError(
             f"{Path(folder)} does not fit {type(model).__name__}: it was made from "
             f"{recipe.get('model')}: {reason}"

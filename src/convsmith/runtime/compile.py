@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from convsmith.errors import ArgumentError, TraceError
+from convsmith.errors import ArgumentError, TraceError, first_line
+from convsmith.machine import cache_folder, processors
 from convsmith.network.trace import example_inputs
-from convsmith.runtime.execution.team import processors, team
+from convsmith.runtime.execution.team import team
 from convsmith.runtime.graph.capture import LOCK
 from convsmith.runtime.graph.gate import gate
 from convsmith.runtime.graph.variant import Source, Variant, describe, signature
@@ -164,10 +165,9 @@ class Compiled(nn.Module):
     def _refused(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
     ) -> ArgumentError:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return ArgumentError(
             f"the compiled {self.network.name}, made for {describe(*self._example)}, "
-            f"does not take {describe(args, kwargs)}: {reason}"
+            f"does not take {describe(args, kwargs)}: {first_line(error)}"
         )
 
     def _renew(self) -> None:
@@ -258,7 +258,6 @@ def compile(
 def _maker(threads: int, isa: str | None) -> Callable[[Sequence[Block]], nn.Module] | None:
     """What makes a region of blocks; None where there are no kernels."""
     try:
-        from convsmith.kernels.cache import folder
         from convsmith.kernels.isa import choose_isa
         from convsmith.kernels.library import compiler
         from convsmith.runtime.execution.region import Region
@@ -267,7 +266,7 @@ def _maker(threads: int, isa: str | None) -> Callable[[Sequence[Block]], nn.Modu
     chosen = choose_isa(isa)
     if chosen is None:
         return None
-    library = _library(chosen, folder(), compiler())
+    library = _library(chosen, cache_folder(), compiler())
     return lambda blocks: Region(blocks, library, team(threads))
 
 

@@ -15,7 +15,8 @@ from torch.fx import Interpreter, Node
 from torch.utils._pytree import tree_leaves
 
 from convsmith.network import Network
-from convsmith.report import Column, Table, count, data_frame, milliseconds
+from convsmith.report import MISSING, Column, Table, count, data_frame, milliseconds
+from convsmith.text import times
 
 if TYPE_CHECKING:
     import pandas
@@ -276,4 +277,4 @@ def _seconds(call: Any) -> float:
 
 
 def _size(size: Sequence[int]) -> str:
-    return "×".join(map(str, size)) or "–"
+    return times(size) or MISSING

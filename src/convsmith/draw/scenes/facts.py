@@ -8,6 +8,7 @@ from typing import Any
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.draw.lettering import shown
 from convsmith.draw.words import Text, joined, text
+from convsmith.text import times as by
 
 __all__ = ["by", "channel_label", "factor", "facts", "kind_of", "named", "plus", "size_formula"]
 
@@ -70,15 +71,6 @@ def size_formula(layer: Conv | ConvTranspose | Pool, size: Sequence[int]) -> Tex
         formulas.append(f"{terms} = {outs}")
     distinct = list(dict.fromkeys(formulas))
     return text("fact.size", formula="; ".join(distinct))
-
-
-def by(size: Sequence[int]) -> str:
-    """A size as people write it.
-
-    >>> by((7, 5))
-    '7×5'
-    """
-    return "×".join(map(str, size))
 
 
 def factor(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from convsmith.arithmetic import Window
 from convsmith.errors import ArgumentError
+from convsmith.text import times
 
 __all__ = [
     "At3",
@@ -116,7 +117,10 @@ def numbers(name: str, values: Any, shape: Sequence[int], planes: int) -> Any:
                 values = [values]
             break
     else:
-        raise ArgumentError(f"{name} must be shaped {_times(wanted)}, not {_times(given)}")
+        one = "one number"
+        raise ArgumentError(
+            f"{name} must be shaped {times(wanted) or one}, not {times(given) or one}"
+        )
     _check(name, values, len(wanted))
     return values
 
@@ -185,7 +189,3 @@ def _scattered(channel: int, at: At3) -> int:
     mixed = row * 73856093 ^ column * 19349663 ^ depth * 83492791 ^ channel * 49979687
     mixed = (mixed ^ mixed >> 13) * 0x5BD1E995 & 0xFFFFFFFF
     return mixed ^ mixed >> 15
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "one number"

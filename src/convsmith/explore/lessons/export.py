@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from convsmith._version import __version__
-from convsmith.errors import ArgumentError, ConvsmithError, MissingExtra
+from convsmith.errors import ArgumentError, ConvsmithError, MissingExtra, last_line
 from convsmith.explore.lessons.lesson import LESSONS, index_page
 
 __all__ = ["ROOMS", "browser_wheel", "export_lessons", "for_browser"]
@@ -78,8 +78,8 @@ def export_lessons(folder: str | Path, *, force: bool = False) -> Path:
                 text=True,
             )
             if done.returncode:
-                said = (done.stderr or done.stdout).strip().splitlines() or ["marimo failed"]
-                raise ConvsmithError(f"lesson {lesson.number} cannot be exported: {said[-1]}")
+                reason = last_line(done.stderr or done.stdout) or "marimo failed"
+                raise ConvsmithError(f"lesson {lesson.number} cannot be exported: {reason}")
             (place / "CLAUDE.md").unlink(missing_ok=True)
     (target / "index.html").write_text(
         index_page("en", [lesson for lesson in LESSONS if not lesson.torch]), encoding="utf-8"

@@ -18,6 +18,7 @@ from convsmith.report import (
     shape,
     short,
 )
+from convsmith.text import times
 
 __all__ = ["TOLERANCE", "Certificate", "ChangedLayer", "Equality", "Figures"]
 
@@ -186,7 +187,7 @@ class Certificate:
         networks["after"] = self.after
         every = networks.values()
         rows: list[tuple[str | None, ...]] = [
-            ("output stride", *("×".join(f"{s:g}" for s in f.stride) or None for f in every)),
+            ("output stride", *(times(f"{s:g}" for s in f.stride) or None for f in every)),
             ("parameters", *(f"{f.params:,}" for f in every)),
             ("MACs", *(f"{f.macs:,}" for f in every)),
             ("receptive field", *(shape(f.field) if f.field else None for f in every)),
@@ -301,7 +302,7 @@ def _each(values: Sequence[Any]) -> str:
     words = [
         ",".join(map(str, dict.fromkeys(v))) if isinstance(v, tuple) else str(v) for v in values
     ]
-    return "×".join(words if len(set(words)) > 1 else words[:1]) or "–"
+    return times(words if len(set(words)) > 1 else words[:1]) or "–"
 
 
 def _finite(value: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
+from convsmith.errors import first_line
 from convsmith.measure import inspect, local_field
 from convsmith.network import Network
 from convsmith.network.trace import example_inputs
@@ -18,6 +19,7 @@ from convsmith.rewrite.dilation.certificate import ChangedLayer, Equality, Figur
 from convsmith.rewrite.dilation.plan import Plan
 from convsmith.rewrite.dilation.request import returned_layers
 from convsmith.rewrite.observation import Run, by_layers, by_modules, by_nodes, random_inputs
+from convsmith.text import times
 
 __all__ = ["Work", "changed_layers", "evidence", "figures_at", "same_layer"]
 
@@ -142,9 +144,8 @@ def evidence(
         try:
             rows += _compare(old, new, other, known, at_example=False)
         except Exception as error:
-            first = str(error).strip().splitlines()[0]
-            more = "×".join(f"+{n}" for n in grow)
-            notes.append(f"the new model does not take a size of {more}: {first}")
+            more = times(f"+{n}" for n in grow)
+            notes.append(f"the new model does not take a size of {more}: {first_line(error)}")
     return tuple(_worst(rows)), notes
 
 

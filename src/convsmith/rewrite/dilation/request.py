@@ -14,6 +14,7 @@ from convsmith.errors import ArgumentError, nearest
 from convsmith.network import Layer, Network
 from convsmith.rewrite.dilation.plan import Change, Plan, Striding
 from convsmith.rewrite.dilation.window import DilatedWindow
+from convsmith.text import times
 
 __all__ = [
     "Rates",
@@ -136,8 +137,8 @@ def with_rates(network: Network, exact: Plan, rates: Rates | None) -> tuple[Plan
         change = changes.get(name, Change(name, windows=old))
         moved = tuple(_redilated(w, d) for w, d in zip(old, new, strict=True))
         changes[name] = changed(change, windows=moved)
-        before = "×".join(map(str, dict.fromkeys(w.dilation for w in old)))
-        after = "×".join(map(str, dict.fromkeys(w.dilation for w in moved)))
+        before = times(dict.fromkeys(w.dilation for w in old))
+        after = times(dict.fromkeys(w.dilation for w in moved))
         told.append(f"{name}: dilation {before} → {after}")
     return changed(exact, changes=changes), tuple(told)
 

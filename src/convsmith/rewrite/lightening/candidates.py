@@ -14,6 +14,7 @@ from convsmith.errors import ArgumentError, nearest
 from convsmith.network import Layer, Network
 from convsmith.nn import Rank
 from convsmith.rewrite.lightening.forms import FORMS, Form
+from convsmith.text import times
 
 __all__ = ["Candidate", "Choice", "Filter", "candidates", "forms_named", "refuse_empty"]
 
@@ -31,7 +32,7 @@ class Choice(NamedTuple):
     rank: Rank
 
     def __str__(self) -> str:
-        rank = "×".join(map(str, self.rank)) if isinstance(self.rank, tuple) else self.rank
+        rank = times(self.rank) if isinstance(self.rank, tuple) else self.rank
         return f"{self.form.name}, {rank}"
 
 

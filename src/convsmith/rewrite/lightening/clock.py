@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
@@ -15,7 +14,8 @@ import torch
 from torch import nn
 
 from convsmith._version import __version__
-from convsmith.kernels.cache import Cache, folder
+from convsmith.kernels.cache import Cache
+from convsmith.machine import cache_folder, cpu_name
 from convsmith.measure import Latency, latency
 from convsmith.network import untouched
 from convsmith.runtime import compile
@@ -63,9 +63,9 @@ class Clock:
             make: builds the layer; its weights do not matter.
             size: (images, channels, *spatial).
         """
-        about = [__version__, torch.__version__, _machine(), self.compiled, self.threads]
+        about = [__version__, torch.__version__, cpu_name(), self.compiled, self.threads]
         digest = sha256(repr([*about, *key, size]).encode()).hexdigest()[:24]
-        store = Cache(folder())
+        store = Cache(cache_folder())
         if self.anew and digest not in self._fresh:
             (store.root / f"{digest}.ms").unlink(missing_ok=True)
         self._fresh.add(digest)
@@ -97,13 +97,3 @@ def _kernels() -> bool:
     except ImportError:
         return False
     return choose_isa(None) is not None
-
-
-@cache
-def _machine() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line)
-    return next(names, platform.machine())

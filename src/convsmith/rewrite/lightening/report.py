@@ -22,6 +22,7 @@ from convsmith.report import (
     percent,
     short,
 )
+from convsmith.text import times
 
 __all__ = ["Figures", "LightenReport", "Point", "RewrittenLayer", "Step"]
 
@@ -360,7 +361,7 @@ class LightenReport:
 def _form(layer: RewrittenLayer) -> str:
     if not layer.form:
         return f"kept: {layer.reason}"
-    rank = "×".join(map(str, layer.rank)) if isinstance(layer.rank, tuple) else layer.rank
+    rank = times(layer.rank) if isinstance(layer.rank, tuple) else layer.rank
     return f"{layer.form}, {rank}"
 
 

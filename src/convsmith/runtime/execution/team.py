@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convsmith.kernels.library import Library
     from convsmith.runtime.execution.program import Program
 
-__all__ = ["Team", "processors", "team"]
+__all__ = ["Team", "team"]
 
 
 _BUSY = -1 << 20
@@ -111,18 +111,6 @@ class Team:
 def _check(status: int) -> None:
     if status:
         raise ConvsmithError(f"a kernel failed with status {status}: is memory exhausted?")
-
-
-def processors() -> int:
-    """How many processors this process may use.
-
-    >>> processors() >= 1
-    True
-    """
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # neither macOS nor Windows has it
-        return os.cpu_count() or 1
 
 
 @cache

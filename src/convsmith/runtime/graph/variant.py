@@ -16,6 +16,7 @@ from convsmith.errors import ArgumentError
 from convsmith.network import Network
 from convsmith.runtime.graph.capture import Capture, capture, capture_free, holds, unchecked
 from convsmith.runtime.graph.rehearse import names_sizes, record
+from convsmith.text import times
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -184,7 +185,7 @@ def signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Inputs in words: their shapes and types."""
     return ", ".join(
-        f"{'×'.join(map(str, leaf.shape)) or 'a number'} {str(leaf.dtype).removeprefix('torch.')}"
+        f"{times(leaf.shape) or 'a number'} {str(leaf.dtype).removeprefix('torch.')}"
         if isinstance(leaf, Tensor)
         else repr(leaf)
         for leaf in tree_leaves((args, kwargs))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError, ModelError
+from convsmith.errors import ArgumentError, ModelError, first_line
 
 __all__ = ["Checkpoint", "fingerprint"]
 
@@ -76,8 +76,7 @@ class Checkpoint:
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True)
         except Exception as error:  # a damaged archive fails in many ways
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(f"checkpoint {path} cannot be read: {reason}") from error
+            raise ModelError(f"checkpoint {path} cannot be read: {first_line(error)}") from error
         return state
 
     def _read(self, name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError, ConvsmithError, ModelError
+from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_line
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.lightening.tune.teacher import Loss, Teacher
@@ -237,7 +237,7 @@ def _resume(
         torch.set_rng_state(state["random"])
         losses: list[float] = state["losses"]
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"checkpoint {stage}.pt does not fit this network: {reason}") from error
     return losses
 
