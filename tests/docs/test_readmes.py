@@ -42,6 +42,9 @@ OTHER_NAMES = {
     "输出填充": ("输出补齐",),
 }
 
+GLOSSED = ("空洞率", "转置卷积", "步幅", "深度卷积")
+GLOSS = re.compile(r"（\w+(?: \w+)*，又称([^（）]+)）")
+
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
@@ -105,8 +108,20 @@ def test_both_readmes_have_tables_of_the_same_shape() -> None:
 
 
 @pytest.mark.parametrize("page", [chinese for _, chinese in PAIRS], ids=lambda page: page.name)
+def test_chinese_pages_give_other_names_at_the_first_mention(page: Path) -> None:
+    """Readers know these terms by several names: each page gives them once, and then uses one."""
+    text = re.sub(r"^(#|!|\|).*$", "", prose(text_of(page)), flags=re.MULTILINE)
+    for term in GLOSSED:
+        if term in text:
+            gloss = GLOSS.match(text, text.index(term) + len(term))
+            assert gloss, f"{term}: its other names are missing at its first mention"
+            assert set(gloss[1].split("、")) <= set(OTHER_NAMES[term]), term
+    assert len(GLOSS.findall(text)) == sum(term in text for term in GLOSSED)
+
+
+@pytest.mark.parametrize("page", [chinese for _, chinese in PAIRS], ids=lambda page: page.name)
 def test_chinese_pages_use_the_words_of_the_pictures(page: Path) -> None:
-    said = text_of(page)
+    said = GLOSS.sub("", text_of(page))
     glossary = "".join(chinese for _, chinese in WORDS.values())
     for term, others in OTHER_NAMES.items():
         assert term in glossary
