@@ -3,8 +3,8 @@
 A benchmark is a module of this folder with
 
 - `options(parser)`, which adds its own options;
-- `run(options)`, which measures and returns plain data: `rows`, `missed` (a line for every goal
-  that was not reached), and whatever else it found;
+- `run(options)`, which measures and returns plain data: `rows`, `missed` (one line per goal that
+  was not reached), and anything else worth keeping;
 - `tables(result)`, which shows that data.
 
 The first line of its docstring says what it measures. Nothing here asserts a time.
@@ -33,11 +33,11 @@ from convsmith.report import Column, Table, save_text
 DROPPED = os.environ.pop("OPENBLAS_CORETYPE", None)
 
 VERSION = 1
-"""Of the JSON; it rises when a field changes its meaning."""
+"""Version of the JSON; it rises when a field changes its meaning."""
 
 
 class Benchmark(Protocol):
-    """What a module of this folder has to offer."""
+    """What a module of this folder has to provide."""
 
     def options(self, parser: ArgumentParser) -> None: ...
 
@@ -47,7 +47,7 @@ class Benchmark(Protocol):
 
 
 def known() -> dict[str, str]:
-    """The benchmarks of this folder with a line each; none of them is imported."""
+    """The benchmarks of this folder, each with one line; none of them is imported."""
     found = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def load(name: str) -> Benchmark:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command line; 0, or 2 for what was asked wrongly and 1 for what failed."""
+    """Run the command line: 0 on success, 2 for a wrong argument, 1 for a failure."""
     try:
         if not words or words[0] in ("-h", "--help"):
             console().print(_listing())
@@ -115,7 +115,7 @@ def _listing() -> Table:
     return Table(
         (Column("name", "benchmark"), Column("measures", "measures", wrap=True)),
         list(known().items()),
-        note="python -m benchmarks NAME --help shows what one takes; --json FILE keeps its figures",
+        note="python -m benchmarks NAME --help lists its options; --json FILE keeps its figures",
     )
 
 

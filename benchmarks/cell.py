@@ -24,15 +24,19 @@ PEERS = tuple(runtime.name for runtime in RUNTIMES if runtime.peer)
 
 def options(parser: ArgumentParser, seconds: float) -> None:
     """The options that all performance benchmarks share."""
-    parser.add_argument("--threads", type=int, default=1, help="of every runtime (%(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=seconds, help="of timing a cell (%(default)s)"
+        "--threads", type=int, default=1, help="threads of every runtime (%(default)s)"
     )
     parser.add_argument(
-        "--runtimes", default="", metavar="NAME,...", help="only these, beside eager"
+        "--seconds", type=float, default=seconds, help="timing per cell (%(default)s)"
     )
-    parser.add_argument("--only", default="", metavar="WORD", help="only cells with it in the name")
-    parser.add_argument("--quick", action="store_true", help="a few cells")
+    parser.add_argument(
+        "--runtimes", default="", metavar="NAME,...", help="only these runtimes, besides eager"
+    )
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="only cells with WORD in the name"
+    )
+    parser.add_argument("--quick", action="store_true", help="only a few cells")
 
 
 def measured(
@@ -77,14 +81,14 @@ def best_peer(cell: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def ratio(cell: Mapping[str, Any], name: str | None = None) -> float | None:
-    """How many times the time of convsmith a peer takes; the best one unless named."""
+    """A peer's time as a multiple of convsmith's; the best peer unless one is named."""
     ours, best = median(cell, CONVSMITH), best_peer(cell)
     theirs = (best[1] if best else None) if name is None else median(cell, name)
     return None if ours is None or theirs is None else theirs / ours
 
 
 def limited(gflop: float, gbyte: float, ms: float, limits: Mapping[str, Any]) -> dict[str, Any]:
-    """What a call reaches of what binds it: arithmetic or bandwidth, whichever takes longer."""
+    """The share of its limit that a call reaches: arithmetic or bandwidth, whichever binds."""
     arithmetic, bandwidth = gflop / limits["gflops"], gbyte / limits["gb_s"]
     return {
         "gflop_s": gflop / ms * 1e3,
@@ -95,13 +99,13 @@ def limited(gflop: float, gbyte: float, ms: float, limits: Mapping[str, Any]) ->
 
 
 def columns(cells: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """A column of milliseconds for each runtime that any of the cells has."""
+    """A column of milliseconds for each runtime that appears in any of the cells."""
     names = [r.name for r in RUNTIMES if any(r.name in cell["times"] for cell in cells)]
     return [Column(name, name, align="right", format=milliseconds) for name in names]
 
 
 def reasons(cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why runtimes are missing, each reason once with the first cell that has it."""
+    """Why runtimes are missing: each reason once, with the first cell where it occurs."""
     found: dict[tuple[str, str], list[str]] = {}
     for title, cell in cells.items():
         for name, reason in cell["reasons"].items():

@@ -49,7 +49,7 @@ RUNS = len(DEPTHS)
 
 
 def counted(names: Sequence[str], runs: int) -> dict[str, Any]:
-    """Totals and times of `names`, the small networks, and what each counter leaves behind."""
+    """Totals and times of `names`, the small networks, and what each counter leaves changed."""
     usable = [CONVSMITH, *(peer for peer in PEERS if not peer.missing)]
     example = torch.rand(1, 3, 224, 224)
     rows: list[dict[str, Any]] = []
@@ -91,7 +91,7 @@ def counted(names: Sequence[str], runs: int) -> dict[str, Any]:
 
 
 def module(name: str) -> nn.Module:
-    """One of our own definitions, or whatever the command line takes as a model."""
+    """One of our own definitions, or any model that the command line takes."""
     with quiet():
         model = load_model(name if ":" in name else f"tests.networks:{name}")
     if not isinstance(model, nn.Module):
@@ -102,7 +102,7 @@ def module(name: str) -> nn.Module:
 def _totals(
     name: str, model: nn.Module, example: Tensor, counters: Sequence[Peer]
 ) -> list[dict[str, Any]]:
-    """What each counter says, and whether its own rules explain it to the unit."""
+    """What each counter reports, and whether its own rules explain that to the unit."""
     network = cs.trace(model, example)
     by_hand = name in TRUTH
     reference = TRUTH[name] if by_hand else cs.inspect(network).macs
@@ -139,7 +139,7 @@ def _totals(
 
 
 def _terms(counter: Peer, network: Network) -> dict[str, int]:
-    """What a counter's rules make of a network."""
+    """The figures that a counter's rules give for a network."""
     return dict(count_as(network, counter.tool).terms if counter.tool else multiply_adds(network))
 
 
@@ -219,7 +219,7 @@ def _cases(counters: Sequence[Peer]) -> list[dict[str, Any]]:
 
 
 def _left(counters: Sequence[Peer]) -> list[dict[str, Any]]:
-    """Each counter on a network in training of which the first blocks are frozen."""
+    """Each counter on a network in training whose first blocks are frozen."""
     found = []
     for counter in counters:
         changed = []

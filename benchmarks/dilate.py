@@ -27,15 +27,17 @@ GOAL = 1e-10
 def options(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--data", default=str(FOLDER), help="the folder of Fashion-MNIST")
-    parser.add_argument("--folder", default="build/lighten", help="for trained networks")
+    parser.add_argument("--folder", default="build/lighten", help="where trained networks are kept")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--scenes", type=int, default=4000, help="to learn from")
-    parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning, for each alike")
+    parser.add_argument("--scenes", type=int, default=4000, help="training scenes")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="epochs of fine-tuning, the same for all"
+    )
     parser.add_argument("--rate", type=float, default=0.02, help="the peak learning rate")
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Dilate, prove, fine-tune; and fine-tune the undilated network as long."""
+    """Dilate, prove, fine-tune; and fine-tune the undilated network for as long."""
     torch.set_num_threads(options.threads)
     scenes = Scenes().data(garments(Path(options.data)), options.scenes, 500)
     learn = partial(train, data=scenes, epochs=12, loss=pixel_loss, size=16)
@@ -92,7 +94,7 @@ def _rows(
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
-    """One row a network."""
+    """One row per network."""
     columns = [
         Column("network", "network"),
         Column("grid", "map", align="right"),
@@ -105,8 +107,9 @@ def tables(result: dict[str, Any]) -> list[Table]:
     ]
     rows = [tuple(row[column.key] for column in columns) for row in result["rows"]]
     note = (
-        f"all fine-tuned alike: {result['epochs']} epochs of {result['scenes']:,} scenes, on the "
-        "labels alone; the first row is the control; old grid: the largest relative difference "
-        "between the strided result and every second position of the dilated one"
+        f"all fine-tuned in the same way: {result['epochs']} epochs of {result['scenes']:,} "
+        "scenes, on the labels alone; the first row is the control; old grid: the largest "
+        "relative difference between the strided result and every second position of the "
+        "dilated one"
     )
     return [Table(columns, rows, title="Dilated for segmentation", note=note)]

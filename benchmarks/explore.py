@@ -136,7 +136,7 @@ def tables(result: dict[str, Any]) -> Sequence[Table]:
 
 @contextmanager
 def served() -> Iterator[int]:
-    """The explorer in a process of its own, once it answers; its port."""
+    """Run the explorer in a separate process; yield its port once it answers."""
     port = free_port()
     command = [sys.executable, "-m", "convsmith", "explore", "--no-browser", "--port", str(port)]
     server = subprocess.Popen(

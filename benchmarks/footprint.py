@@ -28,7 +28,7 @@ NAMES = (CONVSMITH, "ONNX Runtime")
 
 
 def footprints(threads: int, size: int) -> dict[str, Any]:
-    """Bytes of MobileNetV2 on one image, by runtime; a line of why where it failed."""
+    """Bytes of MobileNetV2 on one image, by runtime; one line with the reason if it failed."""
     found: dict[str, Any] = {"size": size}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"

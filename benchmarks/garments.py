@@ -23,7 +23,7 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Data:
-    """Images (N, 1, H, W) in 0 … 1 with labels: one each, or one a pixel (0 is background)."""
+    """Images (N, 1, H, W) in 0 … 1 and labels: one per image, or one per pixel (0: background)."""
 
     train: Tensor
     train_labels: Tensor
@@ -32,7 +32,7 @@ class Data:
 
 
 def garments(folder: Path = FOLDER) -> Data:
-    """The 60,000 images to learn from and the 10,000 to be judged by.
+    """The 60,000 training images and the 10,000 test images.
 
     Raises:
         DataError: where the files are missing, with the line that installs them.
@@ -63,7 +63,7 @@ class Scenes:
     most: int = 8
 
     def compose(self, images: Tensor, labels: Tensor, count: int, seed: int) -> tuple[Tensor, ...]:
-        """So many scenes (N, 1, side, side) and their labels (N, side, side)."""
+        """That many scenes (N, 1, side, side) and their labels (N, side, side)."""
         random = torch.Generator().manual_seed(seed)
         canvas = torch.zeros(count, 1, self.side, self.side)
         truth = torch.zeros(count, self.side, self.side, dtype=torch.int64)
@@ -81,7 +81,7 @@ class Scenes:
         return canvas, truth
 
     def data(self, single: Data, train: int, test: int) -> Data:
-        """Scenes to learn from and, of other garments, to be judged by."""
+        """Training scenes, and test scenes made of other garments."""
         return Data(
             *self.compose(single.train, single.train_labels, train, seed=0),
             *self.compose(single.test, single.test_labels, test, seed=1),
@@ -152,7 +152,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], CLASSES + 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (N, 1, H, W) to logits (N, 11, H, W); both sides divide by four."""
+        """Map images (N, 1, H, W) to logits (N, 11, H, W); both sides are multiples of four."""
         skips = []
         for number, down in enumerate(self.downs):
             x = down(self.pool(x) if number else x)

@@ -27,7 +27,7 @@ ZOO = {
 }
 PEAKS = ("resnet18", "vgg16", "mobilenet_v2", *views.NETWORKS)
 WITHIN = 0.1
-"""How far the peak that is foretold may lie from the one that is measured."""
+"""How far the predicted peak may lie from the measured one."""
 
 
 def options(parser: ArgumentParser) -> None:
@@ -37,15 +37,17 @@ def options(parser: ArgumentParser) -> None:
         nargs="*",
         default=[*TRUTH, *zoo],
         metavar="NETWORK",
-        help=f"for the counters: {', '.join(TRUTH)}, or a model as `convsmith inspect` takes it, "
-        "for 1×3×224×224",
+        help=f"networks for the counters: {', '.join(TRUTH)}, or a model as `convsmith "
+        "inspect` takes it, for 1×3×224×224",
     )
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts")
-    parser.add_argument("--runs", type=int, default=RUNS, help="of each counter (%(default)s)")
-    parser.add_argument("--view-runs", type=int, default=5, help="of all views (%(default)s)")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="only these parts"
+    )
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of each counter (%(default)s)")
+    parser.add_argument("--view-runs", type=int, default=5, help="runs of all views (%(default)s)")
     # On a machine that does other things too, two threads wait for each other: the counters that
     # run the network would be measured by what else runs.
-    parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (%(default)s)")
 
 
 def run(options: Namespace) -> dict[str, Any]:

@@ -13,7 +13,7 @@ __all__ = ["tables"]
 
 
 def tables(result: dict[str, Any]) -> Sequence[Table]:
-    """Those of the parts that were measured."""
+    """The tables of the parts that were measured."""
     found: list[Table] = []
     if "views" in result:
         found += view_tables(result)
@@ -27,7 +27,7 @@ def tables(result: dict[str, Any]) -> Sequence[Table]:
 
 
 def _times(result: dict[str, Any]) -> Table:
-    """A row a network; a counter's median, and what it is to that of torch.export."""
+    """One row per network: each counter's median, and its ratio to that of torch.export."""
     rows: dict[str, dict[str, Any]] = {}
     for row in result["rows"]:
         text = milliseconds(row["median_ms"])
@@ -83,7 +83,7 @@ def _totals(result: dict[str, Any]) -> Table:
 
 
 def _because(total: dict[str, Any]) -> str:
-    """The terms with their values; multiply-adds in one where all of them are there."""
+    """The terms with their values; multiply-adds as one term if all of them are there."""
     terms = dict(total["terms"])
     counted = sum(terms[title] for title in MULTIPLY_ADDS & terms.keys())
     if counted == total["reference"]:
@@ -114,10 +114,11 @@ def _cases(result: dict[str, Any]) -> Table:
         title="Networks of one operation, counted by hand",
         footer={"case": f"{len(result['cases'])} networks"} | exact,
         note="A counter that hooks modules sees neither functional calls nor operators, and a "
-        "subclass is a class it does not know. Output positions instead of input positions make a "
-        "transposed convolution stride² too dear. ptflops and thop add softmax and gates to "
-        "attention and LSTM. *: it names, unasked, operations that it left out. "
-        + (f"{rest} rows hold figures that its rules do not explain." if rest else
+        "subclass is a class it does not know. Counting output positions instead of input "
+        "positions makes a transposed convolution too expensive by stride². ptflops and thop "
+        "add softmax and gates to attention and LSTM. *: the tool names, unasked, operations "
+        "it left out. "
+        + (f"{rest} rows hold figures that the counter's own rules do not explain." if rest else
            "The counters' own rules explain every figure."),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Times of several calls, taken in turn, so that drift and other processes hit all alike."""
+"""Times of several calls, taken in turn, so that drift and other processes affect all alike."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from convsmith.measure.latency import Latency
 __all__ = ["interleaved"]
 
 MOST = 60
-"""Rounds, however fast a call is."""
+"""The most rounds, however fast a call is."""
 
 LEAST = 3
-"""Figures, however slow it is; but see `SLOW`."""
+"""The fewest rounds, however slow a call is; but see `SLOW`."""
 
 SLOW = ((5.0, 1), (1.5, 2))
-"""Seconds of a call, and the figures that then have to do."""
+"""Seconds per call from which fewer rounds have to do, and how many."""
 
 SHORT = 0.03
-"""Seconds of a call below which it runs once untimed before: else its figure would be that of
+"""Seconds per call below which it first runs once untimed: otherwise its figure would be that of
 caches which another runtime has just filled."""
 
 PATIENCE, GLANCE = 0.2, 0.001
-"""Seconds to wait at most, and at least, for the threads that the runtime before has left spinning:
+"""Longest and shortest wait, in seconds, for threads that the previous runtime left spinning:
 those of OpenMP keep a processor for 9 ms after a call, those of ONNX Runtime for 50 ms."""
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Latency]:
-    """The median of each call over rounds in which every one takes its turn.
+    """The median time of each call over rounds in which every call takes its turn.
 
     A call gets as many rounds as fit its share of the time; a slow one sits some rounds out, and
     these are spread evenly.
@@ -70,7 +70,7 @@ def _settle() -> None:
 
 
 def _others() -> list[Path]:
-    """The kernel's files about the other threads; none where there is no such kernel."""
+    """The files in /proc about the other threads; empty on systems without them."""
     here = Path("/proc/self/task")
     return [t for t in here.iterdir() if int(t.name) != get_native_id()] if here.exists() else []
 

@@ -1,4 +1,4 @@
-"""Single layers that every runtime is slow at, against what the machine reaches at best."""
+"""Single layers that every runtime is slow at, beside the best that the machine reaches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMES, SHARE = 3.0, 0.6
 
 @dataclass(frozen=True)
 class Case:
-    """A layer with its input; `macs` counted by hand."""
+    """A layer with its input; `macs` is counted by hand."""
 
     name: str
     shape: tuple[int, int, int, int]
@@ -106,9 +106,9 @@ def tables(result: dict[str, Any]) -> Sequence[Table]:
             shown,
             title=f"Layers alone, threads: {limit['threads']}",
             note="The last four columns are convsmith's; bytes are those of input, output and "
-            f"weights, once each. Limits: {limit['gflops']} GFLOP/s and {limit['gb_s']} GB/s of "
-            "a copy in memory; maps that stay in a cache may pass the second. Goal: "
-            f"{TIMES:.0f}× the best fp32 peer, or {percent(SHARE, 0)} of the limit. "
+            f"weights, each counted once. Limits: {limit['gflops']} GFLOP/s and "
+            f"{limit['gb_s']} GB/s of a copy in memory; maps that stay in a cache may exceed the "
+            f"second. Goal: {TIMES:.0f}× the best fp32 peer, or {percent(SHARE, 0)} of the limit. "
             + cells.reasons({row["layer"]: row for row in rows}),
         )
     ]

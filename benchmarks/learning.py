@@ -20,7 +20,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Shuffled:
-    """Batches in a new order each epoch, some mirrored.
+    """Batches in a new order every epoch, some images mirrored.
 
     While they are gone through, PyTorch has all processors, however many it was measured with.
     """
@@ -79,7 +79,7 @@ def train(
 def pretrained(
     name: str, make: Callable[[], nn.Module], teach: Callable[[nn.Module], nn.Module], folder: Path
 ) -> nn.Module:
-    """The network of that name, trained, from the folder where it is there."""
+    """The network of that name, trained; read from the folder if it is there."""
     path = folder / f"{name}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -95,7 +95,7 @@ def pretrained(
 
 
 def accuracy(data: Data) -> Callable[[nn.Module], float]:
-    """How often the largest output is the label, an image or a pixel."""
+    """How often the largest output is the label, per image or per pixel."""
 
     def measure(model: nn.Module) -> float:
         hits = 0
@@ -129,12 +129,12 @@ def mean_iou(data: Data) -> Callable[[nn.Module], float]:
 
 
 def pixel_loss(answers: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy a pixel, of logits made as large as the labels."""
+    """Cross-entropy per pixel, of logits resized to the size of the labels."""
     return F.cross_entropy(_as_large(answers, labels), labels)
 
 
 def _parts(data: Data, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The images to be judged by, a batch at a time."""
+    """The test images, one batch at a time."""
     yield from zip(torch.split(data.test, size), torch.split(data.test_labels, size), strict=True)
 
 

@@ -38,11 +38,11 @@ from convsmith.rewrite.lightening.tune.schedule import Schedule
 __all__ = ["options", "run", "tables"]
 
 UNTRAINED, TRAINED = (2.0, 0.010), (4.0, 0.003)
-"""The goals: so many times faster, for at most so much of the accuracy."""
+"""Goals: how many times faster, and the most accuracy it may cost."""
 TARGETS = (1.5, 2.0, 3.0, 4.0)
 NEAR = 0.15
 RATE = 0.05
-"""The learning rate of all that start from trained weights."""
+"""Learning rate of all networks that start from trained weights."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Case:
         name: in the tables and of its file.
         make: builds it.
         data: of all.
-        score: gives its accuracy: images told right, or the mean intersection over union.
+        score: gives its accuracy: the share of images classified correctly, or the mean IoU.
         teach: trains it from nothing.
         loss: of outputs and labels; None for cross-entropy.
-        size: images a batch of fine-tuning.
+        size: images per batch of fine-tuning.
         batch: images that are timed together: enough that calls do not count.
         calibration: how many unlabelled images lightening sees.
         shown: how many images fine-tuning goes through in an epoch.
@@ -74,7 +74,7 @@ class Case:
     shown: int
 
     def batches(self) -> Shuffled:
-        """What fine-tuning goes through once an epoch: the same images for all."""
+        """What fine-tuning goes through once per epoch: the same images for all."""
         order = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(1))
         part = order[: self.shown]
         return Shuffled(self.data.train[part], self.data.train_labels[part], self.size)
@@ -83,11 +83,11 @@ class Case:
 def options(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--data", default=str(FOLDER), help="the folder of Fashion-MNIST")
-    parser.add_argument("--folder", default="build/lighten", help="for trained networks")
+    parser.add_argument("--folder", default="build/lighten", help="where trained networks are kept")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, default=12000, help="of each epoch of fine-tuning")
-    parser.add_argument("--only", default="", help="networks whose name holds this")
+    parser.add_argument("--images", type=int, default=12000, help="images per epoch of fine-tuning")
+    parser.add_argument("--only", default="", help="only networks whose name contains this")
     parser.add_argument("--no-rivals", action="store_true")
 
 
@@ -204,9 +204,9 @@ def _counted(choices: Iterable[Choice | None]) -> list[str]:
 
 
 def _reached(make: Callable[..., Any], speedup: float, runs: Path | None) -> tuple[Any, float]:
-    """What meets a speed-up, or else the fastest that can be had, and what was asked for.
+    """The network that meets a speed-up, or the fastest possible, and the speed-up asked for.
 
-    Where training was done before, in a folder of `runs`, what was asked for then.
+    If a folder of `runs` holds earlier training, the speed-up that was asked for then.
     """
 
     def attempt(asked: float) -> Any:
@@ -223,7 +223,7 @@ def _reached(make: Callable[..., Any], speedup: float, runs: Path | None) -> tup
         if "the best here is speedup=" not in text:
             raise
         best = 0.97 * float(text.partition("the best here is speedup=")[2].partition(",")[0])
-        talk(f"{speedup:g}× cannot be had: {best:.2f}× instead")
+        talk(f"{speedup:g}× is out of reach: {best:.2f}× instead")
         return attempt(best), best
 
 
@@ -252,7 +252,7 @@ def _rival(
 def _measured(
     case: Case, found: dict[str, tuple[nn.Module, dict[str, Any]]], image: Tensor
 ) -> list[dict[str, Any]]:
-    """All of them timed in turn, compiled and in PyTorch."""
+    """All networks timed in turn, compiled and in PyTorch."""
     models = {name: model for name, (model, _) in found.items()}
     compiled = Clock().networks(models, image)
     eager = Clock(compiled=False).networks(models, image)
@@ -293,7 +293,7 @@ def _missed(row: dict[str, Any]) -> str:
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
-    """One table, a block of rows a network."""
+    """Two tables: one block of rows per network, and predictions beside measurements."""
     columns = [
         Column("network", "network"),
         Column("what", "what"),

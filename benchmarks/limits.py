@@ -1,4 +1,4 @@
-"""What this machine reaches at best with so many threads: multiply-adds and copied bytes.
+"""What this machine reaches at best with a number of threads: multiply-adds, copied bytes.
 
 `python -m benchmarks.limits THREADS` measures it in a process of its own, because a library's
 number of threads is settled when it loads, and prints it as JSON.
@@ -25,7 +25,7 @@ def limits(threads: int) -> dict[str, Any]:
 
     `gflops` is the highest rate of any: PyTorch's and NumPy's sgemm, and our own pointwise kernel
     in a chain of layers, because on some processors neither library uses the widest instructions.
-    `gb_s` is that of a copy far above the caches; what is read and what is written both count.
+    `gb_s` is that of a copy much larger than the caches; bytes read and bytes written both count.
     """
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.limits", str(threads)],

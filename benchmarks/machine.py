@@ -33,7 +33,7 @@ def record(dropped: str | None = None) -> dict[str, Any]:
 
     Args:
         dropped: the value that OPENBLAS_CORETYPE had. It names the kernels of a processor, perhaps
-            another one, so benchmarks run without it.
+            of another one, so benchmarks run without it.
     """
     from convsmith.cli.doctor import report
 
@@ -56,7 +56,7 @@ def record(dropped: str | None = None) -> dict[str, Any]:
 
 
 def version(package: str) -> str | None:
-    """The installed version of a package, None where there is none."""
+    """The installed version of a package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -90,7 +90,7 @@ def _measured_apart() -> dict[str, Any]:
 
 
 def _peak() -> dict[str, Any]:
-    """Best of several, since every disturbance only slows down.
+    """Best of several runs, because a disturbance can only slow one down.
 
     The FMA peak is that of the faster library: on some processors torch's sgemm does not use the
     widest instructions.

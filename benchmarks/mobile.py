@@ -106,7 +106,7 @@ _LITE = ((3, 1, 16, 1, 1), (3, 6, 24, 2, 2), (5, 6, 40, 2, 2), (3, 6, 80, 3, 2),
 
 
 def _stages(stages: Sequence[tuple[int, int, int, int, int]], m: int = 32) -> list[nn.Module]:
-    """Of kernel, expansion, channels, repetitions and stride each."""
+    """Blocks, from rows of kernel, expansion, channels, repetitions and stride."""
     found: list[nn.Module] = []
     for kernel, expansion, n, times, stride in stages:
         for i in range(times):
@@ -186,7 +186,7 @@ class _DeepLab(nn.Module):
 
 
 def deeplabv3plus_mobilenetv2() -> nn.Module:
-    """Chen et al. 2018, with 21 classes; for sizes that 16 divides."""
+    """Chen et al. 2018, with 21 classes; for sizes that are multiples of 16."""
     return _DeepLab()
 
 
@@ -242,7 +242,7 @@ def settled(model: nn.Module, size: int = 224) -> nn.Module:
 
 
 def settled_on(model: nn.Module, images: Tensor) -> nn.Module:
-    """The same of these images."""
+    """The network for inference, its batch norms with the statistics of these images."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None

@@ -14,7 +14,7 @@ __all__ = ["tables"]
 
 
 def tables(result: dict[str, Any]) -> Sequence[Table]:
-    """Times, what they come to, errors and memory."""
+    """Times, their summary, errors and memory."""
     return [_times(result), _summary(result), _accuracy(result), _memory(result)]
 
 
@@ -45,13 +45,13 @@ def _times(result: dict[str, Any]) -> Table:
         ],
         shown,
         title=f"Networks, threads: {result['limits']['threads']}",
-        note="Medians. The last two columns are how many times convsmith's time the best fp32 peer "
-        f"and channels_last take. ncnn takes a batch image by image. {why}",
+        note="Medians. The last two columns are the times of the best fp32 peer and of "
+        f"channels_last, as multiples of convsmith's. ncnn takes a batch image by image. {why}",
     )
 
 
 def _summary(result: dict[str, Any]) -> Table:
-    """A row a network; the geometric mean over its cells, and the last line over all."""
+    """One row per network: the geometric mean over its cells; the last row is over all."""
     rows = [row for row in result["rows"] if row["times_best_peer"] is not None]
     names = list(dict.fromkeys(row["network"] for row in rows))
     groups = {name: [row for row in rows if row["network"] == name] for name in names}
@@ -96,7 +96,7 @@ def _accuracy(result: dict[str, Any]) -> Table:
         ],
         [{"network": row["network"], **row["errors"]} for row in rows],
         title="Relative error against float64 at 224²",
-        note="The norm of the difference by the norm of the result. "
+        note="The norm of the difference divided by the norm of the result. "
         "Goal: convsmith at most twice eager.",
     )
 
@@ -134,6 +134,6 @@ def _memory(result: dict[str, Any]) -> Table:
         ],
         [(*row, ms[row[0]]) for row in rows],
         title=f"Peak memory of MobileNetV2 at {size}²",
-        note="The highest resident size of a process during two calls, less what it was before "
-        "the first: the weights and the input are in both. Goal: at most a quarter.",
+        note="The peak resident size of a process during two calls, minus its size before the "
+        "first call; both sizes include the weights and the input. Goal: at most a quarter.",
     )

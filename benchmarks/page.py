@@ -20,10 +20,10 @@ __all__ = ["filled", "section"]
 
 
 def filled(page: str, document: dict[str, Any]) -> str:
-    """The page with the section of one benchmark's figures written anew.
+    """The page with the section of one benchmark's figures rewritten.
 
     Raises:
-        ArgumentError: for a page that has no place for them.
+        ArgumentError: if the page has no place for them.
     """
     mark = f"<!-- {document['benchmark']}, threads {document['options']['threads']} -->"
     place = re.compile(re.escape(mark) + r"\n.*?^<!-- end -->", re.DOTALL | re.MULTILINE)
@@ -35,7 +35,7 @@ def filled(page: str, document: dict[str, Any]) -> str:
 def section(document: dict[str, Any]) -> str:
     """The command, the machine, the tables and the misses of one run."""
     machine = document["machine"]
-    # A file's folder is nobody else's.
+    # Folders of this machine mean nothing to readers of the page.
     words = [word.rpartition("/")[2] for word in document["command"].split(" ")]
     words = [word for word in words if word != "--force"]
     versions = {**document.get("versions", {}), "convsmith": document["convsmith"]}
@@ -67,7 +67,7 @@ def section(document: dict[str, Any]) -> str:
 
 
 def _short(commit: str | None) -> str:
-    """Nine digits, and `+` where files differ from it."""
+    """Nine digits of the commit, and `+` if files differ from it."""
     return commit[:9] + "+" * commit.endswith("+") if commit else "unknown"
 
 

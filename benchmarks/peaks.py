@@ -1,4 +1,4 @@
-"""Peak memory of a forward pass: foretold from the graph, measured, and torchinfo's estimate."""
+"""Peak memory of a forward pass: predicted from the graph, measured, and as torchinfo has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["peak"]
 
 
 def peak(name: str, model: nn.Module, example: Tensor) -> dict[str, Any]:
-    """Bytes of activations at the peak, by four ways; weights and input are the same in all.
+    """Bytes of activations at the peak, found in four ways; weights and input are alike in all.
 
     `tensors` are the storages of tensors, seen as they come and go; `allocated` is what PyTorch's
     allocator gave out, to kernels too: their workspaces and packed weights.

@@ -25,7 +25,7 @@ __all__ = ["CONVSMITH", "PEERS", "Peer", "Refused", "quiet"]
 
 
 class Refused(Exception):
-    """A counter gave no figure, or stopped with an error."""
+    """Raised when a counter gives no figure, or stops with an error."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Peer:
 
     @property
     def version(self) -> str | None:
-        """The installed version, None where there is none."""
+        """The installed version, or None."""
         return version(self.module.partition(".")[0])
 
     @property
@@ -105,7 +105,7 @@ def _fvcore(model: nn.Module, example: Tensor) -> tuple[int, bool]:
 
 
 def ptflops_totals(model: nn.Module, example: Tensor) -> tuple[int, int] | None:
-    """MACs and parameters by ptflops; None where it swallowed a failure of the forward pass."""
+    """MACs and parameters by ptflops; None if it swallowed a failure of the forward pass."""
     from ptflops import get_model_complexity_info
 
     macs, params = get_model_complexity_info(

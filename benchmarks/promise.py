@@ -24,7 +24,7 @@ GOAL = 0.9
 
 @dataclass(frozen=True)
 class Cell:
-    """Three layers one after the other, each with batch norm and ReLU after every convolution.
+    """Three layers in series, each with batch norm and ReLU after every convolution.
 
     Attributes:
         channels: before the first layer and after each.
@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """As the table shows it."""
+        """The name of the cell, as the table shows it."""
         alike = len(set(self.channels)) == 1
         wide = f"{self.channels[0]}" if alike else "→".join(map(str, self.channels[:2]))
         more = [f"k{self.kernel}"] if self.kernel != 3 else []
@@ -71,7 +71,7 @@ class Cell:
 
     @property
     def theory(self) -> float:
-        """How many times fewer: 1 / (1/n + 1/k²) where all channels are alike."""
+        """How many times fewer: 1 / (1/n + 1/k²) if all channels are alike."""
         return self.macs(False) / self.macs(True)
 
 
@@ -194,8 +194,8 @@ def tables(result: dict[str, Any]) -> Sequence[Table]:
             note="A runtime's gain over the fastest standard convolution of any fp32 runtime, as a "
             f"share of theory's. Goal: {percent(GOAL, 0)} by convsmith in every cell. Theory "
             "counts the multiply-adds of the convolution itself; ncnn's Winograd transforms need "
-            "fewer for a dense 3×3 or 5×5, so it stands here with them turned off, and the last "
-            "column compares with it as it is.",
+            "fewer for a dense 3×3 or 5×5, so it is shown here with them turned off, and the last "
+            "column compares with ncnn as it comes.",
         ),
         Table(
             [

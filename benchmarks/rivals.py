@@ -15,18 +15,18 @@ from convsmith.rewrite.surgery import replace
 __all__ = ["RIVALS", "channel_pruning", "slightest", "tucker_layers"]
 
 Make = Callable[[float], nn.Module]
-"""From the share that is given up to the network without it."""
+"""From the share to give up, the network without it."""
 _PROBES = 7
 _NEAR = 1.03
 
 
 def channel_pruning(model: nn.Module, image: Tensor) -> Make:
-    """Torch-Pruning: whole channels go, those of least norm first (Fang et al. 2023)."""
+    """Torch-Pruning: removes whole channels, those of least norm first (Fang et al. 2023)."""
     import torch_pruning
 
     def make(share: float) -> nn.Module:
         light = deepcopy(model)
-        # Neither the classes nor what a pixel is told to be may be pruned.
+        # Neither the classes of an image nor those of a pixel may be pruned.
         heads = [layer for layer in light.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
         pruner = torch_pruning.pruner.MagnitudePruner(
             light,
@@ -79,7 +79,7 @@ def _chain(conv: Any, weight: Any) -> nn.Sequential:
 
 
 def slightest(make: Make, image: Tensor, budget: float, clock: Clock) -> float:
-    """By bisection, the smallest share whose network meets a time; the largest where none does."""
+    """The smallest share whose network meets a time, by bisection; the largest if none does."""
     low, high = 0.0, 0.97
     for _ in range(_PROBES):
         share = (low + high) / 2

@@ -110,7 +110,7 @@ def prepare(model: nn.Module, example: Tensor, threads: int, names: Sequence[str
 
 
 def error_of(value: Tensor, true: Tensor) -> float:
-    """The norm of the difference as a share of the norm of what is true, in float64."""
+    """The norm of the difference as a share of the norm of the true result, in float64."""
     exact = true.double()
     return float((value.double() - exact).norm() / exact.norm())
 
@@ -212,7 +212,7 @@ def _ncnn(
 
     def call() -> Any:
         found = []
-        for image in images:  # it has no batches
+        for image in images:  # ncnn does not take batches
             extractor = net.create_extractor()
             extractor.input("in0", image)
             status, result = extractor.extract("out0")

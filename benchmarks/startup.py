@@ -26,7 +26,7 @@ def options(parser: ArgumentParser) -> None:
 
 
 def commands() -> dict[str, list[str]]:
-    """What is started, by the name it is shown under: the goal concerns those with convsmith."""
+    """What is started, by the name it is shown under; the goal is for those with convsmith."""
     python = sys.executable
     script = Path(python).with_name("convsmith")
     convsmith = [str(script)] if script.exists() else [python, "-m", "convsmith"]
@@ -106,14 +106,14 @@ def tables(result: dict[str, Any]) -> Sequence[Table]:
 
 
 def _start(words: Sequence[str], **variables: str) -> str:
-    """Run a process to its end; what it said on standard error."""
+    """Run a process to its end; return what it wrote to standard error."""
     return subprocess.run(
         words, capture_output=True, text=True, check=True, env=os.environ | variables
     ).stderr
 
 
 def _imported(words: Sequence[str]) -> set[str]:
-    """The modules that a process imports, as `-X importtime` tells."""
+    """The modules that a process imports, as `-X importtime` reports them."""
     said = _start(words, PYTHONPROFILEIMPORTTIME="1")
     lines = (line for line in said.splitlines() if line.startswith("import time:"))
     return {line.rpartition("|")[2].strip() for line in lines}

@@ -1,4 +1,4 @@
-"""What a counter leaves behind in a model, in torch, and in the random state."""
+"""What a counter leaves changed in a model, in torch, and in the random state."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PATCHED = ("add", "addmm", "bmm", "matmul", "mm", "mul")
 
 
 def left_behind(model: nn.Module, call: Callable[[], object]) -> list[str]:
-    """Run `call`, which may fail, and name everything that is not as it was."""
+    """Run `call`, which may fail, and name everything that has changed."""
     before = _state(model)
-    with suppress(Exception):  # what a failing counter leaves behind is a question too
+    with suppress(Exception):  # what a failing counter leaves changed matters too
         call()
     after = _state(model)
     return [aspect for aspect, was in before.items() if not _same(was, after[aspect])]

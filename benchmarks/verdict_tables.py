@@ -16,7 +16,7 @@ RIGHT, REFUSED = "✓", "–"
 
 
 def view_tables(result: dict[str, Any]) -> Sequence[Table]:
-    """Seconds of all views: of networks, and of plain layers."""
+    """Seconds for all views: of networks, and of plain layers."""
     runs = result["views"][0]["runs"]
     return [
         _timed("network", "network", result["views"], note=_view_note(runs)),
@@ -32,12 +32,12 @@ def _timed(key: str, title: str, rows: Sequence[dict[str, Any]], note: str) -> T
     columns += [seconds(name) for name in (EXPORT, *VIEWS, "sum")]
     if "each" in rows[0]:
         columns.append(
-            Column("each", "a layer", align="right", format=lambda s: f"{1000 * s:.1f} ms")
+            Column("each", "per layer", align="right", format=lambda s: f"{1000 * s:.1f} ms")
         )
     return Table(
         columns,
         [{column.key: row[column.key] for column in columns} for row in rows],
-        title="Everything that inspect shows but latency",
+        title="Everything that inspect shows except latency",
         note=note,
     )
 
@@ -53,13 +53,13 @@ def _view_note(runs: int) -> str:
 def _layer_note(rows: Sequence[dict[str, Any]]) -> str:
     first, last = rows[0], rows[-1]
     return (
-        f"3×3 convolutions one after another on 1×8×32×32. From {first['count']} to "
-        f"{last['count']:,} layers the time grows {last['sum'] / first['sum']:.0f} times."
+        f"3×3 convolutions in series on 1×8×32×32. From {first['count']} to "
+        f"{last['count']:,} layers the time grows {last['sum'] / first['sum']:.0f}-fold."
     )
 
 
 def peak_table(result: dict[str, Any]) -> Table:
-    """Bytes of activations at the peak, foretold, measured and estimated, and their ratios."""
+    """Bytes of activations at the peak, predicted, measured and estimated, and their ratios."""
     rows = []
     for row in result["peaks"]:
         whole = row["allocated"] + row["held"]
@@ -100,7 +100,7 @@ def peak_table(result: dict[str, Any]) -> Table:
 
 
 def verdict_tables(result: dict[str, Any]) -> Sequence[Table]:
-    """Costs, receptive fields, and the sums of verdicts a tool."""
+    """Costs, receptive fields, and the sums of verdicts per tool."""
     found = result["thirty"]
     by = {(row["network"], row["tool"], row["quantity"]): row for row in found["verdicts"]}
     return [
@@ -132,9 +132,9 @@ def _costs(found: dict[str, Any], by: _Rows) -> Table:
             for row in found["networks"]
         ],
         title="Thirty networks: parameters and MACs",
-        note=f"Counted by hand. {RIGHT} right; ×4: four times the truth; {REFUSED}: no figure, or "
-        "one that the tool itself calls incomplete. What a tool adds by its own rules (norms, "
-        "activations, pools, biases) is allowed. " + _versions(found),
+        note=f"The truth is counted by hand. {RIGHT}: right; ×4: four times the truth; {REFUSED}: "
+        "no figure, or one that the tool itself calls incomplete. What a tool adds by its own "
+        "rules (norms, activations, pools, biases) is allowed. " + _versions(found),
     )
 
 
@@ -159,10 +159,10 @@ def _fields(found: dict[str, Any], by: _Rows) -> Table:
         ),
         rows,
         title="Thirty networks: the receptive field of the last map's middle position",
-        note="By the gradient probe: size, and positions really read. Where there is no map, there "
-        "is no field. TorchLens: its geometry, and the gradient masks of all channels on the "
-        "captured input, a lower bound behind a max pool. torchscan: the figure in the row of the "
-        "last map, which is that module's own window, for the first axis.",
+        note="Truth, by the gradient probe: the size, and the positions that are really read. A "
+        "network without a map has no field. TorchLens: its geometry, and the gradient masks of "
+        "all channels on the captured input, a lower bound after a max pool. torchscan: the "
+        "figure in the row of the last map, which is that module's own window, for the first axis.",
     )
 
 
@@ -202,5 +202,5 @@ def _mark(row: dict[str, Any]) -> str:
 
 
 def _versions(found: dict[str, Any]) -> str:
-    told = [f"{t['tool']} {t['version']}" for t in found["tools"] if t["version"]]
-    return f"Versions: {', '.join(told)}."
+    versions = [f"{t['tool']} {t['version']}" for t in found["tools"] if t["version"]]
+    return f"Versions: {', '.join(versions)}."

@@ -28,7 +28,7 @@ __all__ = ["judged", "truth"]
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 60
-"""For one network; a tool that needs longer is taken to refuse."""
+"""Seconds for one network; a tool that needs longer counts as refusing."""
 
 # Terms of `count_as` that are a tool's own additions, and not multiply-adds counted otherwise.
 _ADDED = ("parameters, once a sample", "biases, once a sample")
@@ -77,7 +77,7 @@ def judged() -> dict[str, Any]:
 
 
 def _verdict(answer: dict[str, Any], true: Any, added: list[int]) -> dict[str, Any]:
-    """`right`, `wrong` or `refused`; the last also where a tool says that it gives a bound only.
+    """`right`, `wrong` or `refused`; the last also if a tool says that its figure is only a bound.
 
     A right figure is right, bound or not; a bound on the wrong side of the truth is wrong. A total
     may have some of the tool's own additions on top: which, a graph does not always tell.
@@ -113,7 +113,7 @@ def _added(witness: Witness, sample: Sample) -> list[int]:
 
 
 def _asked(witness: Witness) -> dict[str, dict[str, Any]]:
-    """What a tool says of each sample, asked in a process of its own."""
+    """What a tool reports for each sample, asked in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.verdicts", witness.name],
         capture_output=True,
@@ -129,7 +129,7 @@ def _asked(witness: Witness) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def _limited(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError in what takes longer, where the system has an alarm."""
+    """Raise TimeoutError in a call that takes longer, if the system has an alarm."""
 
     def ring(*_: object) -> None:
         raise TimeoutError(f"longer than {seconds} s")

@@ -1,4 +1,4 @@
-"""Seconds of everything that `inspect` shows but latency, and how they grow with the layers."""
+"""Seconds for all that `inspect` shows except latency, and how they grow with the layers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ VIEWS = ("inspect", "receptive field", "field table", "holes", "memory")
 LAYERS = (10, 100, 1000)
 EXPORT = "torch.export"
 ENOUGH = 30
-"""Seconds after which a network is not run once more."""
+"""Seconds after which a network is not run again."""
 
 
 def warm() -> None:
-    """Load what is imported at first use: it is part of no figure."""
+    """Load what is imported at first use, which no figure should include."""
     _views(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU()).eval(), (1, 1, 9, 9))
 
 
 def viewed(name: str, runs: int) -> dict[str, Any]:
-    """The seconds of each view of a network of ours on 1×3×224×224."""
+    """Seconds for each view of one of our networks on 1×3×224×224."""
     with torch.device("meta"):
         model: nn.Module = getattr(architectures, name)().eval()
     shape = (1, 3, 224, 224)
@@ -42,7 +42,7 @@ def viewed(name: str, runs: int) -> dict[str, Any]:
 
 
 def grown(runs: int) -> list[dict[str, Any]]:
-    """The same of plain convolutions one after another."""
+    """The same for plain convolutions in series."""
     rows = []
     for count in LAYERS:
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Tools that say what a network has, costs or sees; each asked in the way that it documents.
+"""Tools that report what a network has, costs or sees, each asked in the way it documents.
 
 A witness runs in a process of its own, because some patch torch for good. What it says is kept as
 it is; `benchmarks.verdicts` judges it.
@@ -28,7 +28,7 @@ _COUNTED = ("Conv", "Linear", "Attention")  # in the names of the modules that m
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tool says of one quantity.
+    """What a tool reports for one quantity.
 
     Attributes:
         figure: a number, or a receptive field's size along each axis it tells.
@@ -62,7 +62,7 @@ class Witness:
 
     @property
     def version(self) -> str | None:
-        """The installed version, None where there is none."""
+        """The installed version, or None."""
         return version(self.module.partition(".")[0])
 
     @property
@@ -219,7 +219,7 @@ WITNESSES = (
 
 
 def answers(witness: Witness, model: nn.Module, example: Tensor, last: str) -> dict[str, Any]:
-    """What a witness says of a network, a quantity each, as plain data; `refused` says why not."""
+    """What a witness reports for a network, per quantity, as plain data, or why it `refused`."""
     with quiet():
         try:
             questions = witness.ask(model, example, last)

@@ -1,4 +1,4 @@
-"""Thirty small networks with what is true about them, each of one more kind."""
+"""Thirty small networks, each of one more kind, with what is true about them."""
 
 from __future__ import annotations
 

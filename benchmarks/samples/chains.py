@@ -1,4 +1,4 @@
-"""One layer after another: kernels, strides, dilation, groups, one to three dimensions."""
+"""Layers in series: kernels, strides, dilation, groups, one to three dimensions."""
 
 from __future__ import annotations
 

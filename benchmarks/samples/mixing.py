@@ -1,4 +1,4 @@
-"""Networks in which a value depends on all of the image, and some without a map."""
+"""Networks in which a value depends on the whole image, and some without a map."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ MIXING = (
     Sample("squeeze and excite", (1, 3, 16, 14),
            (27 * 8 + 8) + (8 * 2 + 2) + (2 * 8 + 8) + (9 * 8 * 8 + 8),
            (27 * 8 + 9 * 8 * 8) * 16 * 14 + 8 * 2 + 2 * 8, _excite),
-    Sample("classifier behind global pooling", (1, 3, 33, 31),
+    Sample("classifier after global pooling", (1, 3, 33, 31),
            (27 * 8 + 16) + (9 * 8 * 16 + 32) + (16 * 10 + 10),
            27 * 8 * 17 * 16 + 9 * 8 * 16 * 9 * 8 + 16 * 10, _classifier, last="3"),
     # 56 positions: every pair of them, once for the weights and once for the values.
