@@ -15,10 +15,10 @@ export HYPOTHESIS_PROFILE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-zoo docs docs-check pictures bench lint clean
+.PHONY: help demo test test-zoo docs docs-check pictures bench lint wheel release-check clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## Run the demonstration; writes demo/report.html and demo/result.json
 	@$(BIN)/convsmith demo --force $(ARGS)
@@ -54,6 +54,12 @@ lint: .venv/installed ## Check style, formatting, types and the order of the flo
 		$(BIN)/$$check || status=1; \
 	done; \
 	exit $$status
+
+wheel: ## Build the wheel into dist/ and try it in an empty environment
+	@PYTHON=$(PYTHON) bash .ci/release-check --wheel
+
+release-check: ## The same, and whether version, changelog and commit are ready (CONTRIBUTING.md)
+	@PYTHON=$(PYTHON) bash .ci/release-check
 
 clean: ## Remove caches and what the demonstration wrote (environments stay: rm -rf .venv .venv-zoo)
 	@rm -rf demo dist build .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
