@@ -1,7 +1,7 @@
-"""convsmith: inspect, lighten, dilate, compile, tile and draw convolutional networks.
+"""convsmith: inspect, lighten, dilate, compile and draw convolutional networks.
 
-Names are looked up when first used, so that `import convsmith` costs milliseconds and what needs
-no torch runs without it.
+Names are looked up when first used: `import convsmith` costs milliseconds, and whatever needs no
+torch runs without it.
 
 >>> import convsmith as cs
 >>> cs.Conv(3, 30, kernel_size=10).params
@@ -14,12 +14,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from convsmith._version import __version__
-from convsmith.errors import ConvsmithError
+from convsmith.errors import (
+    ArgumentError,
+    ConvsmithError,
+    DataError,
+    MissingExtra,
+    ModelError,
+    TraceError,
+)
 
 if TYPE_CHECKING:
     from convsmith import draw, nn
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
-    from convsmith.measure import Inspection, inspect
+    from convsmith.measure import Holes, Inspection, ReceptiveField, inspect
     from convsmith.network import Layer, Network, trace
     from convsmith.rewrite import (
         Certificate,
@@ -39,12 +46,14 @@ _HOMES = {
     "Conv": "arithmetic",
     "ConvTranspose": "arithmetic",
     "Dilated": "rewrite",
-    "Pool": "arithmetic",
+    "Holes": "measure",
     "Inspection": "measure",
     "Layer": "network",
     "LightenReport": "rewrite",
     "Lightened": "rewrite",
     "Network": "network",
+    "Pool": "arithmetic",
+    "ReceptiveField": "measure",
     "Window": "arithmetic",
     "compile": "runtime",
     "dilate": "rewrite",
@@ -58,19 +67,26 @@ _ROOMS = (
 )  # fmt: skip
 
 __all__ = [
+    "ArgumentError",
     "Certificate",
     "Chain",
     "Compiled",
     "Conv",
     "ConvTranspose",
     "ConvsmithError",
+    "DataError",
     "Dilated",
+    "Holes",
     "Inspection",
     "Layer",
     "LightenReport",
     "Lightened",
+    "MissingExtra",
+    "ModelError",
     "Network",
     "Pool",
+    "ReceptiveField",
+    "TraceError",
     "Window",
     "__version__",
     "compile",
@@ -96,4 +112,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    return list(__all__)

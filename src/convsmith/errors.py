@@ -7,8 +7,10 @@ layer's path in the user's own model.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ArgumentError",
@@ -64,6 +66,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("?", ["resnet18"])
     ''
     """
+    from difflib import get_close_matches  # only errors need it: start-up does without
+
     matches = get_close_matches(name, list(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
@@ -78,6 +82,8 @@ def no_file(path: str | Path, pattern: str = "*") -> str:
     >>> no_file("/nowhere/weights.pth")
     "there is no file '/nowhere/weights.pth'"
     """
+    from pathlib import Path
+
     file = Path(path)
     try:
         beside = [other.name for other in file.parent.glob(pattern)]

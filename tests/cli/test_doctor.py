@@ -48,7 +48,7 @@ def test_json_on_standard_output(run: Run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert list(document)[:3] == ["convsmith", "report", "version"]
     assert (document["report"], document["version"]) == ("doctor", 1)
-    assert document["extras"]["tile"]["install"] == "pip install 'convsmith[tile]'"
+    assert document["extras"]["draw"]["install"] == "pip install 'convsmith[draw]'"
 
 
 def test_the_table_in_a_pipe_has_no_escapes(

@@ -53,7 +53,7 @@ def test_sorting(report):
     assert macs == sorted(macs, reverse=True)
     with pytest.raises(ArgumentError, match="did you mean 'macs'"):
         report.table(sort="mac")
-    with pytest.raises(ArgumentError, match="'layer' or 'module'"):
+    with pytest.raises(ArgumentError, match="by must be one of 'layer', 'module'"):
         report.table(by="block")
     with pytest.raises(ArgumentError, match="depth"):
         report.by_module(0)

@@ -174,4 +174,4 @@ def test_a_second_image_is_not_mixed_into_the_field_of_the_first():
 
     found = cs.inspect(Two(), [(1, 1, 16, 16), (1, 1, 16, 16)])
     assert found.local_receptive_field.size == (3, 3)
-    assert {tuple(row["size"]) for row in found.fields()} == {(3, 3)}
+    assert {field.size for field in found.fields().values()} == {(3, 3)}

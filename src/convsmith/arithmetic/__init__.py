@@ -31,3 +31,7 @@ __all__ = [
     "parameter_table",
     "summary",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -3,3 +3,7 @@
 from convsmith.cli.main import main
 
 __all__ = ["main"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

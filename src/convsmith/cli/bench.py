@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Json, check_targets, emit, talk
 from convsmith.errors import ArgumentError, ModelError, kind_and_line
+from convsmith.report import Column, Result, Table, milliseconds
 from convsmith.text import times
 
-if TYPE_CHECKING:
-    from convsmith.report import Table
-
-__all__ = ["Comparison", "RuntimeFigures", "command"]
+__all__ = ["RuntimeComparison", "RuntimeFigures", "command"]
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeFigures:
+class RuntimeFigures(Result):
     """What one runtime took.
 
     Attributes:
@@ -43,7 +41,7 @@ class RuntimeFigures:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class RuntimeComparison(Result):
     """Runtimes side by side on one network.
 
     Attributes:
@@ -62,12 +60,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
-        return {"report": "bench", "version": 1} | asdict(self)
+        return {"report": "bench", "version": 1} | super().to_dict()
 
     def table(self) -> Table:
         """A row a runtime."""
-        from convsmith.report import Column, Table, milliseconds
-
         return Table(
             [
                 Column("name", "runtime"),
@@ -87,7 +83,7 @@ class Comparison:
         )
 
     def __repr__(self) -> str:
-        return f"Comparison({self.network}: {len(self.runtimes)} runtimes, use {self.use})"
+        return f"RuntimeComparison({self.network}: {len(self.runtimes)} runtimes, use {self.use})"
 
 
 def command(
@@ -127,7 +123,7 @@ def command(
 
 def _compare(
     name: str, network: Any, shape: tuple[int, ...], threads: int, seconds: float
-) -> Comparison:
+) -> RuntimeComparison:
     import torch
 
     from convsmith.cli.peers import PEERS, thread_count
@@ -169,7 +165,7 @@ def _compare(
         key=lambda figures: figures.median_ms or 0.0,
     )
     advice = {peer.name: peer.advice for peer in PEERS}
-    return Comparison(name, shape, threads, (*ran, *idle), advice[ran[0].name])
+    return RuntimeComparison(name, shape, threads, (*ran, *idle), advice[ran[0].name])
 
 
 def _first(value: Any) -> Any:

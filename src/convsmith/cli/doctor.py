@@ -40,16 +40,12 @@ class Extra(NamedTuple):
 CORE = ("halide", "torch", "numpy", "rich", "safetensors", "typer")
 EXTRAS = {
     "data": Extra("image folders; scikit-learn's handwritten digits", ("pillow", "scikit-learn")),
-    "draw": Extra("GIF and PNG pictures; plots", ("matplotlib", "pillow")),
+    "draw": Extra("GIF and PNG pictures", ("matplotlib", "pillow")),
     "explore": Extra(
         "the explorer and the lessons", ("marimo", "pillow", "scikit-learn", "scipy", "uvicorn")
     ),
     "matrix": Extra("convolutions as sparse matrices", ("scipy",)),
     "tables": Extra("results as pandas data frames", ("pandas",)),
-    "tile": Extra(
-        "images larger than memory, on one machine or many",
-        ("dask", "distributed", "tifffile", "zarr"),
-    ),
     "train": Extra("fine-tuning in several processes", ("lightning-fabric",)),
     "bench": Extra(
         "the peers that the benchmarks compare with",

@@ -112,13 +112,13 @@ def command(
     if holes or (layer and not effective):
         found.append(views.holes(report, layer))
     if effective:
-        found.append(views.effective(network, report, layer, data))
+        found.append(views.effective(report, layer, data))
     if memory:
         found.append(views.memory(report))
     if latency:
         found.append(views.latency(report))
     if sizes:
-        found.append(views.sizes(network, inputs or None))
+        found.append(views.sizes(report))
     if as_tool is not None:
         found.append(views.counted(report, as_tool))
     if compare is not None:

@@ -6,23 +6,24 @@ rich is imported when something is drawn, so that errors and `--help` stay quick
 from __future__ import annotations
 
 import json as json_format
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from convsmith._version import __version__
 from convsmith.errors import ArgumentError
+from convsmith.report.plain import plain
 from convsmith.report.saving import save_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress, TaskID
+
+    from convsmith.report.result import Result
 
 __all__ = [
     "Advance",
@@ -63,13 +64,6 @@ class Advance(Protocol):
 
     def __call__(self, n: int = 1) -> None:
         """Move the bar on by `n` steps."""
-
-
-class Result(Protocol):
-    """What verbs report: a frozen dataclass that gives itself as plain data."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as dicts, lists, strings and numbers."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -192,7 +186,7 @@ def as_json(data: Mapping[str, Any]) -> str:
       "loss": null
     }
     """
-    document = _plain({"convsmith": __version__, **data})
+    document = plain({"convsmith": __version__, **data})
     return json_format.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -263,22 +257,3 @@ def _ignore(n: int = 1) -> None:
 
 def _ignore_step(what: str, done: int, of: int) -> None:
     pass
-
-
-def _plain(value: Any) -> Any:
-    """Turn mappings, sequences and numbers of any library into JSON's own; no number is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "to_dict"):
-        return _plain(value.to_dict())
-    if hasattr(value, "tolist"):  # a number or array of numpy or torch
-        return _plain(value.tolist())
-    raise TypeError(f"{type(value).__name__} has no place in a JSON report")

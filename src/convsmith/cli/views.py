@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convsmith.errors import ArgumentError
-from convsmith.report import Figure, Section, Table, gridding_picture, memory_picture
+from convsmith.report import Figure, Result, Section, Table, gridding_picture, memory_picture
 
 if TYPE_CHECKING:
     from convsmith.measure import Inspection
@@ -46,7 +46,8 @@ class View:
 
 def receptive_fields(report: Inspection) -> View:
     """The receptive field of each layer; the picture of the output's is on the page already."""
-    data = {"receptive_fields": report.fields()}
+    fields = [{"name": name} | field.to_dict() for name, field in report.fields().items()]
+    data = {"receptive_fields": fields}
     table = report.field_table()
     return View((table,), data, Section("Fields by layer", table))
 
@@ -79,65 +80,38 @@ def memory(report: Inspection) -> View | None:
     return View((table,), {"memory": found.to_dict()}, Section("Memory", [*parts, table]))
 
 
-def latency(report: Inspection) -> View | None:
+def latency(report: Inspection) -> View:
     """The milliseconds of each layer, measured here."""
-    from convsmith.measure.timing import layer_latency
-
-    if report.network is None:
-        return None
-    found = layer_latency(report.network)
-    return _plain("Latency", "latency", found.to_dict(), found.table())
+    return _plain("Latency", "latency", report.latency())
 
 
-def sizes(model: Any, inputs: Sequence[tuple[int, ...]] | None) -> View:
+def sizes(report: Inspection) -> View:
     """The input sizes that work."""
-    from convsmith.measure.sizes import sizes as input_sizes
-
-    found = input_sizes(model, inputs)
-    return _plain("Input sizes", "sizes", found.to_dict(), found.table())
+    return _plain("Input sizes", "sizes", report.sizes())
 
 
-def counted(report: Inspection, tool: str) -> View | None:
+def counted(report: Inspection, tool: str) -> View:
     """What another counter would say."""
-    from convsmith.measure.counters import count_as
-
-    if report.network is None:
-        return None
-    found = count_as(report.network, tool)
-    return _plain("Another counter", "as", found.to_dict(), found.table())
+    return _plain("Another counter", "as", report.count_as(tool))
 
 
 def compare(report: Inspection, other: Inspection) -> View:
     """Two networks side by side."""
-    from convsmith.measure.compare import layer_comparison, total_comparison
+    found = report.compare(other)
+    tables = (found.table(), found.layer_table())
+    return View(tables, {"other": other.to_dict()}, Section("Comparison", tables))
 
-    tables = total_comparison(report, other), layer_comparison(report, other)
-    return _plain("Comparison", "other", other.to_dict(), *tables)
 
-
-def effective(
-    model: Any, report: Inspection, layer: str | None = None, data: str | None = None
-) -> View:
+def effective(report: Inspection, layer: str | None = None, data: str | None = None) -> View:
     """The effective receptive field of a layer, from images or random values.
 
     Args:
-        model: what `report` is of.
-        report: where the exact field comes from.
+        report: of the network.
         layer: its name in the report; by default the output, or the last map before it.
         data: the images, as for `load_images`; seeded random values without.
     """
-    from convsmith.measure.effective import effective_field
-
     images, source = _images(report.inputs, data)
-    path = None if layer is None or report.network is None else report.network[layer].path
-    found = replace(effective_field(model, images, path), source=source)
-    if report.network is not None:
-        # The last operation of the module is what makes its output.
-        within = [x.name for x in report.network if _inside(x.path, found.layer)]
-        name = within[-1] if within and found.layer else None
-        exact = report.field_of(name) if name else report.local_receptive_field
-        if exact is not None and len(exact.size) == found.map.ndim:
-            found = found.beside(exact)
+    found = report.effective(images, layer, source=source)
     return View(
         (found.table(),),
         {"effective": found.to_dict()},
@@ -145,12 +119,9 @@ def effective(
     )
 
 
-def _plain(heading: str, key: str, data: dict[str, Any], *tables: Table) -> View:
-    return View(tables, {key: data}, Section(heading, tables))
-
-
-def _inside(path: str, module: str) -> bool:
-    return path == module or path.startswith(f"{module}.")
+def _plain(heading: str, key: str, result: Result) -> View:
+    table = result.table()
+    return View((table,), {key: result.to_dict()}, Section(heading, table))
 
 
 def _images(inputs: Sequence[tuple[int, ...]], data: str | None) -> tuple[Iterable[Any], str]:

@@ -89,3 +89,7 @@ __all__ = [
     "verdict_panel",
     "walk_page",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -19,8 +19,7 @@ from convsmith.report.text import escape
 from convsmith.text import read_shape
 
 if TYPE_CHECKING:
-    from convsmith.measure import Inspection
-    from convsmith.measure.inspection import LayerReport
+    from convsmith.measure import Inspection, LayerReport
 
 __all__ = [
     "Walk",

@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from convsmith.report import Column, Table, bytes_, count
+from convsmith.report import Column, Result, Table, bytes_, count
 
 if TYPE_CHECKING:
     from convsmith.measure.inspection import Inspection
 
-__all__ = ["layer_comparison", "total_comparison"]
+__all__ = ["Comparison", "layer_comparison", "total_comparison"]
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
+    """Two networks side by side.
+
+    Attributes:
+        one: the first, which ratios are over.
+        other: the second.
+
+    >>> import convsmith as cs
+    >>> from torch import nn
+    >>> dense, light = nn.Conv2d(64, 64, 3), cs.nn.DepthwiseSeparableConv2d(64, 64, 3)
+    >>> one, other = (cs.inspect(model, (1, 64, 16, 16)) for model in (dense, light))
+    >>> one.compare(other)
+    Comparison(Conv2d and DepthwiseSeparableConv2d: 0.130× the parameters, 0.127× the MACs)
+    """
+
+    one: Inspection
+    other: Inspection
+
+    def table(self) -> Table:
+        """The totals, a row per figure."""
+        return total_comparison(self.one, self.other)
+
+    def layer_table(self) -> Table:
+        """The layers that differ, a row per name."""
+        return layer_comparison(self.one, self.other)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Both inspections as plain data."""
+        return {"one": self.one.to_dict(), "other": self.other.to_dict()}
+
+    def __repr__(self) -> str:
+        ratios = [
+            f"{getattr(self.other, key) / getattr(self.one, key):.3f}× the {name}"
+            for key, name in (("params", "parameters"), ("macs", "MACs"))
+            if getattr(self.one, key)
+        ]
+        names = f"{self.one.model} and {self.other.model}"
+        return f"Comparison({': '.join([names, ', '.join(ratios)] if ratios else [names])})"
 
 
 def total_comparison(one: Inspection, other: Inspection) -> Table:

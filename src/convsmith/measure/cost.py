@@ -19,6 +19,7 @@ from typing import Literal
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.network import Layer
+from convsmith.report import Result
 
 __all__ = ["Cost", "Status", "cost"]
 
@@ -26,7 +27,7 @@ Status = Literal["exact", "lower bound", "upper bound", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Result):
     """What one layer costs for the shapes it was traced with.
 
     Attributes:

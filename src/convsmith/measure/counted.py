@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from convsmith.report import Column, Table, count, data_frame
+from convsmith.report import Column, Result, Table, count, data_frame, plain
 
 if TYPE_CHECKING:
     import pandas
@@ -62,7 +62,7 @@ class CountedLayer:
 
 
 @dataclass(frozen=True, repr=False)
-class Counted:
+class Counted(Result):
     """What another counter says of a network in evaluation mode, and why.
 
     Attributes:
@@ -128,13 +128,9 @@ class Counted:
             note=" ".join(filter(None, notes)) or None,
         )
 
-    def to_csv(self) -> str:
-        """The rows that differ, as CSV."""
-        return self.table().to_csv()
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values of every row, as for JSON."""
-        return {
+        document = {
             "model": self.model,
             "tool": self.tool,
             **{f"tool_{key}": value for key, value in asdict(TOOLS[self.tool]).items()},
@@ -143,15 +139,13 @@ class Counted:
             "exact": self.exact,
             "terms": dict(self.terms),
             "note": self.note,
-            "rows": [asdict(row) for row in self.rows],
+            "rows": self.rows,
         }
+        return {key: plain(value) for key, value in document.items()}
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a layer, as a `pandas.DataFrame`."""
         return data_frame([asdict(row) for row in self.rows])
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def __repr__(self) -> str:
         tool = TOOLS[self.tool]

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, first_line
 from convsmith.measure.images import image_batches
-from convsmith.measure.receptive import ReceptiveField
-from convsmith.network import submodule, untouched
-from convsmith.report import Column, Figure, Table, data_frame, map_picture, shape
+from convsmith.measure.receptive import ReceptiveField, local_field
+from convsmith.network import Network, submodule, untouched
+from convsmith.report import Column, Figure, Result, Table, data_frame, map_picture, shape
 from convsmith.text import times
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["EffectiveField", "effective_field"]
+__all__ = ["EffectiveField", "effective_field", "effective_of"]
 
 # Values further than two standard deviations out hold 1 - 0.9545 of a Gaussian.
 _TAIL = 1 - 0.9545
@@ -30,7 +30,7 @@ _CHUNK = 8  # images at a time, when they come as one array
 
 
 @dataclass(frozen=True, eq=False)
-class EffectiveField:
+class EffectiveField(Result):
     """How strongly one output unit depends on each position of the image (Luo et al. 2016).
 
     Attributes:
@@ -287,6 +287,41 @@ def effective_field(
     total /= seen
     total.setflags(write=False)
     return EffectiveField(total, name, position, seen)
+
+
+def effective_of(
+    network: Network,
+    images: Any,
+    layer: str | None = None,
+    *,
+    signs: bool = False,
+    source: str = "",
+) -> EffectiveField:
+    """Measure the effective field of a traced network's layer, beside its exact field.
+
+    Args:
+        network: traced from a module.
+        images: as for `effective_field`.
+        layer: a layer's name; by default the output, or the last map before it.
+        signs: as for `effective_field`.
+        source: what the images are.
+
+    Raises:
+        ArgumentError: as `effective_field`.
+    """
+    if network.model is None:
+        raise ArgumentError(
+            f"{network.name} was read from an exported program: gradients need the torch.nn.Module"
+        )
+    path = None if layer is None else network[layer].path
+    found = replace(effective_field(network.model, images, path, signs=signs), source=source)
+    # The last operation of the module is what makes its output.
+    within = [x.name for x in network if f"{x.path}.".startswith(f"{found.layer}.")]
+    names = within[-1:] if found.layer and within else list(network.outputs[:1])
+    if not names or not any(len(network[name].shape) > 2 for name in network.inputs):
+        return found
+    exact = local_field(network, names[0])
+    return found.beside(exact) if exact and len(exact.size) == found.map.ndim else found
 
 
 def _unit(

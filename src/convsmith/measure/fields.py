@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convsmith.measure.receptive import ReceptiveField, has_map, local_field
+from convsmith.measure.receptive import FIELD_COLUMNS, READ, ReceptiveField, has_map, local_field
 from convsmith.network import Network
-from convsmith.report import Column, Table, percent, shape
-from convsmith.text import times
+from convsmith.report import Column, Table
 
 __all__ = ["field_table", "fields"]
 
@@ -29,31 +28,11 @@ def fields(network: Network) -> Iterator[tuple[str, ReceptiveField]]:
 
 def field_table(network: Network) -> Table:
     """Size, stride, padding, coverage and largest gap of each field, a row a layer."""
-    rows = tuple(
-        (
-            name,
-            str(network[name].operation),
-            found.size,
-            times(found.stride),
-            found.padding,
-            found.coverage,
-            found.gaps if any(found.gaps) else None,
-            found.status + (f": {found.reason}" if found.reason else ""),
-        )
-        for name, found in fields(network)
-    )
     return Table(
-        columns=(
-            Column("layer", "layer"),
-            Column("operation", "operation"),
-            Column("size", "field", align="right", format=shape),
-            Column("stride", "stride", align="right"),
-            Column("padding", "padding", align="right", format=shape),
-            Column("coverage", "read", align="right", format=percent),
-            Column("gaps", "largest gap", align="right", format=shape),
-            Column("status", "status"),
-        ),
-        rows=rows,
+        columns=(Column("layer", "layer"), Column("operation", "operation"), *FIELD_COLUMNS),
+        rows=[
+            (name, str(network[name].operation), *field.row()) for name, field in fields(network)
+        ],
         title=f"Receptive fields of {network.name}, on a map without borders",
-        note="read: the share of the field's box that the layer depends on.",
+        note=READ,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd, prod
 from typing import Any
@@ -14,7 +14,7 @@ from convsmith.errors import ArgumentError
 from convsmith.measure.receptive import ReceptiveField, local_field
 from convsmith.network import Layer, Network
 from convsmith.network.local import origin_region
-from convsmith.report import Column, Table, number, percent, shape
+from convsmith.report import Column, Result, Table, number, percent, shape
 
 __all__ = ["Gridding", "Holes", "gridding", "hdc", "holes"]
 
@@ -23,7 +23,7 @@ _SEARCH = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Gridding:
+class Gridding(Result):
     """Dilated convolutions in series, along one axis.
 
     Attributes:
@@ -45,10 +45,6 @@ class Gridding:
     largest_gap: int
     hdc: bool
     repair: tuple[int, ...] | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 def gridding(rates: Sequence[int], kernel: int = 3) -> Gridding:
@@ -94,7 +90,7 @@ def hdc(rates: Sequence[int], kernel: int = 3) -> bool:
 
 
 @dataclass(frozen=True)
-class Holes:
+class Holes(Result):
     """The holes in the field of one layer.
 
     Attributes:

@@ -7,7 +7,8 @@ from typing import Any
 
 from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.measure.cost import cost
-from convsmith.measure.inspection import Inspection, LayerReport
+from convsmith.measure.inspection import Inspection
+from convsmith.measure.layer_report import LayerReport
 from convsmith.network import Layer, Network, trace
 
 __all__ = ["inspect"]

@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from math import lcm
 from typing import TYPE_CHECKING, Any
 
-from convsmith.arithmetic import Region
 from convsmith.arithmetic.normalise import choice
 from convsmith.errors import ArgumentError, nearest
 from convsmith.measure.cost import Status
+from convsmith.measure.field_figure import field_figure
 from convsmith.measure.fields import field_table, fields
 from convsmith.measure.holes import Holes, holes
+from convsmith.measure.layer_report import LayerReport, merged
 from convsmith.measure.memory import Memory, memory
 from convsmith.measure.receptive import ReceptiveField, local_field, true_field
 from convsmith.network import Network
-from convsmith.network.backward import spatial_axes
 from convsmith.report import (
     Column,
     Facts,
     Figure,
     Page,
+    Result,
     Section,
     Table,
     bytes_,
     cost_picture,
     count,
     data_frame,
-    field_picture,
     percent,
     shape,
     short,
@@ -38,56 +37,20 @@ from convsmith.report import (
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Inspection", "LayerReport"]
+    from convsmith.measure.compare import Comparison
+    from convsmith.measure.counted import Counted
+    from convsmith.measure.effective import EffectiveField
+    from convsmith.measure.sizes import Sizes
+    from convsmith.measure.timing import Timing
+
+__all__ = ["Inspection"]
 
 VERSION = 1
 SORTS = ("order", "params", "macs", "flops", "bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class LayerReport:
-    """One layer's figures.
-
-    Attributes:
-        name: the layer's name in the network.
-        path: its module's path.
-        kind: the family of its operation.
-        operation: the operation in a few words.
-        output: the shape of its (first) result.
-        params: its parameters; a tensor that an earlier layer has counted is not counted again.
-        macs: multiply-adds, None if unknown.
-        flops: floating-point operations, None if unknown.
-        bytes: of the tensors it reads and writes, each once.
-        status: of `macs` and `flops`: exact, a bound, or unknown.
-        reason: why they are not exact.
-        padding_macs: how many of the multiply-adds fall on zero padding, where one factor is 0.
-        shared: parameters that an earlier layer has counted.
-        source: the user's line of code, as `file.py:12`.
-    """
-
-    name: str
-    path: str
-    kind: str
-    operation: str
-    output: tuple[int, ...]
-    params: int
-    macs: int | None
-    flops: int | None
-    bytes: int
-    status: Status = "exact"
-    reason: str = ""
-    padding_macs: int = 0
-    shared: tuple[str, ...] = ()
-    source: str = ""
-
-    @property
-    def intensity(self) -> float | None:
-        """Arithmetic intensity: floating-point operations a byte; None where one is unknown."""
-        return None if self.flops is None or not self.bytes else self.flops / self.bytes
-
-
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Result):
     """What `inspect` established; figures are for the batch and sizes it was given.
 
     Attributes:
@@ -143,39 +106,7 @@ class Inspection:
         the last position before it that reads as the first does.
         """
         field = self.field_of(layer) if layer else self.local_receptive_field
-        if field is None or not field.region or self.network is None:
-            return None
-        name = field.layer
-        axes = spatial_axes(self.network)[name]
-        lengths = [self.network[name].shape[axes.index(a)] if a in axes else 1
-                   for a in range(len(field.size))]  # fmt: skip
-        # Positions a period apart read alike: the one nearest to the middle that reads as 0 does.
-        each, rest = divmod(len(field.phases), len(lengths))
-        alike = not rest and len(set(field.stride)) == 1
-        period = each + 1 if alike else lcm(*range(1, len(field.phases) + 2))
-        middle = [length // 2 - length // 2 % period for length in lengths]
-        moves = [int(step * at) for step, at in zip(field.stride, middle, strict=True)]
-        boxes = Region(
-            tuple(axis.shift(by) for axis, by in zip(box, moves, strict=True))
-            for box in field.region
-        )
-        image = next(
-            size for x in self.network.inputs if len(size := self.network[x].shape) > 2
-        )  # fmt: skip
-        where = f"What position {', '.join(map(str, middle))} of layer {name!r} reads."
-        beyond = any(
-            -p + by < 0 or -p + by + n > length
-            for p, by, n, length in zip(field.padding, moves, field.size, image[2:], strict=True)
-        )
-        notes = [
-            "Beyond the image's frame lies padding." if beyond else "",
-            "" if field.status == "exact" else f"The field is {field.status}.",
-            f"{field.reason[0].upper()}{field.reason[1:]}." if field.reason else "",
-        ]
-        return Figure(
-            field_picture(boxes, image=image[2:], title=f"Receptive field of {name}"),
-            " ".join(filter(None, [where, *notes])),
-        )
+        return None if self.network is None or field is None else field_figure(self.network, field)
 
     def field_table(self) -> Table:
         """The receptive fields of the layers at which they change."""
@@ -188,11 +119,11 @@ class Inspection:
         """Peak memory of a forward pass without gradients, by what is alive when."""
         return None if self.network is None else memory(self.network)
 
-    def fields(self) -> list[dict[str, Any]]:
-        """The receptive fields of the layers at which they change, as plain data."""
+    def fields(self) -> dict[str, ReceptiveField]:
+        """The local receptive fields of the layers at which they change, by name, in order."""
         if self.network is None or self._output() is None:
-            return []
-        return [{"name": name} | field.to_dict() for name, field in fields(self.network)]
+            return {}
+        return dict(fields(self.network))
 
     def holes(self, layer: str | None = None) -> Holes:
         """The holes in the field of a layer, by default the output's; which layers make them.
@@ -205,6 +136,80 @@ class Inspection:
         if found is None:
             raise ArgumentError(f"{name or self.model} has no map, and so no receptive field")
         return found
+
+    def latency(
+        self, *, seconds: float = 1.0, minimum: int = 5, threads: int | None = None
+    ) -> Timing:
+        """Time every layer on this machine, with the weights as they are now.
+
+        Args:
+            seconds: the time to spend after the warm-up; the minimum of passes may take longer.
+            minimum: the least number of passes.
+            threads: PyTorch's; as many as it has now unless given.
+        """
+        from convsmith.measure.timing import layer_latency
+
+        return layer_latency(self._traced(), seconds=seconds, minimum=minimum, threads=threads)
+
+    def sizes(self) -> Sizes:
+        """Find which input sizes work: the smallest, those that break it, what flooring drops.
+
+        Raises:
+            ArgumentError: for an exported program, or an input without spatial axes.
+        """
+        from convsmith.measure.sizes import sizes
+
+        return sizes(self._traced())
+
+    def count_as(self, tool: str) -> Counted:
+        """Say what another counter would say, layer by layer, and why it differs.
+
+        Args:
+            tool: `fvcore`, `ptflops`, `thop`, `torchinfo` or `torch`.
+
+        Raises:
+            ArgumentError: for another tool.
+        """
+        from convsmith.measure.counters import count_as
+
+        return count_as(self._traced(), tool)
+
+    def compare(self, other: Inspection) -> Comparison:
+        """Put another network beside this one: the totals, and the layers that differ.
+
+        Raises:
+            ArgumentError: for something that is not an inspection.
+        """
+        from convsmith.measure.compare import Comparison
+
+        if not isinstance(other, Inspection):
+            raise ArgumentError(
+                f"compare takes another inspection, as from inspect, not {type(other).__name__}"
+            )
+        return Comparison(self, other)
+
+    def effective(
+        self, images: Any, layer: str | None = None, *, signs: bool = False, source: str = ""
+    ) -> EffectiveField:
+        """Measure where in the image the gradient of a layer really lies, beside its exact field.
+
+        Args:
+            images: a tensor or array (images, channels, *size), or batches of it.
+            layer: its name in this report; by default the output, or the last map before it.
+            signs: random signs for the channels (see `measure.effective_field`).
+            source: what the images are, for those who read the result.
+
+        Raises:
+            ArgumentError: for an exported program, images that do not fit, or an unknown layer.
+        """
+        from convsmith.measure.effective import effective_of
+
+        return effective_of(self._traced(), images, layer, signs=signs, source=source)
+
+    def _traced(self) -> Network:
+        if self.network is None:
+            raise ArgumentError(f"the inspection of {self.model} has no network to measure")
+        return self.network
 
     def _output(self) -> str | None:
         if self.network is None or not self.network.outputs:
@@ -269,7 +274,7 @@ class Inspection:
         groups: dict[str, list[LayerReport]] = {}
         for layer in self.layers:
             groups.setdefault(".".join(layer.path.split(".")[:depth]), []).append(layer)
-        return tuple(_merged(path, group) for path, group in groups.items())
+        return tuple(merged(path, group) for path, group in groups.items())
 
     def table(
         self,
@@ -365,7 +370,7 @@ class Inspection:
                 "receptive_field": field and field.to_dict(),
                 "local_receptive_field": local and local.to_dict(),
             },
-            "layers": [asdict(x) | {"intensity": x.intensity} for x in self.layers],
+            "layers": [x.to_dict() | {"intensity": x.intensity} for x in self.layers],
         }
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -421,35 +426,8 @@ class Inspection:
             figures.pop(0)
         return [figure for _, figure in figures]
 
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-    def __str__(self) -> str:
-        return self.table().to_text()
-
     def __repr__(self) -> str:
         return (
             f"Inspection({self.model}: {short(self.params)} parameters, {short(self.macs)} MACs, "
             f"{short(self.flops)} FLOPs, {self.status})"
         )
-
-
-def _merged(path: str, group: list[LayerReport]) -> LayerReport:
-    def total(key: str) -> int:
-        return sum(getattr(layer, key) or 0 for layer in group)
-
-    odd = [layer for layer in group if layer.status != "exact"]
-    return LayerReport(
-        name=path,
-        path=path,
-        kind="module",
-        operation=f"{len(group)} operation" + "s" * (len(group) > 1),
-        output=group[-1].output,
-        params=total("params"),
-        macs=total("macs"),
-        flops=total("flops"),
-        bytes=total("bytes"),
-        padding_macs=total("padding_macs"),
-        status="lower bound" if odd else "exact",
-        reason=odd[0].reason if odd else "",
-    )

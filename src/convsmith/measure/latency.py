@@ -9,12 +9,13 @@ from time import perf_counter
 from typing import Any
 
 from convsmith.errors import ArgumentError
+from convsmith.report import Result
 
 __all__ = ["Latency", "latency"]
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(Result):
     """The time of one call, over several runs.
 
     Attributes:

@@ -28,7 +28,7 @@ from convsmith.errors import ArgumentError
 from convsmith.measure.rehearsal import rehearse
 from convsmith.measure.replay import Alive, Replay
 from convsmith.network import Network
-from convsmith.report import Column, Table, bytes_, data_frame, shape
+from convsmith.report import Column, Result, Table, bytes_, data_frame, shape
 
 if TYPE_CHECKING:
     import pandas
@@ -39,7 +39,7 @@ Status = Literal["exact", "lower bound", "upper bound"]
 
 
 @dataclass(frozen=True, repr=False)
-class Memory:
+class Memory(Result):
     """The peak memory of an inference pass (eager, without gradients), in bytes.
 
     Attributes:
@@ -74,9 +74,7 @@ class Memory:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
-        plain = {key: value for key, value in vars(self).items() if key not in ("alive", "during")}
-        alive = [asdict(tensor) | {"shape": list(tensor.shape)} for tensor in self.alive]
-        return plain | {"total": self.total, "alive": alive, "during": dict(self.during)}
+        return super().to_dict() | {"total": self.total}
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a tensor alive at the peak, as a `pandas.DataFrame`."""
@@ -95,9 +93,6 @@ class Memory:
             footer={"name": "total", "bytes": self.activations},
             note=self.reason or None,
         )
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def __repr__(self) -> str:
         sign = {"exact": "", "lower bound": "≥ ", "upper bound": "≤ "}[self.status]

@@ -17,13 +17,15 @@ from convsmith.network.forward import views
 from convsmith.network.local import is_moved, pixel, seen, walk
 from convsmith.network.merges import drifts, merge_note, unequal_merge
 from convsmith.network.views import View
-from convsmith.report import Figure, field_picture
+from convsmith.report import Column, Figure, Result, Table, field_picture, percent, shape
 from convsmith.text import times
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "FIELD_COLUMNS",
+    "READ",
     "ReceptiveField",
     "has_map",
     "local_field",
@@ -31,9 +33,21 @@ __all__ = [
     "walked_field",
 ]
 
+FIELD_COLUMNS = (
+    Column("size", "field", align="right", format=shape),
+    Column("stride", "stride", align="right"),
+    Column("padding", "padding", align="right", format=shape),
+    Column("coverage", "read", align="right", format=percent),
+    Column("gaps", "largest gap", align="right", format=shape),
+    Column("status", "status"),
+)
+"""What a table shows of a field; see `ReceptiveField.row`."""
+
+READ = "read: the share of the field's box that the layer depends on."
+
 
 @dataclass(frozen=True)
-class ReceptiveField:
+class ReceptiveField(Result):
     """The positions of the image that one output value depends on, rows first.
 
     Attributes:
@@ -100,6 +114,26 @@ class ReceptiveField:
         return tuple(
             float(i * s) - p + (n - 1) / 2
             for i, s, p, n in zip(index, self.stride, self.padding, self.size, strict=True)
+        )
+
+    def row(self) -> tuple[Any, ...]:
+        """Its values in the order of `FIELD_COLUMNS`."""
+        return (
+            self.size,
+            times(self.stride),
+            self.padding,
+            self.coverage,
+            self.gaps if any(self.gaps) else None,
+            self.status + (f": {self.reason}" if self.reason else ""),
+        )
+
+    def table(self) -> Table:
+        """One row: size, stride, padding, coverage and largest gap."""
+        return Table(
+            (Column("layer", "layer"), *FIELD_COLUMNS),
+            [(self.layer or "output", *self.row())],
+            title="Receptive field",
+            note=READ,
         )
 
     def to_dict(self) -> dict[str, Any]:

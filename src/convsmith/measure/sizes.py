@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from convsmith.errors import ArgumentError, first_line
 from convsmith.network import Network, quiet, trace, untouched
 from convsmith.network.backward import spatial_axes, strides
-from convsmith.report import Column, Table, shape
+from convsmith.report import Column, Result, Table, shape
 
 __all__ = ["Sizes", "sizes"]
 
@@ -23,7 +23,7 @@ _LARGEST = 512
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Result):
     """What lengths of the image's axes a network takes, rows first.
 
     Each axis was tried alone, the others as they were traced.
@@ -60,7 +60,7 @@ class Sizes:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self) | {"dropped": dict(self.dropped), "multiple": list(self.multiple)}
+        return super().to_dict() | {"multiple": list(self.multiple)}
 
     def table(self) -> Table:
         """A row an axis; below, the layers that drop positions."""
@@ -88,14 +88,15 @@ class Sizes:
         )  # fmt: skip
 
 
-def sizes(model: Any, example: Any) -> Sizes:
+def sizes(model: Any, example: Any = None) -> Sizes:
     """Find the lengths of each spatial axis that a model takes, without computing anything.
 
     The model runs on tensors without values; it is left as it was.
 
     Args:
-        model: a network with one input.
-        example: as for `trace`: the batch, the channels and the other axes come from it.
+        model: a network with one input, or its `Network` where it has been traced already.
+        example: as for `trace`: the batch, the channels and the other axes come from it; not
+            needed for a `Network`.
 
     Raises:
         ArgumentError: if the input has no spatial axes.
@@ -105,9 +106,10 @@ def sizes(model: Any, example: Any) -> Sizes:
     >>> sizes(model, (1, 1, 32, 33)).smallest
     (9, 9)
     """
-    if not isinstance(model, nn.Module):
+    module = model.model if isinstance(model, Network) else model
+    if not isinstance(module, nn.Module):
         raise ArgumentError("sizes need a torch.nn.Module: an exported program has one size only")
-    network = trace(model, example)
+    network = model if isinstance(model, Network) else trace(module, example)
     if len(network.inputs) != 1 or len(network[network.inputs[0]].shape) < 3:
         raise ArgumentError(f"{network.name}: sizes are found for one input with spatial axes")
     image = network[network.inputs[0]]
@@ -118,12 +120,12 @@ def sizes(model: Any, example: Any) -> Sizes:
     periods: list[int] = []
     broken: list[tuple[int, ...]] = []
     reasons: list[str] = []
-    with quiet(), FakeTensorMode(allow_non_fake_inputs=True), untouched(model), torch.no_grad():
+    with quiet(), FakeTensorMode(allow_non_fake_inputs=True), untouched(module), torch.no_grad():
 
         def fault(axis: int, length: int) -> str:
             lengths = (*image.shape[: 2 + axis], length, *image.shape[3 + axis :])
             try:
-                model(torch.empty(lengths, dtype=kind))
+                module(torch.empty(lengths, dtype=kind))
             except Exception as error:  # whatever a model says to a size that it does not take
                 return first_line(error)
             return ""

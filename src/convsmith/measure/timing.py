@@ -23,7 +23,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from convsmith.errors import ArgumentError
 from convsmith.measure.latency import Latency
 from convsmith.network import Network
-from convsmith.report import Column, Table, data_frame, milliseconds
+from convsmith.report import Column, Result, Table, data_frame, milliseconds
 
 if TYPE_CHECKING:
     import pandas
@@ -32,7 +32,7 @@ __all__ = ["Timing", "layer_latency"]
 
 
 @dataclass(frozen=True, repr=False)
-class Timing:
+class Timing(Result):
     """The time of each layer of a network, and of the whole pass, on one machine.
 
     Attributes:
@@ -52,12 +52,7 @@ class Timing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
-        return {
-            "layers": {name: asdict(layer) for name, layer in self.layers.items()},
-            "whole": asdict(self.whole),
-            "total_ms": self.total_ms,
-            "threads": self.threads,
-        }
+        return super().to_dict() | {"total_ms": self.total_ms}
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a layer, as a `pandas.DataFrame`."""
@@ -82,9 +77,6 @@ class Timing:
             footer={"layer": "sum", "median_ms": total},
             note=f"the whole pass: {milliseconds(self.whole.median_ms)}; threads: {self.threads}",
         )
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def __repr__(self) -> str:
         return (

@@ -18,3 +18,7 @@ __all__ = [
     "trace",
     "untouched",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -39,3 +39,7 @@ __all__ = [
     "separable_rank",
     "use_fused_",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

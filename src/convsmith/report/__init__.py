@@ -19,6 +19,8 @@ from convsmith.report.frame import data_frame
 from convsmith.report.gridding import gridding_picture
 from convsmith.report.heat import map_picture
 from convsmith.report.page import Facts, Figure, Page, Section
+from convsmith.report.plain import plain
+from convsmith.report.result import Result
 from convsmith.report.saving import save_text
 from convsmith.report.table import Table
 
@@ -28,6 +30,7 @@ __all__ = [
     "Facts",
     "Figure",
     "Page",
+    "Result",
     "Section",
     "Table",
     "bars",
@@ -44,7 +47,12 @@ __all__ = [
     "milliseconds",
     "number",
     "percent",
+    "plain",
     "save_text",
     "shape",
     "short",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

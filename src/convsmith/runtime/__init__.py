@@ -6,3 +6,7 @@ from convsmith.runtime.compile import Compiled, compile
 from convsmith.runtime.report import BlockTime, Report
 
 __all__ = ["BlockTime", "Compiled", "Report", "compile"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -15,7 +15,7 @@ from torch.fx import Interpreter, Node
 from torch.utils._pytree import tree_leaves
 
 from convsmith.network import Network
-from convsmith.report import MISSING, Column, Table, count, data_frame, milliseconds
+from convsmith.report import MISSING, Column, Result, Table, count, data_frame, milliseconds
 from convsmith.text import times
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["BlockTime", "Report", "measure"]
 
 
 @dataclass(frozen=True, slots=True)
-class BlockTime:
+class BlockTime(Result):
     """One block of a compiled network.
 
     Attributes:
@@ -57,7 +57,7 @@ class BlockTime:
 
 
 @dataclass(frozen=True, repr=False)
-class Report:
+class Report(Result):
     """The blocks of a compiled network in order of execution.
 
     Attributes:
@@ -86,7 +86,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
-        return asdict(self) | {"total_ms": self.total_ms, "nbytes": self.nbytes}
+        return super().to_dict() | {"total_ms": self.total_ms, "nbytes": self.nbytes}
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row a block, as a `pandas.DataFrame`."""
@@ -122,9 +122,6 @@ class Report:
             },
             note=f"the whole call: {milliseconds(self.ms)}; threads: {self.threads}{peak}",
         )
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def __repr__(self) -> str:
         return (

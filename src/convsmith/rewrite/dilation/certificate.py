@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Any
 
@@ -11,10 +11,12 @@ from convsmith.report import (
     Column,
     Facts,
     Page,
+    Result,
     Section,
     Table,
     milliseconds,
     percent,
+    plain,
     shape,
     short,
 )
@@ -28,7 +30,7 @@ TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
-class Equality:
+class Equality(Result):
     """One result of the network, the old beside every r-th position of the new.
 
     Attributes:
@@ -58,7 +60,7 @@ class Equality:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Result):
     """One network's figures for the example.
 
     Attributes:
@@ -83,7 +85,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangedLayer:
+class ChangedLayer(Result):
     """One layer, before and after; what it has not is empty.
 
     Attributes:
@@ -100,7 +102,7 @@ class ChangedLayer:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Result):
     """What was established about a dilated network; every error in it was measured.
 
     Attributes:
@@ -225,24 +227,24 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `version` rises when a field changes its meaning."""
-        plain = {
+        document = {
             "report": "dilate",
             "version": VERSION,
             "model": self.model,
             "exact": self.exact,
             "error": self.error,
             "tolerance": TOLERANCE,
-            "equalities": [asdict(row) | {"exact": row.exact} for row in self.equalities],
+            "equalities": [row.to_dict() | {"exact": row.exact} for row in self.equalities],
             "refusals": list(self.refusals),
             "rates": list(self.rates),
-            "changes": [asdict(change) for change in self.changes],
+            "changes": self.changes,
             "notes": list(self.notes),
-            "before": asdict(self.before),
-            "after": asdict(self.after),
-            "by_theorem": self.by_theorem and asdict(self.by_theorem),
+            "before": self.before,
+            "after": self.after,
+            "by_theorem": self.by_theorem,
             "seed": self.seed,
         }
-        return {key: _finite(value) for key, value in plain.items()}
+        return {key: plain(value) for key, value in document.items()}
 
     def to_html(self) -> str:
         """A self-contained page: the verdict, the figures, and every comparison."""
@@ -274,12 +276,6 @@ class Certificate:
         why = "; ".join(self.reasons) or "no reason is known: this is a defect"
         return f"Not exact, {_error(self.error)}: {why}."
 
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-    def __str__(self) -> str:
-        return self.table().to_text()
-
     def __repr__(self) -> str:
         verdict = "exact" if self.exact else "not exact"
         return (
@@ -303,15 +299,6 @@ def _each(values: Sequence[Any]) -> str:
         ",".join(map(str, dict.fromkeys(v))) if isinstance(v, tuple) else str(v) for v in values
     ]
     return times(words if len(set(words)) > 1 else words[:1]) or "–"
-
-
-def _finite(value: Any) -> Any:
-    """Plain data with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _error(value: float) -> str:

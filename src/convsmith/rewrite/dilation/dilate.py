@@ -13,6 +13,7 @@ from torch import nn
 
 from convsmith.errors import ArgumentError, TraceError
 from convsmith.network import Network, trace
+from convsmith.report import Result, Table
 from convsmith.rewrite.dilation.certificate import Certificate
 from convsmith.rewrite.dilation.evidence import (
     Work,
@@ -39,7 +40,7 @@ __all__ = ["Dilated", "dilate"]
 
 
 @dataclass(frozen=True)
-class Dilated:
+class Dilated(Result):
     """A network whose strides became dilations, and the evidence.
 
     Attributes:
@@ -79,8 +80,13 @@ class Dilated:
     def __repr__(self) -> str:
         return f"Dilated({self.certificate!r})"
 
-    def _repr_html_(self) -> str:
-        return self.certificate._repr_html_()
+    def table(self) -> Table:
+        """The comparisons of its certificate."""
+        return self.certificate.table()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its certificate as plain data."""
+        return self.certificate.to_dict()
 
 
 def dilate(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from convsmith.errors import ArgumentError, nearest
 from convsmith.measure import image_batches
 from convsmith.network import Network, submodule, trace, untouched
+from convsmith.report import Result, Table
 from convsmith.rewrite.dilation.certificate import Certificate
 from convsmith.rewrite.dilation.dilate import Dilated, dilate
 from convsmith.rewrite.lightening.candidates import (
@@ -45,7 +46,7 @@ _FEW, _ENOUGH = 8, 64
 
 
 @dataclass(frozen=True)
-class Lightened:
+class Lightened(Result):
     """A lightened network and the account of it.
 
     Attributes:
@@ -74,6 +75,14 @@ class Lightened:
     def certificate(self) -> Certificate | None:
         """That the network was dilated exactly, where that was asked for."""
         return None if self.dilated is None else self.dilated.certificate
+
+    def table(self) -> Table:
+        """Original, lightened and control, as in its report."""
+        return self.report.table()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its report as plain data."""
+        return self.report.to_dict()
 
     def __repr__(self) -> str:
         return f"Lightened({self.report!r})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from convsmith.errors import ArgumentError
@@ -13,6 +13,7 @@ from convsmith.report import (
     Facts,
     Figure,
     Page,
+    Result,
     Section,
     Table,
     bars,
@@ -20,6 +21,7 @@ from convsmith.report import (
     curve,
     milliseconds,
     percent,
+    plain,
     short,
 )
 from convsmith.text import times
@@ -30,7 +32,7 @@ VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Result):
     """One network's figures.
 
     Attributes:
@@ -60,11 +62,11 @@ class Figures:
         for name in ("latency", "compiled"):
             measured = values.pop(name)
             values[f"{name}_ms"] = measured and measured.median_ms
-        return values
+        return {name: plain(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class RewrittenLayer:
+class RewrittenLayer(Result):
     """What became of one convolution.
 
     Attributes:
@@ -87,7 +89,7 @@ class RewrittenLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Result):
     """How near a network was to the original after one step.
 
     Attributes:
@@ -105,7 +107,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class Point(Result):
     """One network of the curve.
 
     Attributes:
@@ -126,7 +128,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class LightenReport:
+class LightenReport(Result):
     """Before, after, and the control, with every convolution's own line.
 
     Attributes:
@@ -303,11 +305,11 @@ class LightenReport:
             "model": self.model,
             "target": self.target,
             **{name: row.to_dict() for name, row in self.rows.items()},
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [layer.to_dict() for layer in self.layers],
             "predicted_ms": self.predicted_ms,
             "predicted_speedup": self.predicted_speedup,
-            "steps": [asdict(step) for step in self.steps],
-            "curve": [asdict(point) for point in self.curve],
+            "steps": [step.to_dict() for step in self.steps],
+            "curve": [point.to_dict() for point in self.curve],
             "stopped": self.stopped,
             "losses": list(self.losses),
             "images": self.images,
@@ -347,12 +349,6 @@ class LightenReport:
             sections.append(Section("Step by step", self.step_table()))
         sections.append(Section("Convolution by convolution", self.layer_table()))
         return Page(f"{self.model}, lightened", sections).html()
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-    def __str__(self) -> str:
-        return self.table().to_text()
 
     def __repr__(self) -> str:
         return f"LightenReport({self.model}: {self._note()})"
