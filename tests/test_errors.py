@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+import convsmith as cs
 from convsmith.errors import first_line, kind_and_line, last_line, no_file
 from convsmith.text import times
 
@@ -48,3 +52,48 @@ def test_times() -> None:
     assert times((1, 3, 224)) == "1×3×224"
     assert times([]) == ""
     assert times((2, 3), " × ") == "2 × 3"
+
+
+class _Few(nn.Module):
+    """Refuses what is larger than its example, without a word."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] > 16:
+            raise AssertionError  # as `assert` does, which pytest would give a text
+        return x
+
+
+def test_a_bare_assert_in_a_model_is_told_by_its_kind() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), _Few(), nn.Conv2d(2, 2, 3, padding=1))
+    notes = cs.dilate(net, (1, 1, 16, 16), output_stride=1).certificate.notes
+    assert "the new model does not take a size of +1×+1: AssertionError" in notes
+
+
+# Each takes a message apart by hand, with a reason.
+_BY_HAND = {
+    "errors.py",  # the one place
+    "kernels/library.py",  # looks for the line of a compiler's that says "error"
+}
+
+
+def test_no_room_takes_the_first_line_by_hand() -> None:
+    source = Path(cs.__file__).parent
+    pattern = re.compile(
+        r"str\(\w+\)(\.strip\(\))?\.(splitlines|partition|split)\(|stderr\S*splitl"
+    )
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if pattern.search(path.read_text(encoding="utf-8"))
+    }
+    assert found - _BY_HAND == set(), "use errors.first_line"
+
+
+def test_no_room_joins_sizes_by_hand() -> None:
+    source = Path(cs.__file__).parent
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if re.search(r"""["']×["']\.join""", path.read_text(encoding="utf-8"))
+    }
+    assert found == set(), "use text.times"
