@@ -1,4 +1,4 @@
-"""One family of errors: whoever catches `ConvsmithError` has caught them all.
+"""One family of errors: catching `ConvsmithError` catches them all.
 
 A message is one line and names what was passed, what was expected and, where there is one, the
 layer's path in the user's own model.
@@ -32,15 +32,15 @@ class ConvsmithError(Exception):
 
 
 class ArgumentError(ConvsmithError, ValueError):
-    """A value that cannot be right: it is named, and so is what was expected."""
+    """An argument that cannot be right; the message names it and what was expected."""
 
 
 class ModelError(ConvsmithError):
-    """A model or its weights that cannot be found, read or trusted."""
+    """A model, or weights, that cannot be found, read or trusted."""
 
 
 class TraceError(ConvsmithError):
-    """A model that runs but whose graph cannot be captured: the reason and the user's own line."""
+    """A model whose graph cannot be captured; the message gives the reason and the user's line."""
 
 
 class DataError(ConvsmithError):
@@ -48,7 +48,7 @@ class DataError(ConvsmithError):
 
 
 class MissingExtra(ConvsmithError, ImportError):
-    """An optional dependency that is not installed, with the line that installs it.
+    """An optional dependency that is not installed; the message gives the line that installs it.
 
     >>> str(MissingExtra("drawing GIFs", extra="draw", package="Pillow"))
     "drawing GIFs needs Pillow: pip install 'convsmith[draw]'"

@@ -37,7 +37,7 @@ CACHE = "CONVSMITH_CACHE"
 COMPILERS = ("cc", "gcc", "clang")
 """The C compilers that kernels are linked with, the first found."""
 
-# By the names of Linux in /proc/cpuinfo, which macOS spells in capitals and with dots.
+# Named as in Linux's /proc/cpuinfo; macOS writes capitals and dots.
 _INSTRUCTION_SETS = {
     "avx2": "AVX2",
     "fma": "FMA",
@@ -59,7 +59,7 @@ def instruction_sets(flags: Iterable[str], machine: str) -> list[str]:
     """Name the instruction sets that matter to convolutions.
 
     Args:
-        flags: the processor's flags as the system spells them.
+        flags: the processor's flags as the system writes them.
         machine: the architecture; every 64-bit ARM has NEON.
 
     >>> instruction_sets(["sse2", "avx2", "avx512f"], "x86_64")
@@ -98,9 +98,9 @@ def usable_processors() -> int:
 def cgroup_cpus(
     root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> float | None:
-    """Return the processors' time that the control groups above this process allow, or None.
+    """Return how many processors' time the control groups of this process allow; None if unlimited.
 
-    A container with half a processor has 0.5. The smallest quota on the way up counts.
+    A container with half a processor has 0.5. The smallest quota up to the root counts.
 
     Args:
         root: where the control groups are mounted.
@@ -121,7 +121,7 @@ def cgroup_cpus(
         else:
             continue
         folder = base / group.strip("/")
-        # In a container the group may be named from outside, and only the root be there.
+        # In a container the group may be named from outside, while only the root is visible.
         for level in (folder, *folder.parents):
             if not level.is_relative_to(base):
                 break
@@ -136,7 +136,7 @@ def _quota(group: Path) -> list[float]:
         else:
             quota = (group / "cpu.cfs_quota_us").read_text()
             period = (group / "cpu.cfs_period_us").read_text()
-        share = float(quota) / float(period)  # 'max' and -1 are no limit
+        share = float(quota) / float(period)  # 'max' and -1 mean no limit
     except (OSError, ValueError, ZeroDivisionError):
         return []
     return [share] if share > 0 else []
@@ -163,7 +163,7 @@ def cpu_name() -> str:
 
 @cache
 def _cpu() -> tuple[str, tuple[str, ...]]:
-    """The processor's model, '' if the system does not tell, and its flags."""
+    """The processor's model, '' if the system does not say, and its flags."""
     model = ""
     flags: list[str] = []
     try:
@@ -225,7 +225,7 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def cache_problem(environment: Mapping[str, str] = os.environ) -> str:
-    """Say in one line why the cache folder does not serve, or serves badly; '' if it is fine.
+    """Say in one line what is wrong with the cache folder; '' if nothing is.
 
     >>> cache_problem({"CONVSMITH_CACHE": "kernels"}).partition(":")[0]
     "CONVSMITH_CACHE='kernels' is relative"

@@ -153,7 +153,10 @@ def test_colours_become_grey_as_in_pillow(here: Path) -> None:
         ("(torch.zeros(2, 1, 3, 3), torch.zeros(3).long())", "labels of shape 3 for 2 images"),
         ("(torch.zeros(2, 1, 3, 3), torch.zeros(2))", "labels of torch.float32, expected integers"),
         ("(torch.zeros(1, 1, 3, 3), torch.tensor([-1]))", "gave the label -1, expected 0 or more"),
-        ("(torch.zeros(1, 1, 3, 3), torch.tensor([10**9]))", "label 1000000000, expected the numb"),
+        (
+            "(torch.zeros(1, 1, 3, 3), torch.tensor([10**9]))",
+            "label 1000000000, expected a class numb",
+        ),
         ("[torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 2, 3)]", "different shapes: 1×2×3 and 1×3×3"),
         (
             "[(torch.zeros(1, 1, 3, 3), torch.tensor([1])), torch.zeros(1, 1, 3, 3)]",
@@ -177,7 +180,7 @@ def test_results_that_are_no_images(here: Path, result: str, message: str) -> No
         ("zzz", DataError, "there are no images 'zzz': expected a folder of images, "),
         ("no/where", DataError, "there are no images 'no/where'"),
         ("mine.npz", DataError, r"mine\.npz is neither a folder of images nor IDX"),
-        ("mine.py", ArgumentError, "names a file and nothing in it"),
+        ("mine.py", ArgumentError, "names a file but nothing in it"),
         ("none.py:loader", DataError, r"no file 'none\.py'"),
     ],
 )

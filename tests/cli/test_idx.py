@@ -111,16 +111,16 @@ PACKED = gzip.compress(GOOD, mtime=0)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (GOOD[:-1], r"promises 2×3×4 = 24 bytes, found 23, it is truncated"),
-        (GOOD[:16], "found 0, it is truncated"),
-        (GOOD[:15], "15 bytes are no IDX file, it is truncated"),
-        (b"", "0 bytes are no IDX file, it is truncated"),
+        (GOOD[:-1], r"promises 2×3×4 = 24 bytes, found 23: it is truncated"),
+        (GOOD[:16], "found 0: it is truncated"),
+        (GOOD[:15], "15 bytes are not an IDX file: it is truncated"),
+        (b"", "0 bytes are not an IDX file: it is truncated"),
         (GOOD + b"\0", "promises 2×3×4 = 24 bytes, found more"),
         (idx(np.arange(24)), "begins with 00000801, expected 00000803"),
         (b"\0\0\x0d\x03" + GOOD[4:], "begins with 00000d03, expected 00000803"),
         (b"\x89PNG" + GOOD[4:], "begins with 89504e47"),
         (idx(np.zeros((0, 3, 4))), "one of its sizes is 0: 0×3×4"),
-        (GOOD[:4] + b"\xff" * 12 + GOOD[16:], "found 24, it is truncated"),
+        (GOOD[:4] + b"\xff" * 12 + GOOD[16:], "found 24: it is truncated"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:

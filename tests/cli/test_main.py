@@ -82,7 +82,7 @@ def test_nothing_heavy_is_imported_for_help_and_usage_errors(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "convsmith: no verb: `convsmith --help` lists them"),
+        ([], "convsmith: no verb given: `convsmith --help` lists them"),
         (["doctr"], "convsmith: no such verb: 'doctr'; did you mean 'doctor'?"),
         (["?"], "convsmith: no such verb: '?'; `convsmith --help` lists them"),
         (["--verson"], "convsmith: no such option: '--verson'; did you mean '--version'?"),
@@ -112,7 +112,7 @@ def test_the_usage_errors_of_a_verb_come_from_the_same_mould(run: Run) -> None:
             1,
             "x needs z: pip install 'convsmith[y]'",
         ),
-        ("raise KeyError('k')", 1, "KeyError: 'k' (a defect in convsmith: --debug shows where)"),
+        ("raise KeyError('k')", 1, "KeyError: 'k' (a bug in convsmith; --debug shows where)"),
         ("raise MemoryError", 1, "out of memory"),
         ("raise FileNotFoundError(2, 'No such file', 'x')", 1, "[Errno 2] No such file: 'x'"),
         ("import nowhere", 1, "No module named 'nowhere' (`convsmith doctor` shows what is instal"),

@@ -61,7 +61,7 @@ def test_a_class_a_function_and_a_module_are_models(net: Path, name: str) -> Non
         ("net.py:needy", "net.py:needy must be callable without arguments: .*'channels'"),
         ("net.py:biuld", "did you mean 'build'"),
         ("net.pth", "net.pth holds weights, .*: pass file.py:callable --weights net.pth"),
-        ("net.safetensors", "weights alone are no model"),
+        ("net.safetensors", "weights alone are not a model"),
         ("none.pt2", "there is no file 'none.pt2'"),
         ("none/", "there is no folder 'none'"),
         (".", "was not written by `convsmith lighten`: it has no recipe.json"),
@@ -105,7 +105,7 @@ def test_a_program_is_a_model_that_brings_its_weights(net: Path) -> None:
     torch.export.save(torch.export.export(model, (example,)), "net.pt2")
     program = load_model("net.pt2")
     assert torch.equal(program.module(check_guards=False)(example), model(example))  # type: ignore[operator]
-    with pytest.raises(ArgumentError, match=r"net.pt2 brings its own weights: leave 'w.pth' out"):
+    with pytest.raises(ArgumentError, match=r"net.pt2 brings its own weights: leave out 'w.pth'"):
         load_model("net.pt2", "w.pth")
 
 
@@ -155,7 +155,9 @@ def test_a_folder_that_does_not_say_what_it_was_made_from(light: Path, origin: o
 def test_code_that_came_with_a_folder_is_not_run(light: Path, origin: str) -> None:
     (light / "evil.py").write_text("open('ran', 'w')\ndef build(): ...")
     _set_origin(light, origin)
-    with pytest.raises(ModelError, match=r"names code in the folder itself, .*: it is not run"):
+    with pytest.raises(
+        ModelError, match=r"names code inside the folder itself, .*: such code is not run"
+    ):
         load_model("light")
     assert not Path("ran").exists()
 
@@ -166,12 +168,12 @@ def test_code_in_a_folder_is_not_run_from_inside_it_either(
     (light / "evil.py").write_text("open('ran', 'w')\ndef build(): ...")
     _set_origin(light, "evil:build")
     monkeypatch.chdir(light)
-    with pytest.raises(ModelError, match="it is not run"):
+    with pytest.raises(ModelError, match="such code is not run"):
         load_model(".")
     assert not Path("ran").exists()
 
 
 def test_folders_made_from_each_other(light: Path) -> None:
     _set_origin(light, "light/")
-    with pytest.raises(ModelError, match="was made from itself, says its recipe"):
+    with pytest.raises(ModelError, match="names itself as its own origin in its recipe"):
         load_model("light")

@@ -108,7 +108,7 @@ def test_a_report_that_fails_leaves_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (("-", "-"), "only one report fits on standard output"),
+        (("-", "-"), "only one report can go to standard output"),
         (("no/such.json",), "no folder 'no'"),
         (("",), "not a file"),
         (("folder",), "not a file"),

@@ -270,7 +270,7 @@ def test_the_effective_field_is_that_of_the_weights(dilated, capfd):
 @pytest.mark.parametrize(
     ("more", "status", "message"),
     [
-        (["--data", "digits"], 2, "--data is for --effective"),
+        (["--data", "digits"], 2, "--data only serves --effective"),
         (["--effective", "--data", "nowhere"], 1, "nowhere"),
         (["--effective", "--layer", "33"], 2, "no layer '33'"),
     ],

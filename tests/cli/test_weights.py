@@ -135,8 +135,8 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Any, message:
             {"a": {"x": torch.zeros(1)}, "b": {"x": torch.zeros(1)}},
             "holds no state_dict: its keys are 'a'",
         ),
-        ([torch.zeros(1)], "holds no state_dict but a list"),
-        (torch.zeros(1), "holds no state_dict but a Tensor"),
+        ([torch.zeros(1)], "holds a list, not a state_dict"),
+        (torch.zeros(1), "holds a Tensor, not a state_dict"),
     ],
 )
 def test_files_without_a_state_dict(tmp_path: Path, content: Any, message: str) -> None:

@@ -112,7 +112,7 @@ def test_bad_bars_are_refused(arguments, words):
 
 
 def test_bad_groups_are_refused():
-    with pytest.raises(ArgumentError, match=r"'a' must have 2 values, one a series: \[1\]"):
+    with pytest.raises(ArgumentError, match=r"'a' must have 2 values, one per series: \[1\]"):
         groups({"a": [1]}, ["x", "y"])
     with pytest.raises(ArgumentError, match="at least one bar"):
         groups({"a": []}, [])

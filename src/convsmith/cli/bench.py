@@ -22,13 +22,13 @@ class RuntimeFigures(Result):
     """What one runtime took.
 
     Attributes:
-        name: of the runtime.
-        median_ms: milliseconds of a call; None where it did not run.
-        low_ms: the fastest quarter lies below.
-        high_ms: the slowest quarter lies above.
-        speedup: over eager PyTorch.
-        error: largest difference from eager PyTorch, over the largest value.
-        why: why it did not run: the line that installs it, or its own words.
+        name: the runtime.
+        median_ms: milliseconds per call; None if it did not run.
+        low_ms: the fastest quarter of the calls lies below this.
+        high_ms: the slowest quarter lies above this.
+        speedup: relative to eager PyTorch.
+        error: largest difference from eager PyTorch, divided by the largest value.
+        why: why it did not run: the line that installs it, or its own message.
     """
 
     name: str
@@ -45,9 +45,9 @@ class RuntimeComparison(Result):
     """Runtimes side by side on one network.
 
     Attributes:
-        network: as it was asked for.
-        shape: of the input.
-        threads: of each runtime.
+        network: the model, as the user named it.
+        shape: the input's shape.
+        threads: threads per runtime.
         runtimes: the fastest first, then those that did not run.
         use: how to use the fastest one.
     """
@@ -63,7 +63,7 @@ class RuntimeComparison(Result):
         return {"report": "bench", "version": 1} | super().to_dict()
 
     def table(self) -> Table:
-        """A row a runtime."""
+        """A row per runtime."""
         return Table(
             [
                 Column("name", "runtime"),
@@ -89,17 +89,19 @@ class RuntimeComparison(Result):
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     size: Annotated[int, typer.Option(help="Rows and columns of the images.")] = 224,
-    batch: Annotated[int, typer.Option(help="Images a call.")] = 1,
-    channels: Annotated[int, typer.Option(help="Of the images.")] = 3,
+    batch: Annotated[int, typer.Option(help="Images per call.")] = 1,
+    channels: Annotated[int, typer.Option(help="Channels of the images.")] = 3,
     threads: Annotated[
-        int | None, typer.Option(help="Of each runtime; all processors unless given.")
+        int | None, typer.Option(help="Threads per runtime; all processors by default.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="To measure, all runtimes together.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option(help="Time to spend measuring all runtimes together.")
+    ] = 5.0,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights.")] = None,
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Time a network in each runtime that is installed, and say which to use."""
+    """Time a network in every installed runtime, and say which one to use."""
     check_targets(json, force=force)
     for name, value in (("size", size), ("batch", batch), ("channels", channels)):
         if value < 1:
@@ -143,7 +145,7 @@ def _compare(
                 continue
             talk(f"preparing {peer.name}")
             try:
-                # Its bar is shown while kernels are compiled.
+                # Its progress bar is shown while kernels are compiled.
                 with nullcontext() if peer.name == "convsmith" else quiet():
                     call = peer.make(network, image, threads)
                     given = _first(call())
@@ -169,7 +171,7 @@ def _compare(
 
 
 def _first(value: Any) -> Any:
-    """The first tensor of what a model or a runtime gives."""
+    """The first tensor in the output of a model or a runtime."""
     import torch
 
     while not hasattr(value, "shape"):

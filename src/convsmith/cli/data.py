@@ -1,4 +1,4 @@
-"""Images as they are named on the command line."""
+"""Images named on the command line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Images:
     """Images and, where they are known, their classes.
 
     Attributes:
-        images: float32, N × C × H × W, between 0 and 1 (from a user's loader: as it gave them);
+        images: float32, N × C × H × W, between 0 and 1 (a user's loader: as it returned them);
             a folder too large for memory is an `ImageFiles`, with the same shape and indexing.
         labels: N positions in `classes` (int64), or None.
         classes: the names of the classes; empty without labels.
@@ -98,7 +98,7 @@ def load_images(
 
     Args:
         spec: a folder of images (`.png`, `.jpg`, `.bmp`, `.webp`, `.tif`, `.pgm`, `.ppm`), with one
-            folder a class or flat; a folder or file of IDX, gzipped or not; `file.py:loader` or
+            folder per class or flat; a folder or file of IDX, gzipped or not; `file.py:loader` or
             `module:loader`, which returns a tensor, a pair of images and labels, or an iterable of
             either (a DataLoader, a Dataset); or `digits`.
         size: rows and columns, or one number for both, to resize to; the aspect is not kept.
@@ -111,7 +111,7 @@ def load_images(
 
     Raises:
         ArgumentError: for a spec of another form, or another argument that cannot be right.
-        DataError: for images that are not there or broken, naming the file.
+        DataError: for images that are missing or broken, naming the file.
         MissingExtra: without Pillow for image files, or scikit-learn for digits.
 
     >>> load_images("digits", limit=100)

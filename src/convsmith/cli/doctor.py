@@ -68,7 +68,7 @@ def command(json: Json = None, force: Force = False) -> None:
 def report() -> dict[str, Any]:
     """Collect what `convsmith doctor` shows, as plain data.
 
-    torch is imported, for its threads and its build; one that cannot be is told under `torch`.
+    torch is imported for its threads and its build; if that fails, `torch` holds the reason.
 
     >>> report()["packages"]["convsmith"] == __version__
     True
@@ -83,7 +83,7 @@ def report() -> dict[str, Any]:
         "halide": {
             "version": _version("halide"),
             "install": "pip install halide",
-            "adds": "fast kernels; without it everything runs in torch",
+            "adds": "fast kernels; without them everything runs in torch",
         },
         "extras": {
             name: {
@@ -124,7 +124,7 @@ def _torch() -> dict[str, Any]:
     }  # fmt: skip
     try:
         torch = import_module("torch")
-    except Exception as error:  # a broken torch is what a doctor is asked about
+    except Exception as error:  # a broken torch is exactly what people ask a doctor about
         return found | {"error": first_line(error)}
     built = torch.__config__.show()
     compiler = re.search(r"(GCC|Clang|clang|MSVC) ([\d.]+)", built)
@@ -176,7 +176,7 @@ def _table(found: Mapping[str, Any]) -> Table:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Give the table's rows, the name of a group only in its first."""
+    """Yield the table's rows; only the first of a group carries its name."""
     torch, threads, cpu, cache = (found[key] for key in ("torch", "threads", "cpu", "cache"))
     for name, version in found["packages"].items():
         yield name, version or f"missing: pip install {name}"

@@ -25,14 +25,14 @@ _UNSIGNED_BYTE = 8
 
 
 class IdxPair(NamedTuple):
-    """A file of images and, where there is one, its file of labels."""
+    """A file of images and, if there is one, its file of labels."""
 
     images: Path
     labels: Path | None
 
 
 def is_idx(name: str) -> bool:
-    """Tell whether a file is called like IDX images.
+    """Whether a file has the name of an IDX file of images.
 
     >>> is_idx("t10k-images-idx3-ubyte.gz"), is_idx("t10k-labels-idx1-ubyte")
     (True, False)
@@ -91,13 +91,13 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
             header = stream.read(4 + 4 * dimensions)
             sizes = _sizes(header, dimensions, path)
             expected = math.prod(sizes)
-            # One more than promised shows a file that is too long; more would be read in vain.
+            # One byte more than promised already shows that a file is too long.
             body = bytearray(_read(stream, expected + 1))
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if len(body) != expected:
         shape = times(sizes)
-        found = "more" if len(body) > expected else f"{len(body)}, it is truncated"
+        found = "more" if len(body) > expected else f"{len(body)}: it is truncated"
         raise DataError(f"{path}: its header promises {shape} = {expected} bytes, found {found}")
     import torch
 
@@ -109,7 +109,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _read(stream: IO[bytes], length: int) -> bytes:
-    """Read up to `length` bytes in pieces: a header that lies must not reserve memory."""
+    """Read up to `length` bytes in pieces: a lying header must not reserve memory."""
     pieces, left = [], length
     while left and (piece := stream.read(min(left, 1 << 24))):
         pieces.append(piece)
@@ -119,7 +119,7 @@ def _read(stream: IO[bytes], length: int) -> bytes:
 
 def _sizes(header: bytes, dimensions: int, path: Path) -> tuple[int, ...]:
     if len(header) < 4 + 4 * dimensions:
-        raise DataError(f"{path}: {len(header)} bytes are no IDX file, it is truncated")
+        raise DataError(f"{path}: {len(header)} bytes are not an IDX file: it is truncated")
     zero, kind, count = struct.unpack(">HBB", header[:4])
     if (zero, kind, count) != (0, _UNSIGNED_BYTE, dimensions):
         expected = f"0000{_UNSIGNED_BYTE:02x}{dimensions:02x}"

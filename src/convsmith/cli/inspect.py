@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-MODEL = "The network: torchvision:NAME, timm:NAME, file.py:callable, package.module:callable, .pt2"
-INPUT = "The shape of an input, such as 1,3,224,224; repeat it for several inputs."
+MODEL = "Network: torchvision:NAME, timm:NAME, file.py:callable, package.module:callable, .pt2"
+INPUT = "Input shape, such as 1,3,224,224; repeat for several inputs."
 
 
 def command(
@@ -37,54 +37,64 @@ def command(
         list[str] | None, typer.Option("--input", metavar="N,C,H,W", help=INPUT)
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Weights; only --effective needs them.")
+        str | None,
+        typer.Option(metavar="FILE", help="Trained weights; only --effective needs them."),
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="order, params, macs, flops or bytes (largest first).")
+        str, typer.Option(help="Sort by order, params, macs, flops or bytes (largest first).")
     ] = "order",
-    by: Annotated[str, typer.Option(help="A row a layer, or a module.")] = "layer",
-    depth: Annotated[int, typer.Option(help="With --by module: names of the path a row.")] = 1,
+    by: Annotated[str, typer.Option(help="One row per layer, or per module.")] = "layer",
+    depth: Annotated[
+        int, typer.Option(help="With --by module: how many names of a module's path make a row.")
+    ] = 1,
     every: Annotated[
-        bool, typer.Option("--all", help="Also layers without parameters and operations.")
+        bool, typer.Option("--all", help="Include layers without parameters or operations.")
     ] = False,
     receptive_field: Annotated[
-        bool, typer.Option("--receptive-field", help="Also the receptive field of each layer.")
+        bool, typer.Option("--receptive-field", help="Add the receptive field of each layer.")
     ] = False,
     holes: Annotated[
-        bool, typer.Option("--holes", help="Also the holes in the field, and what closes them.")
+        bool,
+        typer.Option(
+            "--holes", help="Add the holes in the receptive field, and what would close them."
+        ),
     ] = False,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Also the peak memory, and what is alive at it.")
+        bool,
+        typer.Option("--memory", help="Add the peak memory, and the tensors alive at the peak."),
     ] = False,
     latency: Annotated[
-        bool, typer.Option("--latency", help="Also the milliseconds of each layer, measured here.")
+        bool,
+        typer.Option("--latency", help="Add the time of each layer, measured on this machine."),
     ] = False,
     sizes: Annotated[
-        bool, typer.Option("--sizes", help="Also which input sizes work, and what is dropped.")
+        bool, typer.Option("--sizes", help="Add which input sizes work, and what flooring drops.")
     ] = False,
     as_tool: Annotated[
         str | None,
         typer.Option(
             "--as",
             metavar="TOOL",
-            help="Also what fvcore, ptflops, thop, torchinfo or "
-            "torch would say, and why it differs.",
+            help="Add what fvcore, ptflops, thop, torchinfo or "
+            "torch would report, and why it differs.",
         ),
     ] = None,
     compare: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Also another network, side by side.")
+        str | None, typer.Option(metavar="MODEL", help="Add a second network, side by side.")
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="With --holes and --effective: of this layer."),
+        typer.Option(metavar="NAME", help="Layer that --holes and --effective look at."),
     ] = None,
     effective: Annotated[
         bool,
-        typer.Option("--effective", help="Also where the gradient of the output really lies."),
+        typer.Option(
+            "--effective", help="Add the effective receptive field: where the gradient really lies."
+        ),
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="With --effective: its images, as for lighten."),
+        typer.Option(metavar="SOURCE", help="Images for --effective, named as for lighten."),
     ] = None,
     json: Json = None,
     csv: Csv = None,
@@ -95,9 +105,11 @@ def command(
     check_targets(json, csv, html, force=force)
     inputs = [read_shape(text, "--input") for text in shapes or []]
     if not inputs and not model.endswith(".pt2"):
-        raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
+        raise ArgumentError(
+            "the input's shape is missing: pass --input, such as --input 1,3,224,224"
+        )
     if data is not None and not effective:
-        raise ArgumentError("--data is for --effective: pass both")
+        raise ArgumentError("--data only serves --effective: pass both")
     from convsmith.cli import views
     from convsmith.cli.models import load_model
     from convsmith.measure import inspect

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_loader", "spread"]
 
-# A label beyond this is no class but, say, an identifier.
+# A label beyond this is not a class but, say, an identifier.
 _MOST_CLASSES = 1_000_000
 
 
@@ -35,7 +35,7 @@ def read_loader(
         labels (int64) or None, and whether the loader knows splits.
 
     Raises:
-        DataError: for what is neither, saying what was given.
+        DataError: for anything else, naming what the loader returned.
     """
     import torch
 
@@ -48,12 +48,12 @@ def read_loader(
     if not torch.isfinite(images).all():
         raise DataError(f"{spec}: some pixels are not finite")
     if labels is not None and (highest := int(labels.max())) > _MOST_CLASSES:
-        raise DataError(f"{spec} gave the label {highest}, expected the number of a class")
+        raise DataError(f"{spec} gave the label {highest}, expected a class number")
     return images, labels, knows_splits
 
 
 def spread(count: int, limit: int | None) -> list[int]:
-    """Choose positions evenly spread over all: sorted folders begin with one class alone.
+    """Choose positions spread evenly over all: sorted folders begin with a single class.
 
     >>> spread(10, 4)
     [0, 2, 5, 7]
@@ -65,7 +65,7 @@ def spread(count: int, limit: int | None) -> list[int]:
 def _has_parameter(function: Any, name: str) -> bool:
     try:
         return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some that are written in C have no signature
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return False
 
 
@@ -75,7 +75,7 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
 
     if _is_array(made) or _is_pair(made):
         images, labels = _batch(spec, made)
-        # What is there as a whole can be thinned out as a whole.
+        # What is in memory as a whole can be thinned out as a whole.
         chosen = torch.tensor(spread(len(images), limit))
         return images[chosen], None if labels is None else labels[chosen]
     indexed = hasattr(made, "__getitem__") and hasattr(made, "__len__")
@@ -84,7 +84,7 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
             f"{spec} gave a {type(made).__name__}, expected a tensor, a pair of images and labels, "
             "or an iterable of either"
         )
-    # A Dataset need not end by itself when it is iterated over.
+    # Iterating over a Dataset need not end by itself.
     if not hasattr(made, "__iter__"):
         made = _samples(made)
     batches: list[tuple[Tensor, Tensor | None]] = []
@@ -151,7 +151,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _is_pair(value: Any) -> bool:
-    """Tell images with labels from two batches: labels have one axis or none."""
+    """Tell images with labels apart from two batches: labels have one axis or none."""
     if not (isinstance(value, (tuple, list)) and len(value) == 2 and _is_array(value[0])):
         return False
     second = value[1]

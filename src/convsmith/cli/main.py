@@ -1,6 +1,6 @@
-"""`convsmith VERB …`: from the arguments to an exit code; only the verb asked for is imported.
+"""`convsmith VERB …`: from the arguments to an exit code; only the requested verb is imported.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 the reader of the output left.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 broken pipe.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VERBS = {
     ),
     "bench": Verb(
         "convsmith.cli.bench",
-        "Time a network in each runtime that is installed, and say which to use",
+        "Time a network in every installed runtime, and say which one to use",
     ),
     "draw": Verb(
         "convsmith.cli.draw",
@@ -66,7 +66,7 @@ VERBS = {
     ),
     "doctor": Verb(
         "convsmith.cli.doctor",
-        "Show what is installed and which instructions and threads would be used",
+        "Show what is installed, and which instructions and threads would be used",
     ),
 }
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug, words = _take_debug(words)
-    # A terminal or pipe that cannot show '×' shows '?': no reason to lose the report.
+    # A terminal or pipe that cannot show '×' shows '?', rather than losing the report.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error), 1, debug)
     except Exception as error:
-        told = "" if debug else " (a defect in convsmith: --debug shows where)"
+        told = "" if debug else " (a bug in convsmith; --debug shows where)"
         return _fail(f"{type(error).__name__}: {error}{told}", 1, debug)
     return status
 
@@ -122,7 +122,7 @@ def _run(words: list[str]) -> int:
         print(f"convsmith {__version__}")
         return 0
     if not words:
-        raise ArgumentError("no verb: `convsmith --help` lists them")
+        raise ArgumentError("no verb given: `convsmith --help` lists them")
     name, *rest = words
     verb = _verbs().get(name)
     if verb is None:
@@ -197,7 +197,7 @@ def _take_debug(words: list[str]) -> tuple[bool, list[str]]:
 
 
 def _name_the_streams(words: list[str]) -> list[str]:
-    """Give `--json`, `--csv` and `--html` the value `-` where no file of that kind follows.
+    """Give `--json`, `--csv` and `--html` the value `-` unless a file of that kind follows.
 
     So `--json MODEL` keeps its model; a file with another ending is written `--json=FILE`.
 
@@ -225,7 +225,7 @@ def _name_the_streams(words: list[str]) -> list[str]:
 
 @contextmanager
 def _warnings(debug: bool) -> Iterator[None]:
-    """Keep the warnings of libraries off the terminal, unless they were asked for."""
+    """Keep libraries' warnings off the terminal, unless the user asked for them."""
     with warnings.catch_warnings():
         if not (debug or sys.warnoptions):
             warnings.simplefilter("ignore")
@@ -241,7 +241,7 @@ def _fail(message: str, status: int, debug: bool) -> int:
 
 
 def _one_line(message: str) -> str:
-    """Join the lines of a message, and spell out what could steer a terminal.
+    """Join the lines of a message, and escape what could control a terminal.
 
     >>> _one_line(f"refused:{chr(10)}  a bell {chr(7)}").isprintable()
     True
@@ -253,7 +253,7 @@ def _one_line(message: str) -> str:
 
 
 def _leave_the_pipe() -> None:
-    """Point standard output at nothing, so that Python's own last flush finds no broken pipe."""
+    """Send standard output nowhere, so that Python's final flush meets no broken pipe."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

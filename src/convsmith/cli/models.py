@@ -1,4 +1,4 @@
-"""A model as it is written on the command line, with its weights."""
+"""Models named on the command line, and their weights."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
 
     Raises:
         ArgumentError: for a spec of another form, or weights for a model that brings its own.
-        ModelError: for a model that is not there (with the nearest name), that cannot be built
-            (with the line of the user's code) or must not be read, and weights that do not fit.
+        ModelError: for a model that does not exist (naming the nearest), cannot be built (naming
+            the line of the user's code) or must not be read, and for weights that do not fit.
     """
     path = Path(spec)
     if spec.endswith("/") or (spec and path.is_dir()) or path.suffix == ".pt2":
         if weights is not None:
-            raise ArgumentError(f"{spec} brings its own weights: leave {str(weights)!r} out")
+            raise ArgumentError(f"{spec} brings its own weights: leave out {str(weights)!r}")
         return load_program(path) if path.suffix == ".pt2" else _load_folder(path)
     if path.suffix in (".safetensors", *PICKLED) and ":" not in spec:
         raise ModelError(
-            f"{spec} holds weights, and weights alone are no model: "
+            f"{spec} holds weights, and weights alone are not a model: "
             f"pass file.py:callable --weights {spec}"
         )
     library, _, name = spec.partition(":")
@@ -60,7 +60,7 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
         from torch import nn
 
         if not isinstance(model, nn.Module):
-            raise ArgumentError(f"{spec} brings its own weights: leave {str(weights)!r} out")
+            raise ArgumentError(f"{spec} brings its own weights: leave out {str(weights)!r}")
         load_weights(model, weights, spec)
     return model
 
@@ -99,7 +99,7 @@ def _from_torchvision(name: str) -> Any:
     known = zoo.list_models()
     if name.lower() not in known:
         raise ModelError(f"torchvision has no model {name!r}{nearest(name.lower(), known)}")
-    # Detectors and segmenters fetch the weights of their backbone unless told not to.
+    # Detectors and segmenters download their backbone's weights unless told not to.
     has = inspect.signature(zoo.get_model_builder(name.lower())).parameters
     backbone = {"weights_backbone": None} if "weights_backbone" in has else {}
     return zoo.get_model(name.lower(), weights=None, **backbone)
@@ -114,7 +114,7 @@ def _from_timm(name: str) -> Any:
 
 
 def _load_folder(folder: Path) -> Any:
-    """Build what the folder's recipe was made from, and rewrite it as the recipe says."""
+    """Build the model that the folder's recipe starts from, and rewrite it as the recipe says."""
     if not folder.is_dir():
         raise ModelError(f"there is no folder {str(folder)!r}")
     if not (folder / "recipe.json").is_file():
@@ -124,18 +124,22 @@ def _load_folder(folder: Path) -> Any:
     origin = read_recipe(folder).get("origin")
     if not origin or not isinstance(origin, str):
         raise ModelError(
-            f"{folder} does not say what it was made from: load it in Python, "
+            f"{folder} does not record what it was made from: load it in Python, "
             "with convsmith.load(folder, model)"
         )
     home = origin.rpartition(":")[0]
     code = Path(home) if home.endswith(".py") else Path.cwd().joinpath(*home.split("."))
-    # What came with the folder is data; only code that was here before is called by its name.
+    # Whatever came with the folder is data; only code that was here before is ever called.
     if home not in _LIBRARIES and code.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{folder} names code in the folder itself, {origin!r}: it is not run")
+        raise ModelError(
+            f"{folder} names code inside the folder itself, {origin!r}: such code is not run"
+        )
     try:
         return load(folder, load_model(origin))  # type: ignore[arg-type]
     except RecursionError:
-        raise ModelError(f"{folder} was made from itself, says its recipe: {origin!r}") from None
+        raise ModelError(
+            f"{folder} names itself as its own origin in its recipe: {origin!r}"
+        ) from None
 
 
 _LIBRARIES: dict[str, Callable[[str], Any]] = {

@@ -1,6 +1,6 @@
-"""What verbs print and write: data on standard output, talk on standard error, files whole or not.
+"""What verbs print and write: data to standard output, messages to standard error, whole files.
 
-rich is imported when something is drawn, so that errors and `--help` stay quick.
+rich is imported only when something is drawn, so that errors and `--help` stay quick.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ Html = Annotated[
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
-# A report in a pipe or file is not cut to a screen that it never sees.
+# A report that goes to a pipe or file is not cut to the width of a screen.
 _UNBOUNDED = 10_000
 
 
 class Advance(Protocol):
-    """What a progress bar hands out: call it when `n` more steps are done."""
+    """The callable that a progress bar hands out: call it when `n` more steps are done."""
 
     def __call__(self, n: int = 1) -> None:
         """Move the bar on by `n` steps."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return rich's console for data (standard output) or for talk (standard error).
+    """Return rich's console for data (standard output) or messages (standard error).
 
-    `NO_COLOR`, `TERM=dumb` and pipes are rich's business; markup is off, for a shape such as
-    `[1, 3]` is none.
+    rich handles `NO_COLOR`, `TERM=dumb` and pipes; markup is off, since a shape such as `[1, 3]`
+    is not markup.
     """
     from rich.console import Console
 
@@ -86,12 +86,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def talk(message: str) -> None:
-    """Say something to the person at the terminal, on standard error."""
+    """Print a message for the person at the terminal, on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def check_targets(*targets: str | None, force: bool = False) -> None:
-    """Refuse, before any work is done, files that `emit` or `write` could not write.
+    """Refuse files that `emit` or `write` could not write, before any work is done.
 
     Args:
         targets: paths; None and `-` (standard output) may be among them.
@@ -103,7 +103,7 @@ def check_targets(*targets: str | None, force: bool = False) -> None:
     """
     named = [target for target in targets if target is not None]
     if named.count("-") > 1:
-        raise ArgumentError("only one report fits on standard output: give the others a file")
+        raise ArgumentError("only one report can go to standard output: give the others a file")
     taken: set[str] = set()
     for target in named:
         if target == "-":
@@ -116,7 +116,7 @@ def check_targets(*targets: str | None, force: bool = False) -> None:
         if os.path.exists(path) and not force:
             raise ArgumentError(f"{target!r} exists; pass --force to replace it")
         if path in taken:
-            raise ArgumentError(f"{target!r} is to hold two reports: give each its own file")
+            raise ArgumentError(f"{target!r} would hold two reports: give each its own file")
         taken.add(path)
 
 
@@ -130,24 +130,23 @@ def emit(
     html: str | None = None,
     force: bool = False,
 ) -> None:
-    """Print a result as a table, or write it in the formats that were asked for.
+    """Print a result as a table, or write it in the requested formats.
 
     Args:
-        result: plain data, or what has `to_dict()`, `table()` and, for the formats that a verb
-            offers, `to_csv()` and `to_html()`.
-        table: what is printed when no other format is asked for, instead of `result.table()`.
-        page: what makes the HTML, instead of `result.to_html()`.
+        result: plain data, or a `Result`; `to_html()` is needed for a page.
+        table: what is printed when no other format is requested, instead of `result.table()`.
+        page: makes the HTML, instead of `result.to_html()`.
         json: a file, or `-` for standard output; likewise `csv` and `html`.
         csv: see `json`.
         html: see `json`.
         force: whether files that exist may be overwritten.
 
     Raises:
-        ArgumentError: before anything is written, for a file that must not be (`check_targets`).
+        ArgumentError: for a file that must not be written (`check_targets`), before anything is.
     """
     check_targets(json, csv, html, force=force)
     made: Any = result
-    # All are made before the first is written: a report that fails leaves no file behind.
+    # All are made before the first is written, so that a report that fails leaves no file.
     texts = []
     if json is not None:
         texts.append((json, as_json(result if isinstance(result, Mapping) else result.to_dict())))
@@ -176,7 +175,7 @@ def write(target: str, text: str, *, force: bool = False) -> None:
 
 
 def as_json(data: Mapping[str, Any]) -> str:
-    """Return plain data as JSON, with the version that wrote it; nan and infinity are null.
+    """Return plain data as JSON, with the version that wrote it; NaN and infinity become null.
 
     >>> print(as_json({"report": "training", "version": 1, "loss": float("nan")}).strip())
     {
@@ -192,11 +191,11 @@ def as_json(data: Mapping[str, Any]) -> str:
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Advance]:
-    """Show a bar on standard error while the block runs; off a terminal, nothing.
+    """Show a progress bar on standard error while the block runs; nothing off a terminal.
 
     Args:
-        description: what is going on, such as `reading images`.
-        total: how many steps there are; without it the bar only moves.
+        description: what is happening, such as `reading images`.
+        total: how many steps there are; without it the bar only pulses.
 
     >>> with progress("counting", 3) as advance:
     ...     advance()
@@ -215,7 +214,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Advance]:
 
 @contextmanager
 def steps() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar after the other: the block calls what it gets with `(what, done, of)`.
+    """Show one bar after another: the block calls what it gets as `(what, done, of)`.
 
     >>> with steps() as step:
     ...     step("fine-tuning", 1, 20)

@@ -1,4 +1,4 @@
-"""The runtimes that `convsmith bench` puts side by side, each as a call that takes nothing."""
+"""The runtimes that `convsmith bench` puts side by side, each as a call without arguments."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Peer:
     """A runtime.
 
     Attributes:
-        name: as the table shows it.
+        name: what the table shows.
         needs: the packages it needs besides PyTorch.
         advice: how to use it.
-        make: from a model, an image and a number of threads to what gives the output.
+        make: takes a model, an image and a number of threads; returns a call that gives the output.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Peer:
 
     @property
     def missing(self) -> str:
-        """The line that installs what is not installed; '' where nothing is missing."""
+        """The line that installs whatever is missing; '' if nothing is."""
         lacking = [name for name in self.needs if find_spec(name) is None]
         return f"pip install {' '.join(lacking)}" if lacking else ""
 
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads."""
+    """Let PyTorch compute with this many threads."""
     import torch
 
     before = torch.get_num_threads()
@@ -100,7 +100,7 @@ def _onnxruntime(model: nn.Module, image: Tensor, threads: int) -> Callable[[], 
 def _openvino(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Any]:
     import openvino
 
-    # Where the processor has bfloat16, OpenVINO would compute in it.
+    # On a processor with bfloat16, OpenVINO would compute in it by default.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     read = openvino.Core().read_model(BytesIO(_onnx(model, image)))
     request = openvino.compile_model(read, "CPU", settings).create_infer_request()

@@ -1,4 +1,4 @@
-"""A folder of images, read into a tensor or, when it is too large for that, on demand.
+"""A folder of images, read into a tensor or, if it is too large for that, on demand.
 
 Pillow decodes; only the formats below are tried, and an image that would unpack to an
 unreasonable size is refused before it does.
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
-# Where Pillow starts to warn of a decompression bomb.
+# From this size Pillow warns of a decompression bomb.
 _MOST_PIXELS = 89_478_485
 # Above this many bytes of float32 the images stay on disk.
 _MOST_BYTES = 1 << 30
@@ -56,7 +56,7 @@ class ImageFiles:
     """Images on disk that are indexed like a tensor N × C × H × W and decoded when asked for.
 
     Args:
-        files: one a image.
+        files: one per image.
         channels: 1 or 3.
         size: rows and columns, to which the images are resized.
     """
@@ -149,7 +149,7 @@ def read_images(
                     raise result
         if not done:
             first = broken[min(broken)]
-            raise DataError(f"each of the {len(files)} images is broken; the first: {first}")
+            raise DataError(f"all {len(files)} images are broken; the first: {first}")
         return done
 
     import torch
@@ -158,7 +158,8 @@ def read_images(
     depth = channels or (1 if all(mode in _GREY for _, mode in heads.values()) else 3)
     shape = size or _common_size({files[i]: rows_columns for i, (rows_columns, _) in heads.items()})
     fits = len(heads) * depth * math.prod(shape) * 4 <= _MOST_BYTES
-    # On disk they are decoded all the same: a broken one must not end a long run in its middle.
+    # Images that stay on disk are decoded now all the same: a broken one must not end a long run
+    # halfway.
     images = torch.empty(len(heads) if fits else 0, depth, *shape)
     places = {files[position]: place for place, position in enumerate(heads)}
 
@@ -212,7 +213,7 @@ def _decode(file: Path, channels: int, size: tuple[int, int]) -> Tensor:
             pixels = _pixels(image, channels)
         except DataError:
             raise
-        except Exception as error:  # whatever a decoder stumbles over
+        except Exception as error:  # decoders fail in many ways
             raise _broken(file, error) from error
     return resize(pixels[None], size)[0]
 
@@ -222,7 +223,7 @@ def _pixels(image: Image, channels: int) -> Tensor:
 
     mode = image.mode
     if mode == "F" or (mode == "I" and image.format not in ("PNG", "PPM")):
-        raise DataError(f"{_name(image)} has pixels of 32 bits, whose range is not known")
+        raise DataError(f"{_name(image)} has 32-bit pixels, whose range is unknown")
     if mode.startswith("I"):
         wide = bytearray(image.convert("I").tobytes())
         grey = torch.frombuffer(wide, dtype=torch.int32).reshape(1, image.height, image.width)
@@ -241,7 +242,9 @@ def _opened(file: Path) -> Image:
         raise _broken(file, error) from error
     if image.height * image.width > _MOST_PIXELS:
         image.close()
-        raise DataError(f"{file} unpacks to {image.height}×{image.width} pixels: not opened")
+        raise DataError(
+            f"{file} would unpack to {image.height}×{image.width} pixels: it is not opened"
+        )
     return image
 
 
@@ -259,7 +262,7 @@ def _common_size(sizes: dict[Path, tuple[int, int]]) -> tuple[int, int]:
         if other != size:
             raise DataError(
                 f"images differ in size: {file} has {other[0]}×{other[1]} rows × columns, {first} "
-                f"has {size[0]}×{size[1]}; give a size to resize them to"
+                f"has {size[0]}×{size[1]}; pass a size to resize them to"
             )
     return size
 

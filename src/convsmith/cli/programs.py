@@ -1,4 +1,4 @@
-"""A `.pt2` of `torch.export.save`, looked through before torch loads it.
+"""A `.pt2` of `torch.export.save`, inspected before torch loads it.
 
 torch's own loader unpickles, imports, and evaluates strings that it finds in the archive, and
 opens compiled libraries. So the archive is first read as data, with torch's reader, and refused
@@ -100,10 +100,10 @@ _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ON
 
 
 def load_program(path: str | Path) -> ExportedProgram:
-    """Load an exported program, running nothing that the file brings along.
+    """Load an exported program without running anything that the file contains.
 
     Raises:
-        ModelError: for a file that is not there, is no archive of this torch, or holds pickled
+        ModelError: if the file is missing, is not an archive of this torch, or holds pickled
             objects, compiled libraries, or anything else that could run code.
     """
     path = Path(path)
@@ -138,7 +138,10 @@ def _vet(path: Path) -> None:
     with PT2ArchiveReader(str(path)) as archive:
         files = archive.get_file_names()
         if any(file.startswith(names.AOTINDUCTOR_DIR) for file in files):
-            raise ModelError(f"{path} holds compiled code, which is not loaded: export it instead")
+            raise ModelError(
+                f"{path} holds compiled code, which is not loaded: write it with "
+                "torch.export.save instead"
+            )
         for file in files:
             if file.startswith(names.CONSTANTS_DIR) and file.endswith(".json"):
                 for constant in json.loads(archive.read_string(file))["config"].values():
@@ -151,7 +154,7 @@ def _vet(path: Path) -> None:
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every string under its key; a string of JSON counts as what it says."""
+    """Yield every string under its key; a string that holds JSON is read as that JSON."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield "", str(name)
@@ -186,7 +189,7 @@ def _is_harmless(key: str, text: str) -> bool:
 
 
 def _is_arithmetic(text: str) -> bool:
-    """Tell whether an expression is numbers, symbols and known functions, and nothing else."""
+    """Whether an expression holds nothing but numbers, symbols and known functions."""
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -209,7 +212,7 @@ def _is_arithmetic(text: str) -> bool:
 
 @contextmanager
 def _tensors_only() -> Iterator[None]:
-    """Make every `torch.load` refuse what is no tensor, also where torch itself would not."""
+    """Make every `torch.load` refuse anything but tensors, even where torch itself would not."""
     before = {name: os.environ.pop(name, None) for name in (_FORCE, _FORCE_NOT)}
     os.environ[_FORCE] = "1"
     try:

@@ -29,7 +29,7 @@ _PACKAGES = "site-packages"
 
 
 def names_code(spec: str) -> bool:
-    """Tell whether a spec has the form of an object in the user's code.
+    """Whether a spec has the form of an object in the user's code.
 
     >>> [names_code(spec) for spec in ("my.py:build", "zoo.small:Net", "my.py", "digits")]
     [True, True, True, False]
@@ -45,16 +45,16 @@ def find(spec: str, fault: Fault) -> Any:
 
     Args:
         spec: `package.module:name` or `file.py:name`; the name may have dots.
-        fault: the class of the errors.
+        fault: the class of error to raise.
 
     Raises:
         ArgumentError: for a spec that is malformed.
-        ConvsmithError: of class `fault`, for code that is not there or that raises; the message
-            has its file and line.
+        ConvsmithError: of class `fault`, for code that is missing or raises; the message names its
+            file and line.
     """
     home, _, name = spec.rpartition(":")
     if spec.endswith(".py"):
-        raise ArgumentError(f"{spec} names a file and nothing in it{_candidates(Path(spec))}")
+        raise ArgumentError(f"{spec} names a file but nothing in it{_candidates(Path(spec))}")
     if not home or not all(part.isidentifier() for part in name.split(".")):
         raise ArgumentError(f"{spec!r} is neither package.module:name nor file.py:name")
     found: Any = _file(Path(home), fault) if home.endswith(".py") else _module(home, fault)
@@ -72,12 +72,12 @@ def call(spec: str, function: Callable[..., Any], fault: Fault, **options: Any) 
     Args:
         spec: where the object was found, for messages.
         function: the object.
-        fault: the class of the errors.
-        options: passed on, as far as the function has parameters of these names.
+        fault: the class of error to raise.
+        options: passed on where the function has parameters of these names.
     """
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some that are written in C have none
+    except (TypeError, ValueError):  # some functions written in C have no signature
         passed = {}
     else:
         passed = {key: options[key] for key in options if key in signature.parameters}
@@ -134,10 +134,10 @@ def _module(name: str, fault: Fault) -> ModuleType:
 
 
 def _see(folder: Path) -> None:
-    """Put a folder first on the path, as `python FILE` does; code imports from it later too.
+    """Put a folder first on the path, as `python FILE` does; later imports use it too.
 
-    torch comes before, so that a `types.py` or `random.py` next to the user's code is not taken
-    for the one that torch means.
+    torch is imported before that, so that it does not take a `types.py` or `random.py` next to the
+    user's code for the module it means.
     """
     import torch  # noqa: F401
 
@@ -159,7 +159,7 @@ def _run(action: Callable[[], Any], what: str, home: Path, fault: Fault) -> Any:
 
 
 def _place(error: BaseException, home: Path) -> str:
-    """Say where an error arose: the innermost line of the user's, else of anyone's but ours."""
+    """Say where an error arose: the user's innermost line, else the innermost outside convsmith."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" at {Path(error.filename).name}:{error.lineno}"
     frames = [

@@ -1,4 +1,4 @@
-"""What `inspect` can show beside its table: of each view the tables, the data and the pictures."""
+"""What `inspect` can show beside its table: tables, data and pictures for each view."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "sizes",
 ]
 
-# Images that an effective field is the mean of, and series of convolutions that are drawn.
+# How many images an effective field averages, and how many series of convolutions are drawn.
 _IMAGES, _SERIES = 8, 4
 _SEED = 0
 
@@ -34,9 +34,9 @@ class View:
     """One view of a network.
 
     Attributes:
-        tables: for the terminal.
-        data: for JSON, by its key in the report.
-        section: for the page.
+        tables: what a terminal shows.
+        data: what JSON holds, by its key in the report.
+        section: what a page shows.
     """
 
     tables: tuple[Table, ...]
@@ -68,7 +68,7 @@ def holes(report: Inspection, layer: str | None = None) -> View:
 
 
 def memory(report: Inspection) -> View | None:
-    """The peak memory of a pass, and what is alive at it."""
+    """The peak memory of a pass, and the tensors alive at the peak."""
     found = report.memory
     if found is None:
         return None
@@ -81,7 +81,7 @@ def memory(report: Inspection) -> View | None:
 
 
 def latency(report: Inspection) -> View:
-    """The milliseconds of each layer, measured here."""
+    """The milliseconds of each layer, measured on this machine."""
     return _plain("Latency", "latency", report.latency())
 
 
@@ -91,7 +91,7 @@ def sizes(report: Inspection) -> View:
 
 
 def counted(report: Inspection, tool: str) -> View:
-    """What another counter would say."""
+    """What another counter would report."""
     return _plain("Another counter", "as", report.count_as(tool))
 
 
@@ -125,7 +125,7 @@ def _plain(heading: str, key: str, result: Result) -> View:
 
 
 def _images(inputs: Sequence[tuple[int, ...]], data: str | None) -> tuple[Iterable[Any], str]:
-    """Batches as large as the input, so that they fit where it does; and what they are."""
+    """Batches as large as the input, so that they fit wherever it does; and what they are."""
     import torch
 
     shape = inputs[0]

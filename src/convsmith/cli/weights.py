@@ -1,4 +1,4 @@
-"""Weights from a file into a model, by tensors alone: nothing that could run code is unpickled."""
+"""Load weights from a file, as tensors alone: nothing that could run code is unpickled."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WRAPPERS = ("module.", "_orig_mod.")
 
 
 def load_weights(model: nn.Module, path: str | Path, name: str = "the model") -> None:
-    """Load a file of weights into a model, whose every parameter and buffer has to be in it.
+    """Load a file of weights into a model; it must hold every parameter and buffer.
 
     Args:
         model: takes the weights; after an error it may hold part of them.
         path: see `read_weights`.
-        name: what the model is called in messages.
+        name: the model's name in messages.
 
     Raises:
         ArgumentError: for a file of another kind.
@@ -66,7 +66,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         ArgumentError: for a file of another kind.
-        ModelError: for a file that is not there, is damaged, or would have to be unpickled.
+        ModelError: if the file is missing, damaged, or would have to be unpickled.
     """
     path = Path(path)
     if path.suffix not in (".safetensors", *PICKLED):
@@ -99,7 +99,7 @@ def _read_pickled(path: Path) -> Any:
     except Exception as error:
         if "TorchScript" in str(error):
             raise ModelError(
-                f"{path} is a TorchScript program, not weights; where you trust it, write them: "
+                f"{path} is a TorchScript program, not weights; if you trust it, save its weights: "
                 "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
             ) from error
         raise ModelError(f"{path} cannot be read: {first_line(error)}") from error
@@ -124,7 +124,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     if _is_state_dict(content):
         return dict(content)
     if not isinstance(content, Mapping):
-        raise ModelError(f"{path} holds no state_dict but a {type(content).__name__}")
+        raise ModelError(f"{path} holds a {type(content).__name__}, not a state_dict")
     usual = [content[key] for key in _NESTS if key in content]
     for nested in usual:
         if _is_state_dict(nested):
@@ -150,7 +150,7 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def _unwrapped(weights: dict[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
-    """Take off what wrappers put before every key, unless the model's own keys have it."""
+    """Strip the prefix that wrappers put before every key, unless the model's keys have it too."""
     wanted = list(wanted)
     for _ in range(len(_WRAPPERS)):
         for prefix in _WRAPPERS:

@@ -55,7 +55,7 @@ class Comparison(Result):
 
 
 def total_comparison(one: Inspection, other: Inspection) -> Table:
-    """The totals of two inspections, a row a figure.
+    """The totals of two inspections, a row per figure.
 
     >>> import convsmith as cs
     >>> from torch import nn
@@ -92,7 +92,7 @@ def total_comparison(one: Inspection, other: Inspection) -> Table:
 
 
 def layer_comparison(one: Inspection, other: Inspection) -> Table:
-    """Parameters and multiply-adds of every layer that differs, a row a name."""
+    """Parameters and multiply-adds of every layer that differs, a row per name."""
     ours = {layer.name: layer for layer in one.layers}
     theirs = {layer.name: layer for layer in other.layers}
     rows = []

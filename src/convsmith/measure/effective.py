@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EffectiveField", "effective_field", "effective_of"]
 
-# Values further than two standard deviations out hold 1 - 0.9545 of a Gaussian.
+# 1 - 0.9545 of a Gaussian lies more than two standard deviations out.
 _TAIL = 1 - 0.9545
-_CHUNK = 8  # images at a time, when they come as one array
+_CHUNK = 8  # images at a time, if they come as one array
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class EffectiveField(Result):
         position: where in that output the unit lies; () if the whole output was summed.
         images: how many images it is the mean of.
         exact: the receptive field it is shown beside, or None.
-        source: what the images are, for those who read the result; '' if nobody said.
+        source: what the images are, for readers of the result; '' if not given.
     """
 
     map: np.ndarray[Any, np.dtype[np.float64]] = field(repr=False)
@@ -53,7 +53,7 @@ class EffectiveField(Result):
     @property
     def centre(self) -> tuple[float, ...]:
         """The centre of gravity of the map, in positions of the image."""
-        # Rounded, so that a symmetric map gives the same box whatever the order of summation.
+        # Rounded, so that a symmetric map gives the same box in any order of summation.
         return tuple(round(mean, 9) for mean, _ in self._moments())
 
     @property
@@ -67,7 +67,7 @@ class EffectiveField(Result):
 
         The positions with more than 1 - 95.45 % of the peak, counted, and the root of it: the
         square root in 2-D. The paper compares with the value at the centre; the peak is the same
-        for a Gaussian, and a centre that lies in a hole has no value to compare with. Behind
+        for a Gaussian, and a centre that lies in a hole has no value to compare with. After
         strides, or from few images, the map is spiky and this size small: `width` is steadier.
         """
         counted = np.count_nonzero(self.map > _TAIL * self.map.max())
@@ -78,7 +78,7 @@ class EffectiveField(Result):
 
         The box is a square (1-D: an interval, 3-D: a cube) around `centre`, rounded to the nearest
         position or middle between two: around a position its side is odd, between two even, unless
-        the axes differ. What sticks out of the image holds nothing.
+        the axes differ. Parts of it outside the image hold nothing.
 
         Args:
             share: more than 0, at most 1.
@@ -149,7 +149,7 @@ class EffectiveField(Result):
     def figure(self) -> Figure:
         """A picture of the map, with the boxes of 95 % and 50 %, and of the exact field.
 
-        Of three axes it is the slice in the middle of the first.
+        With three axes, it is the slice in the middle of the first.
         """
         values = self.map
         caption = f"The gradient of {_named(self.layer)}, mean over {self._images()}. "
@@ -171,7 +171,7 @@ class EffectiveField(Result):
                      for c in self.centre]  # fmt: skip
             boxes.append((f"{share:.0%} of the gradient within {side}".replace("%", " %"), spans))
         plane = np.atleast_2d(values)
-        # A strip is one row; of three axes the last two are drawn.
+        # A strip is one row; with three axes the last two are drawn.
         flat = [(name, [(0.0, 1.0), *spans][-2:]) for name, spans in boxes]
         window = _window(plane, [spans for _, spans in flat])
         (top, bottom), (left, right) = window
@@ -230,12 +230,12 @@ def effective_field(
             last module's whose output still is a map of more than one position. Where there is no
             map (channels second, as many axes as the images have), the whole output is summed.
         signs: give each channel of the unit a random sign, other ones for each image, instead of
-            the plain sum: for channels that cancel, as behind a softmax or a normalisation over
+            the plain sum: for channels that cancel, as after a softmax or a normalisation over
             channels. The signs are the same in every call.
 
     Raises:
-        ArgumentError: for no images or other things than images, an unknown layer or one that is
-            not called, and a unit that has no (or no finite) gradient.
+        ArgumentError: for missing images or anything but images, for a layer that is unknown or
+            never called, and for a unit without a (finite) gradient.
 
     >>> import convsmith as cs
     >>> from convsmith.measure.receptive import local_field
@@ -347,7 +347,7 @@ def _unit(
                 raise ArgumentError(
                     f"{_named(path)} gives {tuple(output.shape)} for {len(images)} images"
                 )
-            # Taken here and not after the pass: a ReLU behind it may work in place.
+            # Taken here and not after the pass: a ReLU after it may work in place.
             at = tuple(n // 2 for n in size) if is_map else ()
             unit = output
             for i in at:
@@ -394,7 +394,7 @@ def _slopes(
 def _refuse_cancelled(
     found: np.ndarray[Any, Any], unit: Tensor, images: Tensor, weights: Tensor, name: str
 ) -> None:
-    """Raise if the plain sum over channels leaves but rounding errors: a softmax sums to 1."""
+    """Raise if the plain sum over channels leaves only rounding errors: a softmax sums to 1."""
     signed = _slopes(unit, images, weights, name).sum()
     if found.sum() < torch.finfo(unit.dtype).eps ** 0.5 * signed:
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Images in whatever form they come: a tensor, an array, or batches."""
+"""Images in any form: a tensor, an array, or batches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def image_batches(images: Any, *, batch_size: int = 64, limit: int = 1024) -> li
     Args:
         images: a tensor or array (images, channels, *size), or an iterable of such batches; of a
             batch that is a tuple, list or mapping, the first entry counts (labels are not read).
-        batch_size: images a batch, when one tensor or array is given.
+        batch_size: images per batch, if one tensor or array is given.
         limit: how many images are used at most; the first ones.
 
     Raises:
-        ArgumentError: if there is no image, or something else than floating-point images.
+        ArgumentError: if there are no images, or anything but floating-point images.
 
     >>> [len(batch) for batch in image_batches(torch.zeros(100, 1, 8, 8))]
     [64, 36]

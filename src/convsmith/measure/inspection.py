@@ -1,4 +1,4 @@
-"""`Inspection`: everything that was established about a network, a layer and in total."""
+"""`Inspection`: everything established about a network, per layer and in total."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Inspection(Result):
     Attributes:
         model: the name of the model's class.
         inputs: the shape of each input.
-        layers: one report a layer, in order of execution.
+        layers: one report per layer, in order of execution.
         params: trained values, shared ones once, unused ones included.
         unused: names of parameters that this forward pass never reads.
         buffers: values that travel with the weights but are not trained.
@@ -126,7 +126,7 @@ class Inspection(Result):
         return dict(fields(self.network))
 
     def holes(self, layer: str | None = None) -> Holes:
-        """The holes in the field of a layer, by default the output's; which layers make them.
+        """The holes in a layer's field (the output's by default), and which layers make them.
 
         Raises:
             ArgumentError: if the network or the layer has no map.
@@ -162,7 +162,7 @@ class Inspection(Result):
         return sizes(self._traced())
 
     def count_as(self, tool: str) -> Counted:
-        """Say what another counter would say, layer by layer, and why it differs.
+        """Report what another counter would say, layer by layer, and why it differs.
 
         Args:
             tool: `fvcore`, `ptflops`, `thop`, `torchinfo` or `torch`.
@@ -234,12 +234,12 @@ class Inspection(Result):
 
     @property
     def bytes(self) -> int:
-        """Bytes that the layers read and write, each tensor once a layer."""
+        """Bytes that the layers read and write, each tensor once per layer."""
         return sum(layer.bytes for layer in self.layers)
 
     @property
     def status(self) -> Status:
-        """`exact`, or what a layer that is not makes of the totals."""
+        """`exact`, or what inexact layers make of the totals."""
         found = {layer.status for layer in self.layers}
         if found & {"unknown", "lower bound"}:
             return "unknown" if "upper bound" in found else "lower bound"
@@ -247,7 +247,7 @@ class Inspection(Result):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the totals are not exact, a line a cause."""
+        """Why the totals are not exact, one line per cause."""
         causes: dict[str, list[str]] = {}
         for layer in self.layers:
             if layer.status != "exact":
@@ -288,7 +288,7 @@ class Inspection(Result):
 
         Args:
             sort: `order` of execution, or by `params`, `macs`, `flops` or `bytes`, largest first.
-            by: a row a `layer`, or a `module`.
+            by: one row per `layer`, or per `module`.
             depth: how many names of a module path make a row, with `by='module'`.
             all_layers: also the layers that have neither parameters nor operations.
         """
@@ -374,7 +374,7 @@ class Inspection(Result):
         }
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row a layer, as a `pandas.DataFrame`."""
+        """One row per layer, as a `pandas.DataFrame`."""
         return data_frame([asdict(layer) for layer in self.layers])
 
     def to_csv(self) -> str:
@@ -392,7 +392,7 @@ class Inspection(Result):
             ("parameters", short(self.params), f"{self.params:,}"),
             ("multiply-adds", short(self.macs), f"{self.macs:,}"),
             ("floating-point operations", short(self.flops), f"{self.flops:,}"),
-            ("moved at least", bytes_(self.bytes), "each tensor once a layer"),
+            ("moved at least", bytes_(self.bytes), "each tensor once per layer"),
         ]
         if (field := self.local_receptive_field) is not None:
             facts.append(("receptive field", str(field), self._seen(field)))

@@ -1,16 +1,16 @@
 """Peak memory of one inference pass: what is alive while each layer runs, without computing it.
 
-The graph is replayed on tensors without values, so every operation says itself what it allocates:
+The graph is replayed on tensors without values, so every operation itself shows what it allocates:
 which results are views, whether a `reshape` copies, which operand an in-place operation writes
 into, which temporaries a composite operation makes. What this cannot see is what a kernel takes
 below PyTorch's dispatcher: the workspace of a convolution, the packed copy of a weight.
 
-How long a tensor lives is a matter of the Python code around the operations: a local variable, a
-list of features, an argument of a method keep it. So the model's own code is run as well, also
-without values, and tells when each tensor goes. Neither takes the fused path of
+How long a tensor lives depends on the Python code around the operations: a local variable, a list
+of features or an argument of a method keeps it. So the model's own code is run as well, also
+without values, to see when each tensor goes. Neither takes the fused path of
 `nn.TransformerEncoderLayer`, which hides its tensors in one operation. Where there is no such code
-(an exported program), or it goes another way than the trace, three rules of Python and PyTorch give
-the least:
+(an exported program), or it takes another path than the trace, three rules of Python and PyTorch
+give a lower bound:
 
 1. a storage lives as long as any tensor that shares it is still to be read;
 2. the arguments of a module's call are held by its caller until it returns;
@@ -77,7 +77,7 @@ class Memory(Result):
         return super().to_dict() | {"total": self.total}
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row a tensor alive at the peak, as a `pandas.DataFrame`."""
+        """One row per tensor alive at the peak, as a `pandas.DataFrame`."""
         return data_frame([asdict(tensor) for tensor in self.alive])
 
     def table(self) -> Table:
@@ -105,8 +105,8 @@ class Memory(Result):
 def memory(network: Network) -> Memory:
     """The peak memory of an inference pass, for the shapes the network was traced with.
 
-    Nothing is computed and no memory for values is taken. Workspaces below PyTorch's dispatcher
-    and what its allocator holds back are not counted.
+    Nothing is computed and no memory for values is allocated. Workspaces below PyTorch's
+    dispatcher and what its allocator reserves are not counted.
 
     Raises:
         ArgumentError: for a network that was not read from an exported program.

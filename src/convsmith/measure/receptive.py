@@ -53,13 +53,13 @@ class ReceptiveField(Result):
     Attributes:
         size: positions from the first to the last along each axis.
         stride: by how much the field moves when the output position moves by one; a fraction
-            behind upsampling.
+            after upsampling.
         padding: how far the field of output position 0 reaches before the image's first position.
         region: the exact set for output position 0, in the image's coordinates; outside the image
             it lies in the padding.
         status: `exact`, `whole image`, `varies` (from position to position) or `upper bound`.
         reason: why it is not exact, or which layers join the whole image.
-        phases: further fields, where output positions differ (behind upsampling): for positions
+        phases: further fields, where output positions differ (after upsampling): for positions
             1, 2, … of one period along each axis, their regions.
         layer: the layer whose field it is.
 
@@ -107,7 +107,7 @@ class ReceptiveField(Result):
     def centre_of(self, index: Sequence[int]) -> tuple[float, ...]:
         """The centre of the field of an output position, in the image's coordinates.
 
-        With a stride that is a fraction it is that of the phase-free field.
+        If the stride is a fraction, it is the centre of the field without phases.
         """
         if len(index) != len(self.size):
             raise ArgumentError(f"a position has {len(self.size)} numbers here, not {index!r}")
@@ -206,7 +206,7 @@ def local_field(network: Network, name: str) -> ReceptiveField | None:
 
 
 def walked_field(network: Network, name: str, *, whole_way: bool = True) -> ReceptiveField | None:
-    """The same by backward walks from this one layer, a few for each position of a period.
+    """The same, found by backward walks from this one layer, a few per position of a period.
 
     Args:
         network: a traced network.

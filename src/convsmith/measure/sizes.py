@@ -18,22 +18,22 @@ from convsmith.report import Column, Result, Table, shape
 
 __all__ = ["Sizes", "sizes"]
 
-# The most lengths that are tried along an axis before a network is said to have no smallest one.
+# How many lengths are tried along an axis before a network counts as having no smallest one.
 _LARGEST = 512
 
 
 @dataclass(frozen=True)
 class Sizes(Result):
-    """What lengths of the image's axes a network takes, rows first.
+    """Which lengths of the image's axes a network accepts, rows first.
 
-    Each axis was tried alone, the others as they were traced.
+    Each axis was varied alone, the others kept at their traced length.
 
     Attributes:
         traced: the lengths it was traced with.
         smallest: the least length that works; None if none up to 512 does.
         period: lengths were tried over one period of the network's stride, from the traced one on.
         broken: the lengths in that period that do not work.
-        reasons: what the network said about the first of them, '' where none is broken.
+        reasons: the network's error for the first of them, '' if none is broken.
         dropped: layers at which flooring leaves positions at the far end unread, and how many
             along each axis, at the traced size.
     """
@@ -47,7 +47,7 @@ class Sizes(Result):
 
     @property
     def multiple(self) -> tuple[int | None, ...]:
-        """The number that every working length is a multiple of; None if that is no rule here."""
+        """The number that every working length is a multiple of; None if there is no such rule."""
         found: list[int | None] = []
         for start, period, broken in zip(self.traced, self.period, self.broken, strict=True):
             tried = range(start, start + period)
@@ -63,7 +63,7 @@ class Sizes(Result):
         return super().to_dict() | {"multiple": list(self.multiple)}
 
     def table(self) -> Table:
-        """A row an axis; below, the layers that drop positions."""
+        """One row per axis; below, the layers that drop positions."""
         dropped = ", ".join(f"{name} {shape(counts)}" for name, counts in self.dropped.items())
         return Table(
             columns=(
@@ -89,12 +89,12 @@ class Sizes(Result):
 
 
 def sizes(model: Any, example: Any = None) -> Sizes:
-    """Find the lengths of each spatial axis that a model takes, without computing anything.
+    """Find which lengths of each spatial axis a model accepts, without computing anything.
 
     The model runs on tensors without values; it is left as it was.
 
     Args:
-        model: a network with one input, or its `Network` where it has been traced already.
+        model: a network with one input, or its `Network` if it has been traced already.
         example: as for `trace`: the batch, the channels and the other axes come from it; not
             needed for a `Network`.
 
@@ -126,7 +126,7 @@ def sizes(model: Any, example: Any = None) -> Sizes:
             lengths = (*image.shape[: 2 + axis], length, *image.shape[3 + axis :])
             try:
                 module(torch.empty(lengths, dtype=kind))
-            except Exception as error:  # whatever a model says to a size that it does not take
+            except Exception as error:  # models refuse a size in many ways
                 return first_line(error)
             return ""
 

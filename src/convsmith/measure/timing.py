@@ -1,8 +1,8 @@
-"""Milliseconds a layer: the exported program run node by node, each call on the clock.
+"""Milliseconds per layer: the exported program run node by node, each call on the clock.
 
-A layer's figure is that of its operation alone. The sum of them stays below the whole pass by
-PyTorch's way from one operation to the next, and on a busy machine by more: an interruption hits
-one layer of a pass, whose median leaves it out, but it hits almost every whole pass.
+A layer's figure is that of its operation alone. Their sum stays below the whole pass by what
+PyTorch spends between operations, and on a busy machine by more: an interruption hits one layer of
+a pass, whose median ignores it, but almost every whole pass.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Timing(Result):
         return super().to_dict() | {"total_ms": self.total_ms}
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row a layer, as a `pandas.DataFrame`."""
+        """One row per layer, as a `pandas.DataFrame`."""
         rows = [{"layer": name} | asdict(layer) for name, layer in self.layers.items()]
         return data_frame(rows)
 
     def table(self) -> Table:
-        """A row a layer, with its share of the sum."""
+        """One row per layer, with its share of the sum."""
         total = self.total_ms
         return Table(
             [
@@ -105,7 +105,7 @@ def layer_latency(
 
     Raises:
         ArgumentError: for a model on the meta device, a network that was not read from an
-            exported program, less than 2 passes or less than 1 thread.
+            exported program, fewer than 2 passes or fewer than 1 thread.
 
     >>> import torch, convsmith as cs
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -166,7 +166,7 @@ class _Clock(Interpreter):
     def run_node(self, n: Node) -> Any:
         if not callable(n.target):
             return super().run_node(n)
-        # Looking up the arguments costs microseconds that are the interpreter's, not the layer's.
+        # Looking up the arguments takes microseconds that belong to the interpreter, not the layer.
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         start = perf_counter()
         result = n.target(*args, **kwargs)
@@ -176,9 +176,9 @@ class _Clock(Interpreter):
 
 
 class _Fresh:
-    """Arguments for one pass after the other, of which none sees what another has written.
+    """Arguments for one pass after another; no pass sees what another has written.
 
-    A warm-up pass on copies of everything tells which are written into; only those are copied again
+    A warm-up pass on copies of everything shows which are written to; only those are copied again
     for each pass. Both signs are needed: an in-place operation may leave the values equal, and the
     running statistics of a batch norm change without a new version of the tensor.
     """
@@ -250,7 +250,7 @@ def _latency(times: list[float]) -> Latency:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[int]:
-    """Compute with so many threads, then with as many as before."""
+    """Compute with this many threads, then with as many as before."""
     before = torch.get_num_threads()
     if count is not None and count != before:
         torch.set_num_threads(count)
@@ -263,7 +263,7 @@ def _threads(count: int | None) -> Iterator[int]:
 
 @contextmanager
 def _random_state(devices: set[torch.device]) -> Iterator[None]:
-    """Give back the random state: a model may draw numbers in evaluation too."""
+    """Restore the random state: a model may draw numbers in evaluation too."""
     cuda = [device.index or 0 for device in devices if device.type == "cuda"]
     with torch.random.fork_rng(devices=cuda):
         yield

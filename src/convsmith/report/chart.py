@@ -42,10 +42,10 @@ def bars(
     """Horizontal bars, one below the other in the order given.
 
     Args:
-        items: a label and a value (None: not established) each.
+        items: pairs of a label and a value (None: not established).
         unit: written after each value.
         title: what the chart shows; not drawn, read out and shown on hovering.
-        format: from a value to its text.
+        format: turns a value into its text.
         maximum: the value of a full bar; the largest value where it is not given.
 
     Raises:
@@ -71,7 +71,7 @@ def groups(
         series: the names of the values, the same in every group; each has its colour.
         unit: written after each value.
         title: what the chart shows; not drawn, read out and shown on hovering.
-        format: from a value to its text.
+        format: turns a value into its text.
         maximum: the value of a full bar; the largest value where it is not given.
 
     Raises:
@@ -135,7 +135,7 @@ def _full_bar(
     for label, values in items:
         if series is not None and len(values) != len(series):
             raise ArgumentError(
-                f"{label!r} must have {len(series)} values, one a series: {list(values)}"
+                f"{label!r} must have {len(series)} values, one per series: {list(values)}"
             )
         for value in values:
             if value is None:

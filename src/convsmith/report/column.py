@@ -1,4 +1,4 @@
-"""One column of a table: how it is called and how its values are shown."""
+"""One column of a table: its names, and how its values are shown."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Column"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: how it is called and how its values are shown.
+    """One column: its names, and how its values are shown.
 
     Attributes:
         key: its name in CSV and in rows given as dictionaries.
         title: the heading that people read.
         align: `'left'`, or `'right'` for numbers.
-        format: from a raw value to its text; values that are text are shown as they are.
+        format: turns a raw value into text; text is shown as it is.
         share: the values are shares of one: shown by `percent` unless `format` is given, and in a
             page with a bar, of which the longest stands for the largest share in the column.
         wrap: text too long for its column goes on in the next line; otherwise it loses its middle.

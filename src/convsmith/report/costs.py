@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds a layer as bars, memory over its layers as a curve."""
+"""What a network costs: multiply-adds per layer as bars, memory over the layers as a curve."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def curve(
         x: what is drawn to the right, with its unit.
         y: what is drawn upwards.
         title: what the chart shows; not drawn, read out and shown on hovering.
-        format: from a value along `y` to its text.
+        format: turns a value along `y` into its text.
 
     Raises:
         ArgumentError: for no points, or one that is not finite.

@@ -61,7 +61,7 @@ def fitted(text: str, characters: int) -> str:
 
 
 def units(value: float) -> str:
-    """A coordinate: at most three decimals, none that say nothing.
+    """A coordinate: at most three decimals, without trailing zeros.
 
     >>> units(12.0), units(1 / 3), units(-0.0001)
     ('12', '0.333', '0')

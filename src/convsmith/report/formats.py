@@ -1,4 +1,4 @@
-"""Numbers as people read them: one function a kind, each from a raw value to a short text."""
+"""Numbers as people read them: one function per kind, each from a raw value to a short text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 Number = int | float | Fraction
 
 MISSING = "–"
-"""What stands where a figure could not be established."""
+"""Stands in for a figure that could not be established."""
 
 _SI = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -48,7 +48,7 @@ def is_number(value: object) -> bool:
 
 
 def raw(value: object) -> str:
-    """A value for machines: all of its digits, nothing where there is none, sizes with an x.
+    """A value for machines: all its digits, nothing if there is none, sizes joined with x.
 
     >>> raw(1234567), raw(0.1), raw((1, 3, 224, 224)), raw(True), raw(None)
     ('1234567', '0.1', '1x3x224x224', 'true', '')
@@ -104,7 +104,7 @@ def short(value: Number, unit: str = "") -> str:
 
 
 def percent(share: Number, digits: int = 1) -> str:
-    """A share of one in per cent; what is not quite nothing or not quite all says so.
+    """A share of one in per cent; almost nothing and almost everything say so.
 
     >>> percent(0.37412), percent(0), percent(0.00004), percent(0.99996), percent(1)
     ('37.4 %', '0.0 %', '<0.1 %', '>99.9 %', '100.0 %')

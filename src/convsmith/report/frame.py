@@ -1,4 +1,4 @@
-"""Rows of plain data as a data frame, for those who have pandas."""
+"""Rows of plain data as a data frame, if pandas is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["data_frame"]
 
 
 def data_frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """Return a `pandas.DataFrame` with a row a mapping.
+    """Return a `pandas.DataFrame` with one row per mapping.
 
     Raises:
         MissingExtra: without pandas, with the line that installs it.

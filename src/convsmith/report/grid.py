@@ -62,7 +62,7 @@ class _Column:
     def measured(cls, column: Column, values: Sequence[object], width: int | None) -> _Column:
         title = clean(one_line(column.title))
         texts = tuple(map(column.text, values))
-        # Only text may lose characters; whatever a format made of a figure stays whole.
+        # Only text may lose characters; a formatted figure stays whole.
         is_name = [isinstance(value, str) for value in values]
         words = frozenset(compress(texts, is_name))
         figure = max(map(cells, compress(texts, map(not_, is_name))), default=1)

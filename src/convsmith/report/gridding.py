@@ -65,7 +65,7 @@ def gridding_picture(
 
 
 def _reached(rates: Sequence[int], kernel: int) -> list[Positions]:
-    """The positions reached at the output and behind each layer, last layer first."""
+    """The positions reached at the output and after each layer, last layer first."""
     steps = [Positions.of([0])]
     for rate in reversed(rates):
         steps.append(steps[-1].spread(kernel, rate))

@@ -54,7 +54,9 @@ class Facts:
         object.__setattr__(self, "items", tuple(items))
         for item in self.items:
             if isinstance(item, str) or len(item) not in (2, 3):
-                raise ArgumentError(f"a fact is (label, value) or with a detail, not {item!r}")
+                raise ArgumentError(
+                    f"a fact is (label, value) or (label, value, detail), not {item!r}"
+                )
 
     def html(self) -> str:
         """The cards as HTML."""
@@ -99,7 +101,7 @@ class Page:
     """A page: a title, sections, and the language (BCP 47) they are written in.
 
     Raises:
-        ArgumentError: no title, or a language that is none.
+        ArgumentError: if there is no title, or `language` is not a language tag.
     """
 
     title: str

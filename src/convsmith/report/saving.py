@@ -14,8 +14,8 @@ def check_target(target: Path, force: bool) -> None:
     """Refuse a file that must not be written, before the work that makes it.
 
     Raises:
-        ArgumentError: the file exists and `force` was not given, is no ordinary file, or lies in
-            a folder that does not exist.
+        ArgumentError: if the file exists without `force`, is not an ordinary file, or lies
+            in a folder that does not exist.
     """
     if target.exists() and not target.is_file():
         raise ArgumentError(f"cannot write to {str(target)!r}: it is not a file")
@@ -26,7 +26,7 @@ def check_target(target: Path, force: bool) -> None:
 
 
 def save_bytes(path: str | os.PathLike[str], data: bytes, force: bool = False) -> Path:
-    """Write `data` at `path`; whoever reads meanwhile sees the old file or the new one.
+    """Write `data` at `path`; a reader sees either the old file or the new one.
 
     Raises:
         ArgumentError: as `check_target`, or the file cannot be written.

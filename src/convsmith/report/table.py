@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Table"]
 
 Row = Sequence[Any] | Mapping[str, Any]
-"""One value a column in their order, or a dictionary by their keys."""
+"""One value per column in order, or a dictionary by column key."""
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -52,13 +52,13 @@ class Table:
 
     Attributes:
         columns: from the most to the least important, names first; two never share a key.
-        rows: one tuple a row, one raw value a column.
+        rows: one tuple per row, one raw value per column.
         title: one line above, the caption in a page.
         footer: totals; text, such as "total", is shown as it is.
         note: a remark below.
 
     Raises:
-        ArgumentError: no column, two with one key, a row of another length, an unknown key.
+        ArgumentError: for no columns, two with one key, a row of another length, or an unknown key.
     """
 
     columns: tuple[Column, ...]
@@ -123,7 +123,7 @@ class Table:
         """The table as HTML, everything escaped; `Page` and `_repr_html_` bring its style."""
         name = escape(self.title or "")
         caption = f"<caption>{name}</caption>\n" if name else ""
-        # Whoever has no mouse scrolls a wide table by its focus, which then needs a name.
+        # A wide table can be scrolled with the keyboard once focused, so it needs a name.
         region = f' role="region" aria-label="{name}"' if name else ""
         head = "".join(
             f'<th scope="col"{_classes(column)}>{escape(one_line(column.title))}</th>'
@@ -192,7 +192,7 @@ def _row(keys: Sequence[str], row: Row, name: str, blank: object) -> tuple[Any, 
                 raise ArgumentError(f"{name}: no column {key!r}{nearest(str(key), keys)}")
         return tuple(row.get(key, blank) for key in keys)
     if isinstance(row, str) or len(row) != len(keys):
-        raise ArgumentError(f"{name} must have {len(keys)} values, one a column: {row!r}")
+        raise ArgumentError(f"{name} must have {len(keys)} values, one per column: {row!r}")
     return tuple(row)
 
 
