@@ -35,11 +35,11 @@ def read_shape(text: str, name: str = "") -> tuple[int, ...]:
     >>> read_shape("1,3,224,224"), read_shape("1x3x32x32")
     ((1, 3, 224, 224), (1, 3, 32, 32))
     """
-    given = f"{name} {text!r}".lstrip()
+    label = f"{name} {text!r}".lstrip()
     try:
         shape = tuple(map(int, text.replace("×", ",").replace("x", ",").split(",")))
     except ValueError:
-        raise ArgumentError(f"{given} is not a shape: expected, say, 1,3,224,224") from None
+        raise ArgumentError(f"{label} is not a shape: expected, say, 1,3,224,224") from None
     if min(shape) < 1:
-        raise ArgumentError(f"{given}: every length must be at least 1")
+        raise ArgumentError(f"{label}: every length must be at least 1")
     return shape

@@ -148,7 +148,7 @@ def _compare(
                 # Its progress bar is shown while kernels are compiled.
                 with nullcontext() if peer.name == "convsmith" else quiet():
                     call = peer.make(network, image, threads)
-                    given = _first(call())
+                    output = _first(call())
             except Exception as error:
                 if peer.name == "torch":
                     raise
@@ -156,7 +156,7 @@ def _compare(
                 continue
             calls[peer.name] = call
             scale = float(expected.abs().max()) or 1.0
-            errors[peer.name] = float((given - expected).abs().max()) / scale
+            errors[peer.name] = float((output - expected).abs().max()) / scale
         times = latency(calls, seconds=seconds)
     eager = times["torch"].median_ms
     ran = sorted(

@@ -59,9 +59,9 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 def command(json: Json = None, force: Force = False) -> None:
     """Show what is installed, and which instructions and threads would be used."""
     check_targets(json, force=force)
-    found = report()
-    emit(found, table=_table(found), json=json, force=force)
-    if any(version is None for version in found["packages"].values()) or found["torch"]["error"]:
+    data = report()
+    emit(data, table=_table(data), json=json, force=force)
+    if any(version is None for version in data["packages"].values()) or data["torch"]["error"]:
         raise typer.Exit(1)
 
 
@@ -118,18 +118,18 @@ def _threads(torch: int | None) -> dict[str, Any]:
 
 
 def _torch() -> dict[str, Any]:
-    found: dict[str, Any] = {
+    unknown: dict[str, Any] = {
         "error": None, "threads": None, "uses": None, "onednn": None, "mkl": None, "openmp": None,
         "cuda": None, "compiler": None,
     }  # fmt: skip
     try:
         torch = import_module("torch")
     except Exception as error:  # a broken torch is exactly what people ask a doctor about
-        return found | {"error": first_line(error)}
+        return unknown | {"error": first_line(error)}
     built = torch.__config__.show()
     compiler = re.search(r"(GCC|Clang|clang|MSVC) ([\d.]+)", built)
     onednn = re.search(r"(?:oneDNN|MKL-DNN) v([\d.]+)", built)
-    return found | {
+    return unknown | {
         "threads": torch.get_num_threads(),
         "uses": torch.backends.cpu.get_cpu_capability(),
         "onednn": onednn[1] if onednn else torch.backends.mkldnn.is_available(),
@@ -170,18 +170,18 @@ def _compiler(variable: str, names: Sequence[str]) -> dict[str, str] | None:
     return {"path": command[0], "version": version_of(command[0])} if command else None
 
 
-def _table(found: Mapping[str, Any]) -> Table:
+def _table(data: Mapping[str, Any]) -> Table:
     columns = (Column("what", "what"), Column("found", "found", wrap=True))
-    return Table(columns, list(_lines(found)))
+    return Table(columns, list(_lines(data)))
 
 
-def _lines(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _lines(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield the table's rows; only the first of a group carries its name."""
-    torch, threads, cpu, cache = (found[key] for key in ("torch", "threads", "cpu", "cache"))
-    for name, version in found["packages"].items():
+    torch, threads, cpu, cache = (data[key] for key in ("torch", "threads", "cpu", "cache"))
+    for name, version in data["packages"].items():
         yield name, version or f"missing: pip install {name}"
-    yield "python", f"{found['python']['version']} on {found['platform']}"
-    halide = found["halide"]
+    yield "python", f"{data['python']['version']} on {data['platform']}"
+    halide = data["halide"]
     yield (
         "halide",
         halide["version"] or f"not installed; adds {halide['adds']}: {halide['install']}",
@@ -207,7 +207,7 @@ def _lines(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for name in _THREAD_VARIABLES:
         if threads[name] is not None:
             yield name, threads[name]
-    for language, compiler in found["compilers"].items():
+    for language, compiler in data["compilers"].items():
         yield (
             f"{language} compiler",
             compiler["version"] or compiler["path"] if compiler else "none",
@@ -216,7 +216,7 @@ def _lines(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if cache["problem"]:
         yield "", cache["problem"]
     yield "", ""
-    for name, extra in found["extras"].items():
+    for name, extra in data["extras"].items():
         have = [f"{package} {v}" for package, v in extra["packages"].items() if v]
         lack = [package for package, v in extra["packages"].items() if not v]
         yield f"[{name}]", f"{extra['adds']}" + ("" if lack else f": {', '.join(have)}")

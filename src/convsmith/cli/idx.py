@@ -59,17 +59,17 @@ def pairs_in(files: Iterable[Path]) -> dict[str, IdxPair]:
     Raises:
         ArgumentError: when two data sets are in one folder, naming both.
     """
-    found: dict[str, IdxPair] = {}
+    pairs: dict[str, IdxPair] = {}
     for path in sorted(files):  # a file comes before the same one with .gz
         match = _IMAGES.fullmatch(path.name)
         if match is None:
             continue
         name = match[1].lower()
         split = "test" if "t10k" in name or "test" in name else "train" if "train" in name else ""
-        before = found.setdefault(split, pair_of(path)).images
+        before = pairs.setdefault(split, pair_of(path)).images
         if path.name not in (before.name, f"{before.name}.gz"):
             raise ArgumentError(f"two data sets, {before} and {path.name}: name one of the files")
-    return found
+    return pairs
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:

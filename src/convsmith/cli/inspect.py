@@ -118,24 +118,24 @@ def command(
     network = load_model(model, weights)
     report = inspect(network, inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
-    found: list[View | None] = []
+    selected: list[View | None] = []
     if receptive_field:
-        found.append(views.receptive_fields(report))
+        selected.append(views.receptive_fields(report))
     if holes or (layer and not effective):
-        found.append(views.holes(report, layer))
+        selected.append(views.holes(report, layer))
     if effective:
-        found.append(views.effective(report, layer, data))
+        selected.append(views.effective(report, layer, data))
     if memory:
-        found.append(views.memory(report))
+        selected.append(views.memory(report))
     if latency:
-        found.append(views.latency(report))
+        selected.append(views.latency(report))
     if sizes:
-        found.append(views.sizes(report))
+        selected.append(views.sizes(report))
     if as_tool is not None:
-        found.append(views.counted(report, as_tool))
+        selected.append(views.counted(report, as_tool))
     if compare is not None:
-        found.append(views.compare(report, inspect(load_model(compare), inputs or None)))
-    shown = [view for view in found if view is not None]
+        selected.append(views.compare(report, inspect(load_model(compare), inputs or None)))
+    shown = [view for view in selected if view is not None]
     warnings = warnings_of(report.network) if report.network else ()
     for line in warnings:
         talk(line)

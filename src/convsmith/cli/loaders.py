@@ -39,12 +39,12 @@ def read_loader(
     """
     import torch
 
-    made = usercode.find(spec, DataError)
+    source = usercode.find(spec, DataError)
     knows_splits = False
-    if callable(made):
-        knows_splits = _has_parameter(made, "split")
-        made = usercode.call(spec, made, DataError, split=split or "train")
-    images, labels = _collect(spec, made, limit)
+    if callable(source):
+        knows_splits = _has_parameter(source, "split")
+        source = usercode.call(spec, source, DataError, split=split or "train")
+    images, labels = _collect(spec, source, limit)
     if not torch.isfinite(images).all():
         raise DataError(f"{spec}: some pixels are not finite")
     if labels is not None and (highest := int(labels.max())) > _MOST_CLASSES:
@@ -69,27 +69,27 @@ def _has_parameter(function: Any, name: str) -> bool:
         return False
 
 
-def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | None]:
+def _collect(spec: str, source: Any, limit: int | None) -> tuple[Tensor, Tensor | None]:
     """Join what a loader returned: a tensor, a pair, or an iterable of either."""
     import torch
 
-    if _is_array(made) or _is_pair(made):
-        images, labels = _batch(spec, made)
+    if _is_array(source) or _is_pair(source):
+        images, labels = _batch(spec, source)
         # What is in memory as a whole can be thinned out as a whole.
         chosen = torch.tensor(spread(len(images), limit))
         return images[chosen], None if labels is None else labels[chosen]
-    indexed = hasattr(made, "__getitem__") and hasattr(made, "__len__")
-    if isinstance(made, (str, bytes, Mapping)) or not (indexed or hasattr(made, "__iter__")):
+    indexed = hasattr(source, "__getitem__") and hasattr(source, "__len__")
+    if isinstance(source, (str, bytes, Mapping)) or not (indexed or hasattr(source, "__iter__")):
         raise DataError(
-            f"{spec} gave a {type(made).__name__}, expected a tensor, a pair of images and labels, "
-            "or an iterable of either"
+            f"{spec} gave a {type(source).__name__}, expected a tensor, a pair of images and "
+            "labels, or an iterable of either"
         )
     # Iterating over a Dataset need not end by itself.
-    if not hasattr(made, "__iter__"):
-        made = _samples(made)
+    if not hasattr(source, "__iter__"):
+        source = _samples(source)
     batches: list[tuple[Tensor, Tensor | None]] = []
     count = 0
-    iterator = usercode.call(spec, lambda: iter(made), DataError)
+    iterator = usercode.call(spec, lambda: iter(source), DataError)
     end = object()
     while limit is None or count < limit:
         item = usercode.call(spec, lambda: next(iterator, end), DataError)
@@ -101,8 +101,8 @@ def _collect(spec: str, made: Any, limit: int | None) -> tuple[Tensor, Tensor | 
         raise DataError(f"{spec} gave no images")
     shapes = {tuple(images.shape[1:]) for images, _ in batches}
     if len(shapes) > 1:
-        told = " and ".join(times(shape) for shape in sorted(shapes)[:2])
-        raise DataError(f"{spec} gave images of different shapes: {told}")
+        examples = " and ".join(times(shape) for shape in sorted(shapes)[:2])
+        raise DataError(f"{spec} gave images of different shapes: {examples}")
     images = torch.cat([images for images, _ in batches])[:limit]
     labelled = [labels for _, labels in batches if labels is not None]
     if labelled and len(labelled) != len(batches):

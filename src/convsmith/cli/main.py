@@ -109,8 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error), 1, debug)
     except Exception as error:
-        told = "" if debug else " (a bug in convsmith; --debug shows where)"
-        return _fail(f"{type(error).__name__}: {error}{told}", 1, debug)
+        hint = "" if debug else " (a bug in convsmith; --debug shows where)"
+        return _fail(f"{type(error).__name__}: {error}{hint}", 1, debug)
     return status
 
 

@@ -66,16 +66,16 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
 
 
 def _from_code(spec: str) -> Any:
-    found = usercode.find(spec, ModelError)
+    target = usercode.find(spec, ModelError)
     from torch import nn
     from torch.export import ExportedProgram
 
     kinds = (nn.Module, ExportedProgram)
-    if isinstance(found, kinds):
-        return found
-    if not callable(found):
-        raise ModelError(f"{spec} is a {type(found).__name__}, expected a torch.nn.Module")
-    model = usercode.call(spec, found, ModelError)
+    if isinstance(target, kinds):
+        return target
+    if not callable(target):
+        raise ModelError(f"{spec} is a {type(target).__name__}, expected a torch.nn.Module")
+    model = usercode.call(spec, target, ModelError)
     if not isinstance(model, kinds):
         raise ModelError(f"{spec} returned a {type(model).__name__}, expected a torch.nn.Module")
     return model

@@ -145,19 +145,19 @@ def emit(
         ArgumentError: for a file that must not be written (`check_targets`), before anything is.
     """
     check_targets(json, csv, html, force=force)
-    made: Any = result
+    source: Any = result
     # All are made before the first is written, so that a report that fails leaves no file.
     texts = []
     if json is not None:
         texts.append((json, as_json(result if isinstance(result, Mapping) else result.to_dict())))
     if csv is not None:
-        texts.append((csv, made.to_csv()))
+        texts.append((csv, source.to_csv()))
     if html is not None:
-        texts.append((html, made.to_html() if page is None else page()))
+        texts.append((html, source.to_html() if page is None else page()))
     for target, text in texts:
         write(target, text, force=force)
     if not texts:
-        console().print(made.table() if table is None else table)
+        console().print(source.table() if table is None else table)
 
 
 def write(target: str, text: str, *, force: bool = False) -> None:

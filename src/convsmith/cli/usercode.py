@@ -57,13 +57,13 @@ def find(spec: str, fault: Fault) -> Any:
         raise ArgumentError(f"{spec} names a file but nothing in it{_candidates(Path(spec))}")
     if not home or not all(part.isidentifier() for part in name.split(".")):
         raise ArgumentError(f"{spec!r} is neither package.module:name nor file.py:name")
-    found: Any = _file(Path(home), fault) if home.endswith(".py") else _module(home, fault)
+    target: Any = _file(Path(home), fault) if home.endswith(".py") else _module(home, fault)
     for part in name.split("."):
-        if not hasattr(found, part):
-            public = [known for known in vars(found) if not known.startswith("_")]
+        if not hasattr(target, part):
+            public = [known for known in vars(target) if not known.startswith("_")]
             raise fault(f"{home} has no {name!r}{nearest(part, public)}")
-        found = getattr(found, part)
-    return found
+        target = getattr(target, part)
+    return target
 
 
 def call(spec: str, function: Callable[..., Any], fault: Fault, **options: Any) -> Any:
@@ -152,10 +152,10 @@ def _run(action: Callable[[], Any], what: str, home: Path, fault: Fault) -> Any:
     except ConvsmithError:
         raise
     except (Exception, SystemExit) as error:
-        told = kind_and_line(error)
+        reason = kind_and_line(error)
         if isinstance(error, SyntaxError) and error.filename:
-            told = f"SyntaxError: {error.msg}"
-        raise fault(f"{what} failed{_place(error, home)}: {told}") from error
+            reason = f"SyntaxError: {error.msg}"
+        raise fault(f"{what} failed{_place(error, home)}: {reason}") from error
 
 
 def _place(error: BaseException, home: Path) -> str:

@@ -54,30 +54,30 @@ def receptive_fields(report: Inspection) -> View:
 
 def holes(report: Inspection, layer: str | None = None) -> View:
     """The holes in the field of a layer, and what closes them."""
-    found = report.holes(layer)
-    tables = [found.table(), *([found.series_table()] if found.series else [])]
+    result = report.holes(layer)
+    tables = [result.table(), *([result.series_table()] if result.series else [])]
     figure = report.field_figure(layer) if layer else None
     figures = [figure] if figure else []
-    for names, stack in found.series[:_SERIES]:
+    for names, stack in result.series[:_SERIES]:
         series = " → ".join(names)
         svg = gridding_picture(stack.rates, stack.kernel, stack.repair, title=series)
         closed = not stack.largest_gap or stack.repair
         caption = f"{series}, along one axis." + ("" if closed else " No rates close the holes.")
         figures.append(Figure(svg, caption))
-    return View(tuple(tables), {"holes": found.to_dict()}, Section("Holes", [*figures, *tables]))
+    return View(tuple(tables), {"holes": result.to_dict()}, Section("Holes", [*figures, *tables]))
 
 
 def memory(report: Inspection) -> View | None:
     """The peak memory of a pass, and the tensors alive at the peak."""
-    found = report.memory
-    if found is None:
+    result = report.memory
+    if result is None:
         return None
     parts: list[Figure | Table] = []
-    if found.during:
+    if result.during:
         caption = "Bytes of activations while each layer runs, its temporaries included."
-        parts.append(Figure(memory_picture(found.during.items()), caption))
-    table = found.table()
-    return View((table,), {"memory": found.to_dict()}, Section("Memory", [*parts, table]))
+        parts.append(Figure(memory_picture(result.during.items()), caption))
+    table = result.table()
+    return View((table,), {"memory": result.to_dict()}, Section("Memory", [*parts, table]))
 
 
 def latency(report: Inspection) -> View:
@@ -97,8 +97,8 @@ def counted(report: Inspection, tool: str) -> View:
 
 def compare(report: Inspection, other: Inspection) -> View:
     """Two networks side by side."""
-    found = report.compare(other)
-    tables = (found.table(), found.layer_table())
+    result = report.compare(other)
+    tables = (result.table(), result.layer_table())
     return View(tables, {"other": other.to_dict()}, Section("Comparison", tables))
 
 
@@ -111,11 +111,11 @@ def effective(report: Inspection, layer: str | None = None, data: str | None = N
         data: the images, as for `load_images`; seeded random values without.
     """
     images, source = _images(report.inputs, data)
-    found = report.effective(images, layer, source=source)
+    result = report.effective(images, layer, source=source)
     return View(
-        (found.table(),),
-        {"effective": found.to_dict()},
-        Section("Effective receptive field", [found.figure(), found.table()]),
+        (result.table(),),
+        {"effective": result.to_dict()},
+        Section("Effective receptive field", [result.figure(), result.table()]),
     )
 
 
@@ -142,5 +142,5 @@ def _images(inputs: Sequence[tuple[int, ...]], data: str | None) -> tuple[Iterab
     if len(shape) != 4:
         raise ArgumentError(f"--data: images have two axes, the input is {shape}")
     channels = shape[1] if shape[1] in (1, 3) else None
-    found = load_images(data, size=shape[2:], channels=channels, limit=_IMAGES)
-    return [found.images[i : i + batch] for i in range(0, len(found), batch)], data
+    images = load_images(data, size=shape[2:], channels=channels, limit=_IMAGES)
+    return [images.images[i : i + batch] for i in range(0, len(images), batch)], data

@@ -112,9 +112,9 @@ def _refusal(path: Path, error: Exception) -> str:
         is_pickle = stream.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
     if not (name or is_pickle):
         return f"{path} cannot be read: it is damaged, or holds no weights"
-    found = f" ({name[1]})" if name else ""
+    detail = f" ({name[1]})" if name else ""
     return (
-        f"{path} holds code besides tensors{found} and is not unpickled; where you trust it, "
+        f"{path} holds code besides tensors{detail} and is not unpickled; where you trust it, "
         "convert it: torch.save(model.state_dict(), 'weights.pth')"
     )
 
@@ -149,13 +149,13 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
-def _unwrapped(weights: dict[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+def _unwrapped(weights: dict[str, Tensor], own_keys: Iterable[str]) -> dict[str, Tensor]:
     """Strip the prefix that wrappers put before every key, unless the model's keys have it too."""
-    wanted = list(wanted)
+    own_keys = list(own_keys)
     for _ in range(len(_WRAPPERS)):
         for prefix in _WRAPPERS:
             if weights and all(key.startswith(prefix) for key in weights):
-                if any(key.startswith(prefix) for key in wanted):
+                if any(key.startswith(prefix) for key in own_keys):
                     return weights
                 weights = {key.removeprefix(prefix): weights[key] for key in weights}
     return weights

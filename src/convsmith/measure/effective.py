@@ -194,13 +194,13 @@ class EffectiveField(Result):
 
     def __repr__(self) -> str:
         name = repr(self.layer) if self.layer else "output"
-        found = f"95 % of the gradient within {self.width(0.95)}"
+        widths = f"95 % of the gradient within {self.width(0.95)}"
         if self.exact is None:
-            return f"EffectiveField({name}: {found}, 50 % within {self.width(0.5)})"
+            return f"EffectiveField({name}: {widths}, 50 % within {self.width(0.5)})"
         size = self.exact.size
         side = str(size[0]) if len(set(size)) == 1 else times(size)
         status = "" if self.exact.status == "exact" else f" ({self.exact.status})"
-        return f"EffectiveField({name}: {found} of {side}{status})"
+        return f"EffectiveField({name}: {widths} of {side}{status})"
 
     def _moments(self) -> Iterator[tuple[float, float]]:
         """Mean and standard deviation of the position along each axis."""
@@ -270,10 +270,10 @@ def effective_field(
             name, position, unit = _unit(model, leaf, layer)
             weights = torch.randint(0, 2, unit.shape, generator=generator).to(unit) * 2 - 1
             plain = None if signs else torch.ones_like(unit)
-            found = _slopes(unit, leaf, weights if plain is None else plain, name)
+            slopes = _slopes(unit, leaf, weights if plain is None else plain, name)
             if plain is not None and total is None and unit[0].numel() > 1:
-                _refuse_cancelled(found, unit, leaf, weights, name)
-            total = found if total is None else total + found
+                _refuse_cancelled(slopes, unit, leaf, weights, name)
+            total = slopes if total is None else total + slopes
             seen += len(batch)
     if total is None:
         raise ArgumentError("there are no images to take the gradient at")
@@ -314,21 +314,21 @@ def effective_of(
             f"{network.name} was read from an exported program: gradients need the torch.nn.Module"
         )
     path = None if layer is None else network[layer].path
-    found = replace(effective_field(network.model, images, path, signs=signs), source=source)
+    field = replace(effective_field(network.model, images, path, signs=signs), source=source)
     # The last operation of the module is what makes its output.
-    within = [x.name for x in network if f"{x.path}.".startswith(f"{found.layer}.")]
-    names = within[-1:] if found.layer and within else list(network.outputs[:1])
+    within = [x.name for x in network if f"{x.path}.".startswith(f"{field.layer}.")]
+    names = within[-1:] if field.layer and within else list(network.outputs[:1])
     if not names or not any(len(network[name].shape) > 2 for name in network.inputs):
-        return found
+        return field
     exact = local_field(network, names[0])
-    return found.beside(exact) if exact and len(exact.size) == found.map.ndim else found
+    return field.beside(exact) if exact and len(exact.size) == field.map.ndim else field
 
 
 def _unit(
     model: nn.Module, images: Tensor, layer: str | None
 ) -> tuple[str, tuple[int, ...], Tensor]:
     """Path, position and values (images, channels) of the unit to take the gradient of."""
-    found: dict[str, tuple[tuple[int, ...], Tensor]] = {}  # in order of the last call
+    units: dict[str, tuple[tuple[int, ...], Tensor]] = {}  # in order of the last call
     last = ""
     paths = dict(model.named_modules()) if layer is None else {layer: submodule(model, layer)}
 
@@ -353,9 +353,9 @@ def _unit(
             for i in at:
                 unit = unit[:, :, i]
             if not asked:
-                found.pop(last, None)
+                units.pop(last, None)
                 last = path
-            found[path] = at, unit.reshape(len(output), -1).clone()
+            units[path] = at, unit.reshape(len(output), -1).clone()
 
         return module.register_forward_hook(hook)
 
@@ -371,11 +371,11 @@ def _unit(
         for handle in handles:
             handle.remove()
     name = layer or ""
-    if layer is None and last and not ("" in found and found[""][0]):
+    if layer is None and last and not ("" in units and units[""][0]):
         name = last
-    if name not in found:
+    if name not in units:
         raise ArgumentError(f"{_named(name)} is not called, or gives no floating-point tensor")
-    return name, *found[name]
+    return name, *units[name]
 
 
 def _slopes(
@@ -392,11 +392,11 @@ def _slopes(
 
 
 def _refuse_cancelled(
-    found: np.ndarray[Any, Any], unit: Tensor, images: Tensor, weights: Tensor, name: str
+    slopes: np.ndarray[Any, Any], unit: Tensor, images: Tensor, weights: Tensor, name: str
 ) -> None:
     """Raise if the plain sum over channels leaves only rounding errors: a softmax sums to 1."""
     signed = _slopes(unit, images, weights, name).sum()
-    if found.sum() < torch.finfo(unit.dtype).eps ** 0.5 * signed:
+    if slopes.sum() < torch.finfo(unit.dtype).eps ** 0.5 * signed:
         raise ArgumentError(
             f"the channels of {_named(name)} cancel in the sum (a softmax?): pass signs=True, or "
             "a layer before"

@@ -132,10 +132,10 @@ class Inspection(Result):
             ArgumentError: if the network or the layer has no map.
         """
         name = layer or self._output()
-        found = holes(self.network, name) if self.network is not None and name else None
-        if found is None:
+        result = holes(self.network, name) if self.network is not None and name else None
+        if result is None:
             raise ArgumentError(f"{name or self.model} has no map, and so no receptive field")
-        return found
+        return result
 
     def latency(
         self, *, seconds: float = 1.0, minimum: int = 5, threads: int | None = None
@@ -240,10 +240,10 @@ class Inspection(Result):
     @property
     def status(self) -> Status:
         """`exact`, or what inexact layers make of the totals."""
-        found = {layer.status for layer in self.layers}
-        if found & {"unknown", "lower bound"}:
-            return "unknown" if "upper bound" in found else "lower bound"
-        return "upper bound" if "upper bound" in found else "exact"
+        statuses = {layer.status for layer in self.layers}
+        if statuses & {"unknown", "lower bound"}:
+            return "unknown" if "upper bound" in statuses else "lower bound"
+        return "upper bound" if "upper bound" in statuses else "exact"
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -397,15 +397,15 @@ class Inspection(Result):
         if (field := self.local_receptive_field) is not None:
             facts.append(("receptive field", str(field), self._seen(field)))
         seen = self.field_figure()
-        given = list(more)
-        tables = [part for part in given if isinstance(part, Table)]
+        parts = list(more)
+        tables = [part for part in parts if isinstance(part, Table)]
         page = Page(
             f"{self.model} on {sizes}",
             [
                 Section(None, Facts(facts)),
                 Section("Where the multiply-adds are", self._cost_figures() or "There are none."),
                 *([Section("Receptive field", seen)] if seen else []),
-                *(part for part in given if isinstance(part, Section)),
+                *(part for part in parts if isinstance(part, Section)),
                 Section("Modules", self.table(by="module")),
                 Section("Layers", self.table()),
                 *([Section("More", tables)] if tables else []),

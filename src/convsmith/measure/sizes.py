@@ -48,15 +48,15 @@ class Sizes(Result):
     @property
     def multiple(self) -> tuple[int | None, ...]:
         """The number that every working length is a multiple of; None if there is no such rule."""
-        found: list[int | None] = []
+        multiples: list[int | None] = []
         for start, period, broken in zip(self.traced, self.period, self.broken, strict=True):
             tried = range(start, start + period)
             works = [n for n in tried if n not in broken]
             rules = (m for m in range(period, 1, -1) if period % m == 0)
-            found.append(
+            multiples.append(
                 next((m for m in rules if works == [n for n in tried if n % m == 0]), None)
             )
-        return tuple(found)
+        return tuple(multiples)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -147,7 +147,7 @@ def sizes(model: Any, example: Any = None) -> Sizes:
 def _dropped(network: Network) -> dict[str, tuple[int, ...]]:
     """Convolutions and pools that leave positions of their input unread at the far end."""
     axes = spatial_axes(network)
-    found = {}
+    dropped = {}
     for layer in network:
         spec = layer.operation.arithmetic
         if spec is None or spec.transposed or not any(a is not None for a in axes[layer.name]):
@@ -159,5 +159,5 @@ def _dropped(network: Network) -> dict[str, tuple[int, ...]]:
             for window, n, count in zip(spec.windows, lengths, outputs, strict=True)
         )
         if any(unread):
-            found[layer.name] = unread
-    return found
+            dropped[layer.name] = unread
+    return dropped

@@ -90,7 +90,7 @@ def _chart(
 ) -> str:
     full = _full_bar(items, series, maximum)
     parts: list[str] = []
-    told: list[str] = []
+    descriptions: list[str] = []
     y = 0
     for heading, values in items:
         if series is not None:
@@ -101,10 +101,10 @@ def _chart(
             label = heading if series is None else series[index]
             text = MISSING if value is None else f"{format(value)} {unit}".rstrip()
             parts += _bar(y, label, text, 0.0 if value is None else float(value / full), index)
-            told.append(f"{label if series is None else f'{heading}, {label}'}: {text}")
+            descriptions.append(f"{label if series is None else f'{heading}, {label}'}: {text}")
             y += _LINE + _BAR + _AFTER
     name = title or (f"Bar chart, {unit}" if unit else "Bar chart")
-    return drawing(parts, y - _AFTER, name, "; ".join(told))
+    return drawing(parts, y - _AFTER, name, "; ".join(descriptions))
 
 
 def _bar(y: int, label: str, text: str, share: float, index: int) -> list[str]:

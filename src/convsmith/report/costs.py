@@ -56,7 +56,7 @@ def cost_picture(
     full = max(macs for _, macs, _ in rows) or 1
     padded = any(padding for _, _, padding in rows)
     parts: list[str] = []
-    told: list[str] = []
+    descriptions: list[str] = []
     y = 0
     if padded:
         parts += [
@@ -79,9 +79,11 @@ def cost_picture(
         if padding:
             width = 100 * padding / full
             parts.append(f'<rect class="s1" x="{real:.2f}%" width="{width:.2f}%" {bar}/>')
-        told.append(f"{name}: {text}" + (f", {short(padding)} on padding" if padding else ""))
+        descriptions.append(
+            f"{name}: {text}" + (f", {short(padding)} on padding" if padding else "")
+        )
         y += _LINE + _BAR + _AFTER
-    return drawing(parts, y - _AFTER, title, "; ".join(told), css=PICTURE_CSS)
+    return drawing(parts, y - _AFTER, title, "; ".join(descriptions), css=PICTURE_CSS)
 
 
 def memory_picture(
@@ -135,8 +137,8 @@ def memory_picture(
             f'<text class="small" x="100%" y="{top + _CURVE + 18}" text-anchor="end">'
             f"{fitted(steps[-1][0], 20)}</text>"
         )
-    told = f"peak {bytes_(most)} in {name}, {len(steps)} layers from {steps[0][0]} on"
-    return drawing(parts, top + _CURVE + 26, title, told, css=PICTURE_CSS)
+    description = f"peak {bytes_(most)} in {name}, {len(steps)} layers from {steps[0][0]} on"
+    return drawing(parts, top + _CURVE + 26, title, description, css=PICTURE_CSS)
 
 
 def _thinned(values: Sequence[int]) -> list[int]:

@@ -78,16 +78,18 @@ def curve(
     spots = [place(*point) for point in ordered]
     line = "L".join(f"{units(a)} {units(b)}" for a, b in spots)
     parts.append(f'<path class="line" d="M{line}"/>')
-    told = []
+    descriptions = []
     for (a, b), (left, top) in zip(ordered, spots, strict=True):
         text = f"{number(a)} {x}: {format(b)}"
-        told.append(text)
+        descriptions.append(text)
         parts.append(
             f'<circle class="s0" cx="{units(left)}" cy="{units(top)}" r="4">'
             f"<title>{escape(text)}</title></circle>"
         )
     name = title or f"{y} against {x}"
-    return drawing(parts, base + _BELOW, name, "; ".join(told), width=WIDTH, css=PICTURE_CSS + _CSS)
+    return drawing(
+        parts, base + _BELOW, name, "; ".join(descriptions), width=WIDTH, css=PICTURE_CSS + _CSS
+    )
 
 
 def _ticks(low: float, high: float) -> list[float]:

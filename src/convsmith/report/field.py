@@ -91,8 +91,8 @@ def field_picture(
         sentences.append(f"image {shape(image)}")
         keys.append(("frame", f"image {shape(image)}" + ("" if far else ", to the same scale")))
     parts += _legend(keys, y)
-    told = "; ".join([*lines, *sentences])
-    return drawing(parts, y + len(keys) * _LINE, title, told, width=WIDTH, css=PICTURE_CSS)
+    description = "; ".join([*lines, *sentences])
+    return drawing(parts, y + len(keys) * _LINE, title, description, width=WIDTH, css=PICTURE_CSS)
 
 
 def _slice(region: Region) -> tuple[Region, int]:

@@ -45,7 +45,7 @@ def gridding_picture(
     """
     if not rates or min(rates) < 1 or kernel < 1:
         raise ArgumentError(f"rates and taps are at least 1, not {list(rates)} of {kernel} taps")
-    parts, told = [], []
+    parts, descriptions = [], []
     y = 0.0
     for heading, each in (("Rates", rates), ("Repaired: rates", repair)):
         if not each:
@@ -56,12 +56,12 @@ def gridding_picture(
             f"{heading} {', '.join(map(str, each))}: {count(len(seen))} of {count(seen.span)} "
             "positions"
         )
-        told.append(text)
+        descriptions.append(text)
         parts.append(f'<text class="heading" x="0" y="{units(y + 15)}">{escape(text)}</text>')
         panel, height = _panel(steps, each, kernel, y + _HEADING)
         parts += panel
         y += _HEADING + height + 18
-    return drawing(parts, y - 8, title, "; ".join(told), width=WIDTH, css=PICTURE_CSS)
+    return drawing(parts, y - 8, title, "; ".join(descriptions), width=WIDTH, css=PICTURE_CSS)
 
 
 def _reached(rates: Sequence[int], kernel: int) -> list[Positions]:

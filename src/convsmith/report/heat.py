@@ -79,7 +79,7 @@ def map_picture(
     parts.append("</g>")
     parts.append(_rect("box", (0, rows), (0, columns), cell, down))
     y = rows * down + 14
-    told = [f"map of {shape((rows, columns) if rows > 1 else (columns,))}"]
+    descriptions = [f"map of {shape((rows, columns) if rows > 1 else (columns,))}"]
     for index, (name, tall, wide) in enumerate(boxes):
         kind = _KINDS[index % len(_KINDS)]
         high = (max(0.0, tall[0]), min(float(rows), tall[1]))
@@ -89,9 +89,9 @@ def map_picture(
             f'<line class="{kind}" x1="0" x2="22" y1="{units(y + 10)}" y2="{units(y + 10)}"/>'
         )
         parts.append(f'<text class="small" x="30" y="{units(y + 15)}">{escape(name)}</text>')
-        told.append(name)
+        descriptions.append(name)
         y += _LINE
-    return drawing(parts, y, title, "; ".join(told), width=WIDTH, css=PICTURE_CSS)
+    return drawing(parts, y, title, "; ".join(descriptions), width=WIDTH, css=PICTURE_CSS)
 
 
 def _means(values: Sequence[Sequence[float]], side: int) -> list[list[float]]:
