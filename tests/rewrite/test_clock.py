@@ -54,7 +54,7 @@ def test_what_it_depends_on_is_measured_apart(kept, measured, monkeypatch):
     times.add(Clock(compiled=False).layer(("a",), layer, (2, *SIZE[1:])))
     torch.set_num_threads(2)
     times.add(Clock(compiled=False).layer(("a",), layer, SIZE))
-    monkeypatch.setattr(module, "_machine", lambda: "another processor")
+    monkeypatch.setattr(module, "cpu_name", lambda: "another processor")
     times.add(Clock(compiled=False).layer(("a",), layer, SIZE))
     assert len(times) == len(measured) == 6
     assert measured[1] == (True, 1) and measured[4] == (False, 2)
