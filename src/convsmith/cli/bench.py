@@ -87,7 +87,7 @@ class RuntimeComparison(Result):
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL.removesuffix(", .pt2"))],
     size: Annotated[int, typer.Option(help="Rows and columns of the images.")] = 224,
     batch: Annotated[int, typer.Option(help="Images per call.")] = 1,
     channels: Annotated[int, typer.Option(help="Channels of the images.")] = 3,

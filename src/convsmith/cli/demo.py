@@ -72,9 +72,11 @@ class Shifted(Batches):
 
 def command(
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FOLDER", help="For the report.")
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the report.")
     ] = "demo",
-    seed: Annotated[int, typer.Option(help="Of the network, the split and the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed for the network, the split and the training.")
+    ] = 0,
     force: Force = False,
 ) -> None:
     """Train, inspect, lighten and compare a small network on handwritten digits."""

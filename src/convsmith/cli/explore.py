@@ -15,36 +15,44 @@ __all__ = ["command"]
 
 def command(
     port: Annotated[
-        int | None, typer.Option(help="By default the first free one from 2718 on.")
+        int | None, typer.Option(help="Port; by default the first free one from 2718 on.")
     ] = None,
     browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")
+        bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A network to walk through, as for inspect.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Network to walk through, named as for inspect."),
     ] = None,
     shape: Annotated[
-        str | None, typer.Option("--input", metavar="N,C,H,W", help="With --model: its input.")
+        str | None,
+        typer.Option(
+            "--input", metavar="N,C,H,W", help="Input shape of --model, such as 1,3,224,224."
+        ),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Of the input, such as 7 or 7x5.")] = None,
-    kernel: Annotated[str | None, typer.Option(help="Such as 3 or 3x1.")] = None,
-    stride: Annotated[str | None, typer.Option(help="Such as 2 or 2x1.")] = None,
+    size: Annotated[str | None, typer.Option(help="Input size, such as 7 or 7x5.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="Kernel size, such as 3 or 3x1.")] = None,
+    stride: Annotated[str | None, typer.Option(help="Stride, such as 2 or 2x1.")] = None,
     padding: Annotated[
-        str | None, typer.Option(help="A number, same, valid, or top,bottom,left,right.")
+        str | None, typer.Option(help="Padding: a number, same, valid, or top,bottom,left,right.")
     ] = None,
-    dilation: Annotated[str | None, typer.Option(help="Such as 2 or 2x1.")] = None,
-    groups: Annotated[str | None, typer.Option(help="Parts of the channels.")] = None,
+    dilation: Annotated[str | None, typer.Option(help="Dilation, such as 2 or 2x1.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Groups that the channels are split into.")
+    ] = None,
     channels: Annotated[
         str | None, typer.Option(metavar="IN,OUT", help="Input and output channels.")
     ] = None,
     transposed: Annotated[
-        bool, typer.Option("--transposed", help="A transposed convolution.")
+        bool, typer.Option("--transposed", help="Start with a transposed convolution.")
     ] = False,
     stack: Annotated[
         str | None,
-        typer.Option(metavar="LAYERS", help="A receptive field, such as 3d2-3d2-p2-3s2."),
+        typer.Option(
+            metavar="LAYERS", help="Stack whose receptive field to show, such as 3d2-3d2-p2-3s2."
+        ),
     ] = None,
-    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    language: Annotated[str, typer.Option(help="Language of the page: en or zh.")] = "en",
 ) -> None:
     """Try every parameter of a convolution in the browser; served to this machine alone."""
     from convsmith.explore.serve import EXPLORER, address, free_port, make_app, serve

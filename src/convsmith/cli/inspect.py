@@ -43,7 +43,7 @@ def command(
     sort: Annotated[
         str, typer.Option(help="Sort by order, params, macs, flops or bytes (largest first).")
     ] = "order",
-    by: Annotated[str, typer.Option(help="One row per layer, or per module.")] = "layer",
+    by: Annotated[str, typer.Option(help="What makes a row: layer or module.")] = "layer",
     depth: Annotated[
         int, typer.Option(help="With --by module: how many names of a module's path make a row.")
     ] = 1,

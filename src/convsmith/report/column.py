@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from convsmith.errors import ArgumentError
+from convsmith.arithmetic.normalise import choice
 from convsmith.report.formats import MISSING, is_missing, percent
 from convsmith.report.text import clean, one_line
 
@@ -38,10 +38,7 @@ class Column:
     wrap: bool = False
 
     def __post_init__(self) -> None:
-        if self.align not in ("left", "right"):
-            raise ArgumentError(
-                f"align of column {self.key!r} must be 'left' or 'right', not {self.align!r}"
-            )
+        choice(f"align of column {self.key!r}", self.align, ("left", "right"))
 
     def text(self, value: object) -> str:
         """What is shown of a raw value.
