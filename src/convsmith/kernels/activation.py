@@ -1,4 +1,4 @@
-"""Activations as Halide expressions, for the end of a kernel.
+"""Activations as Halide expressions, for the end of a kernel: all that kernels have, in one table.
 
 A NaN has to come through as it does in eager PyTorch. Halide takes float arithmetic to be free of
 NaNs unless told otherwise, so comparisons are `strict_float`; only these: the sums of products
@@ -7,7 +7,8 @@ before them may be fused and are not touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import pi, sqrt
 from typing import Any
 
@@ -15,7 +16,9 @@ import halide as hl
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["ACTIVATIONS", "activate"]
+__all__ = ["ACTIVATIONS", "Activation", "activate", "kernel_name"]
+
+Settings = Mapping[str, Any]
 
 _SQRT_HALF = sqrt(0.5)
 _TANH_GELU = sqrt(2 / pi)
@@ -32,22 +35,61 @@ _TANH_EVEN = (
 )
 
 
+def _nothing(settings: Settings) -> tuple[str | float, ...]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation.
+
+    Attributes:
+        compute: the result for a value, a Halide expression of float32, and the parameters.
+        parameters: these, from the settings of PyTorch's operation; None where no kernel has such.
+    """
+
+    compute: Callable[..., Any]
+    parameters: Callable[[Settings], tuple[str | float, ...] | None] = _nothing
+
+
+def kernel_name(operation: str, settings: Settings) -> str:
+    """The name by which kernels know one of PyTorch's activations, or '' where they have none.
+
+    Args:
+        operation: the name in `torch.ops.aten`.
+        settings: its arguments by their names in PyTorch's schema.
+
+    >>> kernel_name("hardtanh", {"min_val": -1, "max_val": 2.5})
+    'hardtanh:-1.0:2.5'
+    """
+    activation = ACTIVATIONS.get(operation)
+    parameters = None if activation is None else activation.parameters(settings)
+    if parameters is None:
+        return ""
+    return ":".join((operation, *(p if isinstance(p, str) else repr(p) for p in parameters)))
+
+
 def activate(name: str, value: Any) -> Any:
     """The activation of a value.
 
     Args:
-        name: a key of `ACTIVATIONS`, or `clamp:LOW:HIGH` with numbers.
+        name: a key of `ACTIVATIONS`, then its parameters if any, as in `clamp:-1.0:2.5`.
         value: a Halide expression of float32.
 
     Raises:
         ArgumentError: for another name.
     """
-    if name.startswith("clamp:"):
-        low, high = (float(bound) for bound in name.split(":")[1:])
-        return _clamp(value, low, high)
-    if name not in ACTIVATIONS:
+    operation, *parameters = name.split(":")
+    if operation not in ACTIVATIONS:
         raise ArgumentError(f"no kernel has an activation {name!r}: {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name](value)
+    return ACTIVATIONS[operation].compute(value, *map(_parameter, parameters))
+
+
+def _parameter(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _clamp(value: Any, low: float, high: float) -> Any:
@@ -83,25 +125,40 @@ def _tanh(value: Any) -> Any:
     return hl.strict_float(hl.select(value < hl.f32(-9.02), hl.f32(-1), flat))
 
 
-def _gelu(value: Any) -> Any:
+def _gelu(value: Any, approximate: str = "none") -> Any:
+    if approximate == "tanh":
+        inner = hl.f32(_TANH_GELU) * (value + hl.f32(0.044715) * value * value * value)
+        # (1 + tanh(x)) / 2 = sigmoid(2x), and nothing is lost where tanh is close to -1.
+        return value * _sigmoid(hl.f32(2) * inner)
     return value * hl.f32(0.5) * (hl.f32(1) + hl.erf(_clamp(value * hl.f32(_SQRT_HALF), -4, 4)))
 
 
-def _gelu_tanh(value: Any) -> Any:
-    inner = hl.f32(_TANH_GELU) * (value + hl.f32(0.044715) * value * value * value)
-    # (1 + tanh(x)) / 2 = sigmoid(2x), and nothing is lost where tanh is close to -1.
-    return value * _sigmoid(hl.f32(2) * inner)
+def _form(settings: Settings) -> tuple[str, ...]:
+    return ("tanh",) if settings.get("approximate") == "tanh" else ()
 
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "identity": lambda value: value,
-    "relu": _relu,
-    "relu6": lambda value: _clamp(value, 0, 6),
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": lambda value: value * _hardsigmoid(value),
-    "sigmoid": _sigmoid,
-    "silu": lambda value: value * _sigmoid(value),
-    "tanh": _tanh,
-    "gelu": _gelu,
-    "gelu:tanh": _gelu_tanh,
+def _bounds(low: str, high: str) -> Callable[[Settings], tuple[float, float] | None]:
+    """Two numbers in order, by their names in the settings."""
+
+    def parameters(settings: Settings) -> tuple[float, float] | None:
+        bounds = settings.get(low), settings.get(high)
+        least, most = (float(b) if isinstance(b, (int, float)) else None for b in bounds)
+        return None if least is None or most is None or least > most else (least, most)
+
+    return parameters
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "identity": Activation(lambda value: value),
+    "relu": Activation(_relu),
+    "relu6": Activation(lambda value: _clamp(value, 0, 6)),
+    "clamp": Activation(_clamp, _bounds("min", "max")),
+    "hardtanh": Activation(_clamp, _bounds("min_val", "max_val")),
+    "hardsigmoid": Activation(_hardsigmoid),
+    "hardswish": Activation(lambda value: value * _hardsigmoid(value)),
+    "sigmoid": Activation(_sigmoid),
+    "silu": Activation(lambda value: value * _sigmoid(value)),
+    "tanh": Activation(_tanh),
+    "gelu": Activation(_gelu, _form),
 }
+"""By the name of the operation in `torch.ops.aten`. To add one is to add an entry here."""
