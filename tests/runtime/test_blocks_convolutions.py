@@ -13,7 +13,7 @@ from torch import nn
 
 from convsmith.arithmetic import Window
 from convsmith.kernels.isa import Isa
-from convsmith.runtime.lowering.convolutions import phases
+from convsmith.runtime.lowering.transposed import phases
 from tests.runtime.oracle import agree, agree_on_faults, few, image, kinds
 
 sides = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 23, 31])

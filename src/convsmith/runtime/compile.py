@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convsmith.kernels.isa import Isa
     from convsmith.kernels.library import Library
     from convsmith.runtime.execution.region import Progress, Region
-    from convsmith.runtime.lowering.blocks import Block
+    from convsmith.runtime.lowering.block import Block
     from convsmith.runtime.report import Report
 
 __all__ = ["Compiled", "compile"]

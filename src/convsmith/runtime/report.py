@@ -250,8 +250,8 @@ def _peak(region: Region, threads: int) -> float:
 
 def _measure_peak(region: Region, threads: int) -> float:
     from convsmith.runtime.execution.region import Region
-    from convsmith.runtime.lowering.blocks import Input, Output
-    from convsmith.runtime.lowering.convolutions import Convolution
+    from convsmith.runtime.lowering.block import Input, Output
+    from convsmith.runtime.lowering.convolution import Convolution
     from convsmith.runtime.lowering.maps import Map
 
     side, best = 14, 0.0

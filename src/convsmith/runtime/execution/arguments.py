@@ -13,8 +13,10 @@ import numpy as np
 from convsmith.kernels.library import Library
 from convsmith.runtime.execution.bands import Plan
 from convsmith.runtime.execution.room import aligned
-from convsmith.runtime.lowering.blocks import Array, Block, Input, Mean, Scaled
+from convsmith.runtime.lowering.block import Array, Block, Input
+from convsmith.runtime.lowering.elementwise import Scaled
 from convsmith.runtime.lowering.maps import Layout, Map
+from convsmith.runtime.lowering.mean import Mean
 
 __all__ = [
     "ARGUMENT", "TENSORS", "Argument", "Constants", "Strides", "arguments_of", "border",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from convsmith.errors import ArgumentError
-from convsmith.runtime.lowering.blocks import Block
+from convsmith.runtime.lowering.block import Block
 from convsmith.runtime.lowering.maps import Layout, Map
 
 __all__ = ["Band", "Plan", "plan"]

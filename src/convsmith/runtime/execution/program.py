@@ -23,7 +23,8 @@ from convsmith.runtime.execution.arguments import (
     split,
 )
 from convsmith.runtime.execution.bands import Plan
-from convsmith.runtime.lowering.blocks import Array, Block, Input, Mean, Output
+from convsmith.runtime.lowering.block import Array, Block, Input, Output
+from convsmith.runtime.lowering.mean import Mean
 
 __all__ = ["CALL", "Program", "assemble"]
 

@@ -20,7 +20,7 @@ from convsmith.runtime.execution.room import Room, aligned
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.execution.tensors import Images, Vectors
 from convsmith.runtime.graph.capture import LOCK
-from convsmith.runtime.lowering.blocks import Array, Block, Input, Output
+from convsmith.runtime.lowering.block import Array, Block, Input, Output
 
 __all__ = ["Progress", "Region", "Sized"]
 

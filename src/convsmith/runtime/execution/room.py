@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convsmith.runtime.lowering.blocks import Array
+from convsmith.runtime.lowering.block import Array
 
 __all__ = ["Room", "aligned"]
 

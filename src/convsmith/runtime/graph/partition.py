@@ -17,8 +17,10 @@ from convsmith.network import Layer, Network
 from convsmith.network.reading import arguments
 from convsmith.runtime.graph.capture import Capture, unchecked
 from convsmith.runtime.graph.functional import writes
-from convsmith.runtime.lowering.blocks import Block, Input
-from convsmith.runtime.lowering.lower import Weights, lower, refusal
+from convsmith.runtime.lowering.block import Block, Input
+from convsmith.runtime.lowering.lower import lower
+from convsmith.runtime.lowering.lowering import Weights
+from convsmith.runtime.lowering.table import refusal
 
 __all__ = ["partition", "weights_of"]
 

@@ -21,7 +21,7 @@ from convsmith.text import times
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
     from convsmith.runtime.execution.region import Region
-    from convsmith.runtime.lowering.blocks import Block
+    from convsmith.runtime.lowering.block import Block
 
 __all__ = ["Source", "Variant", "describe", "signature"]
 

@@ -1,1 +1,1 @@
-"""From operations of the graph to blocks of kernels."""
+"""From layers to blocks of kernels: a file for each kind, which says what it refuses and lowers."""

@@ -1,24 +1,27 @@
-"""Convolutions as blocks: with what is folded into them, and transposed ones by phases."""
+"""Convolutions as blocks, with what is folded into them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from math import gcd, prod
+from math import prod
+from typing import Any
 
 import numpy as np
 
-from convsmith.arithmetic import Window
+from convsmith.arithmetic import Conv, ConvTranspose, Window
 from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.grouped import Grouped
 from convsmith.kernels.isa import BLOCK, Isa, channel_pitch, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
-from convsmith.runtime.lowering.blocks import Array, Block
+from convsmith.network import Layer
+from convsmith.runtime.lowering.block import Array, Block
+from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["Convolution", "Transposed", "padded", "phases", "turned"]
+__all__ = ["CONVOLUTION", "Convolution", "parameters", "scaled", "unchanged"]
 
 
 @dataclass(eq=False)
@@ -136,127 +139,57 @@ class Convolution(Block):
         return weights * size[0] * size[1]
 
 
-@dataclass(eq=False)
-class Transposed(Convolution):
-    """A transposed convolution; its weight is turned into that of a plain one.
-
-    Output o has taps k where o + low - k·dilation is a multiple of the stride: which ones depends
-    on o mod stride alone. So the outputs of each such phase are a plain convolution of stride 1,
-    and it writes every stride-th row and pixel.
-
-    Attributes:
-        extra: `output_padding` of rows and columns.
-    """
-
-    extra: tuple[int, int] = (0, 0)
-
-    @property
-    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Rows above and below the first source that it reads, pixels left and right."""
-        rows, columns = map(_margins, self.windows, self.extra)
-        return rows, columns
-
-    def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and pixels it gives for those of its first source."""
-        rows, columns = (
-            (n - 1) * w.stride - sum(w.padding) + w.extent + e
-            for w, n, e in zip(self.windows, size, self.extra, strict=True)
-        )
-        return rows, columns
-
-    def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
-        """The rows of a source that rows `[start, stop)` need."""
-        return self.windows[0].output_range(start, stop) if which == 0 else (start, stop)
-
-    @cached_property
-    def parts(self) -> Sequence[Block]:
-        """A convolution for each phase of rows and columns."""
-        rows, columns = (phases(window) for window in self.windows)
-        step = self.windows[0].stride, self.windows[1].stride
-        return [
-            self._part((y, x), step, row, column)
-            for y, row in enumerate(rows)
-            for x, column in enumerate(columns)
-        ]
-
-    def _part(
-        self,
-        first: tuple[int, int],
-        step: tuple[int, int],
-        rows: tuple[list[int], int, int],
-        columns: tuple[list[int], int, int],
-    ) -> Block:
-        def some(weight: Array) -> Array:
-            return weight[:, :, rows[0]][:, :, :, columns[0]]
-
-        weight, depthwise = self.weight, self.depthwise
-        if depthwise is None:
-            weight = some(weight)
-        else:
-            depthwise = some(depthwise[0]), depthwise[1]
-        return _Phase(
-            self.name,
-            self.sources,
-            self.target,
-            (Window(len(rows[0]), dilation=rows[1]), Window(len(columns[0]), dilation=columns[1])),
-            first=first,
-            step=step,
-            start=(rows[2], columns[2]),
-            weight=weight,
-            bias=self.bias,
-            groups=self.groups,
-            depthwise=depthwise,
-            middle=self.middle,
-            activation=self.activation,
-        )
-
-    def macs(self, size: tuple[int, int]) -> int:
-        """Multiply-adds for an output of this size: each tap once a stride."""
-        strides = prod(window.stride for window in self.windows)
-        if self.depthwise is None:
-            return self.weight.size * size[0] * size[1] // strides
-        return (self.weight.size + self.depthwise[0].size // strides) * size[0] * size[1]
+def _refuse(layer: Layer, weights: Weights) -> str:
+    if layer.name not in weights:
+        return COMPUTED_WEIGHT
+    conv = layer.operation.arithmetic
+    return "" if isinstance(conv, Conv) and conv.dims == 2 else "not a two-dimensional convolution"
 
 
-@dataclass(eq=False)
-class _Phase(Convolution):
-    """The outputs of one phase, as a plain convolution that begins at row and pixel `start`."""
-
-    start: tuple[int, int] = (0, 0)
-
-    def origin(self, row: int) -> tuple[int, int]:
-        """Row and pixel of the first source where the window of a row's first pixel begins."""
-        return self.start[0] + row, self.start[1]
+def _lower(draft: Draft, layer: Layer) -> None:
+    draft.place(Convolution(**parameters(draft, layer)), layer.name)
 
 
-def phases(window: Window) -> list[tuple[list[int], int, int]]:
-    """For each phase of a transposed axis its taps, their dilation, and where the first begins.
-
-    Output q·stride + phase reads tap t of the list at input q + begin + t·dilation.
-
-    >>> phases(Window(3, stride=2, padding=(1, 1)))
-    [([1], 1, 0), ([2, 0], 1, 0)]
-    """
-    low, stride, dilation = window.padding[0], window.stride, window.dilation
-    found = []
-    for phase in range(stride):
-        taps = [
-            tap
-            for tap in reversed(range(window.kernel))
-            if (phase + low - tap * dilation) % stride == 0
-        ]
-        begin = (phase + low - taps[0] * dilation) // stride if taps else 0
-        found.append((taps, dilation // gcd(stride, dilation), begin))
-    return found
+CONVOLUTION = Lowering(_refuse, _lower)
 
 
-def turned(weight: Array, groups: int) -> Array:
-    """A transposed weight (in, out / groups, ...) as a plain one, (out, in / groups, ...)."""
-    split = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
-    return split.reshape(-1, *split.shape[2:])
+def parameters(draft: Draft, layer: Layer) -> dict[str, Any]:
+    """What a block of a convolution, or of a transposed one, is made from."""
+    conv, values = layer.operation.arithmetic, draft.parameters(layer)
+    assert isinstance(conv, (Conv, ConvTranspose))
+    pads = draft.pads.get(layer.inputs[0], ((0, 0), (0, 0)))
+    return {
+        "name": layer.name,
+        "sources": [draft.map(layer.inputs[0])],
+        "target": Map(layer.name, conv.out_channels),
+        "windows": tuple(map(_wider, conv.windows, pads)),
+        "weight": values["weight"],
+        "bias": values.get("bias", np.zeros(conv.out_channels)),
+        "groups": conv.groups,
+    }
 
 
-def padded(window: Window, more: tuple[int, int]) -> Window:
+def scaled(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
+    """A scale and a shift of each channel: a depthwise convolution of one tap."""
+    block = Convolution(
+        layer.name,
+        [draft.map(source)],
+        Map(layer.name, len(scale)),
+        weight=scale.reshape(-1, 1, 1, 1),
+        bias=shift,
+        groups=max(2, len(scale)),
+    )
+    draft.place(block, layer.name)
+    return block
+
+
+def unchanged(draft: Draft, layer: Layer, source: str) -> Convolution:
+    """The same values, for what is to be done with them."""
+    ones = np.ones(layer.shape[1])
+    return scaled(draft, layer, source, ones, 0 * ones)
+
+
+def _wider(window: Window, more: tuple[int, int]) -> Window:
     """A window with more padding at the two ends."""
     low, high = (a + b for a, b in zip(window.padding, more, strict=True))
     return Window(window.kernel, window.stride, (low, high), window.dilation)
@@ -279,11 +212,6 @@ def _part(inputs: int) -> int:
     if inputs <= 512:
         return 0
     return max((n for n in range(64, 257) if inputs % n == 0), default=0)
-
-
-def _margins(window: Window, extra: int) -> tuple[int, int]:
-    first = window.output_range(0, 1)[0]
-    return max(0, -first), max(0, (window.extent - 1 + extra - window.padding[1]) // window.stride)
 
 
 def _padded(values: Array, pitch: int) -> Array:

@@ -1,0 +1,38 @@
+"""Activations: folded into the block before, else a block of their own. Kernels know which."""
+
+from __future__ import annotations
+
+from convsmith.kernels.activation import kernel_name
+from convsmith.network import Layer
+from convsmith.runtime.lowering.convolution import Convolution, unchanged
+from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.elementwise import Scaled
+from convsmith.runtime.lowering.lowering import Lowering, Weights
+
+__all__ = ["ACTIVATION"]
+
+
+def _refuse(layer: Layer, weights: Weights) -> str:
+    return "" if _name(layer) else f"no kernel for {layer.operation.name}"
+
+
+def _lower(draft: Draft, layer: Layer) -> None:
+    name, source = _name(layer), layer.inputs[0]
+    block = draft.made[source] if draft.alone(source) else None
+    if isinstance(block, (Convolution, Scaled)) and block.final == "identity":
+        if block.residual is not None:
+            block.final = name
+            draft.extend(layer, block)
+            return
+        if block.activation == "identity":
+            block.activation = name
+            draft.extend(layer, block)
+            return
+    unchanged(draft, layer, source).activation = name
+
+
+def _name(layer: Layer) -> str:
+    return kernel_name(layer.operation.name, layer.operation.settings)
+
+
+ACTIVATION = Lowering(_refuse, _lower, vectors=True)

@@ -1,0 +1,92 @@
+"""Pools: maxima and means of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from convsmith.arithmetic import Pool
+from convsmith.kernels.isa import Isa
+from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.resample import Average
+from convsmith.kernels.rows import MaxPool
+from convsmith.network import Layer
+from convsmith.runtime.lowering.block import Block
+from convsmith.runtime.lowering.concat import Copied, Joined
+from convsmith.runtime.lowering.convolution import Convolution
+from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.lowering import Lowering, Weights
+from convsmith.runtime.lowering.maps import Map
+
+__all__ = ["POOL", "AveragePool", "LargestPool"]
+
+
+@dataclass(eq=False)
+class LargestPool(Block):
+    """The largest value of each window."""
+
+    border: ClassVar[float] = -np.inf
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        rows, columns = self.windows
+        return MaxPool((rows.kernel, columns.kernel), (rows.stride, columns.stride))
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """Dilation."""
+        return [window.dilation for window in self.windows]
+
+
+@dataclass(eq=False)
+class AveragePool(Block):
+    """The mean of the values of each window that are no padding."""
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        rows, columns = self.windows
+        return Average((rows.kernel, columns.kernel), (rows.stride, columns.stride))
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """Where the padding is."""
+        return [row, *size, *(window.padding[0] for window in self.windows)]
+
+
+def _refuse(layer: Layer, weights: Weights) -> str:
+    pool = layer.operation.arithmetic
+    if not isinstance(pool, Pool) or pool.dims != 2 or pool.ceil_mode:
+        return "a pool that rounds its size up, or is not two-dimensional"
+    if pool.kind == "max" and layer.operation.name != "max_pool2d":
+        return "its indices are used, too"
+    return ""
+
+
+def _lower(draft: Draft, layer: Layer) -> None:
+    pool = layer.operation.arithmetic
+    assert isinstance(pool, Pool)
+    rows, columns = pool.windows
+    target = Map(layer.name, layer.shape[1])
+    source = draft.map(layer.inputs[0])
+    windows, padded = (rows, columns), any(map(any, pool.padding))
+    if pool.kind == "max":
+        shared = isinstance(draft.made[layer.inputs[0]], Joined)
+        if padded and (shared or not draft.alone(layer.inputs[0])):
+            # Its borders are -infinity, which no other reader wants to find.
+            copy = Map(source.name, source.channels)
+            draft.order.append(Copied(f"{layer.name} source", [source], copy))
+            source = copy
+        block: Block = LargestPool(layer.name, [source], target, windows)
+    elif padded and not pool.count_include_pad:
+        block = AveragePool(layer.name, [source], target, windows)
+    else:
+        weight = np.full((layer.shape[1], 1, *pool.kernel_size), 1 / pool.taps)
+        block = Convolution(
+            layer.name, [source], target, windows, weight=weight,
+            bias=np.zeros(layer.shape[1]), groups=max(2, layer.shape[1]),
+        )  # fmt: skip
+    draft.place(block, layer.name)
+
+
+POOL = Lowering(_refuse, _lower)

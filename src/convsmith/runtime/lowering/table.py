@@ -1,0 +1,77 @@
+"""What kernels can do with each kind of layer, one entry a kind; why there is none for others."""
+
+from __future__ import annotations
+
+from convsmith.network import Layer
+from convsmith.network.operations import Kind
+from convsmith.runtime.lowering.activation import ACTIVATION
+from convsmith.runtime.lowering.batch_norm import BATCH_NORM
+from convsmith.runtime.lowering.concat import CONCAT
+from convsmith.runtime.lowering.convolution import CONVOLUTION
+from convsmith.runtime.lowering.elementwise import ELEMENTWISE
+from convsmith.runtime.lowering.identity import IDENTITY
+from convsmith.runtime.lowering.linear import LINEAR
+from convsmith.runtime.lowering.lowering import Lowering, Weights
+from convsmith.runtime.lowering.mean import ADAPTIVE_POOL, REDUCTION
+from convsmith.runtime.lowering.pad import PAD
+from convsmith.runtime.lowering.pool import POOL
+from convsmith.runtime.lowering.resample import UPSAMPLE
+from convsmith.runtime.lowering.transposed import TRANSPOSED
+
+__all__ = ["LOWERINGS", "REFUSED", "refusal"]
+
+LOWERINGS: dict[Kind, Lowering] = {
+    "activation": ACTIVATION,
+    "adaptive pool": ADAPTIVE_POOL,
+    "batch norm": BATCH_NORM,
+    "concat": CONCAT,
+    "convolution": CONVOLUTION,
+    "elementwise": ELEMENTWISE,
+    "identity": IDENTITY,
+    "linear": LINEAR,
+    "pad": PAD,
+    "pool": POOL,
+    "reduction": REDUCTION,
+    "transposed convolution": TRANSPOSED,
+    "upsample": UPSAMPLE,
+}
+
+REFUSED: dict[Kind, str] = {
+    "attention": "every position reads every other one",
+    "channel shuffle": "it moves channels",
+    "creation": "it reads no image",
+    "embedding": "it looks rows up",
+    "expand": "it repeats values",
+    "index": "its places are computed",
+    "input": "not computed from the image",
+    "matmul": "both of its factors are computed",
+    "norm": "its statistics are those of each image",
+    "permute": "it moves axes",
+    "pixel shuffle": "it moves channels to pixels",
+    "pixel unshuffle": "it moves pixels to channels",
+    "recurrent": "its steps depend on each other",
+    "reshape": "it changes the axes",
+    "roll": "it moves pixels",
+    "select": "it picks one of several tensors",
+    "slice": "it cuts the map",
+    "softmax": "it divides by a sum over an axis",
+    "split": "it gives several tensors",
+    "unknown": "it is not known what it computes",
+}
+"""The other kinds, and why no kernel computes them."""
+
+
+def refusal(layer: Layer, weights: Weights) -> str:
+    """Why no kernel computes a layer; '' if one does."""
+    if layer.constant or layer.kind == "input":
+        return REFUSED["input"]
+    if any(value.dtype != "float32" for value in (*layer.operands, *layer.results)):
+        return f"{layer.operands[0].dtype if layer.operands else 'nothing'} is not float32"
+    lowering = LOWERINGS.get(layer.operation.kind)
+    axes = (2, 4) if lowering is not None and lowering.vectors else (4,)
+    if len(layer.shape) not in axes or 0 in layer.shape:
+        return f"{len(layer.shape)}-dimensional" if layer.shape else "its output is not a tensor"
+    if lowering is None:
+        why = REFUSED.get(layer.operation.kind, "its kind is not known here")
+        return f"no kernel for {layer.operation.name}: {why}"
+    return lowering.refuse(layer, weights)

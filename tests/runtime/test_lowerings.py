@@ -1,0 +1,67 @@
+"""The table of lowerings: an answer for each kind of layer, and in one place."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("halide")
+
+import torch
+from torch import nn
+
+import convsmith as cs
+from convsmith.kernels.activation import ACTIVATIONS, kernel_name
+from convsmith.network.operations import KINDS
+from convsmith.network.vocabulary import FAMILY
+from convsmith.runtime.lowering.table import LOWERINGS, REFUSED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_lowered_or_refused_with_a_reason(kind: str) -> None:
+    assert (kind in LOWERINGS) != (kind in REFUSED)
+    assert REFUSED.get(kind, "lowered").strip()  # type: ignore[call-overload]
+
+
+def test_no_entry_without_a_kind() -> None:
+    assert {*LOWERINGS, *REFUSED} <= set(KINDS)
+
+
+def test_every_activation_of_the_kernels_is_an_activation_of_the_graph() -> None:
+    assert [
+        name for name in ACTIVATIONS if name != "identity" and FAMILY[name] != "activation"
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "settings"),
+    [
+        ("clamp", {"min": 0}),
+        ("clamp", {"min": 2, "max": 1}),
+        ("hardtanh", {"min_val": None, "max_val": 1}),
+        ("prelu", {}),
+        ("", {}),
+    ],
+)
+def test_activation_that_no_kernel_has(operation: str, settings: dict[str, object]) -> None:
+    assert kernel_name(operation, settings) == ""
+
+
+class _Stranger(nn.Module):
+    """Something that no kernel computes, after a convolution that one does."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.conv, self.name = nn.Conv2d(3, 4, 3), name
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return torch.softmax(x, 1) if self.name == "softmax" else nn.functional.pixel_shuffle(x, 2)
+
+
+@pytest.mark.parametrize("name", ["softmax", "pixel_shuffle"])
+def test_reason_names_the_operation_and_says_why(name: str) -> None:
+    fast = cs.compile(_Stranger(name).eval(), (1, 3, 9, 9))
+    assert len(fast.regions) == 1
+    (reason,) = (why for why in fast.reasons.values() if why.startswith("no kernel"))
+    kind = name.replace("_", " ")
+    assert reason == f"no kernel for {name}: {REFUSED[kind]}"  # type: ignore[index]
