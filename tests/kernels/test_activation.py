@@ -30,6 +30,13 @@ ORACLES = {
     "hardtanh:-1.5:0.25": lambda x: F.hardtanh(x, -1.5, 0.25),
     "clamp:-1.5:0.25": lambda x: torch.clamp(x, -1.5, 0.25),
     "clamp:-inf:0.1": lambda x: torch.clamp(x, -torch.inf, 0.1),
+    "mish": F.mish,
+    "leaky_relu:0.01": F.leaky_relu,
+    "leaky_relu:-0.3": lambda x: F.leaky_relu(x, -0.3),
+    "elu:1.0": F.elu,
+    "elu:0.7": lambda x: F.elu(x, 0.7),
+    "softplus:1.0:20.0": F.softplus,
+    "softplus:0.5:3.0": lambda x: F.softplus(x, 0.5, 3),
     "clamp:1e-05:inf": lambda x: torch.clamp(x, 1e-05, torch.inf),
 }
 

@@ -11,9 +11,11 @@ from torch import nn
 
 import convsmith as cs
 from convsmith.kernels.activation import ACTIVATIONS, kernel_name
+from convsmith.kernels.isa import Isa
 from convsmith.network.operations import KINDS
 from convsmith.network.vocabulary import FAMILY
 from convsmith.runtime.lowering.table import LOWERINGS, REFUSED
+from tests.runtime.oracle import agree, image, kinds
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,3 +67,13 @@ def test_reason_names_the_operation_and_says_why(name: str) -> None:
     (reason,) = (why for why in fast.reasons.values() if why.startswith("no kernel"))
     kind = name.replace("_", " ")
     assert reason == f"no kernel for {name}: {REFUSED[kind]}"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [nn.Mish(), nn.LeakyReLU(0.2), nn.ELU(), nn.ELU(0.7), nn.Softplus(), nn.Softplus(0.5, 3)],
+    ids=str,
+)
+def test_activation_is_folded_into_the_convolution_before(activation: nn.Module, isa: Isa) -> None:
+    compiled = agree(nn.Sequential(nn.Conv2d(3, 20, 3), activation), image(3, 17, 23), isa=isa.name)
+    assert kinds(compiled) == ["Input", "dense", "Output"]

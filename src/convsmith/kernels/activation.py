@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import exp, pi, sqrt
 from typing import Any
 
 import halide as hl
@@ -133,17 +133,72 @@ def _gelu(value: Any, approximate: str = "none") -> Any:
     return value * hl.f32(0.5) * (hl.f32(1) + hl.erf(_clamp(value * hl.f32(_SQRT_HALF), -4, 4)))
 
 
+def _exp(value: Any) -> Any:
+    """The exponential of what is not above 88; Halide's own gives 0 for results below 1e-38."""
+    far = value < hl.f32(-60)
+    shifted = hl.exp(_clamp(value, -150, 88) + hl.select(far, hl.f32(40), hl.f32(0)))
+    return hl.strict_float(shifted * hl.select(far, hl.f32(exp(-40)), hl.f32(1)))
+
+
+def _mish(value: Any) -> Any:
+    # tanh(log(1 + e)) as a quotient, which loses nothing where e is small; from 20 on it is 1.
+    e = _exp(_clamp(value, -150, 20))
+    top = e * (e + hl.f32(2))
+    return hl.strict_float(value * (top / (top + hl.f32(2))))
+
+
+def _leaky_relu(value: Any, slope: float) -> Any:
+    return hl.strict_float(hl.select(value > hl.f32(0), value, value * hl.f32(slope)))
+
+
+def _elu(value: Any, alpha: float) -> Any:
+    # exp(x) - 1 = 2t / (1 - t) with t = tanh(x / 2), which keeps small numbers exact.
+    t = _tanh(value * hl.f32(0.5))
+    below = hl.f32(alpha) * (hl.f32(2) * t / (hl.f32(1) - t))
+    return hl.strict_float(hl.select(value > hl.f32(0), value, below))
+
+
+def _softplus(value: Any, beta: float, threshold: float) -> Any:
+    z = value * hl.f32(beta)
+    e = _exp(-hl.abs(z))
+    # log(1 + e) = 2 artanh(e / (2 + e)), whose argument is at most a third: a short series.
+    s = e / (e + hl.f32(2))
+    series = hl.f32(2 / 17)
+    for odd in range(15, 0, -2):
+        series = series * (s * s) + hl.f32(2 / odd)
+    # Not s · series: half of what is below 1e-38 has a bit less.
+    result = (_relu(z) + e * (series / (e + hl.f32(2)))) / hl.f32(beta)
+    return hl.strict_float(hl.select(z > hl.f32(threshold), value, result))
+
+
+def _numbers(*names: str) -> Callable[[Settings], tuple[float, ...] | None]:
+    """Numbers by their names in the settings."""
+
+    def parameters(settings: Settings) -> tuple[float, ...] | None:
+        values = [settings.get(name) for name in names]
+        if not all(isinstance(value, (int, float)) for value in values):
+            return None
+        return tuple(map(float, values))  # type: ignore[arg-type]
+
+    return parameters
+
+
+def _alpha(settings: Settings) -> tuple[float] | None:
+    """Of an ELU that has no scales."""
+    scales = settings.get("scale", 1), settings.get("input_scale", 1)
+    return (float(settings.get("alpha", 1)),) if scales == (1, 1) else None
+
+
 def _form(settings: Settings) -> tuple[str, ...]:
     return ("tanh",) if settings.get("approximate") == "tanh" else ()
 
 
-def _bounds(low: str, high: str) -> Callable[[Settings], tuple[float, float] | None]:
+def _bounds(low: str, high: str) -> Callable[[Settings], tuple[float, ...] | None]:
     """Two numbers in order, by their names in the settings."""
 
-    def parameters(settings: Settings) -> tuple[float, float] | None:
-        bounds = settings.get(low), settings.get(high)
-        least, most = (float(b) if isinstance(b, (int, float)) else None for b in bounds)
-        return None if least is None or most is None or least > most else (least, most)
+    def parameters(settings: Settings) -> tuple[float, ...] | None:
+        bounds = _numbers(low, high)(settings)
+        return None if bounds is None or bounds[0] > bounds[1] else bounds
 
     return parameters
 
@@ -160,5 +215,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": Activation(lambda value: value * _sigmoid(value)),
     "tanh": Activation(_tanh),
     "gelu": Activation(_gelu, _form),
+    "mish": Activation(_mish),
+    "leaky_relu": Activation(_leaky_relu, _numbers("negative_slope")),
+    "elu": Activation(_elu, _alpha),
+    "softplus": Activation(_softplus, _numbers("beta", "threshold")),
 }
 """By the name of the operation in `torch.ops.aten`. To add one is to add an entry here."""
