@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from convsmith.runtime.compile import Compiled, compile
+from convsmith.runtime.compile import compile
+from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.report import BlockTime, Report
 
 __all__ = ["BlockTime", "Compiled", "Report", "compile"]

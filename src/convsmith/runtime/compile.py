@@ -1,217 +1,34 @@
-"""`compile`: a network whose convolutions run in fused kernels, the rest in torch."""
+"""`compile`: a network whose convolutions run in fused kernels, the rest in torch.
+
+Capture, partition, regions, compiled network: one after the other. Which graph serves inputs of
+other sizes is asked later, by the compiled network.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
-from torch.utils._pytree import tree_leaves
 
-from convsmith.errors import ArgumentError, TraceError, first_line
+from convsmith.errors import ArgumentError
 from convsmith.machine import cache_folder, processors
 from convsmith.network.trace import example_inputs
+from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.execution.team import team
-from convsmith.runtime.graph.capture import LOCK
-from convsmith.runtime.graph.gate import gate
-from convsmith.runtime.graph.variant import Source, Variant, describe, signature
-from convsmith.runtime.graph.watch import Watch
+from convsmith.runtime.graph.capture import Capture
+from convsmith.runtime.graph.source import Partitioner
+from convsmith.runtime.graph.variant import in_torch
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
     from convsmith.kernels.isa import Isa
     from convsmith.kernels.library import Library
-    from convsmith.runtime.execution.region import Progress, Region
-    from convsmith.runtime.lowering.block import Block
-    from convsmith.runtime.report import Report
+    from convsmith.runtime.execution.region import Progress
 
-__all__ = ["Compiled", "compile"]
-
-_VARIANTS = 32
-"""Signatures remembered at once."""
-
-
-class Compiled(nn.Module):
-    """A network for inference; made by `compile`.
-
-    It serves any inputs that the model serves. A size that is new to it costs milliseconds where
-    the model computes the same for every size; where its code depends on the size, that size is
-    captured like the first one. Weights that were changed in the model are taken over in the next
-    call. It may be called from several threads. The memory of the last large result, above 4 MiB,
-    is kept for another call once nothing refers to that result any more.
-
-    Attributes:
-        network: what it was made from, at the size of the example.
-        threads: how many threads the kernels use.
-        reasons: for each layer that runs in torch, why.
-    """
-
-    def __init__(self, source: Source, args: Any, kwargs: dict[str, Any], threads: int) -> None:
-        super().__init__()
-        super().train(False)
-        self.threads = threads
-        self._source = source
-        self._example = args, kwargs
-        self._variants: OrderedDict[Any, Variant] = OrderedDict()
-        self._start()
-
-    def _start(self) -> None:
-        args, kwargs = self._example
-        first = self._source.find(args, kwargs)
-        self._variants[signature(args, kwargs)] = first
-        self.network, self.reasons = first.network, first.reasons
-        self._first = [first]  # in a list, so that its parameters are not this module's
-        program = first.captured.program
-        values = (*program.state_dict.values(), *program.constants.values())
-        # Batch norm's counts of batches say nothing of what it computes.
-        weights = [v for v in values if isinstance(v, Tensor) and v.is_floating_point()]
-        executors = [region.library.executor for region in first.regions]
-        self._watch = Watch(weights, executors[0].convsmith_prefetch if any(executors) else None)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model gives in evaluation mode, without gradients.
-
-        Raises:
-            ArgumentError: for inputs that the model does not take.
-        """
-        if not torch.compiler.is_compiling():
-            return self._run(args, kwargs)
-        if not self._is_example(args, kwargs):
-            return self._apart(args, kwargs)
-        with torch.no_grad():
-            return self.graph(*args, **kwargs)
-
-    @property
-    def graph(self) -> nn.Module:
-        """The graph for the example."""
-        return self._first[0].graph
-
-    @property
-    def regions(self) -> list[Region]:
-        """The parts that kernels compute."""
-        return self._first[0].regions
-
-    def plan(self, *args: Any, rounds: int = 20) -> Report:
-        """Each block: where it runs and why, and its milliseconds, measured here.
-
-        Args:
-            args: inputs to measure with; those of the example unless given.
-            rounds: how often each block runs; its median counts.
-
-        >>> from torch import nn
-        >>> fast = compile(nn.Conv2d(3, 8, 3).eval(), (1, 3, 16, 16), threads=1)
-        >>> [block.kernel for block in fast.plan(rounds=2).blocks]
-        ['pack', 'dense', 'unpack']
-        """
-        from convsmith.runtime.report import measure
-
-        given, named = (args, {}) if args else self._example
-        with torch.no_grad():
-            return measure(self._variant(given, named), given, named, self.threads, rounds)
-
-    def prepare(self, progress: Progress | None = None) -> None:
-        """Compile the kernels that images of the example's size need."""
-        for region in self.regions:
-            shapes = [self.network[block.name].shape for block in region.inputs]
-            region.prepare([region.tensors.size(shape) for shape in shapes], progress)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Other sizes than the example's, within `torch.compile`: called as it is."""
-        return self._run(args, kwargs)
-
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        gate.enter()
-        try:
-            variant = self._variant(args, kwargs)
-            try:
-                run = variant.lean or variant.graph
-                if not torch.is_grad_enabled():
-                    return run(*args, **kwargs)
-                with torch.no_grad():
-                    return run(*args, **kwargs)
-            except (RuntimeError, ArgumentError) as error:
-                raise self._refused(args, kwargs, error) from error
-        finally:
-            gate.leave()
-
-    def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
-        if self._watch.changed:
-            self._renew()
-        key = signature(args, kwargs)
-        found = self._variants.get(key)
-        if found is not None:
-            try:  # noqa: SIM105 (a context costs a call two microseconds)
-                self._variants.move_to_end(key)
-            except KeyError:  # another thread has dropped it
-                pass
-            return found
-        with LOCK:
-            if key not in self._variants:
-                try:
-                    self._variants[key] = self._source.find(args, kwargs)
-                except TraceError as error:
-                    raise self._refused(args, kwargs, error) from error
-            found = self._variants[key]
-            while len(self._variants) > _VARIANTS:
-                self._variants.popitem(last=False)
-        return found
-
-    def _refused(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
-    ) -> ArgumentError:
-        return ArgumentError(
-            f"the compiled {self.network.name}, made for {describe(*self._example)}, "
-            f"does not take {describe(args, kwargs)}: {first_line(error)}"
-        )
-
-    def _renew(self) -> None:
-        """Take over weights that were changed."""
-        with LOCK:
-            if self._watch.changed:
-                self._variants.clear()
-                self._source = Source(self._source.model, self._source.make)
-                self._start()
-
-    def _is_example(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        mine, given = (tree_leaves(both) for both in (self._example, (args, kwargs)))
-        return len(mine) == len(given) and all(
-            isinstance(a, Tensor)
-            and isinstance(b, Tensor)
-            and a.shape == b.shape
-            and a.dtype == b.dtype
-            for a, b in zip(mine, given, strict=True)
-        )
-
-    def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode.
-
-        Raises:
-            ArgumentError: for training mode.
-        """
-        if mode:
-            raise ArgumentError("a compiled network is for inference: train the model it is from")
-        return self
-
-    def _apply(self, fn: Any, recurse: bool = True) -> NoReturn:
-        raise ArgumentError(
-            "a compiled network stays on the processor in float32: convert the model, then compile"
-        )
-
-    def __reduce__(self) -> NoReturn:
-        raise ArgumentError("a compiled network is machine code: copy or save its model instead")
-
-    def __repr__(self) -> str:
-        count = sum(len(region.blocks) for region in self.regions)
-        return (
-            f"Compiled({self.network.name}: {count} blocks in {len(self.regions)} regions, "
-            f"threads: {self.threads})"
-        )
+__all__ = ["compile"]
 
 
 def compile(
@@ -236,6 +53,7 @@ def compile(
         ArgumentError: for an example that is none, or less than one thread.
         TraceError: for a model that cannot be captured.
 
+    >>> import torch
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()).eval()
     >>> fast = compile(net, (1, 3, 16, 16))
@@ -250,24 +68,26 @@ def compile(
     threads = threads or processors()
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     args, kwargs = example_inputs(holder, example)
-    compiled = Compiled(Source(model, _maker(threads, isa)), args, kwargs, threads)
+    partition = _partitioner(threads, isa)
+    first = partition(Capture.of(model, args, kwargs))
+    compiled = Compiled(model, first, (args, kwargs), partition, threads)
     compiled.prepare(progress)
     return compiled
 
 
-def _maker(threads: int, isa: str | None) -> Callable[[Sequence[Block]], nn.Module] | None:
-    """What makes a region of blocks; None where there are no kernels."""
+def _partitioner(threads: int, isa: str | None) -> Partitioner:
+    """What puts regions into a graph; where there are no kernels, it stays as it is."""
     try:
         from convsmith.kernels.isa import choose_isa
         from convsmith.kernels.library import compiler
-        from convsmith.runtime.execution.region import Region
+        from convsmith.runtime.graph.partition import partition
     except ImportError:
-        return None
+        return in_torch
     chosen = choose_isa(isa)
     if chosen is None:
-        return None
+        return in_torch
     library = _library(chosen, cache_folder(), compiler())
-    return lambda blocks: Region(blocks, library, team(threads))
+    return lambda captured: partition(captured, library, team(threads))
 
 
 @cache

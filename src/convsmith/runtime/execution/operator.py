@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 import torch
@@ -12,16 +12,24 @@ from torch import Tensor
 
 from convsmith.errors import ConvsmithError
 
-if TYPE_CHECKING:
-    from convsmith.runtime.execution.region import Region
+__all__ = ["Computes", "call", "number_of"]
 
-__all__ = ["call", "number_of"]
 
-_REGIONS: WeakValueDictionary[int, Region] = WeakValueDictionary()
+class Computes(Protocol):
+    """What a region can do, as far as this operation is concerned."""
+
+    def compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs, for tensors with values."""
+
+    def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs, for tensors without values."""
+
+
+_REGIONS: WeakValueDictionary[int, Computes] = WeakValueDictionary()
 _NUMBERS = count(1)
 
 
-def number_of(region: Region) -> int:
+def number_of(region: Computes) -> int:
     """Enter a region; a graph names it by this number, in this process alone."""
     number = next(_NUMBERS)
     _REGIONS[number] = region
@@ -44,7 +52,7 @@ def _(tensors: list[Tensor], number: int) -> list[Tensor]:
     return _find(number).fake(tensors)
 
 
-def _find(number: int) -> Region:
+def _find(number: int) -> Computes:
     region = _REGIONS.get(number)
     if region is None:
         raise ConvsmithError(f"region {number} is gone: keep what `compile` gave, in its process")

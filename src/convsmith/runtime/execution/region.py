@@ -19,7 +19,7 @@ from convsmith.runtime.execution.program import Program, assemble
 from convsmith.runtime.execution.room import Room, aligned
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.execution.tensors import Images, Vectors
-from convsmith.runtime.graph.capture import LOCK
+from convsmith.runtime.lock import LOCK
 from convsmith.runtime.lowering.block import Array, Block, Input, Output
 
 __all__ = ["Progress", "Region", "Sized"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -18,16 +16,9 @@ from convsmith.network import Network, trace
 from convsmith.network.contexts import quiet, untouched
 from convsmith.network.trace import read_program
 from convsmith.runtime.graph.functional import functional
+from convsmith.runtime.lock import LOCK
 
-__all__ = ["LOCK", "Capture", "capture", "capture_free", "holds", "unchecked"]
-
-LOCK = threading.RLock()
-"""Held while a graph is captured or kernels are compiled: `torch.export` serves one at a time."""
-if hasattr(os, "register_at_fork"):
-    # A child must not inherit it from a thread that it has not got.
-    os.register_at_fork(
-        before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release
-    )
+__all__ = ["Capture"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,88 +30,84 @@ class Capture:
         program: the same nodes by name; sizes may be free.
         kept: why no operation may be moved, or ''.
         fixed: nodes whose arguments follow from the sizes of the inputs.
+        guarded: for a graph of free sizes, the graph with its guards.
     """
 
     network: Network
     program: ExportedProgram
     kept: str = ""
     fixed: frozenset[str] = field(default_factory=frozenset)
+    guarded: GraphModule | None = None
+
+    @classmethod
+    def of(
+        cls, model: nn.Module | ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Capture:
+        """Capture a model at these inputs, all sizes fixed.
+
+        Raises:
+            TraceError: for a model that cannot be captured.
+        """
+        with LOCK:
+            network = trace(model, kwargs or tuple(args))
+            program = network.program
+            changed, kept = functional(program)
+            if changed:  # operations in place were taken out
+                module: nn.Module = (
+                    program.module(check_guards=False)
+                    if isinstance(model, ExportedProgram)
+                    else model
+                )
+                again = read_program(program, module, network.name, network.free)
+                network = replace(again, model=network.model)
+        fixed = frozenset(node.name for node in program.graph.nodes if _is_adaptive(node))
+        return cls(network, program, kept, fixed)
+
+    @classmethod
+    def of_free_sizes(
+        cls, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Capture | None:
+        """Capture a model with all sizes free that need not be fixed; None where that fails.
+
+        A size below 2 is fixed: what is made for it differs in what it broadcasts.
+        """
+        if args and kwargs:
+            return None
+        sizes = tree_map(_free, kwargs or tuple(args))
+        with LOCK, untouched(model), quiet():
+            try:
+                with torch.no_grad():
+                    program = torch.export.export(
+                        model, args, kwargs, dynamic_shapes=sizes, strict=False
+                    )
+                guarded = program.module(check_guards=True)
+                _, kept = functional(program)
+                network = trace(program, kwargs or tuple(args))
+            except Exception:
+                return None  # whatever the reason: each size is then captured by itself
+        network = replace(network, name=type(model).__name__, model=model)
+        fixed = frozenset(node.name for node in program.graph.nodes if _is_fixed(node))
+        return cls(network, program, kept, fixed, guarded)
 
     def graph(self) -> GraphModule:
-        """A fresh copy of the graph, which shares the parameters."""
+        """A fresh copy of the graph, which shares the parameters.
+
+        It does not check sizes by itself: they are looked at once a signature.
+        """
         module: GraphModule = self.program.module(check_guards=False)
+        setattr(module, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)
         return module
 
-
-def capture(model: nn.Module | ExportedProgram, args: Any, kwargs: dict[str, Any]) -> Capture:
-    """Capture a model at these inputs, all sizes fixed.
-
-    Raises:
-        TraceError: for a model that cannot be captured.
-    """
-    with LOCK:
-        network = trace(model, kwargs or tuple(args))
-        return _functional(network, model)
-
-
-def capture_free(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Capture, GraphModule] | None:
-    """Capture a model with all sizes free that need not be fixed.
-
-    A size below 2 is fixed: what is made for it differs in what it broadcasts.
-
-    Returns:
-        The capture, and the graph with the guards under which it holds; None where the model cannot
-        be captured so.
-    """
-    if args and kwargs:
-        return None
-    sizes = tree_map(_free, kwargs or tuple(args))
-    with LOCK, untouched(model), quiet():
+    def takes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a graph of free sizes holds for tensors of these sizes."""
+        guards = getattr(self.guarded, "_guards_fn", None)
+        if guards is None:
+            return False
         try:
-            with torch.no_grad():
-                program = torch.export.export(
-                    model, args, kwargs, dynamic_shapes=sizes, strict=False
-                )
-            guarded = program.module(check_guards=True)
-            _, kept = functional(program)
-            network = trace(program, kwargs or tuple(args))
-        except Exception:
-            return None  # whatever the reason: each size is then captured by itself
-    network = replace(network, name=type(model).__name__, model=model)
-    fixed = frozenset(node.name for node in program.graph.nodes if _is_fixed(node))
-    return Capture(network, program, kept, fixed), guarded
-
-
-def holds(guarded: GraphModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a graph with guards takes tensors of these sizes."""
-    guards = getattr(guarded, "_guards_fn", None)
-    if guards is None:
-        return False
-    try:
-        guards(*tree_leaves((args, kwargs)))
-    except AssertionError:
-        return False
-    return True
-
-
-def unchecked(graph: GraphModule) -> GraphModule:
-    """The graph without its own check of sizes: they are looked at once a signature."""
-    setattr(graph, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)
-    return graph
-
-
-def _functional(network: Network, model: Any) -> Capture:
-    """The capture of a traced network, its operations in place taken out."""
-    program = network.program
-    changed, kept = functional(program)
-    if changed:
-        module = model if isinstance(model, nn.Module) else program.module(check_guards=False)
-        again = read_program(program, module, network.name, network.free)
-        network = replace(again, model=network.model)
-    fixed = frozenset(node.name for node in program.graph.nodes if _is_adaptive(node))
-    return Capture(network, program, kept, fixed)
+            guards(*tree_leaves((args, kwargs)))
+        except AssertionError:
+            return False
+        return True
 
 
 def _free(value: Any) -> Any:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 
+from convsmith.kernels.library import Library
 from convsmith.network import Layer, Network
 from convsmith.network.reading import arguments
-from convsmith.runtime.graph.capture import Capture, unchecked
+from convsmith.runtime.execution.region import Region
+from convsmith.runtime.execution.team import Team
+from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.functional import writes
-from convsmith.runtime.lowering.block import Block, Input
+from convsmith.runtime.graph.variant import Variant
 from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.table import refusal
 
-__all__ = ["partition", "weights_of"]
+__all__ = ["partition"]
 
 # A region of moving and scaling alone would cost more to enter than it saves.
 _WORTH = {"convolution", "transposed convolution"}
@@ -31,20 +34,16 @@ _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
 
 
-def partition(
-    captured: Capture, make: Callable[[Sequence[Block]], nn.Module]
-) -> tuple[GraphModule, dict[str, str]]:
+def partition(captured: Capture, library: Library, team: Team) -> Variant:
     """A graph with regions in place of what kernels compute.
 
     Args:
         captured: a captured network; its program is left as it is.
-        make: the module for the blocks of a region.
-
-    Returns:
-        The graph, and for each layer left to torch the reason.
+        library: where kernels come from.
+        team: the threads that run them.
     """
     network, graph = captured.network, captured.graph()
-    weights = weights_of(network)
+    weights = _weights_of(network)
     reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
     names = {layer.node: layer.name for layer in network if layer.kind != "input"}
     wanted = {node for node, name in names.items() if not reasons[name]}
@@ -59,11 +58,13 @@ def partition(
                 why = "too few weights" if linear else "no convolution beside it"
                 reasons |= dict.fromkeys(inside, why)
                 continue
-        _replace(graph, network, inside, weights, f"region_{number}", make)
+        cut = _Cut(graph, network, inside)
+        blocks = lower(network, inside, cut.results, weights)
+        cut.replace(f"region_{number}", Region(blocks, library, team))
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return unchecked(graph), {name: reason for name, reason in reasons.items() if reason}
+    return Variant(captured, graph, {name: why for name, why in reasons.items() if why})
 
 
 def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
@@ -83,7 +84,7 @@ def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
     return refusal(layer, weights)
 
 
-def weights_of(network: Network) -> Weights:
+def _weights_of(network: Network) -> Weights:
     """The parameters of each layer that takes nothing else besides its input."""
     program: ExportedProgram = network.program
     tensors = {**program.state_dict, **program.constants}
@@ -112,41 +113,45 @@ class _Support(OperatorSupportBase):
         return node.name in self.wanted
 
 
-def _replace(
-    graph: GraphModule,
-    network: Network,
-    inside: set[str],
-    weights: Weights,
-    name: str,
-    make: Callable[[Sequence[Block]], nn.Module],
-) -> None:
-    """Put one call of a region in the place of the nodes of its layers."""
-    layers = {layer.node: layer.name for layer in network if layer.kind != "input"}
-    nodes = {layers[node.name]: node for node in graph.graph.nodes if node.name in layers}
-    entries = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    nodes |= dict(zip(network.inputs, entries, strict=True))
-    mine = {nodes[layer] for layer in inside}
-    results = [
-        layer.name
-        for layer in network
-        if layer.name in inside and not mine.issuperset(nodes[layer.name].users)
-    ]
-    blocks = lower(network, inside, results, weights)
-    sources = [nodes[block.name] for block in blocks if isinstance(block, Input)]
-    graph.add_submodule(name, make(blocks))
-    order = {node: place for place, node in enumerate(graph.graph.nodes)}
-    with graph.graph.inserting_after(max(sources, key=order.__getitem__)):
-        call = graph.graph.call_module(name, tuple(sources))
-    for place, layer in enumerate(results):
-        value = call
-        if len(results) > 1:
-            with graph.graph.inserting_after(call):
-                value = graph.graph.call_function(operator.getitem, (call, place))
-        nodes[layer].replace_all_uses_with(value, delete_user_cb=lambda user: user not in mine)
-    for node in sorted(mine, key=order.__getitem__, reverse=True):
-        graph.graph.erase_node(node)
-    # The call stands after the last of its inputs, which may be behind a node that needs it.
-    _sort(graph)
+class _Cut:
+    """The layers of a region in the graph that they are cut from.
+
+    Attributes:
+        results: those whose values are used outside.
+    """
+
+    def __init__(self, graph: GraphModule, network: Network, inside: set[str]) -> None:
+        layers = {layer.node: layer.name for layer in network if layer.kind != "input"}
+        nodes = {layers[node.name]: node for node in graph.graph.nodes if node.name in layers}
+        entries = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        self._graph, self._nodes = graph, nodes | dict(zip(network.inputs, entries, strict=True))
+        self._inside = {nodes[name] for name in inside}
+        self.results = [
+            layer.name
+            for layer in network
+            if layer.name in inside and not self._inside.issuperset(nodes[layer.name].users)
+        ]
+
+    def replace(self, name: str, region: Region) -> None:
+        """Put one call of a region in the place of the nodes."""
+        graph, nodes, inside = self._graph.graph, self._nodes, self._inside
+        sources = [nodes[block.name] for block in region.inputs]
+        self._graph.add_submodule(name, region)
+        order = {node: place for place, node in enumerate(graph.nodes)}
+        with graph.inserting_after(max(sources, key=order.__getitem__)):
+            call = graph.call_module(name, tuple(sources))
+        for place, layer in enumerate(self.results):
+            value = call
+            if len(self.results) > 1:
+                with graph.inserting_after(call):
+                    value = graph.call_function(operator.getitem, (call, place))
+            nodes[layer].replace_all_uses_with(
+                value, delete_user_cb=lambda user: user not in inside
+            )
+        for node in sorted(inside, key=order.__getitem__, reverse=True):
+            graph.erase_node(node)
+        # The call stands after the last of its inputs, perhaps after a node that needs it.
+        _sort(self._graph)
 
 
 def _sort(graph: GraphModule) -> None:

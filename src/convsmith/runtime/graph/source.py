@@ -1,0 +1,83 @@
+"""Where graphs for further inputs come from: one that is there already, or a new capture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from convsmith.runtime.graph.capture import Capture
+from convsmith.runtime.graph.rehearse import names_sizes, record
+from convsmith.runtime.graph.signature import pattern, without_sizes
+from convsmith.runtime.graph.variant import Variant
+
+__all__ = ["Example", "Partitioner", "Source"]
+
+Example = tuple[tuple[Any, ...], dict[str, Any]]
+"""Inputs by place and by name."""
+
+Partitioner = Callable[[Capture], Variant]
+"""Puts regions into a captured graph."""
+
+
+@dataclass(eq=False)
+class Source:
+    """The variants of one model, by what their inputs have in common.
+
+    Attributes:
+        model: a module, or an exported program.
+        partition: what puts regions into a captured graph.
+        first: the variant for the example.
+        example: the inputs that it was captured with.
+    """
+
+    model: nn.Module | ExportedProgram
+    partition: Partitioner
+    first: Variant
+    example: Example
+    _free: list[tuple[Any, Variant]] = field(default_factory=list)
+    _tried: set[Any] = field(default_factory=set)
+    _recording: list[list[Any] | None] = field(default_factory=list)
+
+    def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
+        """The variant for inputs of a signature not met before.
+
+        Raises:
+            ArgumentError: for inputs that the model does not take.
+            TraceError: for a model that cannot be captured with them.
+        """
+        form = pattern(args, kwargs)
+        for other, variant in self._free:
+            if other == form and variant.captured.takes(args, kwargs):
+                return variant
+        if isinstance(self.model, nn.Module):
+            calls = record(self.model, args, kwargs)
+            if calls is not None and self._as_first(form, calls):
+                return self.first
+            # What even fails without values is not worth more than one attempt.
+            if (calls is not None or self._first_calls() is None) and form not in self._tried:
+                self._tried.add(form)
+                captured = Capture.of_free_sizes(self.model, args, kwargs)
+                if captured is not None:
+                    variant = self.partition(captured)
+                    self._free.append((form, variant))
+                    return variant
+        return self.partition(Capture.of(self.model, args, kwargs))
+
+    def _as_first(self, form: Any, calls: list[Any]) -> bool:
+        """Whether the model did for inputs of this pattern what it did for the example."""
+        return (
+            without_sizes(pattern(*self.example)) == without_sizes(form)
+            and not names_sizes(self.first.captured.program)
+            and calls == self._first_calls()
+        )
+
+    def _first_calls(self) -> list[Any] | None:
+        """What the model called for the example."""
+        assert isinstance(self.model, nn.Module)
+        if not self._recording:
+            self._recording.append(record(self.model, *self.example))
+        return self._recording[0]
