@@ -45,7 +45,7 @@ class JitLibrary(Library):
 
     def __init__(self, isa: Isa) -> None:
         self.isa = isa
-        self.executor = None
+        self.executor, self.abi = None, None
         self._functions: dict[str, int] = {}
         self._compiled: list[_Function] = [lambda given: None, _fill]
 

@@ -15,6 +15,7 @@ import halide as hl
 
 from convsmith._version import __version__
 from convsmith.errors import ConvsmithError
+from convsmith.kernels.abi import Abi, read_abi
 from convsmith.kernels.cache import Cache
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, target
@@ -26,7 +27,7 @@ Progress = Callable[[int, int, Kernel], object]
 """Called with how many kernels are ready, of how many, and the one just made."""
 
 _SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
-"""Of the executor, which has the few kernels in it that are written in C."""
+"""The executor, with the few kernels that are written in C."""
 
 # Calls are made by the program, whose buffers are right by construction: no checks in each.
 _BARE = ("no_asserts", "no_bounds_query", "no_runtime")
@@ -44,6 +45,7 @@ class Library:
     Attributes:
         isa: the instruction set.
         executor: the shared object that runs programs; None where `interpret` does.
+        abi: what the executor and this side agree on; None where there is no executor.
 
     Raises:
         ConvsmithError: where there is no C compiler, or it fails.
@@ -55,6 +57,7 @@ class Library:
         self._target = target(isa)
         self._functions: dict[str, int] = {}
         self._kept: list[ctypes.CDLL] = []  # a function is valid as long as its object is loaded
+        self.abi: Abi | None = None
         self.executor: Any = self._load_executor()
 
     def missing(self, kernels: Iterable[Kernel]) -> list[Kernel]:
@@ -132,7 +135,9 @@ class Library:
         content = b"".join(source.read_bytes() for source in _SOURCES)
         key = self._key("executor", sha256(content).hexdigest())
         # Kernels find Halide's runtime in here: it is one for all of them.
-        loaded = _open(self.cache.get(key, ".so", make), ctypes.RTLD_GLOBAL)
+        path = self.cache.get(key, ".so", make)
+        loaded = _open(path, ctypes.RTLD_GLOBAL)
+        self.abi = read_abi(loaded, path)
         loaded.convsmith_team.restype = ctypes.c_void_p
         loaded.convsmith_team.argtypes = [ctypes.c_int32]
         loaded.convsmith_team_free.argtypes = [ctypes.c_void_p]

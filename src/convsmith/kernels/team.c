@@ -1,43 +1,27 @@
-/* Runs a list of kernel calls on a few threads.
+/* Threads that run programs together.
  *
- * A program is made once for a size of image: every call with all its arguments, buffers as offsets
- * from a few base addresses (memory of this call, weights, inputs, outputs). To run it is to add
- * the bases and to call. With several threads each step of the program has a share for each; nobody
- * goes on before all shares are done. A thread that has done its own share takes one that nobody
- * has begun, for its owner may still be asleep, or its processor be busy with somebody else's work.
- * What a share computes is settled in the program, so the result is the same whoever does it.
+ * With several threads each step of a program has a share for each; none goes on before all shares
+ * are done. A thread that has done its own share takes one that has not been begun, for its owner
+ * may still be asleep, or its processor be busy with other work. What a share computes is settled
+ * in the program, so the result is the same whichever thread does it.
  *
- * Of a batch with an image for every thread, each takes whole images, and nobody waits for anybody.
+ * Of a batch with an image for every thread, each takes whole images, and none waits for another.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "buffer.h"
+#include "program.h"
 
 enum {
-    MAX_DIMS = 4,
-    MAX_ARGUMENTS = 24,
-    MAX_BASES = 32,
-    BUSY = -(1 << 20),
     SPINS = 20000,    /* before a thread that waits for others lets go of its processor */
     LINGER = 1000000, /* nanoseconds until a thread without work sleeps: to wake it takes 0.1 ms */
     GLANCE = 64       /* spins between two looks at the clock */
 };
-
-typedef int (*kernel)(void **);
-typedef struct {
-    int32_t base;      /* which base address; -1 for a number */
-    int32_t value;     /* the number, or how many dimensions */
-    int64_t offset;    /* bytes */
-    int32_t extent[MAX_DIMS], stride[MAX_DIMS];
-} argument;
-typedef struct { kernel function; int32_t first, count; } call; /* function 0: nothing to do */
 
 typedef struct {
     const call *calls; /* threads × length */
@@ -45,7 +29,7 @@ typedef struct {
     uint8_t *const *bases; /* of a batch: those of the first image, then of the next */
     int32_t length, threads;
     int32_t images, count; /* a batch of more than none, and how many bases an image has */
-    uint8_t *const *memories; /* of a batch: for each thread, in the place of an image's first base */
+    uint8_t *const *memories; /* of a batch: for each thread, instead of an image's first base */
 } job;
 
 /* A share is named by run and step, later ones being larger; the difference settles which of two is
@@ -63,7 +47,7 @@ typedef struct {
 
 typedef struct {
     member *workers;
-    claim *claims; /* of each thread, the latest of its shares that somebody has begun */
+    claim *claims; /* of each thread, the latest of its shares that was begun */
     int32_t threads;
     pthread_mutex_t mutex, busy;
     pthread_cond_t wake;
@@ -75,27 +59,6 @@ typedef struct {
     _Alignas(64) atomic_int status;
 } team;
 
-static int run_call(const job *work, uint8_t *const *bases, const call *step) {
-    buffer buffers[MAX_ARGUMENTS];
-    dimension dims[MAX_ARGUMENTS][MAX_DIMS];
-    int32_t numbers[MAX_ARGUMENTS];
-    void *argv[MAX_ARGUMENTS];
-    for (int i = 0; i < step->count; i++) {
-        const argument *a = work->arguments + step->first + i;
-        if (a->base < 0) {
-            numbers[i] = a->value;
-            argv[i] = &numbers[i];
-            continue;
-        }
-        for (int d = 0; d < a->value; d++)
-            dims[i][d] = (dimension){0, a->extent[d], a->stride[d], 0};
-        buffers[i] = (buffer){0, 0, bases[a->base] + a->offset, 0, 2, 32, 1, a->value,
-                              dims[i], 0};
-        argv[i] = &buffers[i];
-    }
-    return step->function(argv);
-}
-
 static void pause_or_yield(int spins) {
     if (spins > SPINS) sched_yield();
 #if defined(__x86_64__)
@@ -105,7 +68,8 @@ static void pause_or_yield(int spins) {
 
 static int begins(claim *of, uint64_t share) {
     uint64_t latest = atomic_load_explicit(&of->latest, memory_order_relaxed);
-    return (int64_t)(latest - share) < 0 && atomic_compare_exchange_strong(&of->latest, &latest, share);
+    return (int64_t)(latest - share) < 0 &&
+           atomic_compare_exchange_strong(&of->latest, &latest, share);
 }
 
 /* Whole images of a batch, until none is left and all are done. */
@@ -121,7 +85,7 @@ static void take_images(team *t, const job *work, int which, uint32_t run) {
         for (int i = 0; i < work->length; i++) {
             const call *todo = work->calls + i;
             if (todo->function && !atomic_load_explicit(&t->status, memory_order_relaxed)) {
-                int status = run_call(work, bases, todo);
+                int status = run_call(work->arguments, bases, todo);
                 if (status) atomic_store(&t->status, status);
             }
         }
@@ -149,7 +113,7 @@ static void take_part(team *t, const job *work, int which, uint32_t run) {
             if (!begins(&t->claims[mine], first + step + 1)) continue;
             const call *todo = work->calls + (int64_t)mine * work->length + step;
             if (todo->function && !atomic_load_explicit(&t->status, memory_order_relaxed)) {
-                int status = run_call(work, work->bases, todo);
+                int status = run_call(work->arguments, work->bases, todo);
                 if (status) atomic_store(&t->status, status);
             }
             atomic_fetch_add_explicit(&t->finished, 1, memory_order_release);
@@ -171,10 +135,10 @@ static int64_t now(void) {
 #if defined(__linux__)
 static int processor(void) { return sched_getcpu(); }
 
-/* Give each worker a processor of its own, beside the caller's, where it would have none. The kernel
- * of a virtual machine takes a halted processor for one that its host has taken away, so it wakes a
+/* Give each worker a processor of its own, beside the caller's, where it would have none. A virtual
+ * machine's kernel takes a halted processor for one that its host has taken away, so it wakes a
  * thread beside the caller rather than there, and moves it some milliseconds later. */
-static void spread(team *t) {
+static void pin_workers(team *t) {
     cpu_set_t used;
     int here = processor(), some = 0;
     CPU_ZERO(&used);
@@ -205,8 +169,8 @@ static void spread(team *t) {
     }
 }
 
-/* They are there now, and may be moved on where somebody else needs the place. */
-static void release(team *t) {
+/* They are there now, and may be moved on where another thread needs the place. */
+static void unpin_workers(team *t) {
     for (int i = 0; i < t->threads - 1; i++) {
         member *worker = &t->workers[i];
         if (worker->moved)
@@ -216,11 +180,12 @@ static void release(team *t) {
 }
 #else
 static int processor(void) { return -1; }
-static void spread(team *t) { (void)t; }
-static void release(team *t) { (void)t; }
+static void pin_workers(team *t) { (void)t; }
+static void unpin_workers(team *t) { (void)t; }
 #endif
 
-/* The next call is often near; but whoever else wants the processor has it. */
+/* Spin briefly, since the next call usually comes soon, but yield to any thread that needs the
+ * processor. */
 static void linger(const team *t, member *myself, uint32_t seen) {
     int64_t end = now() + LINGER;
     do {
@@ -259,33 +224,48 @@ static void *worker(void *start) {
     }
 }
 
+/* Mutexes and condition of a team: all of them, or none and 0. */
+static int init_locks(team *t) {
+    if (pthread_mutex_init(&t->mutex, 0)) return 0;
+    if (!pthread_mutex_init(&t->busy, 0)) {
+        if (!pthread_cond_init(&t->wake, 0)) return 1;
+        pthread_mutex_destroy(&t->busy);
+    }
+    pthread_mutex_destroy(&t->mutex);
+    return 0;
+}
+
+static void free_memory(team *t) {
+    free(t->workers);
+    free(t->claims);
+    free(t);
+}
+
 void convsmith_team_free(team *t) {
     pthread_mutex_lock(&t->mutex);
     t->stop = 1;
     pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->mutex);
     for (int i = 0; i < t->threads - 1; i++) pthread_join(t->workers[i].thread, 0);
-    free(t->workers);
-    free(t->claims);
-    free(t);
+    pthread_cond_destroy(&t->wake);
+    pthread_mutex_destroy(&t->busy);
+    pthread_mutex_destroy(&t->mutex);
+    free_memory(t);
 }
 
+/* A team of so many threads, the caller among them, or of as many as can be started; 0 where the
+ * system has no memory or no locks for it. */
 team *convsmith_team(int32_t threads) {
     team *t = aligned_alloc(64, (sizeof *t + 63) / 64 * 64);
     if (!t) return 0;
     memset(t, 0, sizeof *t);
     t->workers = calloc((size_t)threads, sizeof *t->workers);
     t->claims = aligned_alloc(64, (size_t)threads * sizeof *t->claims);
-    if (!t->workers || !t->claims) {
-        free(t->workers);
-        free(t->claims);
-        free(t);
+    if (!t->workers || !t->claims || !init_locks(t)) {
+        free_memory(t);
         return 0;
     }
     memset(t->claims, 0, (size_t)threads * sizeof *t->claims);
-    pthread_mutex_init(&t->mutex, 0);
-    pthread_mutex_init(&t->busy, 0);
-    pthread_cond_init(&t->wake, 0);
     t->threads = 1;
     for (int i = 1; i < threads; i++) {
         atomic_store(&t->workers[i - 1].processor, -1);
@@ -304,7 +284,7 @@ team *convsmith_team(int32_t threads) {
 int32_t convsmith_team_threads(const team *t) { return t->threads; }
 
 static int run_job(team *t, const job *work) {
-    spread(t);
+    pin_workers(t);
     pthread_mutex_lock(&t->mutex);
     t->work = work;
     uint32_t run = atomic_load(&t->run) + 1;
@@ -314,7 +294,7 @@ static int run_job(team *t, const job *work) {
     atomic_store(&t->run, run);
     pthread_mutex_unlock(&t->mutex);
     pthread_cond_broadcast(&t->wake); /* after the lock, or they would wait once more for it */
-    release(t);
+    unpin_workers(t);
     take_part(t, work, 0, run);
     int status = atomic_load(&t->status);
     pthread_mutex_lock(&t->mutex);
@@ -328,15 +308,8 @@ int convsmith_run(team *t, const call *calls, int32_t length, int32_t threads,
                   const argument *arguments, uint8_t *const *bases) {
     const job work = {calls, arguments, bases, length, threads, 0, 0, 0};
     /* A team serves one call at a time; a second caller computes all the lists itself. */
-    if (threads == 1 || threads != t->threads || pthread_mutex_trylock(&t->busy)) {
-        for (int i = 0; i < length; i++)
-            for (int which = 0; which < threads; which++) {
-                const call *step = calls + (int64_t)which * length + i;
-                int status = step->function ? run_call(&work, bases, step) : 0;
-                if (status) return status;
-            }
-        return 0;
-    }
+    if (threads == 1 || threads != t->threads || pthread_mutex_trylock(&t->busy))
+        return run_alone(calls, length, threads, arguments, bases);
     int status = run_job(t, &work);
     pthread_mutex_unlock(&t->busy);
     return status;
@@ -352,31 +325,4 @@ int convsmith_run_batch(team *t, const call *calls, int32_t length, const argume
     int status = run_job(t, &work);
     pthread_mutex_unlock(&t->busy);
     return status;
-}
-
-/* Ask for cache lines, all at once; an address may be any number. */
-void convsmith_prefetch(const uint64_t *addresses, int32_t count) {
-    for (int i = 0; i < count; i++) __builtin_prefetch((const void *)(uintptr_t)addresses[i]);
-}
-
-/* A kernel like the others: fill a box of up to four dimensions with one number. */
-int convsmith_fill(void **arguments) {
-    buffer *target = arguments[0];
-    float value;
-    memcpy(&value, arguments[1], sizeof value);
-    int64_t extent[MAX_DIMS] = {1, 1, 1, 1}, stride[MAX_DIMS] = {0, 0, 0, 0};
-    for (int d = 0; d < target->dimensions; d++) {
-        extent[d] = target->dim[d].extent;
-        stride[d] = target->dim[d].stride;
-    }
-    for (int64_t z = 0; z < extent[3]; z++)
-        for (int64_t y = 0; y < extent[2]; y++)
-            for (int64_t x = 0; x < extent[1]; x++) {
-                float *row = (float *)target->host + z * stride[3] + y * stride[2] + x * stride[1];
-                if (stride[0] == 1) /* a loop of its own, for the compiler makes vectors of it */
-                    for (int64_t c = 0; c < extent[0]; c++) row[c] = value;
-                else
-                    for (int64_t c = 0; c < extent[0]; c++) row[c * stride[0]] = value;
-            }
-    return 0;
 }

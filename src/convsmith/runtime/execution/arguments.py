@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from convsmith.kernels.abi import ARGUMENT
 from convsmith.kernels.library import Library
 from convsmith.runtime.execution.bands import Plan
 from convsmith.runtime.execution.room import aligned
@@ -19,16 +20,9 @@ from convsmith.runtime.lowering.maps import Layout, Map
 from convsmith.runtime.lowering.mean import Mean
 
 __all__ = [
-    "ARGUMENT", "TENSORS", "Argument", "Constants", "Strides", "arguments_of", "border",
+    "TENSORS", "Argument", "Constants", "Strides", "arguments_of", "border",
     "by_channels", "packed", "sides", "split",
 ]  # fmt: skip
-
-ARGUMENT = np.dtype(
-    [
-        ("base", "i4"), ("value", "i4"), ("offset", "i8"), ("extent", "i4", 4), ("stride", "i4", 4)
-    ],
-    align=True,
-)  # fmt: skip
 
 MEMORY, WEIGHTS, TENSORS = 0, 1, 2
 """Base addresses: the maps of this call, the weights, then a tensor each: inputs, outputs."""

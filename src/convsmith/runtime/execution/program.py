@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from convsmith.kernels.abi import CALL
 from convsmith.kernels.library import Library
 from convsmith.kernels.rows import Pack, Unpack
 from convsmith.runtime.execution.arguments import (
@@ -26,9 +27,7 @@ from convsmith.runtime.execution.bands import Plan
 from convsmith.runtime.lowering.block import Array, Block, Input, Output
 from convsmith.runtime.lowering.mean import Mean
 
-__all__ = ["CALL", "Program", "assemble"]
-
-CALL = np.dtype([("function", "u8"), ("first", "i4"), ("count", "i4")], align=True)
+__all__ = ["Program", "assemble"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Program:
     def where(self) -> tuple[int, int, int, int]:
         """The address of the calls, how many a list has, how many lists, that of the arguments.
 
-        Kept, for to ask numpy for an address takes longer than some kernels.
+        Cached: asking NumPy for an array's address takes longer than some kernels do.
         """
         threads, length = self.calls.shape
         return self.calls.ctypes.data, length, threads, self.arguments.ctypes.data
@@ -129,7 +128,7 @@ def assemble(
         step = strides[where - TENSORS] if where >= 0 else None
         for part in block.parts:
             rows = [-(-(row - part.first[0]) // part.step[0]) for row in (band.start, band.stop)]
-            width = _pixels(part, plan.sizes[id(block)][1])
+            width = part.pixels(plan.sizes[id(block)][1])
             if rows[0] == rows[1] or not width:
                 continue
             code = function(part, width)
@@ -141,11 +140,6 @@ def assemble(
                 given = [(code, some) for some in by_channels(part, given[0][1], shares)]
             emit(given, numbers[id(block)])
     return Program(np.array(lists, CALL), packed(arguments), plan, np.array(owners))
-
-
-def _pixels(part: Block, width: int) -> int:
-    """Of those of a row, how many a part of a block computes."""
-    return max(0, -(-(width - part.first[1]) // part.step[1]))
 
 
 def _few(block: Input) -> int:

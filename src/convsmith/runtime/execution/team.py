@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Team", "team"]
 
 
-_BUSY = -1 << 20
-"""What the executor says instead of running a batch; no status of a kernel."""
-
-
 class Team:
     """A number of threads; they are started at the first call and end with the process.
 
@@ -55,9 +51,10 @@ class Team:
             return
         held = array("Q", bases)
         _check(
+            library,
             library.executor.convsmith_run(
                 self._address(library), *program.where, held.buffer_info()[0]
-            )
+            ),
         )
 
     def run_batch(
@@ -67,7 +64,7 @@ class Team:
         bases: Sequence[Sequence[int]],
         memories: Sequence[int],
     ) -> bool:
-        """Run a program of one thread for each image of a batch; False where others keep us busy.
+        """Run a program of one thread for each image of a batch; False where the team is busy.
 
         Args:
             library: where it was compiled.
@@ -90,9 +87,10 @@ class Team:
             len(bases),
             starts.buffer_info()[0],
         )
-        if status == _BUSY:
+        assert library.abi is not None
+        if status == library.abi.busy:
             return False
-        _check(status)
+        _check(library, status)
         return True
 
     def _address(self, library: Library) -> int:
@@ -101,16 +99,25 @@ class Team:
                 if self._made is None:
                     address = library.executor.convsmith_team(self.threads)
                     if not address:
-                        raise ConvsmithError(f"no memory for {self.threads} threads")
+                        raise ConvsmithError(
+                            f"the system has no memory or locks for {self.threads} threads"
+                        )
                     self._made = os.getpid(), address
                     end = weakref.finalize(self, _free, library.executor, *self._made)
                     end.atexit = False  # a daemon thread may still be in a call
         return self._made[1]
 
 
-def _check(status: int) -> None:
-    if status:
-        raise ConvsmithError(f"a kernel failed with status {status}: is memory exhausted?")
+def _check(library: Library, status: int) -> None:
+    if not status:
+        return
+    abi = library.abi
+    if abi is not None and status == abi.refused:
+        raise ConvsmithError(
+            f"a program was refused: a call has more than {abi.max_arguments} arguments, "
+            f"or a buffer more than {abi.max_dims} dimensions"
+        )
+    raise ConvsmithError(f"a kernel failed with status {status}: is memory exhausted?")
 
 
 @cache

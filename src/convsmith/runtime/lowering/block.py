@@ -61,6 +61,10 @@ class Block:
         rows, columns = (w.output_length(n) for w, n in zip(self.windows, size, strict=True))
         return rows, columns
 
+    def pixels(self, width: int) -> int:
+        """Of a row of so many pixels of the target, how many this part writes."""
+        return max(0, -(-(width - self.first[1]) // self.step[1]))
+
     def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
         """The rows of a source that rows `[start, stop)` need; beyond its height is padding."""
         return self.windows[0].input_range(start, stop) if which == 0 else (start, stop)
