@@ -76,6 +76,7 @@ class Region(nn.Module):
         self.number = number_of(self)
         self.room = Room(len(self.outputs))
         self._sized: OrderedDict[Any, Sized] = OrderedDict()
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
 
     def forward(self, *tensors: Tensor) -> Any:
         """The outputs for one batch: a tensor, or a tuple where there are several."""
@@ -109,7 +110,7 @@ class Region(nn.Module):
     def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors without values."""
         view, first = self.tensors, tensors[0]
-        last, order = view.last(first), self._plan([view.size(t.shape) for t in tensors])
+        last, order = view.last(first), self._plan(self._sizes(tensors))
         shapes = [view.result(view.images(first), result) for result in self._results(order)]
         layout = torch.channels_last if last else torch.contiguous_format
         return [torch.empty(s, device=first.device, memory_format=layout) for s in shapes]
@@ -127,7 +128,7 @@ class Region(nn.Module):
                 for block in self.blocks
                 if not isinstance(block, (Input, Output))
                 for part in block.parts
-                if (width := -(-(order.sizes[id(block)][1] - part.first[1]) // part.step[1])) > 0
+                if (width := part.pixels(order.sizes[id(block)][1]))
             ]
             self.library.prepare(
                 kernels,
@@ -149,7 +150,7 @@ class Region(nn.Module):
                 pass
             return found
         with LOCK:
-            order = self._plan([view.size(t.shape) for t in tensors], threads)
+            order = self._plan(self._sizes(tensors), threads)
             results = self._results(order)
             strides = [view.strides(t) for t in tensors]
             strides += [view.result_strides(result, last) for result in results]
@@ -160,7 +161,19 @@ class Region(nn.Module):
         return found
 
     def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
-        return plan(self.blocks, sizes, threads=threads or self.team.threads)
+        """The bands for these sizes, planned once."""
+        threads = threads or self.team.threads
+        key = (threads, *sizes)
+        order = self._plans.get(key)
+        # No lock: `fake` runs within torch.compile, whose own lock another thread may wait for.
+        if order is None:
+            order = self._plans[key] = plan(self.blocks, sizes, threads=threads)
+            while len(self._plans) > _PROGRAMS * min(2, self.team.threads):
+                self._plans.popitem(last=False)
+        return order
+
+    def _sizes(self, tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+        return [self.tensors.size(tensor.shape) for tensor in tensors]
 
     def _results(self, order: Plan) -> list[tuple[int, int, int]]:
         return [(b.sources[0].channels, *order.sizes[id(b)]) for b in self.outputs]
