@@ -68,7 +68,7 @@ def test_the_end_of_a_classifier_is_a_region_of_its_own():
     image = torch.randn(5, 3, 17, 13)
     found, expected = fast(image), net(image)
     assert found.is_contiguous() and torch.allclose(found, expected, atol=1e-5)
-    assert {block.name for block in fast.plan(rounds=1).blocks} >= {"4", "7"}
+    assert {block.name for block in fast.profile(rounds=1).blocks} >= {"4", "7"}
 
 
 def test_the_bits_depend_on_neither_threads_nor_the_batch():

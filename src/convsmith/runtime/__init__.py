@@ -1,12 +1,15 @@
-"""Run a network in fused kernels: blocks, bands of rows, programs."""
+"""Run a network in fused kernels: captured, partitioned, lowered to blocks, run in bands."""
 
 from __future__ import annotations
 
 from convsmith.runtime.compile import compile
 from convsmith.runtime.compiled import Compiled
-from convsmith.runtime.report import BlockTime, Report
+from convsmith.runtime.profile import BlockTime, Profile
 
-__all__ = ["BlockTime", "Compiled", "Report", "compile"]
+__all__ = ["BlockTime", "Compiled", "Profile", "compile"]
+
+Report = Profile
+"""The old name of `Profile`."""
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -22,7 +23,7 @@ from convsmith.runtime.lock import LOCK
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
     from convsmith.runtime.execution.region import Progress, Region
-    from convsmith.runtime.report import Report
+    from convsmith.runtime.profile import Profile
 
 __all__ = ["Compiled"]
 
@@ -94,23 +95,31 @@ class Compiled(nn.Module):
         """The parts that kernels compute."""
         return self._source.first.regions
 
-    def plan(self, *args: Any, rounds: int = 20) -> Report:
+    def profile(self, *args: Any, rounds: int = 20) -> Profile:
         """Each block: where it runs and why, and its milliseconds, measured here.
 
         Args:
             args: inputs to measure with; those of the example unless given.
             rounds: how often each block runs; its median counts.
 
+        >>> import convsmith as cs
         >>> from torch import nn
-        >>> fast = compile(nn.Conv2d(3, 8, 3).eval(), (1, 3, 16, 16), threads=1)
-        >>> [block.kernel for block in fast.plan(rounds=2).blocks]
+        >>> fast = cs.compile(nn.Conv2d(3, 8, 3).eval(), (1, 3, 16, 16), threads=1)
+        >>> [block.kernel for block in fast.profile(rounds=2).blocks]
         ['pack', 'dense', 'unpack']
         """
-        from convsmith.runtime.report import measure
+        from convsmith.runtime.profiler import profile
 
-        given, named = (args, {}) if args else self._example
+        inputs, named = (args, {}) if args else self._example
         with torch.no_grad():
-            return measure(self._variant(given, named), given, named, self.threads, rounds)
+            return profile(self._variant(inputs, named), inputs, named, self.threads, rounds)
+
+    def plan(self, *args: Any, rounds: int = 20) -> Profile:
+        """The old name of `profile`."""
+        warnings.warn(
+            "Compiled.plan() measures and is now called profile()", DeprecationWarning, stacklevel=2
+        )
+        return self.profile(*args, rounds=rounds)
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Compile the kernels that images of the example's size need."""

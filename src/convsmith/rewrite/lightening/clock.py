@@ -81,8 +81,8 @@ class Clock:
         image = torch.zeros(size, dtype=like.dtype, device=like.device)
         with torch.no_grad(), untouched(layer):
             if self.compiled:
-                plan = compile(layer, image, threads=self.threads).plan(rounds=25)
-                return sum(block.ms for block in plan.blocks if block.kernel not in _OUTSIDE)
+                profile = compile(layer, image, threads=self.threads).profile(rounds=25)
+                return sum(block.ms for block in profile.blocks if block.kernel not in _OUTSIDE)
             measured = latency({"layer": lambda: layer(image)}, seconds=0.02, minimum=15)
             return measured["layer"].median_ms
 

@@ -47,6 +47,11 @@ class Block:
     border: ClassVar[float] = 0.0
 
     @property
+    def label(self) -> str:
+        """What a profile calls its kernel."""
+        return type(self).__name__.lower()
+
+    @property
     def parts(self) -> Sequence[Block]:
         """Blocks of one kernel each that together are this one."""
         return [self]
@@ -106,9 +111,12 @@ class Input(Block):
 
     vectors: bool = False
 
+    label = "pack"
     exact = True
 
 
 @dataclass(eq=False)
 class Output(Block):
     """A map becomes a tensor for outside."""
+
+    label = "unpack"

@@ -58,6 +58,11 @@ class Convolution(Block):
         return "dense"
 
     @property
+    def label(self) -> str:
+        """What a profile calls its kernel."""
+        return self.kind
+
+    @property
     def spread(self) -> bool:
         """Whether it is a convolution of each channel by itself."""
         return self.groups > 1 and self.weight.shape[1] == 1

@@ -28,6 +28,7 @@ __all__ = ["POOL", "AveragePool", "LargestPool"]
 class LargestPool(Block):
     """The largest value of each window."""
 
+    label = "pool"
     border: ClassVar[float] = -np.inf
 
     def kernel(self, isa: Isa, width: int) -> Kernel:

@@ -1,9 +1,9 @@
-"""What runs where, and how long each block takes: measured on this machine."""
+"""Times a compiled network on this machine: node by node, and its regions block by block."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,124 +15,18 @@ from torch.fx import Interpreter, Node
 from torch.utils._pytree import tree_leaves
 
 from convsmith.network import Network
-from convsmith.report import MISSING, Column, Result, Table, count, data_frame, milliseconds
-from convsmith.text import times
+from convsmith.runtime.graph.variant import Variant
+from convsmith.runtime.profile import BlockTime, Profile
 
 if TYPE_CHECKING:
-    import pandas
-
     from convsmith.runtime.execution.region import Region
-    from convsmith.runtime.graph.variant import Variant
 
-__all__ = ["BlockTime", "Report", "measure"]
-
-
-@dataclass(frozen=True, slots=True)
-class BlockTime(Result):
-    """One block of a compiled network.
-
-    Attributes:
-        name: the layer whose value it gives.
-        layers: all layers that it computes.
-        kernel: the kind of kernel, or 'torch'.
-        why: for what runs in torch, the reason.
-        size: of its output: channels, rows and pixels, or what torch gives.
-        ms: the median of its milliseconds for the whole batch, run alone.
-        macs: its multiply-adds for the whole batch; 0 for what torch runs.
-        gflops: 10⁹ operations a second, two for each multiply-add; None where there are none.
-        peak: these as a share of the measured peak.
-        nbytes: of the rows that are kept of its output.
-    """
-
-    name: str
-    layers: tuple[str, ...]
-    kernel: str
-    why: str
-    size: tuple[int, ...]
-    ms: float
-    macs: int = 0
-    gflops: float | None = None
-    peak: float | None = None
-    nbytes: int = 0
+__all__ = ["profile"]
 
 
-@dataclass(frozen=True, repr=False)
-class Report(Result):
-    """The blocks of a compiled network in order of execution.
-
-    Attributes:
-        network: the name of the model.
-        blocks: one by one.
-        ms: of the whole call; the sum of the blocks is larger where they run from caches.
-        peak_gflops: 10⁹ operations a second of a pointwise kernel whose data stay in the cache.
-        threads: that the kernels used.
-    """
-
-    network: str
-    blocks: tuple[BlockTime, ...]
-    ms: float
-    peak_gflops: float | None
-    threads: int
-
-    @property
-    def total_ms(self) -> float:
-        """The sum of the blocks' milliseconds."""
-        return sum(block.ms for block in self.blocks)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all rows that are kept."""
-        return sum(block.nbytes for block in self.blocks)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
-        return super().to_dict() | {"total_ms": self.total_ms, "nbytes": self.nbytes}
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A row a block, as a `pandas.DataFrame`."""
-        return data_frame(asdict(block) for block in self.blocks)
-
-    def table(self) -> Table:
-        """A row a block, and their sum."""
-        macs = sum(block.macs for block in self.blocks)
-        timed = sum(block.ms for block in self.blocks if block.macs)
-        rate = 2e-6 * macs / timed if timed else None
-        peak = f"; peak: {self.peak_gflops:.0f} GFLOP/s" if self.peak_gflops else ""
-        return Table(
-            [
-                Column("name", "block"),
-                Column("kernel", "kernel"),
-                Column("size", "output", align="right", format=_size),
-                Column("ms", "time", align="right", format=milliseconds),
-                Column("gflops", "GFLOP/s", align="right", format="{:.0f}".format),
-                Column("peak", "of peak", align="right", share=True),
-                Column("nbytes", "bytes kept", align="right", format=count),
-                Column("why", "why", wrap=True),
-            ],
-            [
-                (b.name, b.kernel, b.size, b.ms, b.gflops, b.peak, b.nbytes or None, b.why)
-                for b in self.blocks
-            ],
-            footer={
-                "name": "sum",
-                "ms": self.total_ms,
-                "gflops": rate,
-                "peak": rate / self.peak_gflops if rate and self.peak_gflops else None,
-                "nbytes": self.nbytes,
-            },
-            note=f"the whole call: {milliseconds(self.ms)}; threads: {self.threads}{peak}",
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"Report({self.network}: {len(self.blocks)} blocks, {self.total_ms:.3f} ms in sum, "
-            f"{self.ms:.3f} ms the whole call, threads: {self.threads})"
-        )
-
-
-def measure(
+def profile(
     variant: Variant, args: Sequence[Any], kwargs: dict[str, Any], threads: int, rounds: int
-) -> Report:
+) -> Profile:
     """Time a graph node by node, and its regions block by block.
 
     Args:
@@ -161,7 +55,7 @@ def measure(
             why = variant.reasons.get(layer.name, "")
             size = shapes[0][1:] if shapes else ()
             rows.append(BlockTime(layer.name, (layer.name,), "torch", why, size, ms))
-    return Report(network.name, tuple(rows), 1e3 * median(whole), peak, threads)
+    return Profile(network.name, tuple(rows), 1e3 * median(whole), peak, threads)
 
 
 class _Timer(Interpreter):
@@ -204,8 +98,7 @@ def _blocks(
             BlockTime(
                 block.name,
                 tuple(block.layers),
-                str(getattr(block, "kind", _KERNELS.get(type(block).__name__, "")))
-                or type(block).__name__.lower(),
+                block.label,
                 "",
                 (channels, height, width),
                 1e3 * seconds,
@@ -216,9 +109,6 @@ def _blocks(
             )
         )
     return rows
-
-
-_KERNELS = {"Input": "pack", "Output": "unpack"}
 
 
 def _times(region: Region, tensors: Sequence[Tensor], rounds: int) -> list[float]:
@@ -241,7 +131,7 @@ _PEAKS: dict[tuple[str, int], float] = {}
 
 
 def _peak(region: Region, threads: int) -> float:
-    """10⁹ operations a second that a pointwise kernel reaches on data in the cache; kept."""
+    """10⁹ operations per second that a pointwise kernel reaches on data in the cache; kept."""
     key = region.library.isa.name, threads
     if key not in _PEAKS:
         _PEAKS[key] = _measure_peak(region, threads)
@@ -271,7 +161,3 @@ def _seconds(call: Any) -> float:
     begin = perf_counter()
     call()
     return perf_counter() - begin
-
-
-def _size(size: Sequence[int]) -> str:
-    return times(size) or MISSING

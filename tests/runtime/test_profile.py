@@ -1,4 +1,4 @@
-"""`plan`: a row a block, the figures consistent with each other."""
+"""`profile`: one row per block, the figures consistent with each other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import convsmith as cs
+from convsmith import runtime
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +16,7 @@ def report():
         nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1, groups=16),
         nn.Conv2d(16, 24, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5),
     )  # fmt: skip
-    return cs.compile(model.eval(), (2, 3, 32, 40), threads=1).plan(rounds=3)
+    return cs.compile(model.eval(), (2, 3, 32, 40), threads=1).profile(rounds=3)
 
 
 def test_rows(report):
@@ -48,12 +49,42 @@ def test_forms(report):
     assert "sum" in str(report.table())
     assert len(report.to_dict()["blocks"]) == len(report.to_pandas()) == len(report.blocks)
     assert "<table" in report._repr_html_()
-    assert repr(report).startswith("Report(Sequential: 8 blocks")
+    assert repr(report).startswith("Profile(Sequential: 8 blocks")
 
 
 def test_other_inputs_and_nothing_to_fuse():
     fast = cs.compile(nn.Linear(4, 5).eval(), (3, 4))
-    assert [block.kernel for block in fast.plan(rounds=1).blocks] == ["torch"]
+    assert [block.kernel for block in fast.profile(rounds=1).blocks] == ["torch"]
     fast = cs.compile(nn.Conv2d(3, 4, 3).eval(), (1, 3, 9, 9))
-    sizes = [block.size for block in fast.plan(torch.zeros(4, 3, 20, 30), rounds=1).blocks]
+    sizes = [block.size for block in fast.profile(torch.zeros(4, 3, 20, 30), rounds=1).blocks]
     assert sizes == [(3, 20, 30), (4, 18, 28), (4, 18, 28)]
+
+
+def test_every_block_has_a_name():
+    class Every(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.gate = nn.ConvTranspose2d(3, 16, 2, 2), nn.Conv2d(16, 16, 1)
+
+        def forward(self, x):
+            x = self.up(x)
+            x = x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+            x = torch.cat(
+                [nn.functional.pad(x, (1, 1, 1, 1)), nn.functional.pad(x, (2, 0, 2, 0))], 1
+            )
+            y = nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+            return nn.functional.interpolate(y, scale_factor=2.0), nn.functional.max_pool2d(x, 2)
+
+    blocks = cs.compile(Every().eval(), (1, 3, 9, 9), threads=1).profile(rounds=1).blocks
+    assert {block.kernel for block in blocks} == {
+        "pack", "dense", "mean", "pointwise", "scaled", "copied", "averagepool", "upsampled",
+        "pool", "unpack",
+    }  # fmt: skip
+
+
+def test_the_old_names_warn_or_still_work():
+    fast = cs.compile(nn.Conv2d(3, 4, 3).eval(), (1, 3, 9, 9))
+    with pytest.warns(DeprecationWarning, match=r"now called profile\(\)"):
+        profile = fast.plan(rounds=1)
+    assert isinstance(profile, runtime.Profile)
+    assert runtime.Report is runtime.Profile
