@@ -20,14 +20,14 @@ __all__ = ["Cache"]
 _TRAILER = b"convsmith sha256 "
 _DIGEST = 64  # characters
 _UNFINISHED = ".unfinished-"
-_ABANDONED = 3600  # seconds after which a file that is still unfinished is nobody's
+_ABANDONED = 3600  # seconds after which an unfinished file counts as abandoned
 
 
 class Cache:
     """Files by key, made when they are missing, damaged or cannot be trusted.
 
     The SHA-256 of a file follows its content: a loader of shared objects does not look past the
-    last section, and a file and its check cannot come apart. A file or folder that somebody else
+    last section, and a file and its check cannot come apart. A file or folder that another user
     owns or may write is not used.
 
     Attributes:

@@ -22,7 +22,7 @@ class Isa:
     Attributes:
         name: as it is forced by `CONVSMITH_ISA`.
         lanes: float32 values in a vector.
-        features: what Halide's target needs to be told.
+        features: what Halide's target is given.
         tiles: for the channels of a tile, the pixels that fill the registers with it. Channels
             over lanes, times pixels, are the accumulators: enough of them to hide the latency of a
             multiply-add (4 cycles, 2 a cycle), few enough to leave registers for the operands.
@@ -84,16 +84,16 @@ def choose_isa(name: str | None = None) -> Isa | None:
     """
     import halide as hl
 
-    wanted = name or os.environ.get("CONVSMITH_ISA")
+    requested = name or os.environ.get("CONVSMITH_ISA")
     host = set(str(hl.get_host_target()).split("-"))
     able = [isa for isa in ISAS.values() if set(isa.features) <= host]
-    if not wanted:
+    if not requested:
         return able[0] if able else None
-    if wanted not in ISAS:
-        raise ArgumentError(f"no kernels for {wanted!r}: choose one of {', '.join(ISAS)}")
-    if ISAS[wanted] not in able:
-        raise ArgumentError(f"this machine cannot run {wanted} code")
-    return ISAS[wanted]
+    if requested not in ISAS:
+        raise ArgumentError(f"no kernels for {requested!r}: choose one of {', '.join(ISAS)}")
+    if ISAS[requested] not in able:
+        raise ArgumentError(f"this machine cannot run {requested} code")
+    return ISAS[requested]
 
 
 def channel_pitch(channels: int) -> tuple[int, int]:

@@ -47,7 +47,7 @@ class JitLibrary(Library):
         self.isa = isa
         self.executor, self.abi = None, None
         self._functions: dict[str, int] = {}
-        self._compiled: list[_Function] = [lambda given: None, _fill]
+        self._compiled: list[_Function] = [lambda arguments: None, _fill]
 
     @property
     def fill(self) -> int:
@@ -69,8 +69,10 @@ class JitLibrary(Library):
         for step in range(calls.shape[1]):
             for function, first, count in calls[:, step].tolist():
                 if function:
-                    given = [_argument(a, bases) for a in arguments[first : first + count].tolist()]
-                    self._compiled[function](given)
+                    values = [
+                        _argument(a, bases) for a in arguments[first : first + count].tolist()
+                    ]
+                    self._compiled[function](values)
 
     def _load(self, kernel: Kernel) -> int:
         self._compiled.append(self._compile(kernel))
@@ -81,14 +83,14 @@ class JitLibrary(Library):
         compiled = function.compile_to_callable(arguments, target(self.isa, *_BARE))
         real = [isinstance(a, hl.Param) and a.type().is_float() for a in arguments]
 
-        def call(given: list[Any]) -> None:
+        def call(received: list[Any]) -> None:
             values = [
                 float(np.int32(value).view(np.float32))
                 if is_real
                 else hl.Buffer(value)
                 if isinstance(value, np.ndarray)
                 else value
-                for value, is_real in zip(given, [*real, False], strict=True)
+                for value, is_real in zip(received, [*real, False], strict=True)
             ]
             compiled(*values)
 
@@ -96,10 +98,10 @@ class JitLibrary(Library):
 
 
 def _argument(
-    given: tuple[int, int, int, Sequence[int], Sequence[int]], bases: Sequence[int]
+    argument: tuple[int, int, int, Sequence[int], Sequence[int]], bases: Sequence[int]
 ) -> Any:
     """A number, or an array over memory that is there; its axes from the outermost on."""
-    base, value, offset, extents, strides = given
+    base, value, offset, extents, strides = argument
     if base < 0:
         return value
     shape, steps = list(extents[:value])[::-1], list(strides[:value])[::-1]
@@ -109,6 +111,6 @@ def _argument(
     return np.lib.stride_tricks.as_strided(flat, shape, [4 * step for step in steps])
 
 
-def _fill(given: list[Any]) -> None:
-    box, bits = given
+def _fill(arguments: list[Any]) -> None:
+    box, bits = arguments
     box[...] = np.int32(bits).view(np.float32)

@@ -80,7 +80,7 @@ class Rows:
 
 
 def vector(name: str) -> Any:
-    """One number a channel."""
+    """One number per channel."""
     buffer = hl.ImageParam(hl.Float(32), 1, name)
     buffer.dim(0).set_stride(1).set_min(0)
     buffer.set_host_alignment(ALIGNMENT)

@@ -69,16 +69,16 @@ class Library:
 
         Args:
             kernels: any; those that are loaded already cost nothing.
-            progress: told of each kernel that has become ready.
+            progress: called for each kernel that has become ready.
 
         Raises:
             ConvsmithError: as for `address`.
         """
-        wanted = self.missing(kernels)
-        for ready, kernel in enumerate(wanted, start=1):
+        missing = self.missing(kernels)
+        for ready, kernel in enumerate(missing, start=1):
             self.address(kernel)
             if progress is not None:
-                progress(ready, len(wanted), kernel)
+                progress(ready, len(missing), kernel)
 
     def address(self, kernel: Kernel) -> int:
         """The address of the function of a kernel: `int f(void **arguments)`."""
@@ -166,9 +166,11 @@ def _link(inputs: list[Path], output: Path, *options: str) -> None:
     command = compiler()
     if command is None:
         raise ConvsmithError("no C compiler: install gcc or clang, or set CC")
-    given = [*command, "-shared", "-fPIC", "-o", str(output), *map(str, inputs), *options]
+    arguments = [*command, "-shared", "-fPIC", "-o", str(output), *map(str, inputs), *options]
     try:
-        done = subprocess.run(given, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError as error:
         reason = error.strerror or str(error)
     else:

@@ -57,7 +57,7 @@ class Upsample(Kernel):
 
 @dataclass(frozen=True)
 class Average(Kernel):
-    """The mean of the values of each window that are no padding; the padding holds zeros.
+    """The mean of the values of each window that are not padding; the padding holds zeros.
 
     Arguments: x (buffer, ring, row), the first output row, rows and pixels of the source, padding
     above and to the left, y.

@@ -75,7 +75,7 @@ class Unpack(Kernel):
 class Copy(Kernel):
     """Rows of a map into some channels of another. Arguments: x (buffer, ring, row), y.
 
-    Channels beyond those of the output are left as they are: they are somebody else's.
+    Channels beyond those of the output are left as they are: they belong to other parts.
     """
 
     family: ClassVar[str] = "copy"

@@ -49,28 +49,28 @@ class _Lazy:
         self.graph, self.options = graph, options
         entries = list(enumerate(graph.graph.find_nodes(op="placeholder")))
         self.fixed = [place for place, node in entries if _is_parameter(node)]
-        # Sizes that nobody reads would make a new graph of every size.
+        # Sizes that nothing reads would make a new graph of every size.
         self.free = [p for p, node in entries if node.users and p not in self.fixed]
         self.bound: _Bound | None = None
         self.run: Callable[..., Any] = graph.forward
 
     def __call__(self, *args: Any) -> Any:
-        held = [args[place] for place in self.fixed]
-        given = tuple([args[place] for place in self.free])
+        parameters = [args[place] for place in self.fixed]
+        inputs = tuple([args[place] for place in self.free])
         if self.bound is None or any(
-            a is not b for a, b in zip(self.bound.held, held, strict=True)
+            a is not b for a, b in zip(self.bound.held, parameters, strict=True)
         ):
-            self.bound = _Bound(self.graph, self.fixed, held, self.free, len(args))
-            self.run = self._compile(self.bound, given)
-        return self.run(*given)
+            self.bound = _Bound(self.graph, self.fixed, parameters, self.free, len(args))
+            self.run = self._compile(self.bound, inputs)
+        return self.run(*inputs)
 
-    def _compile(self, bound: _Bound, given: tuple[Any, ...]) -> Callable[..., Any]:
+    def _compile(self, bound: _Bound, inputs: tuple[Any, ...]) -> Callable[..., Any]:
         try:
-            compiled = compile(bound, given, **self.options)
+            compiled = compile(bound, inputs, **self.options)
         except ConvsmithError:
             return bound
         settings = [layer.operation.settings for layer in compiled.network]
-        if any(given.get("training") or given.get("train") for given in settings):
+        if any(each.get("training") or each.get("train") for each in settings):
             return bound
         return compiled if compiled.regions else bound
 

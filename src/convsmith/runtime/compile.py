@@ -47,10 +47,10 @@ def compile(
         example: a tensor, a shape or several, as for `trace`. Other sizes are served, too.
         threads: how many to use; all processors of this process unless given.
         isa: `avx512` or `avx2`; the widest unless given.
-        progress: told `(what, done, of)` while kernels are compiled.
+        progress: called with `(what, done, of)` while kernels are compiled.
 
     Raises:
-        ArgumentError: for an example that is none, or less than one thread.
+        ArgumentError: for an invalid example, or less than one thread.
         TraceError: for a model that cannot be captured.
 
     >>> import torch

@@ -67,7 +67,7 @@ class Compiled(nn.Module):
         self.network, self.reasons = first.network, first.reasons
         program = first.captured.program
         values = (*program.state_dict.values(), *program.constants.values())
-        # Batch norm's counts of batches say nothing of what it computes.
+        # Batch norm's counts of batches do not change what it computes.
         weights = [v for v in values if isinstance(v, Tensor) and v.is_floating_point()]
         executors = [region.library.executor for region in first.regions]
         self._watch = Watch(weights, executors[0].convsmith_prefetch if any(executors) else None)
@@ -186,13 +186,13 @@ class Compiled(nn.Module):
                 self._start(Source(old.model, old.partition, first, old.example))
 
     def _is_example(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        mine, given = (tree_leaves(both) for both in (self._example, (args, kwargs)))
-        return len(mine) == len(given) and all(
+        ours, inputs = (tree_leaves(both) for both in (self._example, (args, kwargs)))
+        return len(ours) == len(inputs) and all(
             isinstance(a, Tensor)
             and isinstance(b, Tensor)
             and a.shape == b.shape
             and a.dtype == b.dtype
-            for a, b in zip(mine, given, strict=True)
+            for a, b in zip(ours, inputs, strict=True)
         )
 
     def train(self, mode: bool = True) -> Self:

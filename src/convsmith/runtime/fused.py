@@ -16,7 +16,7 @@ __all__ = ["Fused"]
 class Fused:
     """Computes one layer; compiles it when it is first called, and again for other parameters.
 
-    It belongs to no copy of its layer: a copied or loaded one begins anew.
+    It is not shared with copies of its layer: a copied or loaded layer compiles again.
     """
 
     def __init__(self) -> None:

@@ -45,10 +45,10 @@ def profile(
     peak = _peak(variant.regions[0], threads) if variant.regions else None
     network, rows = variant.network, list[BlockTime]()
     names = {layer.node: layer for layer in network}
-    for node, given, result, ms in timer.seen:
+    for node, inputs, result, ms in timer.seen:
         module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         if module is not None and id(module) in regions:
-            rows += _blocks(module, given, network, peak, rounds)  # type: ignore[arg-type]
+            rows += _blocks(module, inputs, network, peak, rounds)  # type: ignore[arg-type]
         elif node.op == "call_function" and node.name in names:
             layer = names[node.name]
             shapes = [tuple(v.shape) for v in tree_leaves(result) if isinstance(v, Tensor)]
@@ -76,8 +76,8 @@ class _Timer(Interpreter):
             begin = perf_counter()
             result = super().run_node(n)
             times.append(perf_counter() - begin)
-        given = self.fetch_args_kwargs_from_env(n)[0]
-        self.seen.append((n, tuple(given), result, 1e3 * median(times)))
+        inputs = self.fetch_args_kwargs_from_env(n)[0]
+        self.seen.append((n, tuple(inputs), result, 1e3 * median(times)))
         return result
 
 
@@ -113,18 +113,18 @@ def _blocks(
 
 def _times(region: Region, tensors: Sequence[Tensor], rounds: int) -> list[float]:
     """Seconds of each block for the whole batch: its calls alone, on the memory of a whole call."""
-    found: list[float] = []
+    seconds: list[float] = []
     with region.running(tensors) as (program, run):
         run(program)
         for number in range(len(region.blocks)):
-            mine = np.ascontiguousarray(program.calls[:, program.owners == number])
-            part = replace(program, calls=mine)
-            if not mine.shape[1]:
-                found.append(0.0)
+            own = np.ascontiguousarray(program.calls[:, program.owners == number])
+            part = replace(program, calls=own)
+            if not own.shape[1]:
+                seconds.append(0.0)
                 continue
             run(part)
-            found.append(median(_seconds(lambda part=part: run(part)) for _ in range(rounds)))
-    return found
+            seconds.append(median(_seconds(lambda part=part: run(part)) for _ in range(rounds)))
+    return seconds
 
 
 _PEAKS: dict[tuple[str, int], float] = {}

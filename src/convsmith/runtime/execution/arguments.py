@@ -83,56 +83,56 @@ def arguments_of(
 ) -> list[Argument]:
     """What the kernel of a part of a block takes for some of its rows."""
     start, height = rows[0], rows[1] - rows[0]
-    given: list[Argument] = []
+    result: list[Argument] = []
     if isinstance(block, Input):
         assert block.target is not None
         assert strides is not None
         size = (block.target.channels, width, height)
         steps = (strides.channel, strides.pixel, strides.row)
-        given = [_buffer(base, 4 * start * strides.row, size, steps)]
+        result = [_buffer(base, 4 * start * strides.row, size, steps)]
     elif isinstance(block, Mean):
-        given = _mean(block, plan, start)
+        result = _mean(block, plan, start)
     else:
         first = plan.layout(block.sources[0])
-        given = _rows(first, block.sources[0], *block.origin(start))
+        result = _rows(first, block.sources[0], *block.origin(start))
         weights = iter(constants.arguments(block)) if id(block) in constants.places else iter(())
         for value in block.settings(start, (first.height, first.width)):
-            given.append(next(weights) if value is None else _number(value))
+            result.append(next(weights) if value is None else _number(value))
         if isinstance(block, Scaled):
             gate, source = plan.layout(block.sources[1]), block.sources[1]
-            given.append(_buffer(MEMORY, gate.address(0, 0, source.start), (source.pitch,)))
+            result.append(_buffer(MEMORY, gate.address(0, 0, source.start), (source.pitch,)))
         residual = getattr(block, "residual", None)
         if residual is not None:
-            given += _rows(plan.layout(residual), residual, start, 0)
+            result += _rows(plan.layout(residual), residual, start, 0)
     if block.target is not None:
         layout, target = plan.layout(block.target), block.target
         size = (target.channels if block.exact else target.pitch, width, height)
         (row, pixel), (down, right) = block.first, block.step
         place = layout.address(start * down + row, pixel, target.start)
         steps = (1, right * layout.map.pitch, down * layout.row)
-        return [*given, _buffer(MEMORY, place, size, steps)]
+        return [*result, _buffer(MEMORY, place, size, steps)]
     source = block.sources[0]
     assert strides is not None
     if strides.planar:
         box = (width, source.channels, height), (1, strides.channel, strides.row)
     else:
         box = (source.channels, width, height), (1, strides.pixel, strides.row)
-    return [*given, _buffer(base, 4 * start * strides.row, *box)]
+    return [*result, _buffer(base, 4 * start * strides.row, *box)]
 
 
 def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
     source = block.sources[0]
     layout = plan.layout(source)
     if block.of_rows:
-        given, length = _rows(layout, source, start, 0), layout.width
+        result, length = _rows(layout, source, start, 0), layout.width
     else:
         # The column of sums is read as one row.
         height = layout.height
         box = (source.pitch, height, 1), (1, layout.row, height * layout.row)
         place = layout.address(0, 0, source.start)
-        given = [_buffer(MEMORY, place, *box), _number(1), _number(0)]
+        result = [_buffer(MEMORY, place, *box), _number(1), _number(0)]
         length = height
-    return [*given, _number(length), _number(1 / length)]
+    return [*result, _number(length), _number(1 / length)]
 
 
 def _rows(layout: Layout, source: Map, row: int, column: int) -> list[Argument]:
@@ -161,26 +161,26 @@ def _buffer(
     return (base, len(extent), offset, extent, stride)
 
 
-def by_channels(part: Block, given: list[Argument], shares: int) -> list[list[Argument]]:
+def by_channels(part: Block, arguments: list[Argument], shares: int) -> list[list[Argument]]:
     """The arguments of a sum over channels in shares of its output channels, by whole tiles."""
     if getattr(part, "kind", "") != "pointwise":
-        return [given]
+        return [arguments]
     assert part.target is not None
-    tiles = given[-1][3][0] // part.target.tile
-    found = []
+    tiles = arguments[-1][3][0] // part.target.tile
+    result = []
     for a, b in split(0, tiles, shares):
         # x, ring, row, inputs, stride, then what has the output's channels.
-        some = list(given)
-        for place in range(5, len(given)):
-            base, value, offset, extent, stride = given[place]
+        share = list(arguments)
+        for place in range(5, len(arguments)):
+            base, value, offset, extent, stride = arguments[place]
             if base < 0:
                 continue
             axis = 1 if place == 5 else 0  # the weights'
             whole = extent[axis] // tiles
             cut = (*extent[:axis], (b - a) * whole, *extent[axis + 1 :])
-            some[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)
-        found.append(some)
-    return found
+            share[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)
+        result.append(share)
+    return result
 
 
 def split(start: int, stop: int, parts: int) -> list[tuple[int, int]]:

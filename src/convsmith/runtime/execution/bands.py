@@ -18,7 +18,7 @@ __all__ = ["Band", "Plan", "plan"]
 
 _BAND_BYTES = (256 * 1024, 128 * 1024, 64 * 1024)
 """Of the rows that a band reads and writes: a quarter of a second-level cache of 1 MiB, which also
-holds weights and the bands of the blocks before and behind; or less, where all rings then lie in
+holds weights and the bands of the blocks before and after; or less, where all rings then lie in
 that cache. Found by trial: MobileNetV2, whose rings never do, takes the same time from 96 to
 384 KiB; three separable layers of 64 channels at 112² gain 7 % with the smallest."""
 
@@ -97,12 +97,12 @@ def plan(
         start = done[id(block)]
         return Band(block, start, min(start + step[id(block)], every[id(block)][0]))
 
-    def lacking(wanted: Band) -> Block | None:
+    def lacking(next_band: Band) -> Block | None:
         """The maker of the first source that has not all the rows a band reads."""
-        for which, source in enumerate(wanted.block.sources):
+        for which, source in enumerate(next_band.block.sources):
             key = id(source.root)
             height = heights[key]
-            _, stop = wanted.block.reads(which, wanted.start, wanted.stop, height)
+            _, stop = next_band.block.reads(which, next_band.start, next_band.stop, height)
             for maker in makers[key]:
                 assert maker.target is not None
                 if done[id(maker)] < min(stop, height) and maker.target.overlaps(source):
@@ -112,18 +112,18 @@ def plan(
     for last in blocks:
         stack = [last] if last.target is None else []
         while stack:
-            wanted = band(stack[-1])
-            if (maker := lacking(wanted)) is not None:
+            next_band = band(stack[-1])
+            if (maker := lacking(next_band)) is not None:
                 stack.append(maker)
                 continue
             block = stack.pop()
-            bands.append(wanted)
-            done[id(block)] = wanted.stop
+            bands.append(next_band)
+            done[id(block)] = next_band.stop
             height = every[id(block)][0]
             below = block.target.root.borders[1] if block.target is not None else 0
-            if wanted.stop == height and below:
+            if next_band.stop == height and below:
                 bands.append(Band(block, height, height + below, border=True))
-            if wanted.stop < height and block is last:
+            if next_band.stop < height and block is last:
                 stack.append(block)
     rings = _rings(bands, makers, heights, step)
     layouts: dict[int, Layout] = {}
@@ -135,20 +135,20 @@ def plan(
 
 
 def _sizes(blocks: Sequence[Block], sizes: Sequence[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    given = iter(sizes)
-    found: dict[int, tuple[int, int]] = {}
+    input_sizes = iter(sizes)
+    result: dict[int, tuple[int, int]] = {}
     maps: dict[int, tuple[int, int]] = {}
     for block in blocks:
-        size = block.size(maps[id(block.sources[0])]) if block.sources else next(given)
+        size = block.size(maps[id(block.sources[0])]) if block.sources else next(input_sizes)
         residual = getattr(block, "residual", None)
         if residual is not None:
             _same(block, "add", size, maps[id(residual)])
-        found[id(block)] = size
+        result[id(block)] = size
         target = block.target
         while target is not None:
             _same(block, "be joined to", size, maps.setdefault(id(target), size))
             target = target.parent
-    return found
+    return result
 
 
 def _same(block: Block, what: str, size: tuple[int, int], other: tuple[int, int]) -> None:
@@ -165,8 +165,8 @@ def _steps(
     band_bytes: int,
     threads: int,
 ) -> dict[int, int]:
-    """Rows a call of each block: as many as fit the cache, in bands of like height."""
-    found: dict[int, int] = {}
+    """Rows per call of each block: as many as fit the cache, in bands of like height."""
+    steps: dict[int, int] = {}
     for block in blocks:
         height, width = sizes[id(block)]
         cost = 4 * width * (block.target or block.sources[0]).root.pitch
@@ -179,10 +179,10 @@ def _steps(
         most = max(1, threads * max(band_bytes, least) // cost)
         even = -(-height // -(-height // most))
         # As many rows for one thread as for another.
-        found[id(block)] = min(height, -(-even // threads) * threads)
+        steps[id(block)] = min(height, -(-even // threads) * threads)
     for some in makers.values():  # parts of a map have bands of one height
-        found |= dict.fromkeys(map(id, some), min(found[id(block)] for block in some))
-    return found
+        steps |= dict.fromkeys(map(id, some), min(steps[id(block)] for block in some))
+    return steps
 
 
 def _place(bands: Sequence[Band], layouts: dict[int, Layout]) -> int:
@@ -196,7 +196,7 @@ def _place(bands: Sequence[Band], layouts: dict[int, Layout]) -> int:
             last[id(some.root)] = time
     placed: list[tuple[int, int, int]] = []  # start, stop, key
     for key in sorted(first, key=first.__getitem__):
-        # Maps whose rows begin at the same place of a page would push each other from the cache.
+        # Stagger maps by 256 bytes: rows at the same page offset would compete for cache sets.
         size = layouts[key].nbytes + 256
         start = 0
         for begin, end, other in sorted(placed):

@@ -38,8 +38,8 @@ def number_of(region: Computes) -> int:
 
 def call(tensors: Sequence[Tensor], number: int) -> list[Tensor]:
     """Run a region through PyTorch's dispatcher."""
-    found: list[Tensor] = torch.ops.convsmith.region(list(tensors), number)
-    return found
+    outputs: list[Tensor] = torch.ops.convsmith.region(list(tensors), number)
+    return outputs
 
 
 @torch.library.custom_op("convsmith::region", mutates_args=())

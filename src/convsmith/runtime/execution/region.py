@@ -28,7 +28,7 @@ Memory = tuple[int, Array]
 """Its address, and what keeps it."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is going on, how much of it is done, and of how much."""
+"""Called with what is being done, how much of it is done, and of how much."""
 
 _PROGRAMS = 16
 """Kept at once: enough for the sizes of a pyramid; memory does not grow with those met. Twice as
@@ -97,7 +97,7 @@ class Region(nn.Module):
             return self.fake(tensors)
         with _Call(self, tensors) as call:
             call.run(call.sized.program)
-        return call.found
+        return call.outputs
 
     @contextmanager
     def running(
@@ -142,23 +142,23 @@ class Region(nn.Module):
         view, threads = self.tensors, threads or self.team.threads
         last = view.last(tensors[0])
         key = (threads, last, *[view.key(t) for t in tensors])
-        found = self._sized.get(key)
-        if found is not None:
+        known = self._sized.get(key)
+        if known is not None:
             try:  # noqa: SIM105 (a context costs a call two microseconds)
                 self._sized.move_to_end(key)
             except KeyError:  # another thread has dropped it
                 pass
-            return found
+            return known
         with LOCK:
             order = self._plan(self._sizes(tensors), threads)
             results = self._results(order)
             strides = [view.strides(t) for t in tensors]
             strides += [view.result_strides(result, last) for result in results]
             program = assemble(self.blocks, order, self.library, self.constants, strides, threads)
-            found = self._sized[key] = Sized(program, results)
+            fresh = self._sized[key] = Sized(program, results)
             while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
                 self._sized.popitem(last=False)
-        return found
+        return fresh
 
     def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
         """The bands for these sizes, planned once."""
@@ -182,22 +182,22 @@ class Region(nn.Module):
 class _Call:
     """One call of a region: what it reads and writes; its memory is taken until it is over."""
 
-    __slots__ = ("bases", "found", "given", "memory", "region", "sized")
+    __slots__ = ("bases", "inputs", "memory", "outputs", "region", "sized")
 
     def __init__(self, region: Region, tensors: Sequence[Tensor]) -> None:
         view = region.tensors
-        given = [view.readable(t) for t in tensors]
-        last, images = view.last(given[0]), view.images(given[0])
-        self.region, self.given = region, given
-        self.sized = sized = region.sized(given)
-        self.found = found = [
+        inputs = [view.readable(t) for t in tensors]
+        last, images = view.last(inputs[0]), view.images(inputs[0])
+        self.region, self.inputs = region, inputs
+        self.sized = sized = region.sized(inputs)
+        self.outputs = outputs = [
             region.room.tensor(number, view.result(images, result), last)
             for number, result in enumerate(sized.results)
         ]
         self.memory = sized.take()
         # For each image its base addresses: memory, weights, tensors.
         fixed = self.memory[0], region.constants.address
-        starts = [(t.data_ptr(), 4 * t.stride(0)) for t in (*given, *found)]
+        starts = [(t.data_ptr(), 4 * t.stride(0)) for t in (*inputs, *outputs)]
         self.bases = [(*fixed, *[a + i * b for a, b in starts]) for i in range(images)]
 
     def __enter__(self) -> _Call:
@@ -219,7 +219,7 @@ class _Call:
         whole = len(self.bases) // threads * threads
         if threads == 1 or not whole or region.library.executor is None:
             return 0
-        single = region.sized(self.given, 1)
+        single = region.sized(self.inputs, 1)
         memories = [single.take() for _ in range(threads)]
         try:
             starts = [address for address, _ in memories]
@@ -233,5 +233,5 @@ class _Call:
 _PLAIN = (Tensor, nn.Parameter)
 
 
-def _one_or_all(found: list[Tensor]) -> Any:
-    return found[0] if len(found) == 1 else tuple(found)
+def _one_or_all(outputs: list[Tensor]) -> Any:
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)

@@ -22,8 +22,8 @@ and the system clears their pages one by one at each call: for three fused layer
 class Room:
     """Memory for the outputs of one region.
 
-    Of the large ones whose tensors are gone it keeps the last for each: a caller who keeps a result
-    until he has the next needs two, one of which is always free.
+    Of the large ones whose tensors are gone it keeps the last for each output: a caller that keeps
+    a result until it has the next one needs two, one of which is always free.
 
     Args:
         outputs: how many there are.
@@ -50,10 +50,10 @@ class Room:
             memory = aligned(nbytes)
         order = (shape[0], *shape[2:], shape[1]) if last else shape
         array = memory.view(np.float32).reshape(order)
-        # Nobody has this array but the tensor, and what shares its memory keeps that alive.
+        # Only the tensor refers to this array, and what shares its memory keeps that alive.
         finalize(array, _give_back, ref(self), output, memory).atexit = False
-        found = torch.from_numpy(array)
-        return found.permute(0, 3, 1, 2) if last else found
+        output_tensor = torch.from_numpy(array)
+        return output_tensor.permute(0, 3, 1, 2) if last else output_tensor
 
 
 def _give_back(to: ref[Room], output: int, memory: Array) -> None:

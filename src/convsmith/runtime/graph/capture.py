@@ -92,7 +92,7 @@ class Capture:
     def graph(self) -> GraphModule:
         """A fresh copy of the graph, which shares the parameters.
 
-        It does not check sizes by itself: they are looked at once a signature.
+        It does not check sizes by itself: they are checked once per signature.
         """
         module: GraphModule = self.program.module(check_guards=False)
         setattr(module, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)

@@ -1,8 +1,8 @@
 """Operations in place become ones that give a new value.
 
-An exported graph may write into a tensor (`relu_`, `add_`). Whoever reads the tensor later means
-the new value, which the order of the nodes alone says. Here it is said by the edges, so that the
-nodes may be put together and moved.
+An exported graph may write into a tensor (`relu_`, `add_`). What reads the tensor later means
+the new value, which only the order of the nodes tells. Here the edges tell it, so that nodes may
+be put together and moved.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def writes(node: Node) -> list[Node]:
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None:
         return []
-    found: list[Node] = []
+    written: list[Node] = []
     for place, argument in enumerate(schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
-            found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, Node)]
-    return found
+            written += [leaf for leaf in tree_leaves(value) if isinstance(leaf, Node)]
+    return written
 
 
 def functional(program: ExportedProgram) -> tuple[bool, str]:
@@ -50,7 +50,7 @@ def functional(program: ExportedProgram) -> tuple[bool, str]:
     inputs = set(program.graph_signature.user_inputs)
     order = {node: place for place, node in enumerate(nodes)}
     classes = _classes(nodes)
-    found: list[tuple[Node, Any, Node]] = []
+    replacements: list[tuple[Node, Any, Node]] = []
     for node in changing:
         operation = _pure(node)
         target = node.args[0] if node.args else None
@@ -64,9 +64,9 @@ def functional(program: ExportedProgram) -> tuple[bool, str]:
             return False, f"{node.name} writes into a tensor that has views"
         if any(n.op == "placeholder" and _geometry(n) != _geometry(target) for n in family):
             return False, f"{node.name} writes into a part of an input"
-        found.append((node, operation, target))
+        replacements.append((node, operation, target))
     written: dict[Node, Node] = {}
-    for node, operation, target in found:
+    for node, operation, target in replacements:
         node.target = operation
         for earlier in nodes[: order[node]]:
             if classes.get(earlier) == classes[target]:
@@ -110,18 +110,18 @@ def _values(node: Node) -> Iterator[Any]:
 def _classes(nodes: list[Node]) -> dict[Node, int]:
     """For each tensor the first node that lies, or may lie, in the same memory."""
     first: dict[int, int] = {}
-    found: dict[Node, int] = {}
+    classes: dict[Node, int] = {}
     for place, node in enumerate(nodes):
         for value in tree_leaves(node.meta.get("val")):
             if isinstance(value, Tensor):
-                found[node] = first.setdefault(value.untyped_storage()._cdata, place)
+                classes[node] = first.setdefault(value.untyped_storage()._cdata, place)
         source = node.args[0] if node.args else None
-        if isinstance(source, Node) and source in found and _may_alias(node):
-            found[node] = found[source]
+        if isinstance(source, Node) and source in classes and _may_alias(node):
+            classes[node] = classes[source]
             for value in tree_leaves(node.meta.get("val")):
                 if isinstance(value, Tensor):
-                    first[value.untyped_storage()._cdata] = found[source]
-    return found
+                    first[value.untyped_storage()._cdata] = classes[source]
+    return classes
 
 
 def _may_alias(node: Node) -> bool:

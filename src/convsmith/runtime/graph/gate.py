@@ -45,8 +45,8 @@ class Gate:
 
     def enter(self) -> None:
         """Be inside from now on; a call within a call is let in."""
-        # Whoever closes it sees this entry, or this thread sees that it is closed: no lock is
-        # needed, which counts in calls of less than a millisecond.
+        # The thread that closes it sees this entry, or this thread sees that it is closed: no lock
+        # is needed, which counts in calls of less than a millisecond.
         myself = threading.get_ident()
         self.inside.append(myself)
         self._known.add(myself)

@@ -46,12 +46,12 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     weights = _weights_of(network)
     reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
     names = {layer.node: layer.name for layer in network if layer.kind != "input"}
-    wanted = {node for node, name in names.items() if not reasons[name]}
+    supported = {node for node, name in names.items() if not reasons[name]}
     partitioner = CapabilityBasedPartitioner(
-        graph, _Support(wanted), allows_single_node_partition=True
+        graph, _Support(supported), allows_single_node_partition=True
     )
-    for number, found in enumerate(partitioner.propose_partitions()):
-        inside = {names[node.name] for node in found.nodes}
+    for number, candidate in enumerate(partitioner.propose_partitions()):
+        inside = {names[node.name] for node in candidate.nodes}
         if not any(network[name].kind in _WORTH for name in inside):
             linear = [weights[name]["weight"] for name in inside if network[name].kind == "linear"]
             if sum(weight.numel() for weight in linear) < _LARGE:
@@ -94,23 +94,23 @@ def _weights_of(network: Network) -> Weights:
         if spec.kind.name != "USER_INPUT" and isinstance(tensors.get(spec.target), Tensor)
     }
     names = {layer.node: layer.name for layer in network}
-    found: dict[str, Mapping[str, Tensor]] = {}
+    weights: dict[str, Mapping[str, Tensor]] = {}
     for node in program.graph.nodes:
         if node.op != "call_function" or node.name not in names:
             continue
-        given = {k: v for k, v in arguments(node).items() if isinstance(v, Node)}
-        given.pop("input", None)
-        if given and all(value.name in held for value in given.values()):
-            found[names[node.name]] = {key: held[value.name] for key, value in given.items()}
-    return found
+        read = {k: v for k, v in arguments(node).items() if isinstance(v, Node)}
+        read.pop("input", None)
+        if read and all(value.name in held for value in read.values()):
+            weights[names[node.name]] = {key: held[value.name] for key, value in read.items()}
+    return weights
 
 
 class _Support(OperatorSupportBase):
-    def __init__(self, wanted: set[str]) -> None:
-        self.wanted = wanted
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
 
     def is_node_supported(self, submodules: Any, node: Node) -> bool:
-        return node.name in self.wanted
+        return node.name in self.names
 
 
 class _Cut:
@@ -155,7 +155,7 @@ class _Cut:
 
 
 def _sort(graph: GraphModule) -> None:
-    """Put nodes behind those they need, else in the order they have; what writes comes last."""
+    """Put nodes after those they need, else in the order they have; what writes comes last."""
     order = list(graph.graph.nodes)
     before = {node: set(node.all_input_nodes) for node in order}
     for node in order:

@@ -79,7 +79,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        given = tree_map(self.describe, (args, kwargs or {}))
+        described = tree_map(self.describe, (args, kwargs or {}))
         name = function._opname
         pure = name.removesuffix("_")
         result: Any
@@ -91,11 +91,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             result = function(*args, **(kwargs or {}))
         if name in _RESHAPES:
-            given = given[0][:1]
+            described = described[0][:1]
         for value in tree_leaves(result):
             self._note(value)
         shapes = [v.shape for v in args if isinstance(v, Tensor)] if pure in _BROADCASTS else []
-        self.calls.append((function, given, [_relation(*two) for two in pairwise(shapes)]))
+        self.calls.append((function, described, [_relation(*two) for two in pairwise(shapes)]))
         return result
 
     def describe(self, value: Any) -> Any:

@@ -13,7 +13,7 @@ __all__ = ["Watch"]
 
 _LINE = 64
 _OBJECT, _TENSOR, _STORAGE = 2, 4, 2
-"""Cache lines of a tensor's Python object, of what PyTorch keeps behind it, and of its storage."""
+"""Cache lines of a tensor's Python object, of what PyTorch keeps for it, and of its storage."""
 
 
 class Watch:

@@ -53,7 +53,7 @@ def _join(name: str, parts: Sequence[Map], order: Sequence[Block]) -> tuple[Join
     """The map of a concatenation along channels.
 
     A part whose channels fill whole vectors is from now on written into the new map at once, and
-    whoever else reads it reads it there. So is an earlier concatenation of the first parts, as in
+    other readers read it there. So is an earlier concatenation of the first parts, as in
     a DenseNet, where each layer reads all before it. Other parts are copied.
 
     Args:

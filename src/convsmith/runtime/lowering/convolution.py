@@ -30,7 +30,7 @@ class Convolution(Block):
 
     Attributes:
         weight: (out, in / groups, rows, columns) of the (last) convolution.
-        bias: one number a channel.
+        bias: one number per channel.
         depthwise: weight (channels · multiplier, 1, rows, columns) and bias of the depthwise
             convolution before it; the windows are then of that one.
         middle: the activation between the two.
@@ -220,7 +220,7 @@ def _part(inputs: int) -> int:
 
 
 def _padded(values: Array, pitch: int) -> Array:
-    """Zeros behind the last axis, up to the pitch."""
+    """Zeros after the last axis, up to the pitch."""
     room = [(0, 0)] * (values.ndim - 1) + [(0, pitch - values.shape[-1])]
     return np.ascontiguousarray(np.pad(values, room), np.float32)
 

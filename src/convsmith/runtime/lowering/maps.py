@@ -1,4 +1,4 @@
-"""Feature maps as kernels want them: channels innermost, borders in place, rows in a ring."""
+"""Feature maps as kernels take them: channels innermost, borders in place, rows in a ring."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Map:
         name: the layer that gives it.
         channels: how many it has.
         pitch: how many it has room for.
-        borders: rows above and below, pixels left and right, that its readers want to find.
+        borders: rows above and below, pixels left and right, that its readers look for.
         fill: the value of the borders.
         parent: the map, a concatenation, whose channels from `first` on these are; borders and
             memory are then those of the map that has no parent.
@@ -56,17 +56,17 @@ class Map:
 
     def overlaps(self, other: Map) -> bool:
         """Whether the two share channels in memory."""
-        mine, theirs = self.start, other.start
+        start, other_start = self.start, other.start
         return (
             self.root is other.root
-            and mine < theirs + other.channels
-            and theirs < mine + self.channels
+            and start < other_start + other.channels
+            and other_start < start + self.channels
         )
 
     def widen(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
         """Make room for one more reader's padding."""
-        root, wanted = self.root, (*rows, *columns)
-        root.borders = [max(a, b) for a, b in zip(root.borders, wanted, strict=True)]
+        root, padding = self.root, (*rows, *columns)
+        root.borders = [max(a, b) for a, b in zip(root.borders, padding, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Layout:
     Attributes:
         map: the map.
         height: its rows.
-        width: its pixels a row.
+        width: its pixels per row.
         ring: the rows there is memory for.
         offset: of its first value in the memory of a call, in bytes.
     """

@@ -23,7 +23,7 @@ class Mean(Block):
     of_rows: bool = False
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """One value a row; or one in all."""
+        """One value per row; or one in all."""
         return (size[0], 1) if self.of_rows else (1, 1)
 
     def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:

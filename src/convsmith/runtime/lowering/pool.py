@@ -43,7 +43,7 @@ class LargestPool(Block):
 
 @dataclass(eq=False)
 class AveragePool(Block):
-    """The mean of the values of each window that are no padding."""
+    """The mean of the values of each window that are not padding."""
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
@@ -74,7 +74,7 @@ def _lower(draft: Draft, layer: Layer) -> None:
     if pool.kind == "max":
         shared = isinstance(draft.made[layer.inputs[0]], Joined)
         if padded and (shared or not draft.alone(layer.inputs[0])):
-            # Its borders are -infinity, which no other reader wants to find.
+            # Its borders are -infinity, which would be wrong for other readers.
             copy = Map(source.name, source.channels)
             draft.order.append(Copied(f"{layer.name} source", [source], copy))
             source = copy

@@ -40,7 +40,7 @@ class Upsampled(Block):
     mode: str = "nearest"
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size wanted, or the source's times the factors, rounded down."""
+        """The size asked for, or the source's times the factors, rounded down."""
         if self.output is not None:
             return self.output
         assert self.factors is not None

@@ -12,22 +12,22 @@ from convsmith.runtime.lowering.transposed import Transposed
 __all__ = ["fuse_separable"]
 
 
-def fuse_separable(order: list[Block], wanted: Collection[int]) -> None:
+def fuse_separable(order: list[Block], outside: Collection[int]) -> None:
     """Put depthwise convolutions into the only pointwise one that reads them.
 
     Args:
         order: the blocks; changed in place.
-        wanted: by id, the maps that are read outside.
+        outside: by id, the maps that are read outside.
     """
     readers: dict[int, list[Block]] = {}
     for block in order:
         for source in block.sources:
             readers.setdefault(id(source), []).append(block)
     for block in list(order):
-        mine = readers.get(id(block.target), [])
-        if len(mine) != 1 or id(block.target) in wanted or not isinstance(block, Convolution):
+        following = readers.get(id(block.target), [])
+        if len(following) != 1 or id(block.target) in outside or not isinstance(block, Convolution):
             continue
-        last = mine[0]
+        last = following[0]
         if not (isinstance(last, Convolution) and _fits(block, last)):
             continue
         fused = replace(

@@ -142,7 +142,7 @@ def phases(window: Window) -> list[tuple[list[int], int, int]]:
     [([1], 1, 0), ([2, 0], 1, 0)]
     """
     low, stride, dilation = window.padding[0], window.stride, window.dilation
-    found = []
+    result = []
     for phase in range(stride):
         taps = [
             tap
@@ -150,8 +150,8 @@ def phases(window: Window) -> list[tuple[list[int], int, int]]:
             if (phase + low - tap * dilation) % stride == 0
         ]
         begin = (phase + low - taps[0] * dilation) // stride if taps else 0
-        found.append((taps, dilation // gcd(stride, dilation), begin))
-    return found
+        result.append((taps, dilation // gcd(stride, dilation), begin))
+    return result
 
 
 def _swapped(weight: Array, groups: int) -> Array:
