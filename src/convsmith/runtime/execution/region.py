@@ -113,7 +113,10 @@ class Region(nn.Module):
         last, order = view.last(first), self._plan(self._sizes(tensors))
         shapes = [view.result(view.images(first), result) for result in self._results(order)]
         layout = torch.channels_last if last else torch.contiguous_format
-        return [torch.empty(s, device=first.device, memory_format=layout) for s in shapes]
+        return [
+            torch.empty(s, dtype=torch.float32, device=first.device, memory_format=layout)
+            for s in shapes
+        ]
 
     def program(self, *tensors: Tensor) -> Program:
         """The program for tensors of these shapes."""

@@ -44,7 +44,8 @@ class Room:
         nbytes = 4 * prod(shape)
         if nbytes < LARGE:
             layout = torch.channels_last if last else torch.contiguous_format
-            return torch.empty(shape, memory_format=layout)
+            # Named, for torch's defaults may be others by now.
+            return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=layout)
         memory, self._spare[output] = self._spare[output], None
         if memory is None or memory.nbytes != nbytes:
             memory = aligned(nbytes)
