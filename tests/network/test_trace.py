@@ -13,8 +13,7 @@ from torch import nn
 import convsmith as cs
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.errors import ArgumentError, TraceError
-from convsmith.network.operations import KINDS
-from convsmith.network.vocabulary import FAMILY
+from convsmith.network.families import FAMILIES, FAMILY_OF
 from tests.networks import Everything, resnet18
 from tests.specifications import convolutions, pools, transposed
 
@@ -81,9 +80,9 @@ def test_walks_in_both_directions(everything):
 
 
 def test_the_vocabulary_has_one_family_a_name():
-    assert set(FAMILY.values()) <= set(KINDS)
+    assert set(FAMILY_OF.values()) <= set(FAMILIES)
     bases = {name.split("::")[1].split(".")[0] for name in torch._C._dispatch_get_all_op_names()}
-    strangers = {n for n in FAMILY if n not in bases and n != "getitem"}
+    strangers = {n for n in FAMILY_OF if n not in bases and n != "getitem"}
     assert not strangers, "names that torch does not have"
 
 

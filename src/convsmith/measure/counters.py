@@ -17,6 +17,7 @@ from convsmith.errors import ArgumentError, nearest
 from convsmith.measure.cost import cost
 from convsmith.measure.counted import TOOLS, Counted, CountedLayer, Tool
 from convsmith.network import Layer, Network
+from convsmith.network.families import FAMILIES, Trait, family_of
 
 __all__ = [
     "MULTIPLY_ADDS",
@@ -35,15 +36,7 @@ Terms = Mapping[str, int]
 _Found = tuple[Counter[str], str]
 """The terms of one layer, and why its multiply-adds are not among them."""
 
-_TITLES = {
-    "convolution": "convolutions",
-    "transposed convolution": "transposed convolutions",
-    "linear": "linear layers",
-    "matmul": "matrix products",
-    "attention": "attention",
-    "recurrent": "recurrent layers",
-}
-MULTIPLY_ADDS = frozenset(_TITLES.values())
+MULTIPLY_ADDS = frozenset(family.title for family in FAMILIES.values() if family.title)
 """The terms that count multiply-adds and nothing else."""
 
 _DIMS = ("1d", "2d", "3d")
@@ -57,8 +50,6 @@ _POOLS = {
     for kind in ("Avg", "Max")
     for dims in _DIMS
 }
-_FUSED = {"attention", "recurrent"}
-_VECTORS = {"dot", "mv"}
 _RECURRENT = {"RNN", "GRU", "LSTM"}
 # What nn.MultiheadAttention keeps its last projection in; it is never called as a module.
 _OUTPUT_PROJECTION = "NonDynamicallyQuantizableLinear"
@@ -139,7 +130,7 @@ def _fvcore(net: Network, layer: Layer) -> _Found:
     name, affine = layer.operation.name, _affine(layer)
     terms: Counter[str] = Counter()
     missed = ""
-    if layer.kind in _FUSED or name in _VECTORS:
+    if family_of(layer).has(Trait.FUSED | Trait.VECTOR):
         missed = f"no rule for {name}"
     elif isinstance(layer.operation.settings.get("padding"), str):
         # An operation of its own in the trace.
@@ -280,7 +271,7 @@ def _torchinfo(net: Network, layer: Layer) -> _Found:
         counted = weights * samples * prod(layer.shape[2:])
         exact = counted == _multiply_adds(layer).total()
         where = "" if exact else ", at output positions"
-        terms[_TITLES.get(layer.kind, layer.kind) + where] += counted
+        terms[(family_of(layer).title or layer.kind) + where] += counted
         terms["1 a biased value of convolutions"] += biases * samples * prod(layer.shape[2:])
     elif layer.kind == "recurrent":
         every = sum(p.numel for p in own if "weight" in p.name or "bias" in p.name)
@@ -289,13 +280,13 @@ def _torchinfo(net: Network, layer: Layer) -> _Found:
         counted = weights * samples
         if layer.kind == "linear" and counted == _multiply_adds(layer).total():
             terms["linear layers"] += counted
-        elif layer.kind in _TITLES:
+        elif family_of(layer).title:
             terms[f"{layer.kind} weights, once a sample"] += counted
         else:
             terms[f"{layer.kind} parameters, once a sample"] += counted + biases * samples
             biases = 0
         terms[f"{layer.kind} biases, once a sample"] += biases * samples
-    if layer.kind in _TITLES and not terms.total():
+    if family_of(layer).title and not terms.total():
         missed = _unseen(net, layer)
     return terms, missed
 
@@ -307,13 +298,15 @@ def _torch(net: Network, layer: Layer) -> _Found:
     nn.MultiheadAttention and nn.TransformerEncoderLayer, projections included.
     """
     name = layer.operation.name
-    if layer.kind not in _TITLES:
+    if not family_of(layer).title:
         return Counter(), ""
     if owner := _fast_path(net, layer):
         return Counter(), f"in the fused kernel of {owner}"
     if name == "lstm" or (layer.kind == "attention" and _fusible(layer)):
         return Counter(), f"no rule for the fused kernel of {name}"
-    if name in _VECTORS or (name == "matmul" and len(layer.operands[1].shape) == 1):
+    if family_of(layer).has(Trait.VECTOR) or (
+        name == "matmul" and len(layer.operands[1].shape) == 1
+    ):
         return Counter(), "no rule for a product with a vector"
     return _multiply_adds(layer), ""
 
@@ -367,7 +360,7 @@ _RULES: dict[str, Callable[[Network, Layer], _Found]] = {
 def _unseen(net: Network, layer: Layer) -> str:
     """Why a tool that hooks modules finds no multiply-adds in this layer."""
     hooked = _class(net, layer)
-    if layer.kind not in _TITLES:
+    if not family_of(layer).title:
         return ""
     if layer.constant:
         return "of weights alone: not seen"
@@ -382,7 +375,7 @@ def _unseen(net: Network, layer: Layer) -> str:
 
 
 def _multiply_adds(layer: Layer) -> Counter[str]:
-    title = _TITLES.get(layer.kind)
+    title = family_of(layer).title
     return Counter({title: cost(layer).macs or 0} if title else {})
 
 

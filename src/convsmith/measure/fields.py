@@ -6,21 +6,18 @@ from collections.abc import Iterator
 
 from convsmith.measure.receptive import FIELD_COLUMNS, READ, ReceptiveField, has_map, local_field
 from convsmith.network import Network
+from convsmith.network.families import Trait, family_of
 from convsmith.report import Column, Table
 
 __all__ = ["field_table", "fields"]
-
-# Where the field changes, or branches meet: every other layer sees what its input sees.
-_TELLING = {
-    "adaptive pool", "concat", "convolution", "elementwise", "pad", "pool", "slice",
-    "transposed convolution", "upsample",
-}  # fmt: skip
 
 
 def fields(network: Network) -> Iterator[tuple[str, ReceptiveField]]:
     """Name and local receptive field of each layer at which it can change, in order."""
     for layer in network:
-        if layer.kind not in _TELLING or layer.constant or not has_map(network, layer.name):
+        # Where the field changes, or branches meet: every other layer sees what its input sees.
+        telling = family_of(layer).has(Trait.TELLS) and not layer.constant
+        if not telling or not has_map(network, layer.name):
             continue
         if (found := local_field(network, layer.name)) is not None:
             yield layer.name, found

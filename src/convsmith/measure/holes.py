@@ -13,6 +13,7 @@ from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError
 from convsmith.measure.receptive import ReceptiveField, local_field
 from convsmith.network import Layer, Network
+from convsmith.network.families import Trait, family_of
 from convsmith.network.local import origin_region
 from convsmith.report import Column, Result, Table, number, percent, shape
 
@@ -200,7 +201,8 @@ def _series(network: Network) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]
         came = max(ways, key=lambda way: length[way], default=None)
         kernel = _square(spec)
         if kernel is None or spec is None:
-            passes = layer.kind in _THROUGH or (isinstance(spec, Conv) and spec.is_pointwise)
+            pointwise = isinstance(spec, Conv) and spec.is_pointwise
+            passes = pointwise or family_of(layer).has(Trait.IN_SERIES)
             last[layer.name] = came if passes and _keeps(spec) else None
             continue
         if came is not None and _square(network[came].operation.arithmetic) != kernel:
@@ -222,9 +224,6 @@ def _series(network: Network) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]
         specs = [network[name].operation.arithmetic for name in run]
         rates = tuple(spec.dilation[0] for spec in specs if spec is not None)
         yield run, rates, _square(specs[0]) or 0
-
-
-_THROUGH = {"activation", "batch norm", "elementwise", "identity", "norm", "pad"}
 
 
 def _square(spec: Any) -> int | None:

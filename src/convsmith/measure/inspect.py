@@ -10,12 +10,9 @@ from convsmith.measure.cost import cost
 from convsmith.measure.inspection import Inspection
 from convsmith.measure.layer_report import LayerReport
 from convsmith.network import Layer, Network, trace
+from convsmith.network.families import Trait, family_of
 
 __all__ = ["inspect"]
-
-# A view gives another name to the same bytes.
-_VIEWS = {"creation", "input", "permute", "reshape", "select", "slice", "split"}
-_VIEW_NAMES = {"alias", "detach", "dropout", "expand", "expand_as", "broadcast_to"}
 
 
 def inspect(model: Any, example: Any = None) -> Inspection:
@@ -51,7 +48,8 @@ def _report(layer: Layer, seen: set[str]) -> LayerReport:
     new = [p for p in trained if p.name not in seen]
     seen.update(p.name for p in new)
     count = cost(layer)
-    view = layer.kind in _VIEWS or layer.operation.name in _VIEW_NAMES
+    # A view gives another name to the same bytes.
+    view = family_of(layer).has(Trait.VIEW)
     moved = 0 if view else sum(t.nbytes for t in (*layer.operands, *layer.results))
     return LayerReport(
         name=layer.name,

@@ -10,32 +10,20 @@ from math import lcm
 from weakref import WeakKeyDictionary
 
 from convsmith.arithmetic import Box, Positions, Region
+from convsmith.network.families import Trait, family_of
+from convsmith.network.families.rules import everything
 from convsmith.network.network import Layer, Network
-from convsmith.network.reads import HAS_RULE, permutation, reads
-from convsmith.network.shapes import factor_groups, whole
+from convsmith.network.shapes import Axes, whole
 
 __all__ = [
-    "Axes", "Dependence", "at_position", "depends_on", "inputs_of", "joins", "periods",
-    "spatial_axes", "step_of", "strides",
+    "Dependence", "at_position", "depends_on", "inputs_of", "joins", "periods", "spatial_axes",
+    "strides",
 ]  # fmt: skip
-
-Axes = tuple[int | None, ...]
-"""For each dimension of a tensor the spatial axis of the input that it still runs along."""
 
 # What is asked of one network again and again, for as long as it lives.
 _AXES: WeakKeyDictionary[Network, dict[str, Axes]] = WeakKeyDictionary()
 _PERIODS: WeakKeyDictionary[Network, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
 _STRIDES: WeakKeyDictionary[Network, dict[str, dict[int, Fraction]]] = WeakKeyDictionary()
-
-# Families that may read the whole of an axis that their result still has.
-_WHOLE_AXIS = {"attention", "matmul", "norm", "softmax"}
-
-# Families that keep each dimension in its place.
-_IN_PLACE = {
-    "activation", "batch norm", "convolution", "identity", "norm", "pad", "pool", "softmax",
-    "transposed convolution", "upsample", "channel shuffle", "pixel shuffle",
-    "pixel unshuffle", "roll", "linear",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,12 +82,13 @@ def depends_on(
             if (layer.name, result) in until:
                 ends[layer.name, result] = region
                 continue
-            if layer.kind not in HAS_RULE and layer.kind != "select":
+            family = family_of(layer)
+            if family.reads is None:
                 guessed.append(layer.name)
             for box in region:
                 parts = inputs_of(network, layer, box, result, bounded=not local)
                 single = parts
-                if local and layer.kind in _WHOLE_AXIS:
+                if local and family.has(Trait.JOINS_AXIS):
                     one = at_position(layer.results[result].shape, axes[layer.name], 0)
                     single = inputs_of(network, layer, one, result, bounded=False)
                 for (_, source, which, part), (*_, read) in zip(parts, single, strict=True):
@@ -107,8 +96,8 @@ def depends_on(
                     mine = axes.get(source, ())
                     if local and joins(layer, mine, axes[layer.name], kind, read):
                         joined.append(layer.name)
-                        if layer.kind == "norm":
-                            part = box  # without its statistics a norm is a function of each value
+                        if family.has(Trait.STATISTICS):
+                            part = box  # without them it is a function of each value
                         else:
                             continue
                     clipped = _clip(part, kind, mine)
@@ -157,7 +146,7 @@ def strides(network: Network) -> dict[str, dict[int, Fraction]]:
             )
         for place, axis in enumerate(axes[layer.name]):
             if axis is not None and axis in mine and layer.inputs:
-                mine[axis] *= step_of(layer, place)
+                mine[axis] *= family_of(layer).step(layer, place)
         found[layer.name] = {axis: step for axis, step in mine.items() if axis in axes[layer.name]}
     _STRIDES[network] = found
     return found
@@ -189,57 +178,11 @@ def _common(step: Fraction, upstream: frozenset[Fraction]) -> int:
     return lcm(*((step / of).denominator for of in upstream))
 
 
-def step_of(layer: Layer, place: int) -> Fraction:
-    """By how much the operand's position moves with the result's, along one dimension."""
-    spec, settings = layer.operation.arithmetic, layer.operation.settings
-    if spec is not None:
-        stride = spec.stride[place - len(layer.shape)]
-        return Fraction(1, stride) if spec.transposed else Fraction(stride)
-    if layer.kind == "upsample":
-        factors = settings.get("scale_factors")
-        if factors:
-            return 1 / Fraction(factors[place - len(layer.shape)]).limit_denominator(10**6)
-        return Fraction(layer.operands[0].shape[place], layer.shape[place])
-    if layer.kind == "pixel shuffle":
-        return Fraction(1, settings["upscale_factor"])
-    if layer.kind == "pixel unshuffle":
-        return Fraction(settings["downscale_factor"])
-    if layer.operation.name == "slice" and settings.get("dim", 0) % len(layer.shape) == place:
-        return Fraction(settings.get("step", 1))
-    return Fraction(1)
-
-
 def _axes_of(layer: Layer, known: Mapping[str, Axes]) -> Axes:
-    dims = len(layer.shape)
-    if layer.kind == "input":
-        return (None, None, *range(dims - 2)) if dims > 2 else (None,) * dims
     sources = [known[source] for source in layer.inputs]
-    if not sources:
-        return (None,) * dims
-    mine = sources[0]
-    if layer.kind in _IN_PLACE and len(mine) == dims:
-        last = (None,) if layer.kind == "linear" else (mine[-1],)
-        return (*mine[:-1], *last)
-    if layer.kind in ("elementwise", "expand") or (layer.kind == "concat" and dims == len(mine)):
-        merged: list[int | None] = [None] * dims
-        for axes in sources:
-            for place, axis in enumerate(axes, start=dims - len(axes)):
-                merged[place] = axis if merged[place] is None else merged[place]
-        return tuple(merged)
-    if layer.kind == "permute":
-        return tuple(mine[d] for d in permutation(layer))
-    if layer.kind == "reshape":
-        kept: list[int | None] = [None] * dims
-        for ours, theirs in factor_groups(layer.operands[0].shape, layer.shape):
-            if len(ours) == len(theirs) == 1:
-                kept[theirs[0]] = mine[ours[0]]
-        return tuple(kept)
-    if layer.kind in ("slice", "split", "select") and dims == len(mine):
-        return mine
-    if layer.kind == "slice" and layer.operation.name == "select":
-        dropped = layer.operation.settings["dim"] % len(mine)
-        return tuple(axis for d, axis in enumerate(mine) if d != dropped)
-    return (None,) * dims
+    if not sources and layer.kind != "input":
+        return (None,) * len(layer.shape)
+    return family_of(layer).axes(layer, sources)
 
 
 def inputs_of(
@@ -251,9 +194,10 @@ def inputs_of(
         which = layer.operation.settings.get("argument_1", 0)
         return [(0, source, which, box)] if source and isinstance(which, int) else []
     names = dict(zip(layer.places, layer.inputs, strict=True))
+    rule = family_of(layer).reads or everything
     return [
         (number, names[number], 0, part)
-        for number, part in reads(layer, box, result, bounded=bounded)
+        for number, part in rule(layer, box, result, bounded)
         if number in names
     ]
 
@@ -268,14 +212,15 @@ def at_position(shape: tuple[int, ...], axes: Axes, position: int) -> Box:
 
 def joins(layer: Layer, before: Axes, after: Axes, shape: tuple[int, ...], part: Box) -> bool:
     """Whether a layer reads a whole axis of the map at once; `part` is read for one position."""
-    if layer.kind in ("convolution", "transposed convolution", "pool", "upsample", "pad", "slice"):
+    family = family_of(layer)
+    if family.has(Trait.WINDOWED):
         return False
     lost = {axis for axis in before if axis is not None} - set(after)
     full = any(
         axis is not None and length > 1 and positions == Positions.range(0, length)
         for axis, length, positions in zip(before, shape, part, strict=True)
     )
-    return bool(lost) or (full and layer.kind in _WHOLE_AXIS)
+    return bool(lost) or (full and family.has(Trait.JOINS_AXIS))
 
 
 def _clip(box: Box, shape: tuple[int, ...], axes: Axes) -> Box:

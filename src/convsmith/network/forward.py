@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 from convsmith.arithmetic import Positions
 from convsmith.network.backward import (
-    Axes,
     at_position,
     inputs_of,
     joins,
@@ -17,21 +16,13 @@ from convsmith.network.backward import (
     spatial_axes,
     strides,
 )
-from convsmith.network.channels import all_channels, carry
+from convsmith.network.channels import Map, Passage, all_channels
+from convsmith.network.families import Trait, family_of
 from convsmith.network.network import Layer, Network
-from convsmith.network.reads import HAS_RULE
+from convsmith.network.shapes import Axes
 from convsmith.network.views import Table, Term, View, fewest, union
 
 __all__ = ["views"]
-
-_POINTWISE = {
-    "activation", "batch norm", "channel shuffle", "concat", "elementwise", "expand", "identity",
-    "linear", "norm", "permute", "reshape", "select", "slice", "softmax", "split",
-}  # fmt: skip
-_WINDOWED = {
-    "convolution", "pad", "pixel shuffle", "pixel unshuffle", "pool", "slice",
-    "transposed convolution", "upsample",
-}  # fmt: skip
 
 # More different channel sets than this are left to the backward walk.
 _TERMS = 96
@@ -82,7 +73,8 @@ class _Pass:
         if len(shape) != len(mine):
             return None
         left_out: set[int] = set()
-        guessed = set() if layer.kind in HAS_RULE or layer.kind == "select" else {number}
+        family = family_of(layer)
+        guessed = {number} if family.reads is None else set()
         sources = []
         box = at_position(shape, mine, 0)
         for nth, (operand, source, which, part) in enumerate(
@@ -92,7 +84,7 @@ class _Pass:
             joined = joins(layer, self.axes[source], mine, before, part)
             if joined:
                 left_out.add(number)
-                if layer.kind != "norm":
+                if not family.has(Trait.STATISTICS):
                     continue
             view = self.found.get((source, which))
             if view is None:
@@ -112,6 +104,7 @@ class _Pass:
         if not all(map(self._whole, (layer.name, *(source.name for source in sources)))):
             return None
         mine, shape = self.axes[layer.name], layer.results[result].shape
+        family = family_of(layer)
         if _is_pointwise(layer, mine):
             reading = self._reads_in_place(layer, result, sources)
         else:
@@ -122,11 +115,18 @@ class _Pass:
         for source, parts in zip(sources, reading, strict=True):
             theirs = self.axes[source.name]
             for term in source.terms:
-                channels = carry(
-                    layer, term.channels, operand=source.operand, nth=source.nth, result=result,
-                    before=(source.shape, theirs), after=(shape, mine),
-                    in_place=source.joined or layer.kind not in ("linear", "norm", "softmax"),
-                )  # fmt: skip
+                channels = family.carry(
+                    Passage(
+                        layer=layer,
+                        channels=term.channels,
+                        operand=source.operand,
+                        nth=source.nth,
+                        result=result,
+                        before=Map(source.shape, theirs),
+                        after=Map(shape, mine),
+                        in_place=source.joined or not family.has(Trait.MIXES_CHANNELS),
+                    )
+                )
                 if channels is None:
                     return None
                 if channels:
@@ -139,6 +139,7 @@ class _Pass:
     ) -> list[list[list[Positions]]] | None:
         """For each source and axis what positions 0, 1, … read: themselves, if all is regular."""
         mine, steps = self.axes[layer.name], self.steps
+        merges = family_of(layer).has(Trait.MERGES)
         one = Positions.of([1])
         box = at_position(layer.results[result].shape, mine, 1)
         parts = inputs_of(self.network, layer, box, result, bounded=False)
@@ -147,7 +148,7 @@ class _Pass:
                 return None
             part = box if source.joined else parts[source.nth][-1]
             axes = mine if source.joined else self.axes[source.name]
-            if layer.kind in ("concat", "elementwise") and axes != mine[-len(axes) :]:
+            if merges and axes != mine[-len(axes) :]:
                 return None  # a map lies transposed upon another
             if any(axis is not None and p != one for p, axis in zip(part, axes, strict=True)):
                 return None
@@ -159,14 +160,12 @@ class _Pass:
     ) -> list[list[list[Positions]]] | None:
         """The same for an operation that slides a window or changes the resolution."""
         mine, shape = self.axes[layer.name], layer.results[result].shape
-        spec = layer.operation.arithmetic
+        spec, family = layer.operation.arithmetic, family_of(layer)
         regular = (
-            layer.kind in _WINDOWED
+            family.has(Trait.WINDOWED)
             and not layer.operation.settings.get("align_corners")
             and all(source.operand == 0 and self.axes[source.name] == mine for source in sources)
-            and (
-                layer.kind in ("pad", "slice") or (len(shape) == self.dims + 2 and mine[1] is None)
-            )
+            and (family.has(Trait.ANY_AXIS) or (len(shape) == self.dims + 2 and mine[1] is None))
             and (spec is None or spec.dims == self.dims)
         )
         if not regular:
@@ -217,11 +216,10 @@ class _Source(NamedTuple):
 
 def _is_pointwise(layer: Layer, mine: Axes) -> bool:
     """Whether a layer reads, of each operand, the position that it computes."""
-    if layer.operation.name in ("repeat", "tile"):
-        return False
-    if layer.kind == "slice" and layer.operation.name != "select":
+    family = family_of(layer)
+    if family.has(Trait.ONE_AXIS):
         return mine[layer.operation.settings.get("dim", 0)] is None
-    return layer.kind in _POINTWISE
+    return family.has(Trait.POINTWISE)
 
 
 @cache

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from convsmith.network.backward import spatial_axes, strides
+from convsmith.network.families import Trait, family_of
 from convsmith.network.forward import views
 from convsmith.network.network import Network
 from convsmith.network.views import View
 from convsmith.text import times
 
 __all__ = ["drifts", "merge_note", "unequal_merge"]
-
-_MERGES = {"concat", "elementwise"}
 
 
 def merge_note(network: Network, name: str) -> str:
@@ -55,16 +54,15 @@ def drifts(network: Network, name: str) -> bool:
     unequal strides.
     """
     layer = network[name]
-    if layer.kind == "upsample":
-        uneven = layer.shape != layer.operands[0].shape
-        return uneven and bool(layer.operation.settings.get("align_corners"))
+    if family_of(layer).has(Trait.WINDOWED) and layer.operation.settings.get("align_corners"):
+        return layer.shape != layer.operands[0].shape
     return len(set(_ways(network, _branches(network, name)).values())) > 1
 
 
 def unequal_merge(network: Network, name: str) -> str:
     """The layer itself or the nearest one before it that merges unequal strides; '' if none."""
     for layer in (network[name], *network.upstream(name)):
-        if layer.kind in _MERGES and drifts(network, layer.name):
+        if family_of(layer).has(Trait.MERGES) and drifts(network, layer.name):
             return layer.name
     return ""
 
@@ -72,7 +70,7 @@ def unequal_merge(network: Network, name: str) -> str:
 def _branches(network: Network, name: str) -> dict[str, View | None]:
     """The operands of a merge that see the image, with what they see where it is known."""
     layer, axes, seen = network[name], spatial_axes(network), views(network)
-    if layer.kind not in _MERGES or layer.constant or len(set(layer.inputs)) < 2:
+    if not family_of(layer).has(Trait.MERGES) or layer.constant or len(set(layer.inputs)) < 2:
         return {}
     mine = {axis for axis in axes[name] if axis is not None}
     found = {}

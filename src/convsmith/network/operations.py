@@ -1,53 +1,16 @@
-"""What one layer does: the vocabulary that every room above reads, without torch."""
+"""What one layer does: its kind, its arithmetic and its settings, without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.text import times
 
-__all__ = ["KINDS", "Kind", "Operation"]
-
-Kind = Literal[
-    "activation",  # one value in, one value out, non-linear
-    "adaptive pool",  # a pool whose windows follow from the output size
-    "attention",  # scaled dot-product attention in one call
-    "batch norm",
-    "channel shuffle",  # channels interleaved between groups
-    "concat",
-    "convolution",
-    "creation",  # a tensor from nothing: zeros, ones, arange
-    "elementwise",  # broadcast arithmetic of one, two or three tensors
-    "embedding",
-    "expand",  # values repeated by broadcasting
-    "identity",  # the same values again: dropout in evaluation, contiguous, a cast
-    "index",  # values picked or placed by computed indices
-    "input",
-    "linear",
-    "matmul",
-    "norm",  # statistics of the sample itself: layer, group, instance, RMS
-    "pad",
-    "permute",
-    "pixel shuffle",
-    "pixel unshuffle",
-    "pool",
-    "recurrent",
-    "reduction",  # a mean, sum or extreme over whole axes
-    "reshape",
-    "roll",
-    "select",  # one of the results of a layer that has several
-    "slice",
-    "softmax",
-    "split",
-    "transposed convolution",
-    "unknown",
-    "upsample",
-]
-KINDS: tuple[str, ...] = get_args(Kind)
+__all__ = ["Operation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +18,13 @@ class Operation:
     """What a layer computes.
 
     Attributes:
-        kind: its family, which says how it is counted and what it reads.
+        kind: its family, which says how it is counted and what it reads (`network.families`).
         name: the operation within the family, as PyTorch's own library calls it, e.g. `relu`.
         arithmetic: the windows and channels of a convolution or pool, else None.
         settings: its other arguments by the name they have in PyTorch's schema; tensors left out.
     """
 
-    kind: Kind
+    kind: str
     name: str
     arithmetic: Conv | ConvTranspose | Pool | None = None
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)

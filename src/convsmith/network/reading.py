@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-from math import prod
 from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 from torch.fx import Node
 
-from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.errors import ArgumentError
+from convsmith.network.families import FAMILIES, FAMILY_OF, kind_of
 from convsmith.network.network import TensorType
 from convsmith.network.operations import Operation
-from convsmith.network.vocabulary import FAMILY
 
 __all__ = ["arguments", "read_operation", "tensor_type", "tensor_types"]
 
 
 def read_operation(node: Node) -> Operation:
     """The operation of a `call_function` node; whatever cannot be read is `unknown`, by name."""
-    name = _name(node)
-    kind = FAMILY.get(name, "unknown")
     given = arguments(node)
     settings = MappingProxyType({key: value for key, value in given.items() if not _nodes(value)})
+    name = _name(node)
+    kind = FAMILY_OF.get(name, "unknown")
     if getattr(node.target, "namespace", "aten") != "aten":
-        kind = "unknown"  # an operation of somebody's own that happens to share a name
+        kind = "unknown"  # someone's own operation that happens to share a name
+    family = FAMILIES[kind].of(name)
+    if family.arithmetic is None:
+        return Operation(kind, name, None, settings)
     try:
-        if kind in ("convolution", "transposed convolution"):
-            layer = _convolution(given)
-            kind = "transposed convolution" if layer.transposed else "convolution"
-            return Operation(kind, name, layer, settings)
-        if kind == "pool":
-            return Operation(kind, name, _pool(name, given), settings)
-        if kind == "adaptive pool" and (pool := _adaptive_pool(name, given)):
-            return Operation("pool", name, pool, settings)
+        spec = family.arithmetic(name, _typed(given))
     except ArgumentError:
-        kind = "unknown"  # PyTorch accepts a few windows that our arithmetic refuses
-    return Operation(kind, name, None, settings)
+        return Operation("unknown", name, None, settings)  # PyTorch accepts a few windows more
+    return Operation(kind_of(spec) if spec else kind, name, spec, settings)
 
 
 def arguments(node: Node) -> dict[str, Any]:
@@ -73,7 +67,18 @@ def _name(node: Node) -> str:
     target: Any = node.target
     name: str = getattr(target, "_opname", "") or getattr(target, "__name__", str(target))
     bare = name.rstrip("_")
-    return bare if bare in FAMILY else name
+    return bare if bare in FAMILY_OF else name
+
+
+def _typed(value: Any) -> Any:
+    """Arguments with the type of each tensor in place of the node that gives it."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_typed(item) for item in value]
+    if isinstance(value, Node):
+        return next(iter(tensor_types(value)), None)
+    return value
 
 
 def _nodes(value: Any) -> bool:
@@ -81,63 +86,3 @@ def _nodes(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(_nodes(item) for item in value)
     return isinstance(value, Node)
-
-
-def _shape(node: Node) -> tuple[int, ...]:
-    return tuple(int(length) for length in node.meta["val"].shape)
-
-
-def _each(value: Any, dims: int) -> tuple[int, ...]:
-    """PyTorch's schema lists: one value stands for every axis."""
-    values = [value] if isinstance(value, int) else list(value)
-    return tuple(values * dims if len(values) == 1 else values)
-
-
-def _convolution(given: dict[str, Any]) -> Conv | ConvTranspose:
-    weight = _shape(given["weight"])
-    dims, groups = len(weight) - 2, given["groups"]
-    padding = given["padding"]
-    common = {
-        "kernel_size": weight[2:],
-        "stride": _each(given["stride"], dims),
-        "padding": padding if isinstance(padding, str) else _each(padding, dims),
-        "dilation": _each(given["dilation"], dims),
-        "groups": groups,
-        "bias": given.get("bias") is not None,
-        "dims": dims,
-    }
-    if given.get("transposed", "output_padding" in given):
-        extra = _each(given["output_padding"], dims)
-        return ConvTranspose(weight[0], weight[1] * groups, output_padding=extra, **common)
-    return Conv(weight[1] * groups, weight[0], **common)
-
-
-def _pool(name: str, given: dict[str, Any]) -> Pool:
-    dims = int(name.split("pool")[1][0])
-    kernel = _each(given["kernel_size"], dims)
-    if given.get("divisor_override") is not None:
-        raise ArgumentError("an average with a divisor of its own is no plain average")
-    return Pool(
-        kernel,
-        _each(given["stride"] or kernel, dims),
-        _each(given["padding"], dims),
-        _each(given.get("dilation", 1), dims),
-        ceil_mode=given["ceil_mode"],
-        kind="max" if name.startswith("max") else "average",
-        count_include_pad=given.get("count_include_pad", True),
-        dims=dims,
-    )
-
-
-def _adaptive_pool(name: str, given: dict[str, Any]) -> Pool | None:
-    """The plain pool that an adaptive one is where its output divides its input, else None."""
-    dims = int(name[-2])
-    wanted = given["output_size"]
-    size = _shape(given["self"])[-dims:]
-    wanted = _each(wanted, dims)
-    if wanted == (1,) * dims or any(n % w for n, w in zip(size, wanted, strict=True)):
-        return None
-    if prod(size) == 0:
-        return None
-    kernel = tuple(n // w for n, w in zip(size, wanted, strict=True))
-    return Pool(kernel, kind="max" if "max" in name else "average", dims=dims)

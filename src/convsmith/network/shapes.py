@@ -8,9 +8,11 @@ from math import prod
 
 from convsmith.arithmetic import Box, Positions
 
-__all__ = ["factor_groups", "flattened", "reshaped", "whole"]
+__all__ = ["Axes", "Shape", "factor_groups", "flattened", "per_axis", "reshaped", "whole"]
 
 Shape = tuple[int, ...]
+Axes = tuple[int | None, ...]
+"""For each dimension of a tensor the spatial axis of the input that it still runs along."""
 
 
 def whole(shape: Iterable[int]) -> Box:
@@ -95,3 +97,13 @@ def _unflat(flat: Positions, lengths: Sequence[int]) -> Iterator[Box]:
     for inside, members in rows.items():
         for rest in _unflat(inside, lengths[1:]):
             yield (Positions.of(members), *rest)
+
+
+def per_axis(value: int | Sequence[int], dims: int) -> Shape:
+    """One value per axis; as in PyTorch's schemas, a single one stands for every axis.
+
+    >>> per_axis(2, 3), per_axis([1], 2), per_axis([1, 2], 2)
+    ((2, 2, 2), (1, 1), (1, 2))
+    """
+    values = [value] if isinstance(value, int) else list(value)
+    return tuple(values * dims if len(values) == 1 else values)

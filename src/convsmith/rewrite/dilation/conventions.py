@@ -15,6 +15,7 @@ from fractions import Fraction
 from convsmith.arithmetic import Conv
 from convsmith.network import Layer, Network
 from convsmith.network.backward import spatial_axes, strides
+from convsmith.network.families import Trait, family_of
 
 __all__ = ["warnings_of"]
 
@@ -22,8 +23,6 @@ __all__ = ["warnings_of"]
 # atrous pyramid. Before the image has shrunk this much, nobody trades strides.
 _STEPS = (2, 4)
 _LEAST_STRIDE = 4
-
-_THROUGH = {"activation", "batch norm", "identity", "pad", "norm"}
 
 
 def warnings_of(network: Network) -> tuple[str, ...]:
@@ -116,17 +115,23 @@ def _rates_at_most(network: Network) -> dict[str, int]:
             bound.pop(layer.name, None)
     for layer in network:
         adds = layer.kind == "elementwise" and layer.operation.name == "add"
-        if adds or layer.kind in _THROUGH:
+        if adds or _is_plain(layer):
             terms = [bound[name] for name in layer.inputs if name in bound]
             if terms:
                 bound[layer.name] = min([*terms, bound.get(layer.name, terms[0])])
     return bound
 
 
+def _is_plain(layer: Layer) -> bool:
+    """Whether a layer leaves one map as it lies."""
+    family = family_of(layer)
+    return family.has(Trait.IN_SERIES) and not family.has(Trait.MERGES)
+
+
 def _plain_source(network: Network, name: str) -> str:
     """The map behind layers that change each value in its place."""
     layer = network[name]
-    while layer.kind in _THROUGH and layer.inputs:
+    while _is_plain(layer) and layer.inputs:
         layer = network[layer.inputs[0]]
     return layer.name
 

@@ -1,35 +1,32 @@
-"""Layers that nothing has to change: the grids behind them, or why the theorem ends there."""
+"""Layers that nothing has to change: the grids after them, or why the theorem ends there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from math import prod
 
 from convsmith.arithmetic import ConvTranspose
 from convsmith.network import Layer
-from convsmith.network.reads import permutation
+from convsmith.network.families.permute import permutation
 from convsmith.network.shapes import factor_groups
 from convsmith.rewrite.dilation.grid import NOWHERE, Broken, Grid, Grids, fixed, rates_of
 
-__all__ = ["passed"]
+__all__ = [
+    "adaptive_pool", "expand", "in_place", "linear", "norm", "permute", "reduction", "reshape",
+    "softmax", "split", "transposed", "unchangeable", "upsample",
+]  # fmt: skip
+
+# Each gives the grids of a layer's first result from those of its inputs, None where none can be
+# told, and raises `Broken` where old and new differ on the old grid.
 
 
-def passed(layer: Layer, sources: list[Grids]) -> Grids | None:
-    """The grids of a layer's first result from those of its inputs; None where none can be told.
-
-    Raises:
-        Broken: where old and new differ on the old grid.
-    """
-    name, kind = layer.operation.name, layer.kind
-    if "adaptive" in name:
-        return _adaptive(layer, sources)
-    if kind in _IN_PLACE:
-        return sources[0]
-    return _RULES.get(kind, _unknown)(layer, sources)
+def in_place(layer: Layer, sources: list[Grids]) -> Grids:
+    """Position by position, whatever the values around are."""
+    return sources[0]
 
 
-def _transposed(layer: Layer, sources: list[Grids]) -> Grids | None:
+def transposed(layer: Layer, sources: list[Grids]) -> Grids | None:
+    """A map that nothing was left of makes a larger one; no other does."""
     spec = layer.operation.arithmetic
     assert isinstance(spec, ConvTranspose)
     grids, dims = sources[0], spec.dims
@@ -43,7 +40,8 @@ def _transposed(layer: Layer, sources: list[Grids]) -> Grids | None:
     raise Broken(f"a transposed convolution on a grid of rate {rates_of(spatial)}")
 
 
-def _split(layer: Layer, sources: list[Grids]) -> Grids:
+def split(layer: Layer, sources: list[Grids]) -> Grids:
+    """Parts along a dimension that is not of the map."""
     dim = layer.operation.settings.get("dim", 0) % len(sources[0])
     if sources[0][dim].rate > 1:
         raise Broken("a map cut in parts")
@@ -54,25 +52,29 @@ def _split(layer: Layer, sources: list[Grids]) -> Grids:
     )
 
 
-def _permute(layer: Layer, sources: list[Grids]) -> Grids:
+def permute(layer: Layer, sources: list[Grids]) -> Grids:
+    """Dimensions take their grids along."""
     return tuple(sources[0][d] for d in permutation(layer))
 
 
-def _linear(layer: Layer, sources: list[Grids]) -> Grids:
+def linear(layer: Layer, sources: list[Grids]) -> Grids:
+    """Weights along a dimension that is not of the map."""
     last = sources[0][-1]
     if last.rate > 1 or last.length != layer.operands[0].shape[-1]:
         raise Broken("a linear layer over the positions of a map")
     return (*sources[0][:-1], *fixed(layer.shape[-1:]))
 
 
-def _softmax(layer: Layer, sources: list[Grids]) -> Grids:
+def softmax(layer: Layer, sources: list[Grids]) -> Grids:
+    """Shares of a sum along a dimension that is not of the map."""
     dim = layer.operation.settings.get("dim", -1)
     if sources[0][dim].rate > 1:
         raise Broken(f"softmax over a map of rate {sources[0][dim].rate}", sources[0])
     return sources[0]
 
 
-def _norm(layer: Layer, sources: list[Grids]) -> Grids:
+def norm(layer: Layer, sources: list[Grids]) -> Grids:
+    """Statistics over dimensions that are not of the map."""
     name, grids = layer.operation.name, sources[0]
     joined = grids
     if name in ("layer_norm", "native_layer_norm", "rms_norm"):
@@ -82,7 +84,8 @@ def _norm(layer: Layer, sources: list[Grids]) -> Grids:
     return grids
 
 
-def _reduction(layer: Layer, sources: list[Grids]) -> Grids:
+def reduction(layer: Layer, sources: list[Grids]) -> Grids:
+    """Dimensions that are summed are gone, or have one position."""
     settings, grids = layer.operation.settings, sources[0]
     given = settings.get("dim")
     dims = [given] if isinstance(given, int) else list(given or range(len(grids)))
@@ -104,7 +107,8 @@ def _reduction(layer: Layer, sources: list[Grids]) -> Grids:
     return after
 
 
-def _adaptive(layer: Layer, sources: list[Grids]) -> Grids:
+def adaptive_pool(layer: Layer, sources: list[Grids]) -> Grids:
+    """Windows that follow from the size of a map are those of the old one."""
     grids = sources[0]
     dims = int(layer.operation.name.rstrip("d_")[-1]) if layer.operation.name else 2
     after = list(fixed(layer.shape[: len(grids) - dims]))
@@ -120,7 +124,8 @@ def _adaptive(layer: Layer, sources: list[Grids]) -> Grids:
     return tuple(after)
 
 
-def _upsample(layer: Layer, sources: list[Grids]) -> Grids:
+def upsample(layer: Layer, sources: list[Grids]) -> Grids:
+    """Interpolation reads neighbours, which are others on a finer grid."""
     grids, dims = sources[0], len(layer.shape) - 2
     scales = layer.operation.settings.get("scale_factors")
     after = list(fixed(layer.shape[:2]))
@@ -135,7 +140,8 @@ def _upsample(layer: Layer, sources: list[Grids]) -> Grids:
     return tuple(after)
 
 
-def _expand(layer: Layer, sources: list[Grids]) -> Grids:
+def expand(layer: Layer, sources: list[Grids]) -> Grids:
+    """Repeated along dimensions that are not of the map."""
     grids = sources[0]
     if len(sources) > 1 and layer.operation.name == "expand_as":
         return sources[1]
@@ -149,7 +155,8 @@ def _expand(layer: Layer, sources: list[Grids]) -> Grids:
     return tuple(after)
 
 
-def _reshape(layer: Layer, sources: list[Grids]) -> Grids:
+def reshape(layer: Layer, sources: list[Grids]) -> Grids:
+    """Dimensions that stay as they are keep their grids."""
     grids, before, after = sources[0], layer.operands[0].shape, layer.shape
     found = list(fixed(after))
     kept: set[int] = set()
@@ -167,26 +174,11 @@ def _reshape(layer: Layer, sources: list[Grids]) -> Grids:
     return tuple(found)
 
 
-def _unknown(layer: Layer, sources: list[Grids]) -> Grids | None:
+def unchangeable(layer: Layer, sources: list[Grids]) -> Grids | None:
+    """Any other operation: on a map whose rate has grown it does something else."""
     moved = [grid for grids in sources for grid in grids if grid.rate > 1]
     if moved:
         words = layer.operation.name.replace("_", " ")
         raise Broken(f"{words} on a map of rate {rates_of(moved)}")
     same = sources and len(layer.results) == 1 and layer.shape == layer.operands[0].shape
     return sources[0] if same and 0 in layer.places else fixed(layer.shape)
-
-
-# Position by position, whatever the values around are.
-_IN_PLACE = {"activation", "batch norm", "identity", "channel shuffle"}
-_RULES: dict[str, Callable[[Layer, list[Grids]], Grids | None]] = {
-    "expand": _expand,
-    "linear": _linear,
-    "norm": _norm,
-    "permute": _permute,
-    "reduction": _reduction,
-    "reshape": _reshape,
-    "softmax": _softmax,
-    "split": _split,
-    "transposed convolution": _transposed,
-    "upsample": _upsample,
-}

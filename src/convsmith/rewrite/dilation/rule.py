@@ -7,17 +7,18 @@ loses its stride keeps the dilation of what comes in; r grows behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
+from convsmith.network.families import Trait, family_of
+from convsmith.rewrite.dilation import passage
 from convsmith.rewrite.dilation.grid import NOWHERE, Broken, Grid, Grids, fixed, like, of_image
-from convsmith.rewrite.dilation.passage import passed
 from convsmith.rewrite.dilation.plan import Change, Plan, Refusal, Striding
 from convsmith.rewrite.dilation.window import DilatedWindow, windows_of
 
-__all__ = ["plan"]
+__all__ = ["RULES", "Rule", "plan"]
 
 
 def plan(network: Network, striding: Striding) -> Plan:
@@ -37,9 +38,6 @@ def plan(network: Network, striding: Striding) -> Plan:
         if walk.to_trim <= trims:
             return Plan(walk.changes, tuple(walk.refusals), walk.grids)
         trims |= walk.to_trim
-
-
-_STARTS_A_MAP = {"convolution", "pool", "pad", "slice", "transposed convolution"}
 
 
 @dataclass
@@ -69,7 +67,7 @@ class _Walk:
         else:
             known = [grids for grids in sources if grids is not None]
             try:
-                first = self._rule(layer)(layer, known)
+                first = RULES[layer.kind](self, layer, known)
             except Broken as refused:
                 self._refuse(layer, refused.reason)
                 first = refused.grids
@@ -82,30 +80,14 @@ class _Walk:
         found = self.grids[name]
         return found[0] if found else None
 
-    def _rule(self, layer: Layer) -> Callable[[Layer, list[Grids]], Grids | None]:
-        name, kind = layer.operation.name, layer.kind
-        if "adaptive" in name or (kind == "concat" and name in ("stack", "hstack", "vstack")):
-            return passed
-        if kind == "unknown" and name.startswith("avg_pool"):
-            return self._window
-        rules: dict[str, Callable[[Layer, list[Grids]], Grids | None]] = {
-            "concat": self._concat,
-            "convolution": self._window,
-            "elementwise": self._join,
-            "pad": self._pad,
-            "pool": self._window,
-            "slice": self._slice,
-        }
-        return rules.get(kind, passed)
-
     def _refuse(self, layer: Layer, reason: str) -> None:
         # An addition belongs to no module of its own: its name says more than its path.
-        own = layer.path and layer.kind not in ("elementwise", "concat")
+        own = layer.path and not family_of(layer).has(Trait.MERGES)
         self.refusals.append(Refusal(layer.name, layer.path if own else layer.name, reason))
 
     # Windows
 
-    def _window(self, layer: Layer, sources: list[Grids]) -> Grids:
+    def window(self, layer: Layer, sources: list[Grids]) -> Grids:
         old, ceil = windows_of(layer)
         grids = sources[0]
         spatial = grids[len(grids) - len(old) :]
@@ -150,7 +132,7 @@ class _Walk:
             )
         return int(kept)
 
-    def _pad(self, layer: Layer, sources: list[Grids]) -> Grids:
+    def pad(self, layer: Layer, sources: list[Grids]) -> Grids:
         settings, grids = layer.operation.settings, sources[0]
         pads = [int(n) for n in settings.get("pad", settings.get("padding", ()))]
         mode = str(settings.get("mode", "constant"))
@@ -186,7 +168,7 @@ class _Walk:
             self.changes[layer.name] = Change(layer.name, pads=tuple(new), trim=cut)
         return tuple(after)
 
-    def _slice(self, layer: Layer, sources: list[Grids]) -> Grids:
+    def slice(self, layer: Layer, sources: list[Grids]) -> Grids:
         settings, grids = layer.operation.settings, sources[0]
         dim = settings.get("dim", 0) % len(grids)
         grid = grids[dim]
@@ -219,7 +201,7 @@ class _Walk:
 
     # Positions of several maps side by side
 
-    def _join(self, layer: Layer, sources: list[Grids]) -> Grids:
+    def join(self, layer: Layer, sources: list[Grids]) -> Grids:
         dims = len(layer.shape)
         operands: dict[int, Grids] = dict(zip(layer.places, sources, strict=True))
         for number, kind in enumerate(layer.operands):
@@ -234,7 +216,7 @@ class _Walk:
             after.append(self._common(layer, here))
         return tuple(reversed(after))
 
-    def _concat(self, layer: Layer, sources: list[Grids]) -> Grids:
+    def concat(self, layer: Layer, sources: list[Grids]) -> Grids:
         dims = len(layer.shape)
         dim = layer.operation.settings.get("dim", 0) % dims
         after = []
@@ -279,7 +261,7 @@ class _Walk:
         waiting = list(maps)
         while waiting:
             one = self.network[waiting.pop()]
-            if one.kind in _STARTS_A_MAP or one.operation.name.startswith("avg_pool"):
+            if family_of(one).has(Trait.STARTS_MAP) or _is_average(one):
                 found.add(one.name)
             else:
                 waiting += one.inputs
@@ -297,3 +279,77 @@ def _takes_indices(network: Network, layer: Layer) -> bool:
     return any(
         user.operation.settings.get("argument_1") == 1 for user in network.consumers(layer.name)
     )
+
+
+# What each kind of operation does to the grids of its map
+
+Rule = Callable[[_Walk, Layer, list[Grids]], Grids | None]
+"""The grids of a layer's first result from those of its inputs, and a note of what it has to do.
+
+None where no grid can be told; `Broken` where old and new differ on the old grid."""
+
+
+def _unchanged(rule: Callable[[Layer, list[Grids]], Grids | None]) -> Rule:
+    """A rule for layers that nothing has to change, which need not know of the walk."""
+    return lambda walk, layer, sources: rule(layer, sources)
+
+
+def _concat(walk: _Walk, layer: Layer, sources: list[Grids]) -> Grids | None:
+    stacks = layer.operation.name in ("stack", "hstack", "vstack")
+    return passage.unchangeable(layer, sources) if stacks else walk.concat(layer, sources)
+
+
+def _pool(walk: _Walk, layer: Layer, sources: list[Grids]) -> Grids:
+    if "adaptive" in layer.operation.name:
+        return passage.adaptive_pool(layer, sources)
+    return walk.window(layer, sources)
+
+
+def _unknown(walk: _Walk, layer: Layer, sources: list[Grids]) -> Grids | None:
+    """Pools that our arithmetic refuses have windows all the same."""
+    if "adaptive" in layer.operation.name or _is_average(layer):
+        return _pool(walk, layer, sources)
+    return passage.unchangeable(layer, sources)
+
+
+def _is_average(layer: Layer) -> bool:
+    return layer.operation.name.startswith("avg_pool")
+
+
+_IN_PLACE = _unchanged(passage.in_place)
+_UNCHANGEABLE = _unchanged(passage.unchangeable)
+
+RULES: Mapping[str, Rule] = {
+    "activation": _IN_PLACE,
+    "adaptive pool": _unchanged(passage.adaptive_pool),
+    "attention": _UNCHANGEABLE,
+    "batch norm": _IN_PLACE,
+    "channel shuffle": _IN_PLACE,
+    "concat": _concat,
+    "convolution": _Walk.window,
+    "creation": _UNCHANGEABLE,
+    "elementwise": _Walk.join,
+    "embedding": _UNCHANGEABLE,
+    "expand": _unchanged(passage.expand),
+    "identity": _IN_PLACE,
+    "index": _UNCHANGEABLE,
+    "linear": _unchanged(passage.linear),
+    "matmul": _UNCHANGEABLE,
+    "norm": _unchanged(passage.norm),
+    "pad": _Walk.pad,
+    "permute": _unchanged(passage.permute),
+    "pixel shuffle": _UNCHANGEABLE,
+    "pixel unshuffle": _UNCHANGEABLE,
+    "pool": _pool,
+    "recurrent": _UNCHANGEABLE,
+    "reduction": _unchanged(passage.reduction),
+    "reshape": _unchanged(passage.reshape),
+    "roll": _UNCHANGEABLE,
+    "slice": _Walk.slice,
+    "softmax": _unchanged(passage.softmax),
+    "split": _unchanged(passage.split),
+    "transposed convolution": _unchanged(passage.transposed),
+    "unknown": _unknown,
+    "upsample": _unchanged(passage.upsample),
+}
+"""One rule per kind; inputs, and results picked from several, are grids that are there already."""

@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 
+from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.kernels.library import Library
 from convsmith.network import Layer, Network
 from convsmith.network.reading import arguments
@@ -26,9 +27,6 @@ from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.table import refusal
 
 __all__ = ["partition"]
-
-# A region of moving and scaling alone would cost more to enter than it saves.
-_WORTH = {"convolution", "transposed convolution"}
 
 _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
@@ -52,7 +50,8 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     )
     for number, candidate in enumerate(partitioner.propose_partitions()):
         inside = {names[node.name] for node in candidate.nodes}
-        if not any(network[name].kind in _WORTH for name in inside):
+        # A region of moving and scaling alone would cost more to enter than it saves.
+        if not any(_is_convolution(network[name]) for name in inside):
             linear = [weights[name]["weight"] for name in inside if network[name].kind == "linear"]
             if sum(weight.numel() for weight in linear) < _LARGE:
                 why = "too few weights" if linear else "no convolution beside it"
@@ -82,6 +81,10 @@ def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
     if places:
         return f"its weights are on {places.pop()}"
     return refusal(layer, weights)
+
+
+def _is_convolution(layer: Layer) -> bool:
+    return isinstance(layer.operation.arithmetic, (Conv, ConvTranspose))
 
 
 def _weights_of(network: Network) -> Weights:

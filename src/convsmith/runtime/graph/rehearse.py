@@ -17,23 +17,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network.contexts import quiet, untouched
+from convsmith.network.families import FAMILIES, FAMILY_OF, Trait
+from convsmith.network.families.reshape import TAKES_SIZES
 
 __all__ = ["names_sizes", "record"]
-
-_RESHAPES = {
-    "_unsafe_view", "as_strided", "reshape", "reshape_as", "unflatten", "view", "view_as",
-}  # fmt: skip
-_BROADCASTS = {"add", "div", "maximum", "minimum", "mul", "sub"}
-# By trial, PyTorch takes milliseconds to find that these give what has the shape of their input.
-_PLAIN = {
-    "clamp", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
-    "sigmoid", "silu", "tanh",
-}  # fmt: skip
 
 
 def names_sizes(program: ExportedProgram) -> bool:
     """Whether a reshape in the graph has sizes as arguments, which a recording leaves out."""
-    return any(getattr(node.target, "_opname", "") in _RESHAPES for node in program.graph.nodes)
+    return any(getattr(node.target, "_opname", "") in TAKES_SIZES for node in program.graph.nodes)
 
 
 def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any] | None:
@@ -82,19 +74,23 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         described = tree_map(self.describe, (args, kwargs or {}))
         name = function._opname
         pure = name.removesuffix("_")
+        family = FAMILIES[FAMILY_OF.get(pure, "unknown")].of(pure)
         result: Any
-        if pure in _PLAIN:
+        # By trial, PyTorch takes milliseconds to find what shape the result of these has.
+        if family.has(Trait.SAME_SHAPE):
             result = args[0] if name != pure else torch.empty_like(args[0])
         elif name == "native_batch_norm" and not args[5]:
             nothing = args[0].new_empty(0)
             result = torch.empty_like(args[0]), nothing, nothing.clone()
         else:
             result = function(*args, **(kwargs or {}))
-        if name in _RESHAPES:
+        if name in TAKES_SIZES:
             described = described[0][:1]
         for value in tree_leaves(result):
             self._note(value)
-        shapes = [v.shape for v in args if isinstance(v, Tensor)] if pure in _BROADCASTS else []
+        shapes = (
+            [v.shape for v in args if isinstance(v, Tensor)] if family.has(Trait.BROADCASTS) else []
+        )
         self.calls.append((function, described, [_relation(*two) for two in pairwise(shapes)]))
         return result
 

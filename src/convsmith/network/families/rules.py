@@ -1,0 +1,175 @@
+"""Rules that several families share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from convsmith.arithmetic import Box, Positions
+from convsmith.network.channels import Passage
+from convsmith.network.cost import Cost
+from convsmith.network.families.family import CostRule, Reads
+from convsmith.network.shapes import Axes, whole
+
+if TYPE_CHECKING:
+    from convsmith.network.network import Layer
+
+__all__ = [
+    "all_or_unknown",
+    "along",
+    "axes_in_place",
+    "axes_merged",
+    "axes_nowhere",
+    "blocks",
+    "everything",
+    "first",
+    "free",
+    "index_of",
+    "mixed_channels",
+    "nothing",
+    "per_value",
+    "same_channels",
+    "same_place",
+    "serve",
+    "strided",
+    "unmoved",
+]  # fmt: skip
+
+
+# What is read
+
+
+def everything(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """All of every operand: an upper bound for any operation."""
+    for number, operand in enumerate(layer.operands):
+        yield number, whole(operand.shape)
+
+
+def nothing(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """No operand."""
+    return iter(())
+
+
+def first(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """The same positions of the first operand."""
+    yield 0, box
+
+
+def same_place(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """The same place of every operand; a dimension of length 1 serves all."""
+    shape = layer.results[result].shape
+    for number, operand in enumerate(layer.operands):
+        place = box[len(box) - len(operand.shape) :]
+        lengths = zip(operand.shape, shape[len(shape) - len(operand.shape) :], strict=True)
+        yield (
+            number,
+            tuple(
+                Positions.of([0]) if own == 1 and length != 1 else positions
+                for (own, length), positions in zip(lengths, place, strict=True)
+            ),
+        )
+
+
+def serve(positions: Positions, length: int) -> Positions:
+    """Positions along a dimension that serves all of them if its length is 1."""
+    return Positions.of([0]) if length == 1 else positions
+
+
+def along(box: Box, dim: int, positions: Positions) -> Box:
+    """A product with other positions along one dimension."""
+    return (*box[:dim], positions, *box[dim + 1 :])
+
+
+def blocks(channels: Positions, width: int) -> Positions:
+    """Which blocks of `width` channels hold some of the given ones."""
+    if width == 1:
+        return channels
+    return Positions.of({channel // width for channel in channels})
+
+
+def index_of(layer: Layer, setting: str = "dim", dims: int | None = None) -> int:
+    """The dimension that a setting names, counted from the first; of the result unless given."""
+    total = len(layer.results[0].shape) if dims is None else dims
+    dim: int = layer.operation.settings.get(setting, 0)
+    return dim % total if total else 0
+
+
+# Axes of the image
+
+
+def axes_in_place(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """Each dimension stays where it is."""
+    same = len(sources[0]) == len(layer.shape)
+    return sources[0] if same else axes_nowhere(layer, sources)
+
+
+def axes_merged(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """Operands are aligned at their last dimension."""
+    dims = len(layer.shape)
+    merged: list[int | None] = [None] * dims
+    for axes in sources:
+        for place, axis in enumerate(axes, start=dims - len(axes)):
+            merged[place] = axis if merged[place] is None else merged[place]
+    return tuple(merged)
+
+
+def axes_nowhere(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """The map ends here."""
+    return (None,) * len(layer.shape)
+
+
+# Channels
+
+
+def all_or_unknown(passage: Passage) -> Positions | None:
+    """All channels give all; nothing is known of a part of them."""
+    return passage.after.channels if passage.complete else None
+
+
+def same_channels(passage: Passage) -> Positions | None:
+    """Each channel stays what it is, if there are as many of them."""
+    if passage.complete:
+        return passage.after.channels
+    before, after = passage.before, passage.after
+    lengths = [before.shape[d] for d in before.dims]
+    same = lengths == [after.shape[d] for d in after.dims] and before.shape[:1] == after.shape[:1]
+    return passage.channels if same else None
+
+
+def mixed_channels(passage: Passage) -> Positions | None:
+    """Each channel reads all of them, where they lie along one dimension."""
+    if passage.complete:
+        return passage.after.channels
+    before = passage.before
+    single = sum(before.shape[d] > 1 for d in before.dims) == 1
+    return passage.after.channels if single else None
+
+
+# Steps
+
+
+def unmoved(layer: Layer, place: int) -> Fraction:
+    """One position after another."""
+    return Fraction(1)
+
+
+def strided(layer: Layer, place: int) -> Fraction:
+    """By the stride of its windows."""
+    spec = layer.operation.arithmetic
+    if spec is None:
+        return Fraction(1)
+    stride = spec.stride[place - len(layer.shape)]
+    return Fraction(1, stride) if spec.transposed else Fraction(stride)
+
+
+# Costs
+
+
+def per_value(usual: int, of: Mapping[str, int] | None = None) -> CostRule:
+    """So many operations per value of the result; some names have a number of their own."""
+    table = of or {}
+    return lambda layer: Cost(0, layer.numel * table.get(layer.operation.name, usual))
+
+
+free = per_value(0)

@@ -1,0 +1,60 @@
+"""Where values come from: inputs, tensors made from nothing; and operations that nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from convsmith.network.families.family import Family, Trait
+from convsmith.network.families.rules import all_or_unknown, axes_nowhere, free, nothing, unmoved
+from convsmith.network.shapes import Axes
+
+if TYPE_CHECKING:
+    from convsmith.network.network import Layer
+
+__all__ = ["FAMILIES"]
+
+
+def _image_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """All dimensions but batch and channels are axes of the image."""
+    dims = len(layer.shape)
+    return (None, None, *range(dims - 2)) if dims > 2 else (None,) * dims
+
+
+FAMILIES = (
+    Family(
+        kind="input",
+        about="an input of the model",
+        names="",
+        traits=Trait.VIEW | Trait.BY_NAME,
+        cost=free,
+        reads=nothing,
+        axes=_image_axes,
+        carry=all_or_unknown,
+        step=unmoved,
+    ),
+    Family(
+        kind="creation",
+        about="a tensor from nothing: zeros, ones, arange",
+        names="""arange empty empty_like eye fill full full_like linspace new_empty new_full
+            new_ones new_zeros ones ones_like rand rand_like randint randn randn_like scalar_tensor
+            zero zeros zeros_like""",
+        traits=Trait.VIEW,
+        cost=free,
+        reads=nothing,
+        axes=axes_nowhere,
+        carry=all_or_unknown,
+        step=unmoved,
+    ),
+    Family(
+        kind="unknown",
+        about="an operation without rules, kept by its name",
+        names="",
+        traits=Trait.BY_NAME,
+        cost=None,
+        reads=None,
+        axes=axes_nowhere,
+        carry=all_or_unknown,
+        step=unmoved,
+    ),
+)
