@@ -217,11 +217,11 @@ def _telling(network: Network) -> list[str]:
     """At most a dozen of the layers that slide a window, evenly chosen, the last among them."""
     from convsmith.measure.receptive import has_map
 
-    kinds = ("convolution", "pool", "transposed convolution")
     names = [
-        each.name for each in network
-        if each.kind in kinds and not each.constant and has_map(network, each.name)
-    ]  # fmt: skip
+        each.name
+        for each in network
+        if each.operation.arithmetic and not each.constant and has_map(network, each.name)
+    ]
     if not names:
         raise ModelError(f"{network.name} has no convolution or pool whose field could be drawn")
     few = min(_FIELDS, len(names))
