@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convsmith import draw, nn
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
     from convsmith.measure import Holes, Inspection, ReceptiveField, inspect
-    from convsmith.network import Layer, Network, trace
+    from convsmith.network import Layer, Network, register, trace
     from convsmith.rewrite import (
         Certificate,
         Dilated,
@@ -60,6 +60,7 @@ _HOMES = {
     "inspect": "measure",
     "lighten": "rewrite",
     "load": "rewrite",
+    "register": "network",
     "trace": "network",
 }
 _ROOMS = (
@@ -96,6 +97,7 @@ __all__ = [
     "lighten",
     "load",
     "nn",
+    "register",
     "trace",
 ]
 

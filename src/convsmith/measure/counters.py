@@ -86,7 +86,7 @@ def count_as(network: Network, tool: str) -> Counted:
     for layer in network:
         if layer.kind == "input":
             continue
-        found, missed = _RULES[tool](network, layer)
+        found, missed = _ask(tool, network, layer)
         ours = cost(layer)
         theirs = found.total()
         why = "" if theirs == ours.macs else _why(found, missed) or ours.reason
@@ -99,6 +99,12 @@ def count_as(network: Network, tool: str) -> Counted:
         terms=MappingProxyType({title: term for title, term in terms.items() if term}),
         note=_note(network, tool),
     )
+
+
+def _ask(tool: str, network: Network, layer: Layer) -> _Found:
+    if layer.operation.custom is not None:  # registered with us, and with no other counter
+        return Counter(), f"no rule for {layer.operation.label or layer.operation.name}"
+    return _RULES[tool](network, layer)
 
 
 def multiply_adds(network: Network) -> Terms:

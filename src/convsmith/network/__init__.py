@@ -4,6 +4,7 @@ from convsmith.network.contexts import quiet, untouched
 from convsmith.network.modules import submodule
 from convsmith.network.network import FreeSize, Layer, Network, Parameter, TensorType
 from convsmith.network.operations import Operation
+from convsmith.network.register import register
 from convsmith.network.trace import trace
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Parameter",
     "TensorType",
     "quiet",
+    "register",
     "submodule",
     "trace",
     "untouched",

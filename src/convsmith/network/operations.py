@@ -22,12 +22,16 @@ class Operation:
         name: the operation within the family, as PyTorch's own library calls it, e.g. `relu`.
         arithmetic: the windows and channels of a convolution or pool, else None.
         settings: its other arguments by the name they have in PyTorch's schema; tensors left out.
+        label: what tables call it, where that is not its name.
+        custom: the rules that a user registered for it, in place of those of its kind.
     """
 
     kind: str
     name: str
     arithmetic: Conv | ConvTranspose | Pool | None = None
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    label: str = field(default="", repr=False)
+    custom: Any = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """A few words for a table.
@@ -37,7 +41,7 @@ class Operation:
         """
         layer = self.arithmetic
         if layer is None:
-            return self.name
+            return self.label or self.name
         size = times(layer.kernel_size)
         parts = [f"{self._adjective(layer)} {size}"]
         if set(layer.stride) != {1}:

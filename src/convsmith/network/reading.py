@@ -8,18 +8,30 @@ from typing import Any
 from torch import Tensor
 from torch.fx import Node
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, kind_and_line
 from convsmith.network.families import FAMILIES, FAMILY_OF, kind_of
+from convsmith.network.families.family import Arithmetic
 from convsmith.network.network import TensorType
 from convsmith.network.operations import Operation
+from convsmith.network.register import Registered, registered
 
 __all__ = ["arguments", "read_operation", "tensor_type", "tensor_types"]
 
 
 def read_operation(node: Node) -> Operation:
-    """The operation of a `call_function` node; whatever cannot be read is `unknown`, by name."""
+    """The operation of a `call_function` node; whatever cannot be read is `unknown`, by name.
+
+    Raises:
+        ArgumentError: for a registered operation whose arguments are not those of the family that
+            it was registered with.
+    """
     given = arguments(node)
     settings = MappingProxyType({key: value for key, value in given.items() if not _nodes(value)})
+    own = registered(_qualified(node))
+    if own is not None:
+        spec = _registered_arithmetic(node, own, given)
+        label = "" if own.label == own.name else own.label
+        return Operation(own.family.kind, own.name, spec, settings, label, own.family)
     name = _name(node)
     kind = FAMILY_OF.get(name, "unknown")
     if getattr(node.target, "namespace", "aten") != "aten":
@@ -32,6 +44,19 @@ def read_operation(node: Node) -> Operation:
     except ArgumentError:
         return Operation("unknown", name, None, settings)  # PyTorch accepts a few windows more
     return Operation(kind_of(spec) if spec else kind, name, spec, settings)
+
+
+def _registered_arithmetic(node: Node, own: Registered, given: dict[str, Any]) -> Arithmetic | None:
+    if own.family.arithmetic is None:
+        return None
+    try:
+        return own.family.arithmetic(own.name, _typed(given))
+    except (ArgumentError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = kind_and_line(error)
+        raise ArgumentError(
+            f"{_qualified(node)!r} cannot be read as {own.family.kind!r}, the family it was "
+            f"registered with: its arguments are {', '.join(given) or 'none'} ({reason})"
+        ) from error
 
 
 def arguments(node: Node) -> dict[str, Any]:
@@ -68,6 +93,12 @@ def _name(node: Node) -> str:
     name: str = getattr(target, "_opname", "") or getattr(target, "__name__", str(target))
     bare = name.rstrip("_")
     return bare if bare in FAMILY_OF else name
+
+
+def _qualified(node: Node) -> str:
+    """The name of the operation with its namespace, as `register` takes it; '' for a function."""
+    name: str = getattr(getattr(node.target, "_schema", None), "name", "")
+    return name
 
 
 def _typed(value: Any) -> Any:

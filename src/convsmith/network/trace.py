@@ -158,8 +158,9 @@ def read_program(
             Operation("input", "input") if node.op == "placeholder" else read_operation(node)
         )
         path = namer.path(node, [alias for p in direct for alias in (p.name, *p.aliases)])
+        title = operation.label or operation.name
         layers[node.name] = Layer(
-            name=namer.name(node, operation.name, path, bool(used) and not constant, constant),
+            name=namer.name(node, title, path, bool(used) and not constant, constant),
             path=path,
             operation=operation,
             inputs=tuple(layers[sources[i].name].name for i in taken),

@@ -68,4 +68,7 @@ def kind_of(arithmetic: Arithmetic) -> str:
 def family_of(layer: Layer) -> Family:
     """The family of a layer's operation, as that operation has it."""
     operation = layer.operation
+    if operation.custom is not None:
+        own: Family = operation.custom
+        return own
     return FAMILIES[operation.kind].of(operation.name)

@@ -67,7 +67,7 @@ class _Walk:
         else:
             known = [grids for grids in sources if grids is not None]
             try:
-                first = RULES[layer.kind](self, layer, known)
+                first = _rule_of(layer)(self, layer, known)
             except Broken as refused:
                 self._refuse(layer, refused.reason)
                 first = refused.grids
@@ -353,3 +353,13 @@ RULES: Mapping[str, Rule] = {
     "upsample": _unchanged(passage.upsample),
 }
 """One rule per kind; inputs, and results picked from several, are grids that are there already."""
+
+
+def _rule_of(layer: Layer) -> Rule:
+    family = family_of(layer)
+    # The arguments of a user's own operation are not changed: its grid has to stay as it is.
+    if layer.operation.custom is not None and (
+        not family.has(Trait.IN_SERIES) or family.has(Trait.STARTS_MAP)
+    ):
+        return _UNCHANGEABLE
+    return RULES[layer.kind]

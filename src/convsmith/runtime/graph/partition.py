@@ -70,6 +70,8 @@ def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
     """Why a layer is left to torch; '' if a kernel computes it."""
     if captured.kept:
         return captured.kept
+    if layer.operation.custom is not None:
+        return "an operation of your own"
     if layer.node in captured.fixed:
         return "what it does depends on the size of the image"
     if len(layer.results) != 1:
