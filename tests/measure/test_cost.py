@@ -12,7 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import convsmith as cs
+from convsmith.arithmetic import Positions
 from convsmith.measure.cost import cost
+from convsmith.network.backward import depends_on
 from convsmith.network.families import FAMILIES
 from tests import networks
 
@@ -166,6 +168,28 @@ def test_a_bound_is_called_a_bound():
     three = Calls(lambda x, y, z: torch.einsum("ij,jk,kl->il", x, y, z))
     report = cs.inspect(three, [(2, 3), (3, 4), (4, 5)])
     assert report.status == "upper bound" and report.macs >= 2 * 3 * 4 + 2 * 4 * 5
+
+
+@pytest.mark.parametrize(("dims", "mode", "taps"), [
+    (2, "nearest", 1), (2, "bilinear", 4), (2, "bicubic", 16), (3, "nearest", 1), (3, "bilinear", 8)
+])  # fmt: skip
+def test_grid_sample_is_a_weighted_sum_per_value(dims, mode, taps):
+    sample = Calls(lambda x, grid: F.grid_sample(x, grid, mode))
+    shapes = [(2, 3, *[5] * dims), (2, *[4] * dims, dims)]
+    report = cs.inspect(sample, shapes)
+    each = 2 * taps - 1 if taps > 1 else 0
+    assert (report.macs, report.flops) == (0, 2 * 3 * 4**dims * each)
+    assert report.status == "exact"
+
+
+def test_grid_sample_reads_any_pixel_of_its_channel_and_one_place_of_the_grid():
+    sample = Calls(lambda x, grid: F.grid_sample(x, grid))
+    network = cs.trace(sample, [(2, 3, 5, 5), (2, 4, 4, 2)])
+    found = depends_on(network, network.outputs[0], [[Positions.of([p]) for p in (1, 2, 3, 0)]])
+    image, grid = (found.inputs[name].boxes for name in network.inputs)
+    assert [[list(axis) for axis in box] for box in image] == [[[1], [2], [*range(5)], [*range(5)]]]
+    assert [[list(axis) for axis in box] for box in grid] == [[[1], [3], [0], [0, 1]]]
+    assert not found.guessed
 
 
 def test_every_kind_has_a_rule_or_is_unknown_by_intent():

@@ -64,7 +64,12 @@ EXAMPLES = {
         (lambda s, x: x.clone(), [S]),
         (lambda s, x: x.detach().clone() + x.double().float(), [S]),
     ],
-    "index": [(lambda s, x: x[:, [2, 0, 1]], [S])],
+    "index": [
+        (lambda s, x: x[:, [2, 0, 1]], [S]),
+        (lambda s, x, g: F.grid_sample(x, g - 1, align_corners=False), [S, (1, 3, 5, 2)]),
+        (lambda s, x, g: F.grid_sample(x, g - 1, "bicubic"), [S, (1, 3, 5, 2)]),
+        (lambda s, x, g: F.grid_sample(x, g - 1), [(2, 3, 4, 3, 5), (2, 2, 3, 4, 3)]),
+    ],
     "input": [(lambda s, x: x * 2, [S])],
     "linear": [
         (nn.Linear(8, 3), [S]),
