@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import convsmith as cs
-from convsmith.measure.receptive import true_field
+from convsmith.measure.receptive import local_field, true_field
 from tests import networks, probe
 
 # 40 seeds of 3 networks of each dimension: 360.
@@ -175,3 +175,11 @@ def test_a_second_image_is_not_mixed_into_the_field_of_the_first():
     found = cs.inspect(Two(), [(1, 1, 16, 16), (1, 1, 16, 16)])
     assert found.local_receptive_field.size == (3, 3)
     assert {field.size for field in found.fields().values()} == {(3, 3)}
+
+
+def test_batch_norm_without_stored_statistics_reads_the_whole_map():
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
+    network = cs.trace(model, (2, 2, 12, 12))
+    assert true_field(network, "1").status == "whole image"
+    assert local_field(network, "1").size == (3, 3)
+    assert "left out: 1" in local_field(network, "1").reason

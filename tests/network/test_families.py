@@ -38,7 +38,11 @@ EXAMPLES = {
         (lambda s, x: F.adaptive_avg_pool2d(x, 1), [S]),
     ],
     "attention": [(lambda s, x, y: F.scaled_dot_product_attention(x, y, y), [S, (1, 4, 3, 8)])],
-    "batch norm": [(nn.BatchNorm2d(4), [S])],
+    "batch norm": [
+        (nn.BatchNorm2d(4), [S]),
+        (nn.BatchNorm2d(4, track_running_stats=False), [(2, 4, 6, 8)]),
+        (nn.BatchNorm1d(4, track_running_stats=False), [(5, 4)]),
+    ],
     "channel shuffle": [(lambda s, x: F.channel_shuffle(x, 2), [S])],
     "concat": [
         (lambda s, x, y: torch.cat([x, y], 1), [S, (1, 2, 6, 8)]),

@@ -539,3 +539,9 @@ def test_a_recipe_that_does_not_fit_is_refused(change, message, tmp_path):
     with pytest.raises(ModelError, match="does not fit Sequential") as caught:
         cs.load(folder, built())
     assert message in str(caught.value)
+
+
+def test_batch_norm_without_stored_statistics_is_refused_on_a_finer_map():
+    layers = [nn.Conv2d(2, 4, 3, 2, 1), nn.BatchNorm2d(4, track_running_stats=False)]
+    with pytest.raises(cs.ConvsmithError, match="batch norm over a map of rate 2"):
+        cs.dilate(nn.Sequential(*layers, nn.Conv2d(4, 4, 3)), (2, 2, 17, 17), output_stride=1)

@@ -14,7 +14,6 @@ from convsmith.network.families.rules import (
     axes_in_place,
     blocks,
     everything,
-    first,
     index_of,
     mixed_channels,
     per_value,
@@ -35,6 +34,15 @@ SOFTMAX_FLOPS = 5
 def _batch_norm_cost(layer: Layer) -> Cost:
     """One multiplication and one addition per value; in training mode the statistics as well."""
     return Cost(0, layer.numel * (7 if layer.operation.settings.get("training") else 2))
+
+
+def _batch_norm_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """The same place; without stored statistics all that they are taken over."""
+    if not layer.operation.settings.get("training"):
+        yield 0, box
+        return
+    batch, _, *space = whole(layer.operands[0].shape)
+    yield 0, (batch, box[1], *space)
 
 
 def _cost(layer: Layer) -> Cost:
@@ -85,11 +93,12 @@ def _softmax_carry(passage: Passage) -> Positions | None:
 FAMILIES = (
     Family(
         kind="batch norm",
-        about="scaled and shifted per channel, by statistics that were stored",
+        about="scaled and shifted per channel, by statistics that were stored or are taken now",
         names="batch_norm",
-        traits=Trait.POINTWISE | Trait.IN_SERIES,
+        # It joins an axis only where the statistics are taken now.
+        traits=Trait.POINTWISE | Trait.JOINS_AXIS | Trait.STATISTICS | Trait.IN_SERIES,
         cost=_batch_norm_cost,
-        reads=first,
+        reads=_batch_norm_reads,
         axes=axes_in_place,
         carry=same_channels,
         step=unmoved,

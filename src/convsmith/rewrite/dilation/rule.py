@@ -294,6 +294,11 @@ def _unchanged(rule: Callable[[Layer, list[Grids]], Grids | None]) -> Rule:
     return lambda walk, layer, sources: rule(layer, sources)
 
 
+def _batch_norm(walk: _Walk, layer: Layer, sources: list[Grids]) -> Grids | None:
+    taken_now = layer.operation.settings.get("training")
+    return passage.norm(layer, sources) if taken_now else sources[0]
+
+
 def _concat(walk: _Walk, layer: Layer, sources: list[Grids]) -> Grids | None:
     stacks = layer.operation.name in ("stack", "hstack", "vstack")
     return passage.unchangeable(layer, sources) if stacks else walk.concat(layer, sources)
@@ -323,7 +328,7 @@ RULES: Mapping[str, Rule] = {
     "activation": _IN_PLACE,
     "adaptive pool": _unchanged(passage.adaptive_pool),
     "attention": _UNCHANGEABLE,
-    "batch norm": _IN_PLACE,
+    "batch norm": _batch_norm,
     "channel shuffle": _IN_PLACE,
     "concat": _concat,
     "convolution": _Walk.window,
