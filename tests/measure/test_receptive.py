@@ -183,3 +183,16 @@ def test_batch_norm_without_stored_statistics_reads_the_whole_map():
     assert true_field(network, "1").status == "whole image"
     assert local_field(network, "1").size == (3, 3)
     assert "left out: 1" in local_field(network, "1").reason
+
+
+def test_bounds_of_a_clamp_that_are_computed_are_seen():
+    class Clamped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 5, padding=2)
+
+        def forward(self, x):
+            return torch.clamp(self.a(x), min=self.b(x))
+
+    network = cs.trace(Clamped(), (1, 2, 17, 17))
+    assert local_field(network, "clamp").size == true_field(network, "clamp").size == (5, 5)

@@ -32,6 +32,10 @@ EXAMPLES = {
         (lambda s, x: F.relu(x), [S]),
         (lambda s, x: F.glu(x, 1), [S]),
         (lambda s, x: F.gelu(x), [S]),
+        (lambda s, x, y: torch.clamp(x, min=y), [S, S]),
+        (lambda s, x, y: torch.clamp(x, max=y), [S, (4, 1, 8)]),
+        (lambda s, x, y, z: torch.clamp(x, y, z), [S, (8,), S]),
+        (lambda s, x, w: F.prelu(x - 1, w.flatten()), [S, (1, 4)]),
     ],
     "adaptive pool": [
         (lambda s, x: F.adaptive_avg_pool2d(x, (4, 5)), [S]),

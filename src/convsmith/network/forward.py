@@ -139,7 +139,6 @@ class _Pass:
     ) -> list[list[list[Positions]]] | None:
         """For each source and axis what positions 0, 1, … read: themselves, if all is regular."""
         mine, steps = self.axes[layer.name], self.steps
-        merges = family_of(layer).has(Trait.MERGES)
         one = Positions.of([1])
         box = at_position(layer.results[result].shape, mine, 1)
         parts = inputs_of(self.network, layer, box, result, bounded=False)
@@ -148,7 +147,7 @@ class _Pass:
                 return None
             part = box if source.joined else parts[source.nth][-1]
             axes = mine if source.joined else self.axes[source.name]
-            if merges and axes != mine[-len(axes) :]:
+            if len(sources) > 1 and axes != mine[-len(axes) :]:
                 return None  # a map lies transposed upon another
             if any(axis is not None and p != one for p, axis in zip(part, axes, strict=True)):
                 return None

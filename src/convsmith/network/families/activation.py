@@ -10,12 +10,15 @@ from convsmith.network.families.family import Family, Reads, Trait
 from convsmith.network.families.rules import (
     along,
     axes_in_place,
+    axes_merged,
     first,
     index_of,
     per_value,
     same_channels,
+    same_place,
     unmoved,
 )
+from convsmith.network.shapes import whole
 
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
@@ -28,6 +31,13 @@ _FLOPS = {
     "hardswish": 5, "hardtanh": 2, "leaky_relu": 2, "log_sigmoid": 4, "mish": 6, "prelu": 2,
     "relu6": 2, "rrelu": 2, "selu": 4, "sigmoid": 4, "silu": 5, "softplus": 4, "softshrink": 3,
 }  # fmt: skip
+
+
+def _first_and_slopes(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """`prelu`: a value, and the slopes, which are one per channel where they are computed."""
+    yield 0, box
+    for number in range(1, len(layer.operands)):
+        yield number, whole(layer.operands[number].shape)
 
 
 def _halves(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
@@ -59,5 +69,8 @@ FAMILIES = (
         axes=axes_in_place,
         carry=same_channels,
         step=unmoved,
-    ).but("glu", lacks=Trait.SAME_SHAPE, reads=_halves, carry=_halved_channels),
+    )
+    .but("clamp clamp_max clamp_min", reads=same_place, axes=axes_merged)  # bounds may be tensors
+    .but("prelu", reads=_first_and_slopes)
+    .but("glu", lacks=Trait.SAME_SHAPE, reads=_halves, carry=_halved_channels),
 )
