@@ -61,6 +61,7 @@ EXAMPLES = {
     "elementwise": [
         (lambda s, x, y: x * y, [S, (4, 1, 8)]),
         (lambda s, x, y, z: torch.addcmul(x, y, z), [S, S, (8,)]),
+        (lambda s, x, y: torch.max(x, y) + torch.min(x, y), [S, (4, 1, 8)]),
     ],
     "embedding": [(lambda s, x: F.embedding((x[0, 0] * 0).long(), x[0, 1]), [S])],
     "expand": [

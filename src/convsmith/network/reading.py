@@ -33,7 +33,8 @@ def read_operation(node: Node) -> Operation:
         label = "" if own.label == own.name else own.label
         return Operation(own.family.kind, own.name, spec, settings, label, own.family)
     name = _name(node)
-    kind = FAMILY_OF.get(name, "unknown")
+    overload = getattr(node.target, "_overloadname", "")
+    kind = FAMILY_OF.get(f"{name}.{overload}") or FAMILY_OF.get(name, "unknown")
     if getattr(node.target, "namespace", "aten") != "aten":
         kind = "unknown"  # someone's own operation that happens to share a name
     family = FAMILIES[kind].of(name)

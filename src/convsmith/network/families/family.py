@@ -118,7 +118,8 @@ class Family:
         kind: its name, as `Layer.kind` gives it and as reports print it.
         about: what it does, in a few words.
         names: its operations in `torch.ops.aten`, without overload and without the trailing
-            underscore of the in-place form, separated by spaces.
+            underscore of the in-place form, separated by spaces. An overload that does something
+            else than its name is one of its own: `max.other`.
         traits: see `Trait`.
         cost: the rule that counts it; None where no rule can.
         reads: the rule for what it reads; None where everything has to be assumed.
