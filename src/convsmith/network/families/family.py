@@ -146,7 +146,8 @@ class Family:
 
     def has(self, trait: Trait) -> bool:
         """Whether it has a trait (any one of several)."""
-        return bool(self.traits & trait)
+        # Asked several times per layer: `Flag.__and__` would make an object each time.
+        return bool(self.traits._value_ & trait._value_)
 
     def of(self, name: str) -> Family:
         """The family as one of its operations has it."""
