@@ -196,3 +196,18 @@ def test_bounds_of_a_clamp_that_are_computed_are_seen():
 
     network = cs.trace(Clamped(), (1, 2, 17, 17))
     assert local_field(network, "clamp").size == true_field(network, "clamp").size == (5, 5)
+
+
+def test_a_counter_without_axes_does_not_matter():
+    class Counted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(2, 2, 3)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            return self.a(x)
+
+    field = cs.inspect(Counted(), (1, 2, 9, 9)).receptive_field
+    assert (field.size, field.status) == ((3, 3), "exact")
