@@ -273,7 +273,7 @@ def test_registering_from_many_threads_loses_nothing():
     names = [f"convsmith_threads::op{number}" for number in range(64)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: cs.register(name, family="activation"), names))
-    from convsmith.network.register import registered
+    from convsmith.network.registry import registered
 
     assert all(registered(name) for name in names)
 

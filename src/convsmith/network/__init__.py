@@ -4,7 +4,7 @@ from convsmith.network.contexts import quiet, untouched
 from convsmith.network.modules import submodule
 from convsmith.network.network import FreeSize, Layer, Network, Parameter, TensorType
 from convsmith.network.operations import Operation
-from convsmith.network.register import register
+from convsmith.network.registry import register
 from convsmith.network.trace import trace
 
 __all__ = [

@@ -13,7 +13,7 @@ from convsmith.network.families import FAMILIES, FAMILY_OF, kind_of
 from convsmith.network.families.family import Arithmetic
 from convsmith.network.network import TensorType
 from convsmith.network.operations import Operation
-from convsmith.network.register import Registered, registered
+from convsmith.network.registry import Registered, registered
 
 __all__ = ["arguments", "read_operation", "tensor_type", "tensor_types"]
 

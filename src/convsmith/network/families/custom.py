@@ -1,37 +1,35 @@
-"""`register`: a user teaches convsmith an operation of their own.
-
-A registration is a `Family` of its own, made from the one that the operation behaves like. The
-graph of a network keeps the families it was read with, so registering again does not change it.
-"""
+"""Families that a user describes: a count and what is read, put in place of those of a kind."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from threading import Lock
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Box, Positions, Window
-from convsmith.errors import ArgumentError, kind_and_line, nearest
+from convsmith.errors import ArgumentError, kind_and_line
 from convsmith.network.channels import Passage
 from convsmith.network.cost import Cost
-from convsmith.network.families import FAMILIES, FAMILY_OF, Family, Trait
-from convsmith.network.families.family import CostRule, Reads, ReadsRule
+from convsmith.network.families.family import Family, Reads, ReadsRule, Trait
 from convsmith.network.families.rules import all_or_unknown, axes_in_place, axes_nowhere
-from convsmith.network.network import Layer
 from convsmith.network.shapes import Axes, whole
 
-__all__ = ["Registered", "register", "registered"]
+if TYPE_CHECKING:
+    from convsmith.network.network import Layer
 
-OwnCost = Callable[[Layer], Cost | tuple[int | None, int | None]]
-OwnReads = Callable[[Layer, Box], Mapping[int, Sequence[Any]] | Iterable[tuple[int, Sequence[Any]]]]
+__all__ = ["OwnCost", "OwnReads", "counted", "guarded", "reading"]
+
+OwnCost = Callable[["Layer"], Cost | tuple[int | None, int | None]]
+"""A user's count of a layer: (multiply-adds, floating-point operations), or a `Cost`."""
+
+OwnReads = Callable[
+    ["Layer", Box], Mapping[int, Sequence[Any]] | Iterable[tuple[int, Sequence[Any]]]
+]
+"""A user's rule for what a layer reads; see `register`."""
 
 # What the multiply-adds of an operation are called that is of no family with some.
 _TITLE = "registered operations"
-_QUALIFIED = re.compile(r"\w+::\w+")
 # Steps are found by trial: the most positions after which a rule is expected to repeat itself.
 _PERIOD = 16
 # What the rule of a family raises for an operation that has not got the arguments it looks for.
@@ -52,143 +50,7 @@ _OF_READING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """An operation that a user has taught convsmith.
-
-    Attributes:
-        family: its rules.
-        name: the operation of PyTorch's that it behaves like, else its own qualified name.
-        label: what tables call it.
-    """
-
-    family: Family
-    name: str
-    label: str
-
-
-_LOCK = Lock()
-_REGISTERED: Mapping[str, Registered] = MappingProxyType({})
-
-
-def register(
-    op: Any,
-    family: str | None = None,
-    *,
-    cost: OwnCost | None = None,
-    reads: Window | Sequence[Window] | OwnReads | None = None,
-    name: str | None = None,
-) -> None:
-    """Teach convsmith an operation of your own: what it costs and what it reads.
-
-    `trace`, `inspect`, receptive fields, holes and `dilate` then know it. Say what it behaves like
-    (`family`), or write down its cost and what it reads, or both: what you write down replaces
-    what the family says. Registering an operation again replaces what was said of it; networks
-    that are traced already keep what they were traced with.
-
-    Args:
-        op: the operation's qualified name, such as `"mylib::blur"`, or the operation itself
-            (`torch.ops.mylib.blur`, or what `torch.library.custom_op` returned). It need not exist
-            yet. One of PyTorch's own (`"aten::special_bessel_j0"`) may be registered too.
-        family: what it behaves like: a kind of operation (`Layer.kind`), such as `"activation"`
-            or `"elementwise"`, or one of PyTorch's operations, such as `"upsample_nearest2d"`.
-            Its arguments are then read by the names that they have in PyTorch's schema
-            (`dim`, `stride`), and its tensors by their order.
-        cost: a function of the `Layer` (`.operands[i].shape`, `.shape`, `.operation.settings`)
-            that returns `(multiply-adds, floating-point operations)`, or a `measure.Cost`.
-        reads: what it reads. A `Window`, for all of its spatial axes alike, or one per axis: they
-            slide along the last axes of the first operand, all channels of which are read. Or a
-            function `reads(layer, positions)`: `positions` holds, for each axis of the result, a
-            set of positions (`arithmetic.Positions`, which can `shift`, `scale` and `spread`), and
-            the function returns a dict: for each operand that is read, by number, one entry per
-            axis of that operand: a set of positions, a number, or None for the whole axis.
-            Positions outside the operand are padding; there is no need to clip them.
-        name: what tables call it; its own name unless given.
-
-    Raises:
-        ArgumentError: for a name without `::`, a family that there is not, or nothing that is
-            said of the operation.
-
-    >>> import torch, convsmith as cs
-    >>> from convsmith.arithmetic import Window
-    >>> @torch.library.custom_op("mylib::blur", mutates_args=())
-    ... def blur(x: torch.Tensor) -> torch.Tensor:
-    ...     return torch.nn.functional.avg_pool2d(x, 3, 2, 1)
-    >>> @blur.register_fake
-    ... def _(x):
-    ...     return x.new_empty(*x.shape[:2], (x.shape[2] + 1) // 2, (x.shape[3] + 1) // 2)
-    >>> cs.register(blur, cost=lambda layer: (0, 9 * layer.numel), reads=Window(3, 2, (1, 1)))
-    >>> class Net(torch.nn.Module):
-    ...     def forward(self, x):
-    ...         return blur(blur(x))
-    >>> report = cs.inspect(Net(), (1, 3, 32, 32))
-    >>> report.flops, report.status, report.receptive_field.size
-    (8640, 'exact', (7, 7))
-    """
-    qualified = _qualified(op)
-    if family is None and cost is None and reads is None:
-        raise ArgumentError(f"nothing is said of {qualified!r}: pass family=, cost= or reads=")
-    base, like = _base(family)
-    if cost is not None:
-        if not callable(cost):
-            raise ArgumentError(
-                f"cost of {qualified!r} must be a function of a layer, not {cost!r}"
-            )
-        base = replace(base, cost=_cost_rule(qualified, cost), title=base.title or _TITLE)
-    if reads is not None:
-        base = _reading(qualified, replace(base, arithmetic=None), reads)
-    elif family is not None:
-        base = _guarded(qualified, family, base)
-    entry = Registered(
-        family=base,
-        name=like or qualified,
-        label=name or qualified.partition("::")[2],
-    )
-    global _REGISTERED
-    with _LOCK:  # the mapping itself is never changed, so that reading it needs no lock
-        _REGISTERED = MappingProxyType({**_REGISTERED, qualified: entry})
-
-
-def registered(qualified: str) -> Registered | None:
-    """What is registered under a qualified name, such as `mylib::blur`."""
-    return _REGISTERED.get(qualified)
-
-
-def _qualified(op: Any) -> str:
-    """The name of an operation with its namespace, whatever stands for it."""
-    name = op
-    if not isinstance(op, str):
-        schema = getattr(op, "_schema", None)
-        name = (
-            getattr(schema, "name", None)
-            or getattr(op, "_qualname", None)
-            or getattr(op, "_qualified_op_name", None)
-        )
-    if not isinstance(name, str) or not _QUALIFIED.fullmatch(name):
-        raise ArgumentError(f"an operation is named like 'mylib::blur', not {op!r}")
-    return name
-
-
-def _base(family: str | None) -> tuple[Family, str]:
-    """The family that an operation behaves like, and PyTorch's operation where one was named."""
-    if family is None:
-        return FAMILIES["unknown"], ""
-    if family in FAMILY_OF:
-        return FAMILIES[FAMILY_OF[family]].of(family), family
-    if family in FAMILIES:
-        base = FAMILIES[family]
-        if base.has(Trait.BY_NAME):
-            names = ", ".join(base.names.split()[:3]) or "none"
-            raise ArgumentError(
-                f"operations of the family {family!r} differ: name the one that yours behaves like "
-                f"({names}, …)"
-            )
-        return replace(base, exceptions=MappingProxyType({})), ""
-    hint = nearest(str(family), [*FAMILIES, *FAMILY_OF]) or f", only {', '.join(FAMILIES)}"
-    raise ArgumentError(f"there is no family {family!r}{hint}")
-
-
-def _guarded(op: str, family: str, base: Family) -> Family:
+def guarded(op: str, family: str, base: Family) -> Family:
     """The family, saying what is wrong where it does not find the arguments that it needs."""
 
     def failed(layer: Layer, error: Exception) -> ArgumentError:
@@ -220,24 +82,28 @@ def _guarded(op: str, family: str, base: Family) -> Family:
     return replace(base, reads=reads if base.reads else None, axes=axes, step=step)
 
 
-def _cost_rule(op: str, rule: OwnCost) -> CostRule:
+def counted(op: str, base: Family, rule: OwnCost) -> Family:
+    """The family with the user's own count."""
+    if not callable(rule):
+        raise ArgumentError(f"cost of {op!r} is a function of a layer, not {rule!r}")
+
     def cost(layer: Layer) -> Cost:
-        counted = rule(layer)
-        if isinstance(counted, Cost):
-            return counted
+        answer = rule(layer)
+        if isinstance(answer, Cost):
+            return answer
         try:
-            macs, flops = counted
+            macs, flops = answer
         except (TypeError, ValueError):
-            raise ValueError(f"the cost of {op!r} is (macs, flops), not {counted!r}") from None
+            raise ValueError(f"the cost of {op!r} is (macs, flops), not {answer!r}") from None
         return Cost(macs, flops)
 
-    return cost
+    return replace(base, cost=cost, title=base.title or _TITLE)
 
 
 # What is read
 
 
-def _reading(op: str, base: Family, reads: Window | Sequence[Window] | OwnReads) -> Family:
+def reading(op: str, base: Family, reads: Window | Sequence[Window] | OwnReads) -> Family:
     """The family with another rule for reading, and with all that follows from it."""
     traits = base.traits & ~_OF_READING | Trait.TELLS
     if isinstance(reads, Window):
