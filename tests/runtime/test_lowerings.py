@@ -12,25 +12,24 @@ from torch import nn
 import convsmith as cs
 from convsmith.kernels.activation import ACTIVATIONS, kernel_name
 from convsmith.kernels.isa import Isa
-from convsmith.network.operations import KINDS
-from convsmith.network.vocabulary import FAMILY
+from convsmith.network.families import FAMILIES, FAMILY_OF
 from convsmith.runtime.lowering.table import LOWERINGS, REFUSED
 from tests.runtime.oracle import agree, image, kinds
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", list(FAMILIES))
 def test_every_kind_is_lowered_or_refused_with_a_reason(kind: str) -> None:
     assert (kind in LOWERINGS) != (kind in REFUSED)
     assert REFUSED.get(kind, "lowered").strip()  # type: ignore[call-overload]
 
 
 def test_no_entry_without_a_kind() -> None:
-    assert {*LOWERINGS, *REFUSED} <= set(KINDS)
+    assert {*LOWERINGS, *REFUSED} <= set(FAMILIES)
 
 
 def test_every_activation_of_the_kernels_is_an_activation_of_the_graph() -> None:
     assert [
-        name for name in ACTIVATIONS if name != "identity" and FAMILY[name] != "activation"
+        name for name in ACTIVATIONS if name != "identity" and FAMILY_OF[name] != "activation"
     ] == []
 
 

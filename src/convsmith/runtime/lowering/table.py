@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from convsmith.network import Layer
-from convsmith.network.operations import Kind
 from convsmith.runtime.lowering.activation import ACTIVATION
 from convsmith.runtime.lowering.batch_norm import BATCH_NORM
 from convsmith.runtime.lowering.concat import CONCAT
@@ -20,7 +19,7 @@ from convsmith.runtime.lowering.transposed import TRANSPOSED
 
 __all__ = ["LOWERINGS", "REFUSED", "refusal"]
 
-LOWERINGS: dict[Kind, Lowering] = {
+LOWERINGS: dict[str, Lowering] = {
     "activation": ACTIVATION,
     "adaptive pool": ADAPTIVE_POOL,
     "batch norm": BATCH_NORM,
@@ -36,7 +35,7 @@ LOWERINGS: dict[Kind, Lowering] = {
     "upsample": UPSAMPLE,
 }
 
-REFUSED: dict[Kind, str] = {
+REFUSED: dict[str, str] = {
     "attention": "every position reads every other one",
     "channel shuffle": "it moves channels",
     "creation": "it reads no image",
