@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         lighten,
         load,
     )
-    from convsmith.runtime import Compiled, compile
+    from convsmith.runtime import Compiled, Profile, compile
 
 _HOMES = {
     "Certificate": "rewrite",
@@ -53,6 +53,7 @@ _HOMES = {
     "Lightened": "rewrite",
     "Network": "network",
     "Pool": "arithmetic",
+    "Profile": "runtime",
     "ReceptiveField": "measure",
     "Window": "arithmetic",
     "compile": "runtime",
@@ -86,6 +87,7 @@ __all__ = [
     "ModelError",
     "Network",
     "Pool",
+    "Profile",
     "ReceptiveField",
     "TraceError",
     "Window",
