@@ -25,6 +25,7 @@ from convsmith.draw.scenes.values import (
     At3,
     grid,
     lift,
+    lift_place,
     lift_windows,
     lifted,
     maps_of,
@@ -113,7 +114,7 @@ def _pooled(
         min(length, shown + w.extent)
         for length, shown, w in zip(size, seen, layer.windows, strict=True)
     ]
-    return evaluate(layer, nested(room, lambda at: plane(lift(at))))
+    return evaluate(layer, nested(room, lambda at: plane(lift_place(at))))
 
 
 def _outputs(

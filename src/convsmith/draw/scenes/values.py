@@ -22,6 +22,7 @@ __all__ = [
     "grid",
     "kernels_of",
     "lift",
+    "lift_place",
     "lift_windows",
     "lifted",
     "maps_of",
@@ -52,7 +53,7 @@ def maps_of(values: Any, shape: Sequence[int]) -> Callable[[int, At3], Any]:
 def default_image(shape: Sequence[int]) -> Any:
     """Those usual numbers as nested lists shaped (channels, *spatial)."""
     value = maps_of(None, shape)
-    return nested(tuple(shape), lambda at: value(at[0], lift(at[1:])))
+    return nested(tuple(shape), lambda at: value(at[0], lift_place(at[1:])))
 
 
 def kernels_of(weight: Any, shape: Sequence[int]) -> Callable[[int, int], Any]:
@@ -137,12 +138,21 @@ def lifted(values: Any, dims: int) -> Any:
 
 
 def lift(size: Sequence[int]) -> At3:
-    """A size or place of one or two axes as one of three, the missing lengths 1.
+    """A size of one or two axes as one of three, the missing lengths 1.
 
     >>> lift((5, 7))
     (1, 5, 7)
     """
     return (*[1] * (3 - len(size)), *size)  # type: ignore[return-value]
+
+
+def lift_place(at: Sequence[int]) -> At3:
+    """A place on one or two axes as one on three: in the only slice, or row, there is.
+
+    >>> lift_place((4, 6))
+    (0, 4, 6)
+    """
+    return (*[0] * (3 - len(at)), *at)  # type: ignore[return-value]
 
 
 def lift_windows(windows: Sequence[Window]) -> tuple[Window, ...]:
