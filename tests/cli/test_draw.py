@@ -228,3 +228,75 @@ def test_drawing_needs_no_torch(run):
         "print([m for m in ('torch', 'numpy', 'PIL', 'rich') if m in sys.modules])"
     )
     assert loaded.stdout.strip() == "[]"
+
+
+ROW = [3, 1, 4, 1, 5, 9, 2, 6]
+ONE = {"dims": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "layer", "size", "options"),
+    [
+        # The causal one of the documentation: a padding of one low:high is that of one axis.
+        (
+            "conv --in 8 --kernel 3 --dilation 2 --padding 4:0",
+            cs.Conv(1, 1, 3, padding=((4, 0),), dilation=2), 8, {},
+        ),
+        ("conv --padding 1:2", cs.Conv(1, 1, 3, padding=((1, 2),)), 7, {}),
+        ("conv --in 8 --padding 4:0 --dims 2", cs.Conv(1, 1, 3, padding=((4, 0),) * 2), 8, {}),
+        ("conv --in 8x8 --padding 4:0", cs.Conv(1, 1, 3, padding=((4, 0),) * 2), 8, {}),
+        (
+            "conv --in 8 --padding 1:0 --pool max --kernel 2",
+            cs.Pool(2, padding=((1, 0),)), 8, {},
+        ),
+        (
+            "conv --in 4 --padding 1:0 --transposed --stride 2",
+            cs.ConvTranspose(1, 1, 3, 2, ((1, 0),)), 4, {},
+        ),
+        ("conv --in 5 --kernel 2x2x2", cs.Conv(1, 1, (2, 2, 2)), 5, {}),
+        ("conv --values row.csv", cs.Conv(1, 1, 3, **ONE), 8, {"values": ROW}),
+        ("conv --values row.csv --in 8", cs.Conv(1, 1, 3, **ONE), 8, {"values": ROW}),
+        ("conv --values row.json --in 8", cs.Conv(1, 1, 3, **ONE), 8, {"values": ROW}),
+        (
+            "conv --values row.csv --pool average --kernel 2",
+            cs.Pool(2, kind="average", **ONE), 8, {"values": ROW},
+        ),
+        ("conv --values row.csv --kernel 1x3", cs.Conv(1, 1, (1, 3)), (1, 8), {"values": [ROW]}),
+        (
+            "conv --in 6 --weight taps.csv --kernel 2",
+            cs.Conv(1, 1, 2, **ONE), 6, {"weight": [2, 5]},
+        ),
+    ],
+)  # fmt: skip
+def test_one_length_is_one_axis(here, capfd, words, layer, size, options):
+    (here / "row.csv").write_text(",".join(map(str, ROW)))
+    (here / "row.json").write_text(json.dumps(ROW))
+    (here / "taps.csv").write_text("2,5")
+    assert main(["draw", *words.split()]) == 0
+    assert capfd.readouterr() == (svg(animate(layer, size, **options)), "")
+
+
+@pytest.mark.parametrize(
+    ("words", "make"),
+    [
+        (
+            "matrix --in 6 --padding 2:0",
+            lambda: cs.draw.matrix(cs.Conv(1, 1, 3, padding=((2, 0),)), 6),
+        ),
+        (
+            "matrix --in 6 --padding 2:0 --im2col",
+            lambda: cs.draw.im2col(cs.Conv(1, 1, 3, padding=((2, 0),)), 6),
+        ),
+        (
+            "separable --in 6 --padding 2:0",
+            lambda: cs.draw.separable(cs.Conv(3, 4, 3, padding=((2, 0),)), 6),
+        ),
+        (
+            "separable --areas --in 6 --padding 2:0",
+            lambda: cs.draw.cost_areas(cs.Conv(3, 4, 3, padding=((2, 0),))),
+        ),
+    ],
+)
+def test_so_it_is_in_every_drawing_of_a_layer(capfd, words, make):
+    assert main(["draw", *words.split()]) == 0
+    assert capfd.readouterr() == (svg(make()), "")

@@ -14,6 +14,8 @@ from convsmith.cli.output import Force, check_targets, talk
 from convsmith.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from convsmith.arithmetic import Conv, ConvTranspose, Pool
     from convsmith.draw import Scene
 
@@ -27,6 +29,7 @@ __all__ = [
     "command",
     "conv",
     "deliver",
+    "named_axes",
     "parse_channels",
     "parse_size",
 ]
@@ -108,27 +111,32 @@ def conv(
 
     lengths = None if size is None else parse_size("--in", size)
     ins, outs = parse_channels(channels, groups)
-    given = None
+    image = None
     if values is not None:
         wanted = (lengths,) * 2 if isinstance(lengths, int) else lengths
-        given = read_values(values, wanted, ins)
+        image = read_values(values, wanted, ins)
+    kernels = None if weight is None else read_weight(weight)
+    named = named_axes(
+        dims, size, kernel, stride, dilation, output_padding, padding=padding,
+        arrays=(kernels, image) if ins == outs == 1 else (),
+    )  # fmt: skip
     if lengths is None:
-        lengths = (7, 7) if given is None else _spatial(given, ins, dims, pool)
-    axes = dims or (2 if isinstance(lengths, int) else len(lengths))
+        lengths = (7,) * (named or 2) if image is None else _spatial(image, ins, named)
+    axes = named or (2 if isinstance(lengths, int) else len(lengths))
     layer = build_layer(
         axes, kernel, stride, padding, dilation, ins, outs, groups, padding_mode,
         transposed, output_padding, pool, ceil,
     )  # fmt: skip
-    if pool is not None and given is None and ins > 1:
+    if pool is not None and image is None and ins > 1:
         from convsmith.draw.scenes.values import default_image
 
         each = (lengths,) * axes if isinstance(lengths, int) else lengths
-        given = default_image((ins, *each))
+        image = default_image((ins, *each))
     scene = animate(
         layer,
         lengths,
-        values=given,
-        weight=None if weight is None else read_weight(weight),
+        values=image,
+        weight=kernels,
         bias=None if bias is None else _numbers(bias),
         language=language,
         view=view,
@@ -155,12 +163,15 @@ def parse_size(name: str, text: str) -> int | tuple[int, ...]:
     >>> parse_size("--in", "7"), parse_size("--in", "3x2"), parse_size("--in", "3×2")
     (7, (3, 2), (3, 2))
     """
-    parts = text.lower().replace("×", "x").replace(",", "x").split("x")
     try:
-        numbers = tuple(int(part) for part in parts)
+        numbers = tuple(int(part) for part in _parts(text))
     except ValueError:
         raise ArgumentError(f"{name} {text!r} is not a size: expected, say, 3 or 3x2") from None
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _parts(text: str) -> list[str]:
+    return text.lower().replace("×", "x").replace(",", "x").split("x")
 
 
 def _padding(text: str) -> Any:
@@ -174,7 +185,7 @@ def _padding(text: str) -> Any:
     if ":" not in text:
         return parse_size("--padding", text)
     sides = []
-    for part in text.lower().replace("×", "x").replace(",", "x").split("x"):
+    for part in _parts(text):
         try:
             ends = tuple(int(end) for end in part.split(":"))
         except ValueError:
@@ -245,11 +256,46 @@ def build_layer(
     return ConvTranspose(ins, outs, window, step, pads, more, groups, True, spacing, axes)
 
 
-def _spatial(given: Any, ins: int, dims: int | None, pool: str | None) -> tuple[int, ...]:
+def named_axes(
+    dims: int | None, *sizes: str | None, padding: str = "0", arrays: Sequence[Any] = ()
+) -> int | None:
+    """How many axes the options speak of: `--dims`, else as many as the first that lists them.
+
+    A size of one number stands for every axis and lists none; a padding of one low:high is that
+    of one axis. So are a single row of `--values` or `--weight`.
+
+    >>> named_axes(None, "8", "3"), named_axes(None, "8", "3x3x3"), named_axes(3, "8")
+    (None, 3, 3)
+    >>> named_axes(None, "8", padding="4:0"), named_axes(None, "8x8", padding="4:0")
+    (1, 2)
+    >>> named_axes(None, "5", arrays=[None, [[1, 0, 2]]])
+    1
+    """
+    if dims is not None:
+        return dims
+    axes = [n for size in sizes if size is not None and (n := len(_parts(size))) > 1]
+    if ":" in padding or len(_parts(padding)) > 1:
+        axes.append(len(_parts(padding)))
+    return next(iter([*axes, *filter(None, map(_rows, arrays))]), None)
+
+
+def _rows(array: Any) -> int | None:
+    """The axes of numbers: one for a single row, two for several, None if there may be channels."""
+    if array is None:
+        return None
+    from convsmith.draw.scenes.values import shape_of
+
+    shape = shape_of(array)
+    if len(shape) > 2:
+        return None
+    return 1 if len(shape) < 2 or shape[0] == 1 else 2
+
+
+def _spatial(image: Any, ins: int, dims: int | None) -> tuple[int, ...]:
     """The spatial size of the reader's values, which may come with an axis of channels."""
     from convsmith.draw.scenes.values import shape_of
 
-    shape = shape_of(given)
+    shape = shape_of(image)
     axes = dims or (
         len(shape) - 1 if len(shape) > 1 and (ins > 1 or len(shape) > 2) else len(shape)
     )

@@ -14,6 +14,7 @@ from convsmith.cli.draw import (
     app,
     build_layer,
     deliver,
+    named_axes,
     parse_channels,
     parse_size,
 )
@@ -70,7 +71,8 @@ def matrix(
     from convsmith.draw import im2col as draw_im2col
     from convsmith.draw import matrix as draw_matrix
 
-    lengths, axes = _lengths(size, dims)
+    named = named_axes(dims, size, kernel, stride, dilation, output_padding, padding=padding)
+    lengths, axes = _lengths(size, named)
     ins, outs = parse_channels(channels, groups)
     layer: Any = build_layer(
         axes, kernel, stride, padding, dilation, ins, outs, groups, padding_mode, transposed,
@@ -107,7 +109,9 @@ def separable(
     from convsmith.draw import cost_areas
     from convsmith.draw import separable as draw_separable
 
-    lengths, axes = _lengths(size, dims)
+    lengths, axes = _lengths(
+        size, named_axes(dims, size, kernel, stride, dilation, padding=padding)
+    )
     ins, outs = parse_channels(channels, 1)
     layer: Any = build_layer(
         axes, kernel, stride, padding, dilation, ins, outs, 1, "zeros", False, "0", None, False
@@ -143,9 +147,9 @@ def mixing(
     deliver(scene, output, strip=strip, force=force)
 
 
-def _lengths(size: str, dims: int | None) -> tuple[int | tuple[int, ...], int]:
+def _lengths(size: str, named: int | None) -> tuple[int | tuple[int, ...], int]:
     lengths = parse_size("--in", size)
-    axes = dims or (2 if isinstance(lengths, int) else len(lengths))
+    axes = named or 2
     if axes > 2:
         raise ArgumentError(f"--in {size!r} has {axes} axes, and one or two can be drawn")
     return lengths, axes
