@@ -16,6 +16,7 @@ from convsmith.errors import ArgumentError
 from convsmith.explore.lessons import LESSONS, index_page, lesson, texts_of
 from convsmith.explore.lessons.export import browser_wheel, for_browser
 from convsmith.explore.serve import EXPLORER
+from tests.draw.markup import parse
 from tests.explore.test_words import CHINESE, SLIP, fields
 
 NUMBERS = [each.number for each in LESSONS]
@@ -30,12 +31,28 @@ def loaded(number):
     return module.app
 
 
-def run(number, language, monkeypatch):
+def run_all(number, language, monkeypatch):
     pytest.importorskip("marimo")
     monkeypatch.setattr(sys, "argv", [str(lesson(number).path), "--lang", language])
     outputs, names = loaded(number).run()
     assert names["page"].language == language
-    return [output.text for output in outputs if hasattr(output, "text")], names["answers"]
+    return [output.text for output in outputs if hasattr(output, "text")], names
+
+
+def run(number, language, monkeypatch):
+    shown, names = run_all(number, language, monkeypatch)
+    return shown, names["answers"]
+
+
+def tables(shown):
+    """The tables of a page that have headings, as lists of rows of cells."""
+    for output in shown:
+        for table in parse(output).find("table"):
+            if table.find("th"):
+                yield [
+                    [cell.text for cell in row.all() if cell.tag in ("th", "td")]
+                    for row in table.find("tr")
+                ]
 
 
 def test_marimo_finds_nothing_to_correct():
@@ -239,3 +256,50 @@ def test_the_list_of_lessons():
             assert each.title(language) in page and f'href="{each.number}/' in page
     with pytest.raises(ArgumentError, match="lessons 1 to 6, none 7"):
         lesson(7)
+
+
+PARAMETERS = ["in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
+              "groups", "bias", "padding_mode"]  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("number", SLOW)
+def test_the_tables_of_a_lesson_hold_words_and_numbers(number, language, monkeypatch):
+    from convsmith.explore.lessons import Page
+
+    made, draw = [], Page.table
+    monkeypatch.setattr(Page, "table", lambda *args: made.append(draw(*args)) or made[-1])
+    run_all(number, language, monkeypatch)
+    texts = texts_of(number).values()
+    prose = {text[("en", "zh").index(language)] for text in texts if len(text[0]) > 60}
+    found = list(tables(html.text for html in made))
+    assert len(found) == {1: 1, 2: 1, 5: 3, 6: 2}.get(number, 0)
+    for heads, *rows in found:
+        assert rows and all(len(row) == len(heads) for row in rows)
+        for cell in (cell for row in (heads, *rows) for cell in row):
+            assert cell not in prose and len(cell) <= 60 and "##" not in cell, cell
+            assert "\n" not in cell.strip()
+    if number == 1:
+        assert [row[0] for row in found[0][1:]] == PARAMETERS
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_cell_is_never_looked_up(number):
+    from types import SimpleNamespace
+
+    from convsmith.explore.lessons import Page
+
+    for language in ("en", "zh"):
+        page = Page(SimpleNamespace(Html=lambda text: SimpleNamespace(text=text)), number, language)
+        for key in texts_of(number):
+            _, (cell,) = next(tables([page.table([key], [[key]]).text]))
+            assert cell == key
+
+
+def test_the_two_pictures_of_the_separable_example_are_one_computation(monkeypatch):
+    for language in ("en", "zh"):
+        _, names = run_all(2, language, monkeypatch)
+        half, whole = names["half"], names["whole"]
+        for channel in range(3):
+            assert whole.values(f"input{channel}") == half.values(f"output{channel}")
+        assert len({panel.name for panel in whole.panels if panel.name.startswith("output")}) == 4

@@ -197,7 +197,11 @@ def all_parameters(mo, page):
         ("bias", "does bias", "+ n", ""),
         ("padding_mode", "does mode", "", ""),
     ]
-    mo.vstack([page.md("all"), page.table(("parameter", "does", "weights", "output"), _rows)])
+    _said = [
+        (name, page.say(does), weights, page.say(output) if output == "n maps" else output)
+        for name, does, weights, output in _rows
+    ]
+    mo.vstack([page.md("all"), page.table(("parameter", "does", "weights", "output"), _said)])
     return
 
 

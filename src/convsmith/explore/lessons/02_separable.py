@@ -118,14 +118,14 @@ def ratio(explore, k, mo, n, page):
 @app.cell
 def example(cs, mo, page):
     _depthwise, _pointwise = cs.Conv(3, 4, 3).separable()
-    mo.vstack(
-        [
-            page.md("example"),
-            page.scene(cs.draw.animate(_depthwise, 5)),
-            page.scene(cs.draw.animate(_pointwise, 3)),
-        ]
-    )
-    return
+    half = cs.draw.animate(_depthwise, 5)
+    # The pointwise half reads what the depthwise half has written.
+    _maps = [
+        [[half.values(f"output{c}")[r, k] for k in range(3)] for r in range(3)] for c in range(3)
+    ]
+    whole = cs.draw.animate(_pointwise, 3, values=_maps)
+    mo.vstack([page.md("example"), page.scene(half), page.scene(whole)])
+    return half, whole
 
 
 @app.cell
@@ -142,7 +142,7 @@ def task_3(answers, g3, page):
 
 @app.cell
 def six_ways(answers, mo, page):
-    _rows = [(name, *answers["table"][name]) for name in answers["table"]]
+    _rows = [(page.say(name), *counts) for name, counts in answers["table"].items()]
     mo.vstack([page.md("table"), page.table(("layer", "params", "macs"), _rows)])
     return
 

@@ -46,7 +46,7 @@ def asked(lessons, mo):
 
 @app.cell
 def depth(cs, mo, page):
-    mo.vstack([page.md("depth"), page.figure(cs.draw.gridding_picture([1, 1, 1]))])
+    mo.vstack([page.md("depth"), page.figure(cs.report.gridding_picture([1, 1, 1]))])
     return
 
 
@@ -94,7 +94,7 @@ def task_2(answers, g2, page):
 
 @app.cell
 def double(cs, mo, page):
-    mo.vstack([page.md("double"), page.figure(cs.draw.gridding_picture([1, 2, 4]))])
+    mo.vstack([page.md("double"), page.figure(cs.report.gridding_picture([1, 2, 4]))])
     return
 
 
@@ -110,8 +110,8 @@ def gridding(cs, mo, page, stack):
     mo.vstack(
         [
             page.md("gridding"),
-            page.figure(cs.draw.gridding_picture([2, 2, 2])),
-            page.figure(cs.draw.field_picture([(_seen, _seen)])),
+            page.figure(cs.report.gridding_picture([2, 2, 2])),
+            page.figure(cs.report.field_picture([(_seen, _seen)])),
         ]
     )
     return
@@ -145,7 +145,7 @@ def repaired(cs, mo, page, r1, r2, r3, stack):
             mo.Html(
                 f'<p class="cs-verdict {"right" if solved else "not"}" role="status">{_told}</p>'
             ),
-            page.figure(cs.draw.gridding_picture(_rates)),
+            page.figure(cs.report.gridding_picture(_rates)),
             page.md("wide") if solved else mo.md(""),
         ]
     )

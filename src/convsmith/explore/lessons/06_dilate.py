@@ -162,7 +162,7 @@ def gain(cs, digits, lessons, mo, model, new, old, page, dilated, shape, stride)
         _before = cs.inspect(model, (1, 1, 40, 40))
         _after = cs.inspect(dilated.model, (1, 1, 40, 40))
     _rows = [
-        ("old", f"{ious['old']:.3f}", _before.params, _before.macs),
+        (page.say("old"), f"{ious['old']:.3f}", _before.params, _before.macs),
         (page.say("new", stride=stride.value), f"{ious['new']:.3f}", _after.params, _after.macs),
     ]
     mo.vstack(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from html import escape
 from importlib import import_module
 from pathlib import Path
@@ -137,10 +136,13 @@ class Page:
         return self._mo.Html(f'<figure class="cs-figure">{shown}</figure>')
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Any:
-        """A table; a text that is a key of the lesson is said in its language."""
-        return self._mo.Html(
-            table([self._cell(h) for h in heads], [[self._cell(c) for c in row] for row in rows])
-        )
+        """A table under headings that are keys of the lesson; its cells are shown as they are.
+
+        A cell is never looked up: a parameter may have the name of a section. What a cell says in
+        the lesson's language, the notebook asks `say` for.
+        """
+        shown = [[_cell(value) for value in row] for row in rows]
+        return self._mo.Html(table([self.say(key) for key in heads], shown))
 
     def task(self, key: str, given: Any, answer: object, **values: object) -> Any:
         """An exercise: the question, the field for the answer, and what becomes of it.
@@ -166,12 +168,9 @@ class Page:
             f"{self._mo.md(self.say(key, **values)).text}<div>{given}</div>{verdict}</section>"
         )
 
-    def _cell(self, value: object) -> str:
-        if isinstance(value, str):
-            return self.say(value) if value in self._texts else value
-        if isinstance(value, Fraction):
-            return str(value)
-        return count(value) if isinstance(value, int) else str(value)
+
+def _cell(value: object) -> str:
+    return count(value) if isinstance(value, int) else str(value)
 
 
 def language_switch(mo: Any) -> Any:
