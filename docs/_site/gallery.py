@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from html import escape
 
-from convsmith.draw.gallery_pictures import PICTURES, SECTIONS, Entry
+from convsmith.draw.catalogue import catalogue
+from convsmith.draw.example import SECTIONS, Example
 from convsmith.draw.words import LANGUAGES
 
 HEADS = {
@@ -21,7 +22,7 @@ HEADS = {
     ),
 }
 # The others are the same again, as GIF and PNG.
-SHOWN = [entry for entry in PICTURES if entry.suffix == ".svg"]
+SHOWN = [example for example in catalogue().examples if example.suffix == ".svg"]
 
 
 def gallery() -> dict[str, str]:
@@ -46,7 +47,7 @@ def _page(language: str, at: int, pictures: dict[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _figure(entry: Entry, at: int, svg: str) -> str:
+def _figure(entry: Example, at: int, svg: str) -> str:
     caption = escape((entry.english, entry.chinese)[at])
     # So that nothing moves when a picture is loaded.
     size = re.search(r'width="[\d.]+" height="[\d.]+"', svg)

@@ -10,9 +10,9 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.cli import main
-from convsmith.cli.draw import parse_size
-from convsmith.cli.drawn import read_values
 from convsmith.draw import animate
+from convsmith.draw.options import parse_size
+from convsmith.draw.reading import read_values
 from convsmith.errors import ArgumentError
 
 IMAGE = [[4, 1, 7, 5], [4, 4, 2, 5], [7, 7, 2, 4], [1, 0, 2, 4]]

@@ -10,7 +10,6 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.cli import main
-from convsmith.cli.draw_stacks import parse_stack
 from convsmith.draw import (
     animate,
     cone,
@@ -23,6 +22,7 @@ from convsmith.draw import (
     paths,
     separable,
 )
+from convsmith.draw.options import parse_stack
 
 NET = """\
 import torch

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 import convsmith as cs
 from convsmith.arithmetic.window import PADDING_MODES
 from convsmith.draw import animate
-from convsmith.draw.gallery_pictures import PICTURES
+from convsmith.draw.catalogue import catalogue
 from convsmith.draw.lettering import shown
 from convsmith.draw.words import LANGUAGES, say
 from tests.specifications import convolutions, pools, transposed
 
+PICTURES = catalogue().examples
 EQUATION = re.compile(r"= ([^=,;:]*(?:\([^=]*\))?[^=,;:]*?) = (-?\(?[-\d.]+)")
 POOLS = [
     cs.Pool(kernel, stride, padding, dilation, ceil, kind, dims=dims)

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from convsmith.draw.catalogue import catalogue
+from convsmith.draw.example import SECTIONS
 from convsmith.draw.gallery import gallery
-from convsmith.draw.gallery_pictures import PICTURES, SECTIONS
 from convsmith.draw.words import LANGUAGES
 from convsmith.errors import ArgumentError
 from tests.draw.markup import parse
 
+PICTURES = catalogue().examples
 GUIDE = {
     "no_padding_no_strides": (4, 3, 1, 0),
     "arbitrary_padding_no_strides": (5, 4, 1, 2),

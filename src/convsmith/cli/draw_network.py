@@ -1,14 +1,14 @@
-"""`convsmith draw layer MODEL PATH` and `draw field MODEL`: layers of the reader's own network."""
+"""`convsmith draw layer MODEL PATH` and `draw field MODEL`: layers of your own network."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from convsmith.cli.draw import Language, Output, Strip, Theme, app, deliver, parse_size
 from convsmith.cli.inspect import MODEL
-from convsmith.cli.output import Force, check_targets
+from convsmith.draw import Scene, animate, effective_over, field_over, matrix
+from convsmith.draw.command import Option
+from convsmith.draw.options import Values, parse_size
+from convsmith.draw.reading import optional_values, read_values
 from convsmith.errors import ArgumentError, ModelError, nearest
 from convsmith.text import read_shape
 
@@ -16,92 +16,62 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convsmith.arithmetic import Conv, ConvTranspose, Pool
-    from convsmith.draw import Scene
     from convsmith.network import Network
 
 __all__ = ["field", "layer"]
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
-Weights = Annotated[str | None, typer.Option(metavar="FILE", help="The network's weights.")]
+Model = Annotated[str, Option(MODEL, metavar="MODEL", argument=True)]
+Weights = Annotated[str | None, Option("Weights of the network.", metavar="FILE")]
 _FIELDS = 12
 
 
-@app.command("layer")
 def layer(
     model: Model,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="The layer, such as features.0.")],
+    path: Annotated[
+        str, Option("Path of the layer, such as features.0.", metavar="PATH", argument=True)
+    ],
     size: Annotated[
         str | None,
-        typer.Option("--in", metavar="ROWSxCOLUMNS", help="The input; else a small one."),
+        Option("Size of the input; by default a small one.", ("--in",), "ROWSxCOLUMNS"),
     ] = None,
     weights: Weights = None,
-    values: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The input: .csv, .json or an image.")
-    ] = None,
-    as_matrix: Annotated[bool, typer.Option("--matrix", help="As a matrix.")] = False,
-    output: Output = None,
-    language: Language = "en",
-    theme: Theme = "auto",
-    strip: Strip = False,
-    force: Force = False,
-) -> None:
+    values: Values = None,
+    as_matrix: Annotated[bool, Option("Draw it as a matrix.", ("--matrix",))] = False,
+) -> Scene:
     """Draw a convolution or pool of a network, with its own weights."""
-    check_targets(output, force=force)
-    from convsmith.cli.drawn import read_values
     from convsmith.cli.models import load_model
-    from convsmith.draw import animate, matrix
 
     module = _module(load_model(model, weights), path, model)
-    found = _arithmetic(module, path)
-    lengths = _small(found) if size is None else parse_size("--in", size)
-    wanted = (lengths,) * found.dims if isinstance(lengths, int) else lengths
-    channels = getattr(found, "in_channels", 1)
-    given: dict[str, Any] = {"language": language, "theme": theme}
-    if values is not None:
-        given["values"] = read_values(values, wanted, channels)
-    pool = not hasattr(found, "in_channels")
-    if not pool:
-        given["weight"] = _plain(module.weight)
+    arithmetic = _arithmetic(module, path)
+    lengths = _small(arithmetic) if size is None else parse_size("--in", size)
+    each = (lengths,) * arithmetic.dims if isinstance(lengths, int) else lengths
+    arrays: dict[str, Any] = {
+        "values": optional_values(values, each, getattr(arithmetic, "in_channels", 1))
+    }
+    is_pool = not hasattr(arithmetic, "in_channels")
+    if not is_pool:
+        arrays["weight"] = _plain(module.weight)
     if as_matrix:
-        scene = matrix(found, lengths, **given)  # type: ignore[arg-type]
-    else:
-        if not pool and module.bias is not None:
-            given["bias"] = _plain(module.bias)
-        scene = animate(found, lengths, **given)
-    deliver(scene, output, strip=strip, force=force)
+        return matrix(arithmetic, lengths, **arrays)  # type: ignore[arg-type]
+    if not is_pool and module.bias is not None:
+        arrays["bias"] = _plain(module.bias)
+    return animate(arithmetic, lengths, **arrays)
 
 
-@app.command("field")
 def field(
     model: Model,
-    shape: Annotated[
-        str, typer.Option("--input", metavar="N,C,H,W", help="The shape of an input.")
-    ] = "1,3,224,224",
+    shape: Annotated[str, Option("Shape of an input.", ("--input",), "N,C,H,W")] = "1,3,224,224",
     path: Annotated[
-        list[str] | None,
-        typer.Option("--layer", metavar="NAME", help="A layer; repeat it for several."),
+        list[str] | None, Option("A layer; repeat it for several.", ("--layer",), "NAME")
     ] = None,
-    image: Annotated[
-        str | None, typer.Option(metavar="FILE", help="An image that lies under the fields.")
-    ] = None,
+    image: Annotated[str | None, Option("An image to draw the fields on.", metavar="FILE")] = None,
     effective: Annotated[
-        bool,
-        typer.Option(
-            "--effective", help="How much each pixel of --image counts, for --layer or the output."
-        ),
+        bool, Option("Draw how much each pixel of --image counts, for --layer or the output.")
     ] = False,
     weights: Weights = None,
-    output: Output = None,
-    language: Language = "en",
-    theme: Theme = "auto",
-    strip: Strip = False,
-    force: Force = False,
-) -> None:
+) -> Scene:
     """Draw the receptive fields of a network's layers to scale, over an image."""
-    check_targets(output, force=force)
-    from convsmith.cli.drawn import read_values
     from convsmith.cli.models import load_model
-    from convsmith.draw import field_over
     from convsmith.measure.receptive import true_field
     from convsmith.network import trace
 
@@ -117,35 +87,29 @@ def field(
     if image is not None:
         planes = read_values(image, (high, wide), 3)
         pixels = [list(map(list, zip(*rows, strict=True))) for rows in zip(*planes, strict=True)]
-    built = load_model(model, weights)
+    network = load_model(model, weights)
     if effective:
-        scene = _effective(built, pixels, lengths[1], path[0] if path else None, language, theme)
-        deliver(scene, output, strip=strip, force=force)
-        return
-    network = trace(built, lengths)
-    names = [_named(network, each, model) for each in path] if path else _telling(network)
-    fields = {name: true_field(network, name).region for name in names}
+        return _effective(network, pixels, lengths[1], path[0] if path else None)
+    traced = trace(network, lengths)
+    names = [_named(traced, each, model) for each in path] if path else _telling(traced)
+    fields = {name: true_field(traced, name).region for name in names}
     empty = [name for name, region in fields.items() if len(region.hull) != 2]
     if empty:
         raise ModelError(f"{empty[0]} of {model} depends on no position of the image")
-    scene = field_over(pixels, fields, language=language, theme=theme)
-    deliver(scene, output, strip=strip, force=force)
+    return field_over(pixels, fields)
 
 
-def _effective(
-    model: Any, pixels: Any, channels: int, layer: str | None, language: str, theme: str
-) -> Scene:
+def _effective(model: Any, pixels: Any, channels: int, layer: str | None) -> Scene:
     """The effective field at the image itself, its levels from 0 to 1."""
     import torch
 
-    from convsmith.draw import effective_over
     from convsmith.measure.effective import effective_field
 
     image = torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None] / 255
     if channels != 3:
         image = image.mean(1, keepdim=True).expand(-1, channels, -1, -1)
     found = effective_field(model, image, layer)
-    return effective_over(pixels, found.map, name=found.layer, language=language, theme=theme)
+    return effective_over(pixels, found.map, name=found.layer)
 
 
 def _module(network: Any, path: str, model: str) -> Any:

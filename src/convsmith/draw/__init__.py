@@ -1,7 +1,11 @@
 """Convolutions drawn as scenes: from plain data, without torch and without numpy."""
 
-from convsmith.draw.animate import animate
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from convsmith.draw.catalogue import catalogue
 from convsmith.draw.scene import Scene
+from convsmith.draw.scenes.animate import animate
 from convsmith.draw.scenes.areas import cost_areas
 from convsmith.draw.scenes.bands import bands
 from convsmith.draw.scenes.card import card
@@ -31,6 +35,19 @@ __all__ = [
     "separable",
 ]
 
+# No scene is drawn before its words are known.
+catalogue()
+
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+if not _TYPE_CHECKING:
+
+    def __getattr__(name: str) -> _Any:
+        """A scene that is not listed above, which type checkers do not know."""
+        function = catalogue().function(name)
+        if function is None:
+            raise AttributeError(f"module 'convsmith.draw' has no attribute {name!r}")
+        return function

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from convsmith.arithmetic.normalise import choice
-from convsmith.draw.gallery_pictures import PICTURES, SECTIONS
-from convsmith.draw.palette import COLOURS, THEMES
+from convsmith.draw.catalogue import catalogue
+from convsmith.draw.example import SECTIONS, Example
+from convsmith.draw.palette import COLOURS
+from convsmith.draw.scenes.dressed import check_dress
 from convsmith.draw.words import LANGUAGES, say, text
 from convsmith.errors import ArgumentError
 from convsmith.report.saving import save_text
@@ -57,8 +58,7 @@ def gallery(
         ArgumentError: a folder with files in it, or an unknown language or theme.
         MissingExtra: without Pillow, which the few GIF and PNG need.
     """
-    choice("language", language, LANGUAGES)
-    choice("theme", theme, THEMES)
+    check_dress(language, theme)
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise ArgumentError(f"{str(target)!r} is a file, and the gallery is a folder")
@@ -70,33 +70,35 @@ def gallery(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError(f"cannot make {str(target)!r}: {error.strerror}") from error
-    made = []
-    for entry in PICTURES:
-        scene = entry.make()
-        made.append(scene.save(target / entry.file, force=force, language=language, theme=theme))
+    examples = catalogue().examples
+    paths = []
+    for example in examples:
+        file = target / example.file
+        paths.append(example.make().save(file, force=force, language=language, theme=theme))
         if advance is not None:
             advance()
     page = target / "index.html"
-    return [*made, save_text(page, _page(language, theme), force)]
+    return [*paths, save_text(page, _page(examples, language, theme), force)]
 
 
-def _page(language: str, theme: str) -> str:
+def _page(examples: Sequence[Example], language: str, theme: str) -> str:
     first = LANGUAGES.index(language)
     tags = ("en", "zh-Hans")
-    title = say(text("gallery.title", count=len(PICTURES)), language)
+    title = say(text("gallery.title", count=len(examples)), language)
     parts = []
     for section, names in SECTIONS.items():
-        entries = [entry for entry in PICTURES if entry.section == section]
         parts.append(f"<section><h2>{escape(names[first])}</h2>")
         parts.append('<div class="grid">')
-        for entry in entries:
-            said = (entry.english, entry.chinese)
+        for example in examples:
+            if example.section != section:
+                continue
+            both = (example.english, example.chinese)
             captions = "".join(
-                f'<span lang="{tags[i]}">{escape(said[i])}</span>' for i in (first, 1 - first)
+                f'<span lang="{tags[i]}">{escape(both[i])}</span>' for i in (first, 1 - first)
             )
             parts.append(
-                f'<figure><a href="{entry.file}"><img src="{entry.file}" loading="lazy" '
-                f'alt="{escape(said[first])}"></a><figcaption>{captions}</figcaption></figure>'
+                f'<figure><a href="{example.file}"><img src="{example.file}" loading="lazy" '
+                f'alt="{escape(both[first])}"></a><figcaption>{captions}</figcaption></figure>'
             )
         parts.append("</div></section>")
     return "\n".join(

@@ -6,19 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from convsmith.draw.lettering import text_width
-from convsmith.draw.scene import Panel, Symbol
+from convsmith.draw.storyboard import Panel, Symbol
 
-__all__ = ["BELOW", "GAP", "LABEL", "Column", "arranged", "lined", "piled"]
+__all__ = ["BELOW", "GAP", "LABEL", "LEGIBLE", "Stack", "arranged", "lined", "piled", "side_for"]
 
 LABEL, GAP, BELOW = 22.0, 38.0, 16.0
+
+LEGIBLE = 14.0
+"""Pixels of the smallest cell that holds a number."""
+
 # Wider than this, a drawing's text is too small on a telephone: the last columns share one.
 _WIDEST = 500.0
 # Room for the lines from an input of one axis to its output.
 _ROPE = 42.0
+# Pixels that the cells of a row share, unless told otherwise.
+_ROOM = 430.0
 
 
 @dataclass(frozen=True)
-class Column:
+class Stack:
     """Rows of panels under one another; in a row several may stand side by side.
 
     `sign` stands between this column and the one before it.
@@ -40,7 +46,7 @@ class Column:
 
 
 def arranged(
-    columns: Sequence[Column], aligned: int = 0
+    columns: Sequence[Stack], aligned: int = 0
 ) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:
     """Place panels and signs.
 
@@ -81,7 +87,7 @@ def arranged(
 
 
 def piled(
-    blocks: Sequence[Sequence[Column]], aligned: int
+    blocks: Sequence[Sequence[Stack]], aligned: int
 ) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:
     """Blocks of columns one under another; the rows of the middle one's belong together."""
     panels: list[Panel] = []
@@ -99,7 +105,7 @@ def piled(
 
 
 def _two_columns(
-    columns: Sequence[Column],
+    columns: Sequence[Stack],
 ) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:
     """The second above the third, both beside the first."""
     (first,), (second,), (third,) = (column.rows[0] for column in columns)
@@ -139,7 +145,7 @@ def _sum(heights: Sequence[float]) -> float:
     return sum(heights) + BELOW * (len(heights) - 1)
 
 
-def _between(column: Column) -> float:
+def _between(column: Stack) -> float:
     return BELOW * (len(column.widths) - 1)
 
 
@@ -154,3 +160,12 @@ def lined(
         above.moved(left, top),
         replace(below, x=left + start, y=top + above.height + _ROPE, label_below=True),
     ), ()
+
+
+def side_for(cells: int, room: float = _ROOM) -> float:
+    """Pixels of a cell where so many share a width.
+
+    >>> side_for(4), side_for(16), side_for(64)
+    (26.0, 26.0, 6.5)
+    """
+    return max(6.0, min(26.0, int(2 * room / cells) / 2))

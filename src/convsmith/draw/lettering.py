@@ -9,8 +9,8 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from convsmith.draw.scene import Panel, Scene
 from convsmith.draw.shapes import Layer, Shape, hatched, runs
+from convsmith.draw.storyboard import Panel, Storyboard
 from convsmith.draw.words import LANGUAGES, Text, say, text
 from convsmith.report.text import cells
 
@@ -84,7 +84,7 @@ def title_width(words: Text) -> float:
     return _widest(words, _TITLE)
 
 
-def head(scene: Scene, language: str, width: float, zoom: float) -> tuple[list[Shape], float]:
+def head(scene: Storyboard, language: str, width: float, zoom: float) -> tuple[list[Shape], float]:
     """The title and the lines of facts, and where they end."""
     title, size = _TITLE * zoom, _NOTE * zoom
     y = MARGIN + title * 0.8
@@ -99,7 +99,7 @@ def head(scene: Scene, language: str, width: float, zoom: float) -> tuple[list[S
 
 
 def captions(
-    scene: Scene, language: str, width: float, y: float, zoom: float
+    scene: Storyboard, language: str, width: float, y: float, zoom: float
 ) -> tuple[list[Layer], float]:
     """What each step says, from `y` down, and where the longest ends."""
     said = [step.caption for step in scene.steps]
@@ -116,7 +116,7 @@ def captions(
 
 
 def legend(
-    scene: Scene, language: str, width: float, y: float, zoom: float
+    scene: Storyboard, language: str, width: float, y: float, zoom: float
 ) -> tuple[list[Shape], float]:
     """What the marks and cells that occur mean, from `y` down, and where that ends."""
     used = {mark.role for step in scene.steps for mark in step.marks if mark.cells}

@@ -22,8 +22,8 @@ from convsmith.draw.lettering import (
     title_width,
 )
 from convsmith.draw.palette import THEMES
-from convsmith.draw.scene import At, Mark, Panel, Scene
 from convsmith.draw.shapes import Layer, Picture, Shape, hatched, runs
+from convsmith.draw.storyboard import At, Mark, Panel, Storyboard
 from convsmith.draw.words import say
 from convsmith.errors import ArgumentError
 
@@ -37,7 +37,7 @@ _ROOM = 5
 _OUTLINES = ("active", "kept", "tile", "halo", "field")
 
 
-def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
+def picture(scene: Storyboard, language: str, theme: str = "auto") -> Picture:
     """Lay a scene out.
 
     Raises:
@@ -89,7 +89,7 @@ def picture(scene: Scene, language: str, theme: str = "auto") -> Picture:
     )
 
 
-def _photos(scene: Scene, left: float, top: float) -> Iterable[Shape]:
+def _photos(scene: Storyboard, left: float, top: float) -> Iterable[Shape]:
     for photo in scene.photos:
         place = (photo.x + left, photo.y + top, photo.width, photo.height)
         yield Shape("image", "paper", place, b64encode(photo.data).decode())
@@ -107,7 +107,7 @@ def _cells(panels: Iterable[Panel]) -> Iterable[Shape]:
                 yield Shape("lines", "hatch", hatched(box))
 
 
-def _marks(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:
+def _marks(scene: Storyboard, panels: dict[str, Panel]) -> list[Layer]:
     """One layer for a mark that keeps its form and moves, else one for each of its forms."""
     found: dict[tuple[str, str], dict[int, tuple[tuple[int, int], ...]]] = {}
     for index, step in enumerate(scene.steps):
@@ -177,7 +177,7 @@ def _veils(panel: Panel, mark: Mark) -> Iterable[Shape]:
                 start = after or 0
 
 
-def _links(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:
+def _links(scene: Storyboard, panels: dict[str, Panel]) -> list[Layer]:
     layers = []
     for index, step in enumerate(scene.steps):
         places: list[float] = []
@@ -194,7 +194,7 @@ def _links(scene: Scene, panels: dict[str, Panel]) -> list[Layer]:
 
 
 def _still_values(
-    scene: Scene, panels: dict[str, Panel], sizes: dict[str, float]
+    scene: Storyboard, panels: dict[str, Panel], sizes: dict[str, float]
 ) -> Iterable[Shape]:
     changing = {(write.panel, write.at) for step in scene.steps for write in step.writes}
     for panel in panels.values():
@@ -204,7 +204,7 @@ def _still_values(
                 yield _value(panel, cell.at, cell.value, style, sizes[panel.name])
 
 
-def _written(scene: Scene, panels: dict[str, Panel], sizes: dict[str, float]) -> list[Layer]:
+def _written(scene: Storyboard, panels: dict[str, Panel], sizes: dict[str, float]) -> list[Layer]:
     count = len(scene.steps)
     starts = {(panel.name, cell.at): cell for panel in panels.values() for cell in panel.cells}
     seen: dict[tuple[str, At], list[Any]] = {}
@@ -225,7 +225,7 @@ def _written(scene: Scene, panels: dict[str, Panel], sizes: dict[str, float]) ->
     return [Layer(tuple(shapes), steps) for steps, shapes in ordered]
 
 
-def _sizes(scene: Scene, panels: dict[str, Panel]) -> dict[str, float]:
+def _sizes(scene: Storyboard, panels: dict[str, Panel]) -> dict[str, float]:
     """The size of the numbers of each panel: that at which its longest still fits."""
     longest = dict.fromkeys(panels, 1)
     values = [(panel.name, cell.value) for panel in panels.values() for cell in panel.cells]

@@ -1,5 +1,8 @@
-# ruff: noqa: RUF001 (Chinese stops are meant)
-"""Every word that a scene shows, in English and Chinese side by side; numbers are parameters.
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
+"""The words of the pictures, in English and Chinese side by side; numbers are parameters.
+
+Here are the words that several scenes share; a scene that has its own keeps them in `WORDS` of its
+file, and they are added here when the scenes are collected.
 
 >>> say(text("title.dilated"), "en"), say(text("title.dilated"), "zh")
 ('Dilated convolution', '空洞卷积')
@@ -11,23 +14,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from convsmith.arithmetic.normalise import choice
-from convsmith.draw.words_further import FURTHER
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["LANGUAGES", "WORDS", "Text", "joined", "say", "text"]
+__all__ = ["LANGUAGES", "WORDS", "Text", "Words", "add_words", "joined", "say", "text"]
+
+Words = dict[str, tuple[str, str]]
+"""Texts by key: English, Chinese."""
 
 LANGUAGES = ("en", "zh")
 
 _JOINED = "joined"
 
-# One word a notion, the same in every picture, page and lesson.
-WORDS: dict[str, tuple[str, str]] = {
+# One word per notion, the same in every picture, page and lesson.
+WORDS: Words = {
     # Names of layers
     "title.standard": ("Convolution", "卷积"),
     "title.grouped": ("Grouped convolution", "分组卷积"),
     "title.depthwise": ("Depthwise convolution", "深度卷积"),
     "title.pointwise": ("Pointwise convolution", "逐点卷积"),
-    "title.separable": ("Depthwise separable convolution", "深度可分离卷积"),
     "title.dilated": ("Dilated convolution", "空洞卷积"),
     "title.dilated_depthwise": ("Dilated depthwise convolution", "空洞深度卷积"),
     "title.causal": ("Causal convolution", "因果卷积"),
@@ -57,25 +61,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "所示通道：{all_ins} 中的 {ins} → {all_outs} 中的 {outs}",
     ),
     "fact.size": ("size: {formula}", "尺寸：{formula}"),
-    "fact.same_output": (
-        "a stride-{stride} convolution makes {small} of {first} and of {last}; "
-        "output padding {extra} means\u00a0{meant}",
-        "步幅 {stride} 的卷积把 {first} 和 {last} 都变成 {small}；输出填充 {extra} 指的是 {meant}",
-    ),
     # Panels
     "panel.input": ("input {size}", "输入 {size}"),
     "panel.channel": ("channel {number}", "通道 {number}"),
     "panel.slice": ("slice {number}", "切片 {number}"),
     "panel.kernel": ("kernel {size}", "卷积核 {size}"),
     "panel.kernel_number": ("kernel {number}", "卷积核 {number}"),
-    "panel.flipped": ("kernel, turned", "翻转的卷积核"),
-    "panel.partial": ("partial", "部分和"),
-    "panel.bias": ("bias", "偏置"),
-    "panel.rest": ("{count} more", "其余 {count}"),
-    "panel.stamp": ("stamp", "印章"),
     "panel.output": ("output {size}", "输出 {size}"),
     "panel.group": ("group {number}", "第 {number} 组"),
-    "panel.expanded": ("input, zeros between", "插零后的输入"),
     # Legend
     "legend.window": ("read now", "正在读取"),
     "legend.current": ("computed now", "正在计算"),
@@ -103,50 +96,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "{place} = {value}, the sum of {count} products",
         "{place} = {value}，{count} 个乘积之和",
     ),
-    "caption.channels": (
-        "{place} = {formula}, summed over the channels",
-        "{place} = {formula}，各通道求和",
-    ),
     "caption.values": ("{values}", "{values}"),
-    "caption.max": (
-        "{place} = max({formula}) =\u00a0{value}",
-        "{place} = max({formula}) =\u00a0{value}",
-    ),
-    "caption.max_many": (
-        "{place} = {value}, the largest of {count}",
-        "{place} = {value}，{count} 个数中的最大值",
-    ),
-    "caption.average": (
-        "{place} = ({formula}) / {count} =\u00a0{value}",
-        "{place} = ({formula}) / {count} =\u00a0{value}",
-    ),
-    "caption.average_many": (
-        "{place} = {value}, the mean of {count}",
-        "{place} = {value}，{count} 个数的平均值",
-    ),
-    "caption.stamp": (
-        "{place} = {value}: {value} times the kernel is added to the output",
-        "{place} = {value}：把 {value} 倍的卷积核加到输出上",
-    ),
-    "caption.done": (
-        "The output: padding cuts off the rim",
-        "输出：填充裁去了边缘",
-    ),
     # Descriptions, read out
     "describe.slide": (
         "{title}: {layer} on {size} gives {out}; the window moves over the input, and each "
         "position gives one output value",
         "{title}：{layer} 作用于 {size}，得到 {out}；窗口在输入上滑动，每个位置给出一个输出值",
-    ),
-    "describe.stamp": (
-        "{title}: {layer} on {size} gives {out}; each input value stamps its multiple of the "
-        "kernel onto the output, and overlapping stamps add up",
-        "{title}：{layer} 作用于 {size}，得到 {out}；每个输入值把卷积核的倍数印到输出上，重叠相加",
-    ),
-    "describe.zeros": (
-        "{title}: {layer} on {size} gives {out}; zeros are put between the input values, and the "
-        "turned kernel slides over them with stride 1",
-        "{title}：{layer} 作用于 {size}，得到 {out}；在输入值之间插入零，翻转的卷积核以步幅 1 滑动",
     ),
     # Controls of the page
     "control.play": ("Play", "播放"),
@@ -155,8 +110,29 @@ WORDS: dict[str, tuple[str, str]] = {
     "control.next": ("Step", "下一步"),
     "control.step": ("Step {number} of {count}", "第 {number} 步，共 {count} 步"),
     "control.position": ("Position", "位置"),
-    **FURTHER,
+    "panel.the_input": ("input", "输入"),
+    "panel.the_output": ("output", "输出"),
+    "caption.cone_start": ("One output value", "一个输出值"),
+    "value.text": ("{text}", "{text}"),
+    # The gallery
+    "gallery.title": ("{count} pictures of convolutions", "{count} 幅卷积图"),
+    "gallery.about": (
+        "Every number is computed by the arithmetic that the package is tested with. A click opens "
+        "a picture alone.",
+        "每个数字都由软件包经过测试的算术计算得出。点击可单独打开一幅图。",
+    ),
 }
+
+
+def add_words(words: Words) -> None:
+    """Add the words of a scene to those that can be shown.
+
+    Raises:
+        ArgumentError: a key that already stands for something else.
+    """
+    for key, both in words.items():
+        if WORDS.setdefault(key, both) != both:
+            raise ArgumentError(f"two scenes have a text {key!r}, and they differ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""The scenes of single layers, each built from values that the arithmetic computes."""
+"""The scenes: one file each, with its words, its gallery entries and its command."""

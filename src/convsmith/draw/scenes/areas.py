@@ -1,17 +1,56 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """What a convolution costs against its separable form, as areas."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from convsmith.arithmetic import Conv
+from convsmith.draw.example import Example
 from convsmith.draw.layout import GAP, LABEL
-from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
-from convsmith.draw.words import text
+from convsmith.draw.storyboard import At, Cell, Mark, Panel, Step
+from convsmith.draw.words import Words, text
 from convsmith.errors import ArgumentError
 from convsmith.report.formats import count, number
 
-__all__ = ["cost_areas"]
+__all__ = ["EXAMPLES", "WORDS", "cost_areas"]
+
+WORDS: Words = {
+    "title.cost_areas": (
+        "Standard against separable: the multiplications",
+        "标准卷积与可分离卷积的乘法次数",
+    ),
+    "panel.area": ("standard: {rows} × {columns}", "标准：{rows} × {columns}"),
+    "panel.both": ("separable: {rows} + {columns}", "可分离：{rows} + {columns}"),
+    "fact.cost": (
+        "kernel {size}, m = {ins} → n = {outs} channels; areas per input channel and position",
+        "卷积核 {size}，m = {ins} → n = {outs} 通道；面积对应每个输入通道和位置",
+    ),
+    "fact.cost_ratio": ("{times} times fewer: a share of {ratio}", "减少到 1/{times}，占 {ratio}"),
+    "caption.cost_standard": (
+        "standard: k²·m·n = {taps}·{ins}·{outs} = {value} at each position",
+        "标准：每个位置 k²·m·n = {taps}·{ins}·{outs} = {value}",
+    ),
+    "caption.cost_depthwise": (
+        "depthwise: k²·m = {taps}·{ins} = {value}",
+        "深度：k²·m = {taps}·{ins} = {value}",
+    ),
+    "caption.cost_pointwise": (
+        "pointwise: m·n = {ins}·{outs} = {value}",
+        "逐点：m·n = {ins}·{outs} = {value}",
+    ),
+    "caption.cost_ratio": (
+        "{sum} of {whole}: 1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}, {times} times fewer",
+        "{whole} 中的 {sum}：1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}，减少到 1/{times}",
+    ),
+    "describe.cost_areas": (
+        "{title}: {layer}; {whole} multiplications at each position against {sum}",
+        "{title}：{layer}；每个位置 {whole} 次乘法，可分离形式 {sum} 次",
+    ),
+}
 
 _WIDE, _HIGH = 430.0, 190.0
 
@@ -84,3 +123,12 @@ def cost_areas(layer: Conv, *, language: str = "en", theme: str = "auto") -> Sce
     return dressed(
         Scene("cost_areas", title, described, panels, tuple(steps), notes), language, theme
     )
+
+
+EXAMPLES = (
+    Example("cost", "channels", "Standard against separable as areas, 64 to 128 channels",
+            "标准与可分离的面积对比，64 到 128 通道",
+            partial(cost_areas, Conv(64, 128, 3)), order=60),
+    Example("cost_small", "channels", "The same for 3 to 10 channels", "同上，3 到 10 通道",
+            partial(cost_areas, Conv(3, 10, 3)), order=60),
+)  # fmt: skip

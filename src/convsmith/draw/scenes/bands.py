@@ -1,19 +1,47 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """Fused layers that work band by band: which rows of each map a ring buffer holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from convsmith.arithmetic import Window
 from convsmith.arithmetic.normalise import count
+from convsmith.draw.example import Example
 from convsmith.draw.layout import GAP, LABEL
-from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Write
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
-from convsmith.draw.words import Text, joined, text
+from convsmith.draw.storyboard import At, Cell, Mark, Panel, Step, Write
+from convsmith.draw.words import Text, Words, joined, text
 from convsmith.errors import ArgumentError
 
-__all__ = ["bands"]
+__all__ = ["EXAMPLES", "WORDS", "bands"]
+
+WORDS: Words = {
+    "title.bands": ("Fused layers, band by band", "逐带计算的融合层"),
+    "panel.map": ("map {number}", "特征图 {number}"),
+    "panel.ring": ("buffer of {count}", "{count} 行缓冲"),
+    "fact.bands": (
+        "layers: {count} · output rows at a time: {band} · in all: {rows}",
+        "{count} 层，每次输出 {band} 行，共 {rows} 行",
+    ),
+    "fact.rings": (
+        "held between the layers: {slots} rows instead of {rows}",
+        "层间保存：{slots} 行，而不是 {rows} 行",
+    ),
+    "caption.band": ("output rows {rows}", "输出行 {rows}"),
+    "caption.held": (
+        "map {number} holds rows {rows}, {fresh} new",
+        "特征图 {number} 保存行 {rows}，新增 {fresh}",
+    ),
+    "describe.bands": (
+        "{title}: {count} layers make {band} output rows at a time; between them {slots} rows are "
+        "held in ring buffers",
+        "{title}：{count} 层每次输出 {band} 行；层间的环形缓冲区保存 {slots} 行",
+    ),
+}
 
 _ROWS, _LAYERS, _SIDE = 24, 4, 22.0
 
@@ -166,3 +194,12 @@ def _span(rows: range) -> str:
     if not rows:
         return "–"
     return f"{rows.start}…{rows.stop - 1}" if len(rows) > 1 else str(rows.start)
+
+
+EXAMPLES = (
+    Example("bands", "running", "Two fused layers, band by band", "两个融合层，逐带计算",
+            partial(bands, [Window(3, padding=(1, 1)), Window(3, padding=(1, 1))], 10)),
+    Example("bands_separable", "running", "A fused separable block: 1×1, 3×3, 1×1",
+            "融合的可分离块：1×1、3×3、1×1",
+            partial(bands, [Window(1), Window(3, padding=(1, 1)), Window(1)], 12, band=2)),
+)  # fmt: skip

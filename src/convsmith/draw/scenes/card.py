@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """A rewrite on one card: what was before, what is after, and by how much."""
 
 from __future__ import annotations
@@ -7,14 +8,41 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
+from convsmith.arithmetic import Conv
+from convsmith.draw.example import Example
 from convsmith.draw.layout import LABEL
-from convsmith.draw.scene import Cell, Panel, Scene, Step
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
-from convsmith.draw.words import WORDS, Text, text
+from convsmith.draw.storyboard import Cell, Panel, Step
+from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
 from convsmith.report.formats import bytes_, milliseconds, number, percent, short
 
-__all__ = ["card"]
+__all__ = ["EXAMPLES", "WORDS", "card"]
+
+WORDS: Words = {
+    "title.card": ("Before and after: {name}", "改写前后：{name}"),
+    "title.card_plain": ("Before and after", "改写前后"),
+    "metric.params": ("parameters", "参数"),
+    "metric.macs": ("MACs", "乘加次数"),
+    "metric.flops": ("FLOPs", "浮点运算"),
+    "metric.bytes": ("bytes", "字节"),
+    "metric.memory": ("peak memory", "峰值内存"),
+    "metric.milliseconds": ("time", "时间"),
+    "metric.latency": ("latency", "延迟"),
+    "metric.accuracy": ("accuracy", "准确率"),
+    "metric.miou": ("mean IoU", "平均交并比"),
+    "metric.agreement": ("agreement", "一致率"),
+    "value.before": ("before {value}", "之前 {value}"),
+    "value.after": ("after {value}", "之后 {value}"),
+    "value.less": ("{times} times less", "减少到 1/{times}"),
+    "value.more": ("{times} times more", "增加到 {times} 倍"),
+    "value.same": ("the same", "不变"),
+    "value.none": ("no factor", "无倍数"),
+    "value.points": ("{points} points", "{points} 个百分点"),
+    "caption.card": ("{count} figures, before and after", "{count} 项指标，改写前后"),
+    "describe.card": ("{title}: {told}", "{title}：{told}"),
+}
 
 _LONG, _HIGH, _UNIT, _MOST = 240, 14, 1.0, 10
 _NAME, _VALUE = 80.0, 90.0
@@ -105,3 +133,14 @@ def _factor(old: float, new: float, key: str) -> Text:
     if new < old:
         return text("value.less", times=number(old / new))
     return text("value.more", times=number(new / old))
+
+
+def _rewrite() -> Scene:
+    """The parameters and multiply-adds of the lesson's table: 3 → 30 channels, kernel 10."""
+    layer = Conv(3, 30, 10)
+    both = (layer, layer.separable())
+    before, after = ({"params": each.params, "macs": each.macs(128)} for each in both)
+    return card(before, after, name="3 → 30, 10×10")
+
+
+EXAMPLES = (Example("card", "running", "Before and after a rewrite", "改写前后", _rewrite),)

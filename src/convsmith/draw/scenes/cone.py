@@ -1,20 +1,69 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """What one output value is computed from, layer by layer, down to the input: the cone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import floor
-from typing import Any
+from typing import Annotated, Any
 
 from convsmith.arithmetic import Chain, Conv, Pool
-from convsmith.draw.scene import Cell, Link, Mark, Panel, Scene, Step, Write
+from convsmith.draw.command import Command, Option
+from convsmith.draw.example import Example
+from convsmith.draw.layout import LEGIBLE, side_for
+from convsmith.draw.options import STACK, parse_stack
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
-from convsmith.draw.scenes.matrix import LEGIBLE, side_for
 from convsmith.draw.scenes.ways import Ways, shades, ways_back
-from convsmith.draw.words import Text, text
+from convsmith.draw.storyboard import Cell, Link, Mark, Panel, Step, Write
+from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
 
-__all__ = ["cone"]
+__all__ = ["COMMANDS", "EXAMPLES", "WORDS", "cone"]
+
+WORDS: Words = {
+    "title.cone": ("What one output value reads", "一个输出值读取什么"),
+    "panel.after": ("after layer {number}", "第 {number} 层之后"),
+    "layer.conv": (
+        "convolution of {kernel} taps, stride {stride}, dilation {dilation}",
+        "卷积核 {kernel}、步幅 {stride}、空洞率 {dilation}",
+    ),
+    "layer.max": (
+        "max pool of {kernel}, stride {stride}, dilation {dilation}",
+        "最大池化 {kernel}、步幅 {stride}、空洞率 {dilation}",
+    ),
+    "layer.average": (
+        "average pool of {kernel}, stride {stride}, dilation {dilation}",
+        "平均池化 {kernel}、步幅 {stride}、空洞率 {dilation}",
+    ),
+    "fact.stack": (
+        "kernels {kernels} · strides {strides} · dilations {rates}",
+        "卷积核 {kernels} · 步幅 {strides} · 空洞率 {rates}",
+    ),
+    "fact.field": (
+        "receptive field {span}, of which {seen} positions are read",
+        "感受野 {span}，其中读取 {seen} 个位置",
+    ),
+    "fact.holes": (
+        "positions never read: {count} (gridding)",
+        "{count} 个位置从未读取：网格效应",
+    ),
+    "caption.cone": (
+        "layer {number}, a {what}: reads {seen} of {span} positions",
+        "第 {number} 层，{what}：读取 {span} 个位置中的 {seen} 个",
+    ),
+    "caption.cone_done": (
+        "{seen} of {span} input positions, reached in {ways} ways",
+        "{span} 个输入位置中的 {seen} 个，共 {ways} 条路径",
+    ),
+    "describe.cone": (
+        "{title}: through {count} layers one output value reads {seen} of the {span} positions of "
+        "its receptive field; each shows in how many ways it is reached",
+        "{title}：经过 {count} 层，一个输出值读取感受野 {span} 个位置中的 {seen} 个；"
+        "每个位置标出到达它的路径数",
+    ),
+}
 
 # Positions that fit beside one another, lines that can be told apart, pixels between two maps.
 _WIDEST, _LINES, _ROPE, _NAMES, _ROOM = 120, 300, 44.0, 96.0, 430.0
@@ -195,3 +244,31 @@ def _stack_fact(stack: Sequence[Conv | Pool], axis: int) -> Text:
     return text("fact.stack", kernels=", ".join(map(str, kernels)),
                 strides=", ".join(map(str, strides)),
                 rates=", ".join(map(str, rates)))  # fmt: skip
+
+
+def _command(
+    layers: Annotated[
+        list[str], Option(f"First layer first: {STACK}.", metavar="LAYER…", argument=True)
+    ],
+) -> Scene:
+    """Draw what one output value of a stack reads, from map to map."""
+    return cone(parse_stack(layers))
+
+
+COMMANDS = (Command("cone", _command),)
+
+
+def _rates(*rates: int) -> list[Conv]:
+    return [Conv(1, 1, 3, dilation=rate) for rate in rates]
+
+
+EXAMPLES = (
+    Example("cone", "field", "Three 3×3 layers read 7 positions", "三个 3×3 层读取 7 个位置",
+            partial(cone, _rates(1, 1, 1))),
+    Example("cone_dilated", "field", "Dilations 1, 2, 4: 15 positions, no hole",
+            "空洞率 1、2、4：15 个位置，无空洞", partial(cone, _rates(1, 2, 4))),
+    Example("cone_gridding", "field", "Dilations 2, 2, 2 leave holes: gridding",
+            "空洞率 2、2、2 留下空洞：网格效应", partial(cone, _rates(2, 2, 2))),
+    Example("cone_pooling", "field", "A pool doubles what comes after", "池化使其后的步长加倍",
+            partial(cone, [Conv(1, 1, 3), Pool(2), Conv(1, 1, 3), Conv(1, 1, 3)])),
+)  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 from convsmith.arithmetic import Positions, Window
 from convsmith.arithmetic.window import source_index
 from convsmith.draw.lettering import shown
-from convsmith.draw.scene import CELL, Cell, Mark, Panel
 from convsmith.draw.scenes.values import At3, grid, nested
+from convsmith.draw.storyboard import CELL, Cell, Mark, Panel
 from convsmith.draw.words import Text, text
 
 __all__ = ["Ground", "panel_name", "side_of"]

@@ -1,24 +1,49 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """What a tile of the output reads, its halo, and the seam that shows without it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
 from convsmith.arithmetic import Chain, Conv, Pool, evaluate
 from convsmith.arithmetic.normalise import Size, per_axis
-from convsmith.draw.layout import GAP, LABEL
+from convsmith.draw.example import Example
+from convsmith.draw.layout import GAP, LABEL, side_for
 from convsmith.draw.lettering import shown
-from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Write
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
-from convsmith.draw.scenes.matrix import side_for
 from convsmith.draw.scenes.values import grid, kernels_of, maps_of, nested
-from convsmith.draw.words import text
+from convsmith.draw.storyboard import At, Cell, Mark, Panel, Step, Write
+from convsmith.draw.words import Words, text
 from convsmith.errors import ArgumentError
 
-__all__ = ["halo"]
+__all__ = ["EXAMPLES", "WORDS", "halo"]
+
+WORDS: Words = {
+    "title.halo": ("A tile and its halo", "图块与它的重叠边缘"),
+    "panel.with_halo": ("output, with halo", "输出（带重叠边缘）"),
+    "panel.error": ("error without halo", "无重叠边缘时的误差"),
+    "fact.tiles": ("tiles of {tile}: {count} · output {out}", "{count} 个 {tile} 图块，输出 {out}"),
+    "fact.kernels": ("kernels {kernels}", "卷积核 {kernels}"),
+    "caption.tile": (
+        "rows {rows}, columns {columns} of the output need rows {need_rows}, columns "
+        "{need_columns} of the input",
+        "输出的行 {rows}、列 {columns} 需要输入的行 {need_rows}、列 {need_columns}",
+    ),
+    "caption.seam": (
+        "without the halo {wrong} of {every} values are wrong, by up to {worst}",
+        "没有重叠边缘时，{every} 个值中有 {wrong} 个出错，误差最大 {worst}",
+    ),
+    "describe.halo": (
+        "{title}: each tile of {tile} needs a rim of the input around it; without the rim {wrong} "
+        "of {every} values are wrong",
+        "{title}：每个 {tile} 图块需要周围的一圈输入；没有它，{every} 个值中有 {wrong} 个出错",
+    ),
+}
 
 _LONGEST, _TILES = 16, 64
 
@@ -216,3 +241,13 @@ def _outline(panel: str, role: str, ends: Sequence[Range]) -> Mark:
 
 def _span(ends: Range) -> str:
     return f"{ends[0]}…{ends[1] - 1}" if ends[1] - ends[0] > 1 else str(ends[0])
+
+
+EXAMPLES = (
+    Example("halo", "running", "What a tile needs, and the seam without it",
+            "图块需要的输入，以及缺少它时的接缝",
+            partial(halo, [Conv(1, 1, 3, padding=1)] * 2, 8, 4), order=10),
+    Example("halo_pool", "running", "The same through a pool", "同上，经过池化",
+            partial(halo, [Conv(1, 1, 3, padding=1), Pool(2), Conv(1, 1, 3, padding=1)], 12, 3),
+            order=10),
+)  # fmt: skip

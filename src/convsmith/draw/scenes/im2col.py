@@ -1,25 +1,46 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """A convolution as one dense product: the patches under the window become columns (im2col)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
 from convsmith.arithmetic import Conv
 from convsmith.arithmetic.normalise import Size, per_axis
-from convsmith.draw.layout import BELOW, GAP, LABEL
-from convsmith.draw.scene import Cell, Mark, Panel, Scene, Step, Symbol, Write
+from convsmith.draw.example import Example
+from convsmith.draw.layout import BELOW, GAP, LABEL, LEGIBLE, side_for
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.crop import check_extent
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by, channel_label, factor, facts, kind_of, named
 from convsmith.draw.scenes.ground import Ground
-from convsmith.draw.scenes.matrix import LEGIBLE, side_for
 from convsmith.draw.scenes.values import grid, kernels_of, lift, lift_windows, maps_of, pick
-from convsmith.draw.words import Text, text
+from convsmith.draw.storyboard import Cell, Mark, Panel, Step, Symbol, Write
+from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
 
-__all__ = ["im2col"]
+__all__ = ["EXAMPLES", "WORDS", "im2col"]
+
+WORDS: Words = {
+    "title.im2col": ("{layer} by im2col", "{layer}：im2col"),
+    "panel.patches": ("patches {size}", "图块矩阵 {size}"),
+    "panel.weights": ("kernels {size}", "卷积核矩阵 {size}"),
+    "panel.product": ("product {size}", "乘积 {size}"),
+    "fact.im2col": (
+        "each patch under the window becomes a column: kernels {left} times patches {right}",
+        "窗口下的每个图块成为一列：卷积核 {left} 乘以图块 {right}",
+    ),
+    "caption.column": ("column {column}: {said}", "第 {column} 列：{said}"),
+    "describe.im2col": (
+        "{title}: {layer} on {size} gives {out}; each patch under the window becomes a column, and "
+        "one matrix product gives all output values",
+        "{title}：{layer} 作用于 {size}，得到 {out}；窗口下的每个图块成为一列，"
+        "一次矩阵乘法给出所有输出值",
+    ),
+}
 
 # Rows and columns of patches that are drawn, kernels, padded positions of a map, maps.
 _ROWS, _COLUMNS, _KERNELS, _MAP, _MAPS = 12, 16, 6, 10, 3
@@ -207,3 +228,12 @@ class _Patches:
             said = text("caption.formula", place=named(at),
                         formula=f"{terms} =\u00a0{factor(found[0])}")  # fmt: skip
         return text("caption.column", column=column, said=said)
+
+
+EXAMPLES = (
+    Example("im2col", "matrix", "Patches as columns (im2col)", "图块成为列（im2col）",
+            partial(im2col, Conv(1, 1, 3), 5, weight=[[1, 2, 1], [2, 1, 2], [1, 1, 2]]),
+            order=60),
+    Example("im2col_channels", "matrix", "im2col of two channels and three kernels",
+            "两个通道、三个核的 im2col", partial(im2col, Conv(2, 3, 2), 3), order=60),
+)  # fmt: skip

@@ -1,30 +1,78 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """A convolution as one sparse matrix: a row an output value, a column an input value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Window
 from convsmith.arithmetic.normalise import Size, per_axis
 from convsmith.arithmetic.window import source_index
-from convsmith.draw.layout import BELOW, GAP, LABEL, Column, arranged
-from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Symbol, Write
+from convsmith.draw.command import Command, Option
+from convsmith.draw.example import Example
+from convsmith.draw.layout import BELOW, GAP, LABEL, LEGIBLE, Stack, arranged, side_for
+from convsmith.draw.options import (
+    Channels,
+    Dilation,
+    Dims,
+    Groups,
+    Input,
+    Kernel,
+    OutputPadding,
+    Padding,
+    PaddingMode,
+    Stride,
+    Transposed,
+    Values,
+    Weight,
+    build_layer,
+    named_axes,
+    parse_channels,
+    planar,
+)
+from convsmith.draw.reading import optional_values, optional_weight
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by, channel_label, factor, facts, kind_of, named
 from convsmith.draw.scenes.ground import panel_name
-from convsmith.draw.scenes.values import grid, kernels_of, lift, maps_of, pick
-from convsmith.draw.words import Text, text
+from convsmith.draw.scenes.im2col import im2col
+from convsmith.draw.scenes.values import grid, kernels_of, lift, lift_place, maps_of, pick
+from convsmith.draw.storyboard import At, Cell, Mark, Panel, Step, Symbol, Write
+from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
 
-__all__ = ["LEGIBLE", "lift_place", "matrix", "side_for"]
+__all__ = ["COMMANDS", "EXAMPLES", "WORDS", "matrix"]
 
-# Rows and columns that are drawn, pixels that they share, and the least that holds a number.
-_ROWS, _COLUMNS, _ROOM, LEGIBLE = 36, 64, 430.0, 14.0
+WORDS: Words = {
+    "title.matrix": ("{layer} as a matrix", "{layer}的矩阵"),
+    "panel.vector": ("x: the input, flattened", "x：展平的输入"),
+    "panel.matrix": ("matrix {size}", "矩阵 {size}"),
+    "panel.result": ("y", "y"),
+    "fact.matrix": ("a {rows}×{columns} matrix", "{rows}×{columns} 矩阵"),
+    "fact.matrix_sparse": (
+        "a {rows}×{columns} matrix; {held} of {every} entries hold a weight",
+        "{rows}×{columns} 矩阵；{every} 个元素中有 {held} 个是权重",
+    ),
+    "fact.matrix_transposed": (
+        "the {rows}×{columns} matrix of the convolution, transposed to {turned}",
+        "卷积的 {rows}×{columns} 矩阵，转置为 {turned}",
+    ),
+    "caption.row": ("row {row}: {said}", "第 {row} 行：{said}"),
+    "describe.matrix": (
+        "{title}: {layer} on {size} gives {out}; the matrix has a row for each output value and a "
+        "column for each input value, and {rows} rows and {columns} columns of it are drawn",
+        "{title}：{layer} 作用于 {size}，得到 {out}；每个输出值对应一行，每个输入值对应一列，"
+        "图中画出 {rows} 行 {columns} 列",
+    ),
+}
+
+# Rows and columns that are drawn, and the pixels that they share.
+_ROWS, _COLUMNS, _ROOM = 36, 64, 430.0
 # Products that a caption spells out; how many maps are drawn, and how long one may be.
 _TERMS, _MAPS, _MAP = 9, 4, 9
 
@@ -70,15 +118,6 @@ def matrix(
         raise ArgumentError(f"a matrix is drawn for one or two axes, not {layer.dims}: {layer!r}")
     lengths = per_axis("size", size, layer.dims)
     return dressed(_Matrix(layer, lengths, values, weight).scene(), language, theme)
-
-
-def side_for(cells: int, room: float = _ROOM) -> float:
-    """Pixels of a cell where so many share a width.
-
-    >>> side_for(4), side_for(16), side_for(64)
-    (26.0, 26.0, 6.5)
-    """
-    return max(6.0, min(26.0, int(2 * room / cells) / 2))
 
 
 class _Matrix:
@@ -174,7 +213,7 @@ class _Matrix:
         return text("fact.matrix_sparse", rows=rows, columns=columns, held=held,
                     every=rows * columns)  # fmt: skip
 
-    def _maps(self) -> list[Column]:
+    def _maps(self) -> list[Stack]:
         """The maps as one knows them, where they are small enough to stand above."""
         layer = self.layer
         ins, outs = min(layer.in_channels, _MAPS), min(layer.out_channels, _MAPS)
@@ -194,15 +233,15 @@ class _Matrix:
             cells = [Cell(at) for at in grid(lift(self.outputs)[1:])]
             outputs.append(self._map(panel_name("output", (o,), 0, 2), "output", self.outputs,
                                      cells, label, side))  # fmt: skip
-        columns = [Column(tuple((panel,) for panel in inputs))]
+        columns = [Stack(tuple((panel,) for panel in inputs))]
         if layer.in_channels == layer.out_channels == 1:
             kernel = self.kernels(0, 0)
             cells = [Cell(at, pick(kernel, (0, *at))) for at in grid(lift(layer.kernel_size)[1:])]
             label = text("panel.kernel", size=by(layer.kernel_size))
             panel = self._map("kernel0.0", "kernel", layer.kernel_size, cells, label, side)
-            columns.append(Column(((panel,),), "×" if layer.transposed else "\u2217"))
+            columns.append(Stack(((panel,),), "×" if layer.transposed else "\u2217"))
         sign = "=" if len(columns) > 1 else "→"
-        columns.append(Column(tuple((panel,) for panel in outputs), sign))
+        columns.append(Stack(tuple((panel,) for panel in outputs), sign))
         return columns
 
     def _map(
@@ -287,11 +326,6 @@ class _Matrix:
         return text("caption.row", row=row, said=said)
 
 
-def lift_place(at: Sequence[int]) -> tuple[int, int, int]:
-    """A place of one or two axes as one of three, the missing ones at 0."""
-    return (*[0] * (3 - len(at)), *at)  # type: ignore[return-value]
-
-
 def _taps(
     layer: Conv | ConvTranspose, window: Window, place: int, length: int
 ) -> list[tuple[int, int]]:
@@ -319,3 +353,56 @@ def _stacked(maps: tuple[Panel, ...]) -> tuple[tuple[Panel, ...], tuple[Symbol, 
         placed.append(panel.moved((wide - panel.width) / 2, y))
         y += panel.height + BELOW
     return tuple(placed), ()
+
+
+def _command(
+    size: Input = "4",
+    kernel: Kernel = "3",
+    stride: Stride = "1",
+    padding: Padding = "0",
+    dilation: Dilation = "1",
+    groups: Groups = 1,
+    channels: Channels = None,
+    dims: Dims = None,
+    padding_mode: PaddingMode = "zeros",
+    transposed: Transposed = False,
+    output_padding: OutputPadding = "0",
+    as_im2col: Annotated[
+        bool, Option("Patches as columns instead of the sparse matrix.", ("--im2col",))
+    ] = False,
+    values: Values = None,
+    weight: Weight = None,
+) -> Scene:
+    """Draw a convolution as a matrix, row by row, or as im2col."""
+    named = named_axes(dims, size, kernel, stride, dilation, output_padding, padding=padding)
+    lengths, axes = planar(size, named)
+    both = parse_channels(channels, groups)
+    layer: Any = build_layer(
+        axes, kernel, stride, padding, dilation, both, groups, padding_mode,
+        transposed=transposed, output_padding=output_padding,
+    )  # fmt: skip
+    draw = im2col if as_im2col else matrix
+    image = optional_values(values, lengths, both[0])
+    return draw(layer, lengths, values=image, weight=optional_weight(weight))
+
+
+COMMANDS = (Command("matrix", _command),)
+
+_STAMP = [[1, 2, 1], [2, 1, 2], [1, 1, 2]]
+
+EXAMPLES = (
+    Example("matrix", "matrix", "4×4 by 3×3: a 4×16 matrix", "4×4 与 3×3：4×16 矩阵",
+            partial(matrix, Conv(1, 1, 3), 4, weight=_STAMP)),
+    Example("matrix_padding", "matrix", "Padding makes it square", "填充使矩阵成为方阵",
+            partial(matrix, Conv(1, 1, 3, padding=1), 4, weight=_STAMP)),
+    Example("matrix_stride", "matrix", "A stride leaves rows out", "步幅使行数减少",
+            partial(matrix, Conv(1, 1, 2, stride=2), 4)),
+    Example("matrix_dilated", "matrix", "A dilation spreads the weights", "空洞使权重散开",
+            partial(matrix, Conv(1, 1, 2, dilation=2), 4, weight=[[1, 2], [3, 4]])),
+    Example("matrix_groups", "matrix", "Groups are blocks on the diagonal", "分组是对角线上的块",
+            partial(matrix, Conv(2, 2, 2, groups=2), 3)),
+    Example("transposed_matrix", "transposed", "The same by the matrix: 4×16 transposed to 16×4",
+            "同一运算的矩阵：4×16 转置为 16×4",
+            partial(matrix, ConvTranspose(1, 1, 3), 2, values=[[55, 1], [2, 3]], weight=_STAMP),
+            order=20),
+)  # fmt: skip

@@ -1,17 +1,57 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """Dense, grouped and depthwise beside one another: which channels reach which."""
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Annotated
+
 from convsmith.arithmetic import Conv
 from convsmith.arithmetic.normalise import Size
+from convsmith.draw.command import Command, Option
+from convsmith.draw.example import Example
 from convsmith.draw.layout import LABEL
-from convsmith.draw.scene import Cell, Link, Mark, Panel, Scene, Step
+from convsmith.draw.options import Kernel, parse_size
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
-from convsmith.draw.words import text
+from convsmith.draw.storyboard import Cell, Link, Mark, Panel, Step
+from convsmith.draw.words import Words, text
 from convsmith.errors import ArgumentError
 
-__all__ = ["mixing"]
+__all__ = ["COMMANDS", "EXAMPLES", "WORDS", "mixing"]
+
+WORDS: Words = {
+    "title.mixing": (
+        "Dense, grouped, depthwise: which channels mix",
+        "标准、分组、深度卷积：哪些通道混合",
+    ),
+    "kind.standard": ("dense", "标准"),
+    "kind.grouped": ("grouped", "分组"),
+    "kind.depthwise": ("depthwise", "深度"),
+    "panel.ins": ("in", "输入"),
+    "panel.outs": ("out", "输出"),
+    "panel.count": ("{count} weights", "{count} 个权重"),
+    "fact.mixing": (
+        "{ins} → {outs} channels, kernel {size}; a cell of the grid is a kernel slice of {taps} "
+        "weights",
+        "{ins} → {outs} 通道，卷积核 {size}；网格中一格是含 {taps} 个权重的卷积核切片",
+    ),
+    "caption.mixing": (
+        "output {number} reads: all {dense} inputs · {grouped} of its group · its own",
+        "输出 {number} 读取：全部 {dense} 个输入 · 本组的 {grouped} 个 · 仅自己的 1 个",
+    ),
+    "caption.mixing_all": (
+        "weights: dense {dense}, grouped {grouped}, depthwise {depthwise}",
+        "权重数：标准 {dense}，分组 {grouped}，深度 {depthwise}",
+    ),
+    "describe.mixing": (
+        "{title}: a dense convolution joins every input channel to every output channel, a "
+        "grouped one joins them within {groups} groups, a depthwise one joins each to one",
+        "{title}：标准卷积连接所有输入与输出通道，分组卷积只在 {groups} 个组内连接，"
+        "深度卷积一一对应",
+    ),
+}
 
 _MOST, _SIDE, _ROPE, _BETWEEN = 8, 24.0, 74.0, 44.0
 _KINDS = ("standard", "grouped", "depthwise")
@@ -107,3 +147,22 @@ def _step(layers: list[Conv], outputs: tuple[int, ...]) -> Step:
         dense, grouped, _ = (layer.in_channels // layer.groups for layer in layers)
         caption = text("caption.mixing", number=outputs[0], dense=dense, grouped=grouped)
     return Step(caption, tuple(marks), (), tuple(links))
+
+
+def _command(
+    channels: Annotated[int, Option("Number of channels in and out, at most 8.")] = 4,
+    groups: Annotated[int, Option("Number of groups of the grouped convolution.")] = 2,
+    kernel: Kernel = "3x3",
+) -> Scene:
+    """Draw which channels mix: dense, grouped and depthwise in one row."""
+    return mixing(channels, groups, parse_size("--kernel", kernel))
+
+
+COMMANDS = (Command("mixing", _command),)
+
+EXAMPLES = (
+    Example("mixing", "channels", "Dense, grouped, depthwise in one row", "标准、分组、深度并排",
+            partial(mixing, 4, 2), order=55),
+    Example("mixing_three_groups", "channels", "Six channels, three groups", "六个通道，三个组",
+            partial(mixing, 6, 3), order=55),
+)  # fmt: skip

@@ -1,24 +1,50 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """Over an image: the receptive fields of a network's layers, and how much each pixel counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import exp, hypot, prod, sin
 from typing import Any
 
-from convsmith.arithmetic import Region
-from convsmith.draw.scene import Mark, Panel, Photo, Scene, Step
+from convsmith.arithmetic import Chain, Conv, Region
+from convsmith.draw.example import Example
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
 from convsmith.draw.scenes.values import grid, plain, shape_of
-from convsmith.draw.scenes.ways import SHADES, shade
-from convsmith.draw.words import Text, text
+from convsmith.draw.scenes.ways import SHADES, shade, ways_back
+from convsmith.draw.storyboard import Mark, Panel, Photo, Step
+from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
 from convsmith.report.formats import percent
 from convsmith.report.pixels import png_of, size_of
 from convsmith.report.plane import Plane, Products, as_region
 
-__all__ = ["effective_over", "field_over"]
+__all__ = ["EXAMPLES", "WORDS", "effective_over", "field_over"]
+
+WORDS: Words = {
+    "title.field_over": ("Receptive fields over the image", "图像上的感受野"),
+    "title.effective_over": ("Effective receptive field", "有效感受野"),
+    "fact.image": ("image {size}", "图像 {size}"),
+    "caption.layer": ("{name}: {said}", "{name}：{said}"),
+    "caption.field": (
+        "field {size}, {seen} of {every} positions read ({share})",
+        "感受野 {size}，读取 {every} 个位置中的 {seen} 个（{share}）",
+    ),
+    "caption.effective": (
+        "{share} of the weight lies in {area} of the image",
+        "{share} 的权重位于图像的 {area} 中",
+    ),
+    "describe.field_over": (
+        "{title}: an image of {size}, and over it receptive fields to scale, one by one: {count}",
+        "{title}：{size} 的图像，按比例画出 {count} 层的感受野",
+    ),
+    "describe.effective_over": (
+        "{title}: an image of {size}, and over it how much each block of pixels counts",
+        "{title}：{size} 的图像，标出每块像素的权重",
+    ),
+}
 
 _WIDE, _BLOCKS, _HEAT = 400.0, 40, 32
 # More fields than these are no drawing; of a field far larger than the image only a part is shown.
@@ -204,3 +230,73 @@ def _said(name: str, region: Region, every: int) -> Text:
     said = text("caption.field", size=size, seen=region.count(), every=every,
                 share=percent(region.count() / every))  # fmt: skip
     return text("caption.layer", name=name, said=said) if name else said
+
+
+_SIDE, _ROW, _COLUMN = 96, 50, 60
+
+
+def _photo() -> list[list[list[int]]]:
+    """Hills under a low sun, computed: no image has to be kept."""
+    rows = []
+    for r in range(_SIDE):
+        row = []
+        for c in range(_SIDE):
+            y, x = r / _SIDE, c / _SIDE
+            ridges = [
+                0.55 + 0.06 * sin(9 * x),
+                0.68 + 0.07 * sin(6 * x + 2),
+                0.84 + 0.05 * sin(11 * x),
+            ]
+            hill = sum(y > ridge for ridge in ridges)
+            glow = exp(-(hypot(x - 0.68, y - 0.34) ** 2) / 0.02)
+            if hill:
+                shade = (0.75, 0.5, 0.3)[hill - 1]
+                colour = (70 * shade + 30, 120 * shade + 40, 110 * shade + 30)
+            else:
+                colour = (235 - 90 * (0.5 - y), 190 - 40 * y + 40 * glow, 150 + 90 * (0.5 - y))
+            row.append(
+                [max(0, min(255, round(level + 60 * glow * (not hill)))) for level in colour]
+            )
+        rows.append(row)
+    return rows
+
+
+def _fields() -> dict[str, Region]:
+    """The fields of four dilated layers in series, around a place of the photo."""
+    layers = _rates(2, 2, 4, 8)
+    fields = {}
+    for depth in range(1, len(layers) + 1):
+        along = Chain(*layers[:depth]).receptive_field()
+        middle = (along.start + along.stop - 1) // 2
+        name = f"conv{depth} ({', '.join(str(each.dilation[0]) for each in layers[:depth])})"
+        fields[name] = Region([(along.shift(_ROW - middle), along.shift(_COLUMN - middle))])
+    return fields
+
+
+def _rates(*rates: int) -> list[Conv]:
+    return [Conv(1, 1, 3, dilation=rate) for rate in rates]
+
+
+def _field_over() -> Scene:
+    return field_over(_photo(), _fields())
+
+
+def _effective_over() -> Scene:
+    """Equal weights: a pixel counts as much as there are ways to it."""
+    along = list(ways_back(_rates(1, 2, 3, 4, 5, 6, 7), 0)[-1].values())
+    first = len(along) // 2
+
+    def at(place: int, middle: int) -> int:
+        index = place - middle + first
+        return along[index] if 0 <= index < len(along) else 0
+
+    heat = [[at(r, _ROW) * at(c, _COLUMN) for c in range(_SIDE)] for r in range(_SIDE)]
+    return effective_over(_photo(), heat)
+
+
+EXAMPLES = (
+    Example("field_over", "field", "Fields of four dilated layers over an image",
+            "图像上四个空洞卷积层的感受野", _field_over, order=60),
+    Example("effective_over", "field", "The effective field of seven layers of equal weights",
+            "七个等权重层的有效感受野", _effective_over, order=60),
+)  # fmt: skip

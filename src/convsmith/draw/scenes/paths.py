@@ -1,22 +1,43 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """In how many ways dilated layers in series read each pixel, the holes, and the repair."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from convsmith.arithmetic import Conv
 from convsmith.arithmetic.normalise import count
-from convsmith.draw.layout import GAP, LABEL
-from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Write
+from convsmith.draw.example import Example
+from convsmith.draw.layout import GAP, LABEL, LEGIBLE, side_for
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
-from convsmith.draw.scenes.matrix import LEGIBLE, side_for
 from convsmith.draw.scenes.values import grid
 from convsmith.draw.scenes.ways import Ways, shades, ways_back
-from convsmith.draw.words import text
+from convsmith.draw.storyboard import At, Cell, Mark, Panel, Step, Write
+from convsmith.draw.words import Words, text
 from convsmith.errors import ArgumentError
 from convsmith.report.formats import percent
 
-__all__ = ["paths"]
+__all__ = ["EXAMPLES", "WORDS", "paths"]
+
+WORDS: Words = {
+    "title.paths": ("Ways from one output value to each pixel", "从一个输出值到每个像素的路径数"),
+    "panel.rates": ("rates {rates}", "空洞率 {rates}"),
+    "fact.covered": (
+        "rates {rates}: {seen} of {every} pixels read ({share})",
+        "空洞率 {rates}：{every} 个像素中读取 {seen} 个（{share}）",
+    ),
+    "caption.paths": (
+        "layers back: {count}; the number of ways to each pixel",
+        "向前追溯 {count} 层：到每个像素的路径数",
+    ),
+    "describe.paths": (
+        "{title}: convolutions of rates {rates} in series; each pixel shows in how many ways it is "
+        "reached, and pixels that are never read are hatched",
+        "{title}：空洞率 {rates} 的卷积串联；每个像素标出到达它的路径数，从未读取的像素用斜线标出",
+    ),
+}
 
 _LAYERS, _WIDEST, _ROOM = 12, 41, 500.0
 
@@ -126,3 +147,12 @@ def _shown(
     # An even kernel does not read what lies under its middle.
     empty = tuple(Write(name, at, None) for at in sorted(gone))
     return marks, (*empty, *(Write(name, at, n) for at, n in plane.items()))
+
+
+EXAMPLES = (
+    Example("paths", "field", "Ways to each pixel: 2, 2, 2 and the repair 1, 2, 3",
+            "到每个像素的路径数：2、2、2 与修复 1、2、3",
+            partial(paths, [2, 2, 2], repair=[1, 2, 3])),
+    Example("paths_five", "field", "The same with 5 taps: 2, 2 and 1, 3",
+            "五个权重时：2、2 与 1、3", partial(paths, [2, 2], 5, repair=[1, 3])),
+)  # fmt: skip

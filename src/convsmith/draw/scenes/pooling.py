@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """Pooling: the largest value or the mean under a window, each channel for itself."""
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from math import inf
 from typing import Any
 
 from convsmith.arithmetic import Pool, evaluate
-from convsmith.draw.layout import Column, arranged
-from convsmith.draw.scene import Cell, Mark, Panel, Scene, Step, Write
+from convsmith.draw.example import Example
+from convsmith.draw.layout import Stack, arranged
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.crop import check_extent, shown_outputs
 from convsmith.draw.scenes.facts import (
     by,
@@ -34,9 +36,29 @@ from convsmith.draw.scenes.values import (
     plain,
     shape_of,
 )
-from convsmith.draw.words import Text, text
+from convsmith.draw.storyboard import Cell, Mark, Panel, Step, Write
+from convsmith.draw.words import Text, Words, text
 
-__all__ = ["pooling"]
+__all__ = ["EXAMPLES", "WORDS", "pooling"]
+
+WORDS: Words = {
+    "caption.max": (
+        "{place} = max({formula}) =\u00a0{value}",
+        "{place} = max({formula}) =\u00a0{value}",
+    ),
+    "caption.max_many": (
+        "{place} = {value}, the largest of {count}",
+        "{place} = {value}，{count} 个数中的最大值",
+    ),
+    "caption.average": (
+        "{place} = ({formula}) / {count} =\u00a0{value}",
+        "{place} = ({formula}) / {count} =\u00a0{value}",
+    ),
+    "caption.average_many": (
+        "{place} = {value}, the mean of {count}",
+        "{place} = {value}，{count} 个数的平均值",
+    ),
+}
 
 _CHANNELS, _TERMS = 3, 9
 
@@ -92,10 +114,8 @@ def pooling(layer: Pool, size: Sequence[int], values: Any = None) -> Scene:
     labels = [channel_label(c) if len(drawn) > 1 else alone for c in drawn]
     panels, symbols = arranged(
         [
-            Column(tuple((panel,) for panel in ground.panels(drawn, lift(outputs), labels))),
-            Column(
-                tuple((panel,) for panel in _outputs(layer, ground, drawn, shown, outputs)), "→"
-            ),
+            Stack(tuple((panel,) for panel in ground.panels(drawn, lift(outputs), labels))),
+            Stack(tuple((panel,) for panel in _outputs(layer, ground, drawn, shown, outputs)), "→"),
         ],
         aligned=2 if layer.dims < 3 else 0,
     )
@@ -170,3 +190,20 @@ def _inside(ground: Ground, at: At3) -> bool:
         place < length + sum(w.padding)
         for place, length, w in zip(at, ground.length, ground.windows, strict=True)
     )
+
+
+_PAPER = [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]]
+
+EXAMPLES = (
+    Example("numerical_average_pooling", "arithmetic", "Average pooling with numbers",
+            "带数值的平均池化",
+            partial(pooling, Pool(3, 1, kind="average"), (5, 5), _PAPER), order=90),
+    Example("numerical_max_pooling", "arithmetic", "Max pooling with numbers",
+            "带数值的最大池化", partial(pooling, Pool(3, 1), (5, 5), _PAPER), order=90),
+    Example("max_pool", "pooling", "Max pool of 2", "2 的最大池化",
+            partial(pooling, Pool(2), (6, 6))),
+    Example("average_pool", "pooling", "Average pool with padding", "有填充的平均池化",
+            partial(pooling, Pool(3, 2, 1, kind="average"), (5, 5))),
+    Example("ceil_pool", "pooling", "Rounded up, the last window runs over the edge",
+            "向上取整时最后的窗口越过边缘", partial(pooling, Pool(2, ceil_mode=True), (5, 5))),
+)  # fmt: skip

@@ -1,15 +1,35 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """A depthwise separable convolution in one scene: each channel for itself, then all mixed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 from convsmith.arithmetic import Conv, evaluate
 from convsmith.arithmetic.normalise import Size, per_axis
-from convsmith.draw.layout import Column, arranged
-from convsmith.draw.scene import At, Cell, Mark, Panel, Scene, Step, Write
+from convsmith.draw.command import Command, Option
+from convsmith.draw.example import Example
+from convsmith.draw.layout import Stack, arranged
+from convsmith.draw.options import (
+    Channels,
+    Dilation,
+    Dims,
+    Input,
+    Kernel,
+    Padding,
+    Stride,
+    Values,
+    build_layer,
+    named_axes,
+    parse_channels,
+    planar,
+)
+from convsmith.draw.reading import optional_values
+from convsmith.draw.scene import Scene
+from convsmith.draw.scenes.areas import cost_areas
 from convsmith.draw.scenes.crop import check_extent
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by, channel_label, factor, facts, named
@@ -23,11 +43,35 @@ from convsmith.draw.scenes.values import (
     maps_of,
     pick,
 )
-from convsmith.draw.words import Text, text
+from convsmith.draw.storyboard import At, Cell, Mark, Panel, Step, Write
+from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
 from convsmith.report.formats import number
 
-__all__ = ["separable"]
+__all__ = ["COMMANDS", "EXAMPLES", "WORDS", "separable"]
+
+WORDS: Words = {
+    "title.separable": ("Depthwise separable convolution", "深度可分离卷积"),
+    "panel.middle_channel": ("middle {number}", "中间 {number}"),
+    "panel.depthwise": ("depthwise {size}", "深度卷积核 {size}"),
+    "panel.pointwise": ("pointwise {size}", "逐点卷积核 {size}"),
+    "fact.separable": (
+        "multiplications a position: {each} + {mix} = {sum}, standard {whole}",
+        "每个位置的乘法次数：{each} + {mix} = {sum}，标准卷积 {whole}",
+    ),
+    "fact.ratio": (
+        "1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}: {times} times fewer",
+        "1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}：减少到 1/{times}",
+    ),
+    "caption.depthwise": ("depthwise: {values}", "深度卷积：{values}"),
+    "caption.pointwise": ("pointwise: {values}", "逐点卷积：{values}"),
+    "describe.separable": (
+        "{title}: {layer} on {size} gives {out}; a depthwise convolution treats each channel for "
+        "itself, then a pointwise one mixes the channels at each position",
+        "{title}：{layer} 作用于 {size}，得到 {out}；深度卷积逐通道处理，"
+        "再由逐点卷积在每个位置混合通道",
+    ),
+}
 
 _SIDE, _CHANNELS, _LONGEST = 22.0, 4, 8
 # Channels whose every value is computed: more would make the reader wait.
@@ -158,7 +202,7 @@ class _Separable:
                               outs=len(self.outs), all_outs=n))  # fmt: skip
         return notes
 
-    def _columns(self) -> list[Column]:
+    def _columns(self) -> list[Stack]:
         one = self.layer.in_channels == 1
         labels = [
             text("panel.input", size=by(self.size)) if one else channel_label(c) for c in self.ins
@@ -197,11 +241,11 @@ class _Separable:
             for o in self.outs
         ]
         return [
-            Column(tuple((panel,) for panel in inputs)),
-            Column(tuple((panel,) for panel in kernels), "\u2217"),
-            Column(tuple((panel,) for panel in middles), "="),
-            Column(((mix,),), "×"),
-            Column(tuple((panel,) for panel in outputs), "="),
+            Stack(tuple((panel,) for panel in inputs)),
+            Stack(tuple((panel,) for panel in kernels), "\u2217"),
+            Stack(tuple((panel,) for panel in middles), "="),
+            Stack(((mix,),), "×"),
+            Stack(tuple((panel,) for panel in outputs), "="),
         ]
 
     def _spatial(self, at: At3) -> Step:
@@ -237,3 +281,38 @@ def _halved(kernel: Any) -> Any:
 
 def _panel(name: str, role: str, size: Sequence[int], cells: Any, label: Text | None) -> Panel:
     return Panel(name, role, (size[0], size[1]), tuple(cells), label=label, side=_SIDE)
+
+
+def _command(
+    size: Input = "5",
+    kernel: Kernel = "3",
+    stride: Stride = "1",
+    padding: Padding = "0",
+    dilation: Dilation = "1",
+    channels: Channels = "3:4",
+    dims: Dims = None,
+    areas: Annotated[
+        bool, Option("Draw the cost against the standard form, as areas, instead.")
+    ] = False,
+    values: Values = None,
+) -> Scene:
+    """Draw a depthwise separable convolution: depthwise, then pointwise."""
+    named = named_axes(dims, size, kernel, stride, dilation, padding=padding)
+    lengths, axes = planar(size, named)
+    both = parse_channels(channels, 1)
+    layer: Any = build_layer(axes, kernel, stride, padding, dilation, both)
+    if areas:
+        return cost_areas(layer)
+    return separable(layer, lengths, values=optional_values(values, lengths, both[0]))
+
+
+COMMANDS = (Command("separable", _command),)
+
+EXAMPLES = (
+    Example("separable", "channels", "Depthwise, then pointwise: 3×5×5 to 4×3×3",
+            "先深度后逐点：3×5×5 到 4×3×3", partial(separable, Conv(3, 4, 3), 5)),
+    Example("separable_exercise", "channels", "The exercise: 3×128×128 to 10×126×126",
+            "练习：3×128×128 到 10×126×126", partial(separable, Conv(3, 10, 3), 128)),
+    Example("separable", "channels", "Separable, the last step as PNG", "可分离卷积最后一步（PNG）",
+            partial(separable, Conv(3, 4, 3), 5), ".png", order=90),
+)  # fmt: skip

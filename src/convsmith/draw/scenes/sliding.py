@@ -1,14 +1,16 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """Convolutions as a window that slides: groups, dilation, padding, one to three axes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from convsmith.arithmetic import Conv
-from convsmith.draw.layout import Column, arranged, lined, piled
-from convsmith.draw.scene import Cell, Link, Mark, Panel, Scene, Step, Write
+from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.draw.example import Example
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.crop import (
     check_extent,
     shown_channels,
@@ -16,32 +18,22 @@ from convsmith.draw.scenes.crop import (
 )
 from convsmith.draw.scenes.facts import (
     by,
-    channel_label,
-    factor,
     facts,
     kind_of,
-    named,
-    plus,
     size_formula,
 )
-from convsmith.draw.scenes.ground import Ground, panel_name, side_of
-from convsmith.draw.scenes.sums import Sums
+from convsmith.draw.scenes.ground import Ground
+from convsmith.draw.scenes.slide import Slide
 from convsmith.draw.scenes.values import (
-    At3,
-    grid,
     kernels_of,
     lift,
     lift_windows,
     maps_of,
     numbers,
-    pick,
 )
-from convsmith.draw.words import Text, text
+from convsmith.draw.words import text
 
-__all__ = ["Slide", "sliding"]
-
-# Products that a caption spells out.
-_TERMS = 9
+__all__ = ["EXAMPLES", "GUIDE", "sliding"]
 
 
 def sliding(
@@ -86,269 +78,87 @@ def sliding(
     ).scene(notes)
 
 
-class Slide:
-    """One convolution over a ground, its window without padding."""
-
-    def __init__(
-        self,
-        layer: Conv,
-        ground: Ground,
-        shown: At3,
-        kernels: Callable[[int, int], Any],
-        bias: Any,
-        *,
-        kind: str,
-        title: Text,
-        describe: str,
-        size: tuple[int, ...],
-        outputs: tuple[int, ...],
-        input_label: Text,
-        kernel_label: str = "panel.kernel",
-        said: str = "",
-    ) -> None:
-        self.layer, self.ground, self.shown = layer, ground, shown
-        self.dims = layer.dims
-        self.kernels, self.bias = kernels, bias
-        self.kind, self.title, self.describe = kind, title, describe
-        self.size, self.outputs = size, outputs
-        self.input_label, self.kernel_label = input_label, kernel_label
-        self.said = said or repr(layer)
-        self.sums = Sums(layer, ground, shown, kernels, bias)
-        self.channels = self.sums.channels
-
-    def scene(self, notes: Sequence[Text]) -> Scene:
-        """The scene: panels placed, a step for each position and each output of a group."""
-        panels, symbols = self._placed()
-        notes = list(notes)
-        ins, outs = len(self.channels.inputs), len(self.channels.outputs)
-        layer = self.layer
-        if (ins, outs) != (layer.in_channels, layer.out_channels):
-            notes.append(
-                text(
-                    "fact.crop_channels",
-                    ins=ins,
-                    all_ins=layer.in_channels,
-                    outs=outs,
-                    all_outs=layer.out_channels,
-                )
-            )
-        steps = [
-            self._step(number, at)
-            for number in range(self.channels.outs)
-            for at in grid(self.shown)
-        ]
-        description = text(
-            self.describe,
-            title=self.title,
-            layer=self.said,
-            size=by(self.size),
-            out=by(self.outputs),
-        )
-        return Scene(
-            self.kind, self.title, description, panels, tuple(steps), tuple(notes), symbols
-        )
-
-    def _tones(self, of: Sequence[int], each: int) -> list[int]:
-        return [channel // each for channel in of] if self.layer.groups > 1 else []
-
-    # Panels
-
-    def _placed(self) -> Any:
-        channels = self.channels
-        inputs = self.ground.panels(
-            channels.inputs,
-            lift(self.outputs),
-            [
-                channel_label(c, channels.group_of(c, "input"))
-                if len(channels.inputs) > 1
-                else self.input_label
-                for c in channels.inputs
-            ],
-            self._tones(channels.inputs, channels.ins_of),
-        )
-        kernels = self._kernels()
-        outputs = self._outputs()
-        alone = len(channels.inputs) == len(channels.outputs) == 1
-        if self.dims == 1 and alone and not self.sums.summed and self.bias is None:
-            kernel = kernels[0][0]
-            assert kernel is not None
-            window = self.ground.windows[2]
-            keeps = window.stride == 1 and self.outputs == self.size
-            start = window.padding[0] if keeps else (inputs[0].size[1] - outputs[0].size[1]) / 2
-            return lined(kernel, inputs[0], outputs[0], start * inputs[0].side)
-        aligned = 0
-        columns = [Column(tuple((panel,) for panel in inputs))]
-        columns.append(Column(tuple(map(tuple, kernels)), "\u2217"))
-        if (self.dims < 3 and not alone) or self.sums.summed:
-            aligned = 2
-        if self.sums.summed:
-            partial = [self._single(f"partial{c}", "partial") for c in channels.inputs]
-            partial[0] = replace(partial[0], label=text("panel.partial"))
-            columns.append(Column(tuple((panel,) for panel in partial), "="))
-            aligned = 3
-        if self.sums.summed and channels.rest:
-            label = text("panel.rest", count=channels.rest)
-            rests: list[Panel | None] = [
-                replace(self._single(f"rest{g}", "partial"), label=label)
-                for g in range(channels.groups)
-            ]
-            columns = _with_row(columns, 2, rests[:1])
-            for more in rests[1:]:
-                columns = _with_row(columns, 2, [more])
-        if self.bias is not None:
-            label = text("panel.bias")
-            for c in channels.inputs[:: channels.ins]:
-                biases: list[Panel | None] = [
-                    replace(self._single(f"bias{o}", "kernel", self.bias[o]), label=label)
-                    for o in self.sums.outputs_of(c)
-                ]
-                columns = _with_row(columns, 1, biases)
-            aligned = max(aligned, 2)
-        sign = "Σ" if self.sums.summed else "="
-        if self.dims == 1:
-            # Long and flat: one under another, so that the numbers stay large.
-            below = [Column(tuple((panel,) for panel in outputs))]
-            return piled([columns[:1], columns[1:], below], aligned)
-        columns.append(Column(tuple((panel,) for panel in outputs), sign))
-        if channels.ins == channels.outs == 1 < channels.groups and self.bias is None:
-            aligned = len(columns)  # each channel a row of its own
-        if self.dims == 3:
-            aligned = 0
-        return arranged(columns, aligned)
-
-    def _kernels(self) -> list[list[Panel | None]]:
-        rows: list[list[Panel | None]] = []
-        depths = range(self.ground.windows[0].kernel)
-        for c in self.channels.inputs:
-            for depth in depths:
-                rows.append([self._kernel(o, c, depth) for o in self.sums.outputs_of(c)])
-        return rows
-
-    def _kernel(self, output: int, channel: int, depth: int) -> Panel:
-        _, rows, columns = self.ground.windows
-        slice_ = self.kernels(output, channel - self.sums.group(output) * self.channels.ins_of)[
-            depth
-        ]
-        cells = [
-            Cell(
-                (row, column),
-                pick(slice_, (row // rows.dilation, column // columns.dilation))
-                if on_tap
-                else None,
-                "" if on_tap else "gap",
-            )
-            for row, column in grid((rows.extent, columns.extent))
-            if (on_tap := not (row % rows.dilation or column % columns.dilation)) or True
-        ]
-        first = channel == self.sums.seen(output)[0] and not depth
-        label = None
-        if self.dims == 3:
-            label = text("panel.slice", number=depth)
-        elif len(self.channels.outputs) > 1:
-            label = text("panel.kernel_number", number=output) if first else None
-        if label is None and first and len(self.channels.outputs) == 1:
-            label = text(self.kernel_label, size=by(self.layer.kernel_size))
-        name = panel_name("kernel", (output, channel), depth, self.dims)
-        tone = self.sums.group(output) if self.layer.groups > 1 else None
-        side = side_of(self.ground.size, self.dims)
-        return Panel(
-            name, "kernel", (rows.extent, columns.extent), tuple(cells),
-            label=label, side=side, tone=tone,
-        )  # fmt: skip
-
-    def _outputs(self) -> list[Panel]:
-        panels = []
-        size = (self.shown[1], self.shown[2])
-        cells = tuple(Cell(at) for at in grid(size))
-        tones = self._tones(self.channels.outputs, self.channels.outs_of)
-        for index, o in enumerate(self.channels.outputs):
-            for depth in range(self.shown[0]):
-                label = text("panel.output", size=by(self.outputs))
-                if self.dims == 3:
-                    label = text("panel.slice", number=depth)
-                elif len(self.channels.outputs) > 1:
-                    label = channel_label(o, self.channels.group_of(o, "output"))
-                name = panel_name("output", (o,), depth, self.dims)
-                side = side_of(self.ground.size, self.dims)
-                tone = tones[index] if tones else None
-                panels.append(Panel(name, "output", size, cells, label=label, side=side, tone=tone))
-        return panels
-
-    def _single(self, name: str, role: str, value: Any = None) -> Panel:
-        side = side_of(self.ground.size, self.dims)
-        return Panel(name, role, (1, 1), (Cell((0, 0), value),), side=side)
-
-    # Steps
-
-    def _step(self, number: int, at: At3) -> Step:
-        """Every group computes its output of a number at once: none waits for another."""
-        channels = self.channels
-        outputs = [g * channels.outs_of + number for g in range(channels.groups)]
-        marks = self.ground.marks(channels.inputs, at)
-        writes: list[Write] = []
-        for g, o in enumerate(outputs):
-            if len(channels.inputs) * len(channels.outputs) > 1:
-                marks += [
-                    Mark(panel_name("kernel", (o, c), depth, self.dims), "active", _corners(self))
-                    for c in self.sums.seen(o)
-                    for depth in range(self.ground.windows[0].kernel)
-                ]
-            name = panel_name("output", (o,), at[0], self.dims)
-            marks.append(Mark(name, "current", (at[1:],)))
-            writes.append(Write(name, at[1:], pick(self.sums.totals[o], at)))
-            if self.sums.summed:
-                writes += [
-                    Write(f"partial{c}", (0, 0), pick(self.sums.partials[o, c], at))
-                    for c in self.sums.seen(o)
-                ]
-                if o in self.sums.rests:
-                    writes.append(Write(f"rest{g}", (0, 0), pick(self.sums.rests[o], at)))
-        links: list[Link] = []
-        if self.dims == 1 and len(channels.inputs) == len(channels.outputs) == 1:
-            links = [
-                Link(("input0", place[1:]), ("output0", at[1:])) for place in self.ground.reads(at)
-            ]
-        return Step(self._caption(outputs, at), tuple(marks), tuple(writes), tuple(links))
-
-    def _caption(self, outputs: Sequence[int], at: At3) -> Text:
-        place = at[3 - self.dims :]
-        several = self.layer.out_channels > 1
-        values = {o: pick(self.sums.totals[o], at) for o in outputs}
-        if len(outputs) > 1:
-            said = ", ".join(f"{named(place, o)} = {factor(v)}" for o, v in values.items())
-            return text("caption.values", values=said)
-        ((o, value),) = values.items()
-        name = named(place, o if several else None)
-        end = [self.bias[o]] if self.bias is not None else []
-        if self.sums.summed:
-            parts = [pick(self.sums.partials[o, c], at) for c in self.sums.seen(o)]
-            parts += [pick(self.sums.rests[o], at)] if o in self.sums.rests else []
-            formula = f"{plus([*parts, *end])} =\u00a0{factor(value)}"
-            return text("caption.channels", place=name, formula=formula)
-        taps = self.ground.reads(at)
-        if len(taps) > _TERMS:
-            return text("caption.products", place=name, value=factor(value), count=len(taps))
-        (c,) = self.sums.seen(o)
-        kernel = self.kernels(o, 0)
-        terms = [
-            f"{factor(self.ground.value(c, tap))}·{factor(pick(kernel, t))}"
-            for tap, t in zip(taps, grid([w.kernel for w in self.ground.windows]), strict=True)
-        ]
-        terms += map(factor, end)
-        formula = f"{' + '.join(terms)} =\u00a0{factor(value)}"
-        return text("caption.formula", place=name, formula=formula)
+def _drawn(layer: Conv, size: Size, **arrays: Any) -> Callable[[], Scene]:
+    return partial(sliding, layer, per_axis("size", size, layer.dims), **arrays)
 
 
-def _corners(slide: Slide) -> tuple[tuple[int, int], ...]:
-    _, rows, columns = slide.ground.windows
-    return ((0, 0), (rows.extent - 1, columns.extent - 1))
+_PAPER = [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]]
+_KERNEL = [[0, 1, 2], [2, 2, 0], [0, 1, 2]]
+_IMAGE = [[4, 1, 7, 5], [4, 4, 2, 5], [7, 7, 2, 4], [1, 0, 2, 4]]
 
+GUIDE = (
+    ("no_padding_no_strides", "No padding, no strides", "无填充，无步幅", Conv(1, 1, 3), 4),
+    ("arbitrary_padding_no_strides", "Arbitrary padding, no strides", "任意填充，无步幅",
+     Conv(1, 1, 4, padding=2), 5),
+    ("same_padding_no_strides", "Half (same) padding, no strides", "半填充（same），无步幅",
+     Conv(1, 1, 3, padding=1), 5),
+    ("full_padding_no_strides", "Full padding, no strides", "全填充，无步幅",
+     Conv(1, 1, 3, padding=2), 5),
+    ("no_padding_strides", "No padding, strides", "无填充，有步幅", Conv(1, 1, 3, 2), 5),
+    ("padding_strides", "Padding, strides", "有填充，有步幅", Conv(1, 1, 3, 2, 1), 5),
+    ("padding_strides_odd", "Padding, strides, a row left over", "有填充，有步幅，余一行",
+     Conv(1, 1, 3, 2, 1), 6),
+)  # fmt: skip
+"""Convolutions that the guide shows both ways, as they are and transposed: name, caption in both
+languages, layer, input size (Dumoulin & Visin 2016, arXiv:1603.07285)."""
 
-def _with_row(columns: Sequence[Column], index: int, row: Sequence[Panel | None]) -> list[Column]:
-    """Columns with one more row, of which only the one at `index` has something in it."""
-    return [
-        replace(
-            column, rows=(*column.rows, tuple(row if i == index else [None] * len(column.rows[0])))
-        )
-        for i, column in enumerate(columns)
-    ]
+EXAMPLES = (
+    *(
+        Example(name, "arithmetic", english, chinese, _drawn(conv, size), order=10 + index)
+        for index, (name, english, chinese, conv, size) in enumerate(GUIDE)
+    ),
+    Example("dilation", "arithmetic", "Dilation 2", "空洞率 2",
+            _drawn(Conv(1, 1, 3, dilation=2), 7)),
+    Example("numerical_no_padding_no_strides", "arithmetic",
+            "With numbers, no padding, no strides", "带数值，无填充，无步幅",
+            _drawn(Conv(1, 1, 3), 5, values=_PAPER, weight=_KERNEL)),
+    Example("numerical_padding_strides", "arithmetic", "With numbers, padding, strides",
+            "带数值，有填充，有步幅",
+            _drawn(Conv(1, 1, 3, 2, 1), 5, values=_PAPER, weight=_KERNEL)),
+    Example("by_hand", "standard", "A convolution by hand: an even kernel with 'same' pads below "
+            "and at the right", "手算卷积：偶数核的 'same' 只在下方和右侧填充",
+            _drawn(Conv(1, 1, 2, padding="same", bias=False), 4, values=_IMAGE,
+                   weight=[[1, 0], [2, 1]])),
+    Example("channels", "standard", "Three channels in, two out: partial sums are added",
+            "三个输入通道，两个输出：各通道部分和相加", _drawn(Conv(3, 2, 3), 5)),
+    Example("bias", "standard", "A bias is added to every value of its channel",
+            "偏置加到其通道的每个值上", _drawn(Conv(2, 2, 3), 4, bias=[10, -5])),
+    Example("large", "standard", "A large layer is drawn as a crop that says so",
+            "大型层画出局部并注明", _drawn(Conv(64, 128, 3, padding=1), 224)),
+    Example("grouped", "channels", "Two groups that never mix", "两组互不混合",
+            _drawn(Conv(4, 4, 3, groups=2), 5), order=10),
+    Example("depthwise", "channels", "Depthwise: one kernel per channel",
+            "深度卷积：每个通道一个核", _drawn(Conv(3, 3, 3, groups=3), 5), order=10),
+    Example("multiplier", "channels", "Depthwise with a channel multiplier of 2",
+            "通道倍数为 2 的深度卷积", _drawn(Conv(2, 4, 3, groups=2), 4), order=10),
+    Example("pointwise", "channels", "Pointwise: 1×1 mixes the channels",
+            "逐点卷积：1×1 混合通道", _drawn(Conv(3, 4, 1), 4), order=10),
+    Example("dilated_same", "dilated", "Padding equal to the dilation keeps the size",
+            "填充等于空洞率时尺寸不变", _drawn(Conv(1, 1, 3, padding=2, dilation=2), 6)),
+    Example("dilated_pair", "dilated", "A different dilation along each axis",
+            "两个方向空洞率不同", _drawn(Conv(1, 1, 3, dilation=(1, 3)), (5, 9))),
+    Example("dilated_depthwise", "dilated", "Dilated depthwise: 3×5×5 stays 3×5×5",
+            "空洞深度卷积：3×5×5 保持 3×5×5",
+            _drawn(Conv(3, 3, 3, padding=2, dilation=2, groups=3), 5)),
+    Example("dilation", "dilated", "Dilation 2 as GIF", "空洞率 2（GIF）",
+            _drawn(Conv(1, 1, 3, dilation=2), 7), ".gif"),
+    Example("same_even", "padding", "'same' of an even kernel is lopsided",
+            "偶数核的 'same' 不对称", _drawn(Conv(1, 1, 4, padding="same"), 5)),
+    Example("dropped", "padding", "Pixels that flooring drops", "取整丢弃的像素",
+            _drawn(Conv(1, 1, 3, stride=2), 6)),
+    Example("stride_gaps", "padding", "A stride larger than the kernel skips pixels",
+            "步幅大于核时跳过像素", _drawn(Conv(1, 1, 2, stride=3), 8)),
+    Example("reflect", "padding", "A mirrored border", "镜像边界",
+            _drawn(Conv(1, 1, 3, padding=1, padding_mode="reflect"), 4)),
+    Example("replicate", "padding", "A repeated border", "复制边界",
+            _drawn(Conv(1, 1, 3, padding=1, padding_mode="replicate"), 4)),
+    Example("circular", "padding", "A border that wraps around", "循环边界",
+            _drawn(Conv(1, 1, 3, padding=1, padding_mode="circular"), 4)),
+    Example("asymmetric", "padding", "A kernel of 3×2 with stride 1×2", "3×2 的核，步幅 1×2",
+            _drawn(Conv(1, 1, (3, 2), stride=(1, 2)), (5, 6))),
+    Example("line", "padding", "One axis", "一维", _drawn(Conv(1, 1, 3, padding=1, dims=1), 8)),
+    Example("causal", "padding", "Causal: nothing of the future is read", "因果：不读取未来",
+            _drawn(Conv(1, 1, 3, padding=((4, 0),), dilation=2, dims=1), 9)),
+    Example("volume", "padding", "Three axes, slice by slice", "三维，逐切片",
+            _drawn(Conv(1, 1, 2, dims=3), 3)),
+)  # fmt: skip

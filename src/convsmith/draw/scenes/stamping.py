@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """A transposed convolution as stamps: each input value adds its multiple of the kernel."""
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from math import prod
 from typing import Any
 
 from convsmith.arithmetic import ConvTranspose, evaluate
-from convsmith.draw.layout import Column, arranged, piled
-from convsmith.draw.scene import CELL, At, Cell, Mark, Panel, Scene, Step, Symbol, Write
+from convsmith.draw.example import Example
+from convsmith.draw.layout import Stack, arranged, piled
+from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.crop import Channels, check_extent, shown_channels, shown_inputs
 from convsmith.draw.scenes.facts import by, channel_label, factor, facts, named, size_formula
 from convsmith.draw.scenes.ground import panel_name, side_of
@@ -25,9 +27,32 @@ from convsmith.draw.scenes.values import (
     numbers,
     pick,
 )
-from convsmith.draw.words import Text, text
+from convsmith.draw.storyboard import CELL, At, Cell, Mark, Panel, Step, Symbol, Write
+from convsmith.draw.words import Text, Words, text
 
-__all__ = ["arrays", "stamping"]
+__all__ = ["EXAMPLES", "WORDS", "arrays", "stamping"]
+
+WORDS: Words = {
+    "fact.same_output": (
+        "a stride-{stride} convolution makes {small} of {first} and of {last}; "
+        "output padding {extra} means\u00a0{meant}",
+        "步幅 {stride} 的卷积把 {first} 和 {last} 都变成 {small}；输出填充 {extra} 指的是 {meant}",
+    ),
+    "panel.stamp": ("stamp", "印章"),
+    "caption.stamp": (
+        "{place} = {value}: {value} times the kernel is added to the output",
+        "{place} = {value}：把 {value} 倍的卷积核加到输出上",
+    ),
+    "caption.done": (
+        "The output: padding cuts off the rim",
+        "输出：填充裁去了边缘",
+    ),
+    "describe.stamp": (
+        "{title}: {layer} on {size} gives {out}; each input value stamps its multiple of the "
+        "kernel onto the output, and overlapping stamps add up",
+        "{title}：{layer} 作用于 {size}，得到 {out}；每个输入值把卷积核的倍数印到输出上，重叠相加",
+    ),
+}
 
 
 def arrays(
@@ -181,10 +206,10 @@ class _Stamps:
             for depth in range(self.canvas[0])
         ]  # fmt: skip
         columns = [
-            Column(tuple((panel,) for panel in inputs)),
-            Column(tuple(kernels), "×"),
-            Column(tuple((panel,) for panel in stamps), "="),
-            Column(tuple((panel,) for panel in outputs), "+"),
+            Stack(tuple((panel,) for panel in inputs)),
+            Stack(tuple(kernels), "×"),
+            Stack(tuple((panel,) for panel in stamps), "="),
+            Stack(tuple((panel,) for panel in outputs), "+"),
         ]
         if dims == 1:
             return piled([columns[:3], [replace(columns[3], sign="")]], 2)
@@ -365,3 +390,25 @@ class _Stamps:
         )
         place = output - self._group_of_output(output) * self.channels.outs_of
         return evaluate(one, [[[[value]]]], [[self.kernels(channel, place)]])[0]
+
+
+_STAMP = {"values": [[55, 1], [2, 3]], "weight": [[1, 2, 1], [2, 1, 2], [1, 1, 2]]}
+
+EXAMPLES = (
+    Example("stamps", "transposed", "Each value stamps its multiple of the kernel",
+            "每个值印上卷积核的倍数",
+            partial(stamping, ConvTranspose(1, 1, 3), (2, 2), **_STAMP), order=10),
+    Example("stamps_stride", "transposed", "Stamps two apart, where stride is 2",
+            "步幅 2 时印章相隔两格",
+            partial(stamping, ConvTranspose(1, 1, 3, 2), (3, 3)), order=30),
+    Example("output_padding_0", "transposed", "Output padding 0: the smaller of two sizes",
+            "输出填充 0：两种尺寸中较小者",
+            partial(stamping, ConvTranspose(1, 1, 3, 2, 1), (3, 3))),
+    Example("output_padding_1", "transposed", "Output padding 1: the larger of two sizes",
+            "输出填充 1：两种尺寸中较大者",
+            partial(stamping, ConvTranspose(1, 1, 3, 2, 1, 1), (3, 3))),
+    Example("transposed_groups", "transposed", "Transposed in two groups", "分两组的转置卷积",
+            partial(stamping, ConvTranspose(4, 4, 2, stride=2, groups=2), (2, 2))),
+    Example("stamps", "transposed", "The stamps as GIF", "印章（GIF）",
+            partial(stamping, ConvTranspose(1, 1, 3), (2, 2), **_STAMP), ".gif", order=90),
+)  # fmt: skip

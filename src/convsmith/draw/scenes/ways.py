@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convsmith.arithmetic import Conv, Pool
-from convsmith.draw.scene import At, Mark
+from convsmith.draw.storyboard import At, Mark
 
 __all__ = ["SHADES", "Ways", "shade", "shades", "ways_back"]
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """A transposed convolution as an ordinary one: zeros between the values, the kernel turned."""
 
 from __future__ import annotations
@@ -7,19 +8,31 @@ from functools import partial
 from typing import Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Window
+from convsmith.draw.example import Example
 from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.crop import check_extent, shown_channels, shown_outputs
 from convsmith.draw.scenes.facts import by, facts, size_formula
 from convsmith.draw.scenes.ground import Ground
-from convsmith.draw.scenes.sliding import Slide
+from convsmith.draw.scenes.slide import Slide
+from convsmith.draw.scenes.sliding import GUIDE
 from convsmith.draw.scenes.stamping import arrays
 from convsmith.draw.scenes.values import At3, lift, lift_windows
-from convsmith.draw.words import text
+from convsmith.draw.words import Words, text
 
-__all__ = ["spread"]
+__all__ = ["EXAMPLES", "WORDS", "zeros"]
+
+WORDS: Words = {
+    "panel.flipped": ("kernel, turned", "翻转的卷积核"),
+    "panel.expanded": ("input, zeros between", "插零后的输入"),
+    "describe.zeros": (
+        "{title}: {layer} on {size} gives {out}; zeros are put between the input values, and the "
+        "turned kernel slides over them with stride 1",
+        "{title}：{layer} 作用于 {size}，得到 {out}；在输入值之间插入零，翻转的卷积核以步幅 1 滑动",
+    ),
+}
 
 
-def spread(
+def zeros(
     layer: ConvTranspose,
     size: Sequence[int],
     values: Any = None,
@@ -97,3 +110,21 @@ def _turned(
 
 def _reversed(kernel: Any, axes: int) -> Any:
     return [_reversed(item, axes - 1) for item in kernel[::-1]] if axes else kernel
+
+
+def _back(conv: Conv, size: int) -> Scene:
+    """The transposed convolution from the size of a convolution's output back to its input's."""
+    (window, *_), (small, _) = conv.windows, conv.output_size(size)
+    left_over = (size + sum(window.padding) - window.extent) % window.stride
+    return zeros(conv.transpose(left_over), (small, small))
+
+
+EXAMPLES = (
+    *(
+        Example(f"{name}_transposed", "arithmetic", f"{english}, transposed", f"{chinese}，转置",
+                partial(_back, conv, size), order=10 + index)
+        for index, (name, english, chinese, conv, size) in enumerate(GUIDE)
+    ),
+    Example("transposed_zeros", "transposed", "The same with zeros put between", "同上，插入零",
+            partial(zeros, ConvTranspose(1, 1, 3, 2), (3, 3)), order=40),
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The reader's own numbers for a drawing: from CSV, JSON or an image."""
+"""Numbers of your own for a drawing, from a CSV file, a JSON file or an image."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from convsmith.errors import ArgumentError, DataError, MissingExtra, no_file
 
-__all__ = ["number", "read_values", "read_weight"]
+__all__ = ["optional_values", "optional_weight", "parse_number", "read_values", "read_weight"]
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-# Larger images are drawn as a crop of a few pixels, which nobody wants: they are to be shrunk.
+# Of a larger image only a few pixels would be drawn, so it has to be shrunk first.
 _PIXELS = 1_000_000
 
 
@@ -54,16 +54,16 @@ def read_weight(path: str, name: str = "--weight") -> Any:
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{path} is not JSON: {error}") from error
     rows = [[cell for cell in row if cell.strip()] for row in csv.reader(content.splitlines())]
-    found = [[number(cell, f"{name} {path}") for cell in row] for row in rows if row]
-    if not found:
+    numbers = [[parse_number(cell, f"{name} {path}") for cell in row] for row in rows if row]
+    if not numbers:
         raise DataError(f"{path} holds no numbers")
-    return found
+    return numbers
 
 
-def number(text: str, where: str) -> int | float:
+def parse_number(text: str, where: str) -> int | float:
     """Read a number, a whole one as such.
 
-    >>> number(" 3", "here"), number("0.5", "here")
+    >>> parse_number(" 3", "here"), parse_number("0.5", "here")
     (3, 0.5)
     """
     for kind in (int, float):
@@ -72,6 +72,18 @@ def number(text: str, where: str) -> int | float:
         except ValueError:
             continue
     raise ArgumentError(f"{where}: {text.strip()!r} is not a number")
+
+
+def optional_values(path: str | None, size: int | Sequence[int] | None, channels: int) -> Any:
+    """The numbers in a file, as `read_values` reads them; None without a file."""
+    if path is None:
+        return None
+    return read_values(path, (size, size) if isinstance(size, int) else size, channels)
+
+
+def optional_weight(path: str | None) -> Any:
+    """The numbers in a file, as `read_weight` reads them; None without a file."""
+    return None if path is None else read_weight(path)
 
 
 def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
