@@ -7,15 +7,18 @@ import shutil
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
 
 import convsmith as cs
 from convsmith.draw import animate, fonts
+from convsmith.draw.catalogue import catalogue
 from convsmith.draw.palette import COLOURS, STYLES
 from convsmith.draw.picture import picture
 from convsmith.draw.raster import frames, gif, image, png
+from convsmith.draw.words import WORDS
 from convsmith.errors import ArgumentError, ConvsmithError, MissingExtra
 from tests.draw.test_scene import EVERY, scene_of
 
@@ -141,8 +144,26 @@ def test_without_a_chinese_font(bare):
     scene.save(bare / "a.svg", language="zh")
 
 
+def test_latin_comes_along(bare):
+    for bold in (False, True):
+        own = fonts.font(False, 16, bold)
+        assert "DejaVu" in own.getname()[0] and own.path.startswith(
+            str(Path(fonts.__file__).parent)
+        )
+        missing = bytes(own.getmask("\ufffe"))
+        texts = [english for english, _ in WORDS.values()] + [
+            shape.text
+            for example in catalogue().examples
+            for layer in picture(example.make(), "en").layers
+            for shape in layer.shapes
+            if shape.kind == "text"
+        ]
+        for letter in sorted(set("".join(texts)) - set("\n\u00a0 ")):
+            assert bytes(own.getmask(letter)) != missing, f"{letter!r} is not in the font"
+
+
 def test_without_any_font_pillow_has_one(bare, monkeypatch):
-    monkeypatch.setattr(fonts, "find_spec", lambda name: None)
+    monkeypatch.setattr(fonts, "_TYPEFACES", bare)
     assert fonts.font(False, 20).getlength("5×5") > 20
 
 

@@ -40,7 +40,7 @@ class Extra(NamedTuple):
 CORE = ("halide", "torch", "numpy", "rich", "safetensors", "typer")
 EXTRAS = {
     "data": Extra("image folders; scikit-learn's handwritten digits", ("pillow", "scikit-learn")),
-    "draw": Extra("GIF and PNG pictures", ("matplotlib", "pillow")),
+    "draw": Extra("GIF and PNG pictures", ("pillow",)),
     "explore": Extra(
         "the explorer and the lessons", ("marimo", "pillow", "scikit-learn", "scipy", "uvicorn")
     ),

@@ -1,11 +1,10 @@
-"""Fonts for images: found in the usual folders by name, and never downloaded."""
+"""Fonts for images: Latin comes along, Chinese is looked for in the usual folders by name."""
 
 from __future__ import annotations
 
 import os
 import re
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from convsmith.errors import ConvsmithError
 __all__ = ["font", "is_chinese", "split"]
 
 _CHINESE = re.compile(r"[\u2e80-\u9fff\uff00-\uffef]")
-# (file, index of the face within it), the first one found is taken.
+# (file, index of the face within it); the first that is there is taken.
 _CJK = (
     ("NotoSansCJK-Regular.ttc", 2),
     ("NotoSansSC-Regular.otf", 0),
@@ -27,6 +26,8 @@ _CJK = (
     ("simhei.ttf", 0),
 )
 _BOLD = (("NotoSansCJK-Bold.ttc", 2), ("SourceHanSansSC-Bold.otf", 0), ("msyhbd.ttc", 0))
+# A subset of DejaVu Sans 2.37, hints and all: Latin, Greek, Cyrillic, and the signs of formulas.
+_TYPEFACES = Path(__file__).with_name("typefaces")
 _FOLDERS = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
@@ -57,7 +58,7 @@ def split(text: str) -> list[str]:
 def font(chinese: bool, size: int, bold: bool = False) -> Any:
     """The font for Chinese or for anything else, at a size in pixels.
 
-    Latin text is set in DejaVu Sans (with matplotlib or from the system), else in Pillow's own.
+    Latin text is set in DejaVu Sans, of which the letters and signs that pictures need come along.
 
     Raises:
         ConvsmithError: Chinese, and no font for it.
@@ -67,20 +68,15 @@ def font(chinese: bool, size: int, bold: bool = False) -> Any:
     if chinese:
         path, index = _chinese(bold)
         return ImageFont.truetype(path, size, index=index)
-    found = _latin(bold)
-    return ImageFont.truetype(found, size) if found else ImageFont.load_default(size)
+    latin = _latin(bold)
+    return ImageFont.truetype(latin, size) if latin else ImageFont.load_default(size)
 
 
 @cache
 def _latin(bold: bool) -> str | None:
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    # matplotlib brings the font; it is found without being imported.
-    spec = find_spec("matplotlib")
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(root, "mpl-data", "fonts", "ttf", name)
-        if path.is_file():
-            return str(path)
-    return _files().get(name)
+    path = _TYPEFACES / name
+    return str(path) if path.is_file() else _files().get(name)
 
 
 @cache
@@ -98,10 +94,10 @@ def _chinese(bold: bool) -> tuple[str, int]:
 @cache
 def _files() -> dict[str, str]:
     """Every font file by name; of several with one name the first."""
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for folder in _FOLDERS:
         for root, folders, names in os.walk(Path(folder).expanduser()):
             folders.sort()
             for name in sorted(names):
-                found.setdefault(name, os.path.join(root, name))
-    return found
+                files.setdefault(name, os.path.join(root, name))
+    return files
