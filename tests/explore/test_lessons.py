@@ -17,7 +17,7 @@ from convsmith.explore.lessons import LESSONS, index_page, lesson, texts_of
 from convsmith.explore.lessons.export import browser_wheel, for_browser
 from convsmith.explore.serve import EXPLORER
 from tests.draw.markup import parse
-from tests.explore.test_words import CHINESE, SLIP, fields
+from tests.explore.test_phrases import CHINESE, SLIP, fields
 
 NUMBERS = [each.number for each in LESSONS]
 SLOW = [pytest.param(n, marks=[pytest.mark.slow] if n > 4 else []) for n in NUMBERS]
@@ -207,10 +207,10 @@ def test_the_lessons_use_the_words_of_the_glossary(number):
 def test_an_answer_is_said_right_and_wrong():
     import marimo as mo
 
-    from convsmith.explore.lessons import Page
+    from convsmith.explore.lessons import LessonPage
 
     for language, right, wrong in (("en", "Right.", "Not yet."), ("zh", "正确。", "还不对。")):
-        page = Page(mo, 2, language)
+        page = LessonPage(mo, 2, language)
         for value, said, other in ((18432, right, wrong), (1, wrong, right)):
             html = page.task("q1", mo.ui.number(value=value), 18432).text
             assert said in html and other not in html
@@ -265,10 +265,10 @@ PARAMETERS = ["in_channels", "out_channels", "kernel_size", "stride", "padding",
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("number", SLOW)
 def test_the_tables_of_a_lesson_hold_words_and_numbers(number, language, monkeypatch):
-    from convsmith.explore.lessons import Page
+    from convsmith.explore.lessons import LessonPage
 
-    made, draw = [], Page.table
-    monkeypatch.setattr(Page, "table", lambda *args: made.append(draw(*args)) or made[-1])
+    made, draw = [], LessonPage.table
+    monkeypatch.setattr(LessonPage, "table", lambda *args: made.append(draw(*args)) or made[-1])
     run_all(number, language, monkeypatch)
     texts = texts_of(number).values()
     prose = {text[("en", "zh").index(language)] for text in texts if len(text[0]) > 60}
@@ -287,10 +287,12 @@ def test_the_tables_of_a_lesson_hold_words_and_numbers(number, language, monkeyp
 def test_a_cell_is_never_looked_up(number):
     from types import SimpleNamespace
 
-    from convsmith.explore.lessons import Page
+    from convsmith.explore.lessons import LessonPage
 
     for language in ("en", "zh"):
-        page = Page(SimpleNamespace(Html=lambda text: SimpleNamespace(text=text)), number, language)
+        page = LessonPage(
+            SimpleNamespace(Html=lambda text: SimpleNamespace(text=text)), number, language
+        )
         for key in texts_of(number):
             _, (cell,) = next(tables([page.table([key], [[key]]).text]))
             assert cell == key

@@ -55,11 +55,11 @@ def command(
     language: Annotated[str, typer.Option(help="Language of the page: en or zh.")] = "en",
 ) -> None:
     """Try every parameter of a convolution in the browser; served to this machine alone."""
+    from convsmith.explore.phrases import as_language
     from convsmith.explore.serve import EXPLORER, address, free_port, make_app, serve
     from convsmith.explore.stack import stack_of, written
     from convsmith.explore.state import LayerState
     from convsmith.explore.walk import use_loader
-    from convsmith.explore.words import as_language
 
     if shape is not None and model is None:
         raise ArgumentError("--input is for --model: pass both")

@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Learn the convolutions: six lessons with pictures and exercises, in English and Chinese."""
     from convsmith.explore.lessons import LESSONS, index_page, lesson
-    from convsmith.explore.words import as_language
+    from convsmith.explore.phrases import as_language
 
     code = as_language(language)
     first = None if number is None else lesson(number)

@@ -9,7 +9,7 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from convsmith.draw.shapes import Layer, Shape, hatched, runs
+from convsmith.draw.shapes import Overlay, Shape, hatched, runs
 from convsmith.draw.storyboard import Panel, Storyboard
 from convsmith.draw.words import LANGUAGES, Text, say, text
 from convsmith.report.text import cells
@@ -100,7 +100,7 @@ def head(scene: Storyboard, language: str, width: float, zoom: float) -> tuple[l
 
 def captions(
     scene: Storyboard, language: str, width: float, y: float, zoom: float
-) -> tuple[list[Layer], float]:
+) -> tuple[list[Overlay], float]:
     """What each step says, from `y` down, and where the longest ends."""
     said = [step.caption for step in scene.steps]
     size = _CAPTION * zoom
@@ -111,7 +111,7 @@ def captions(
             Shape("text", "text", (MARGIN, y + index * size * _LINE + size), line, size, "start")
             for index, line in enumerate(lines)
         )
-        layers.append(Layer(shapes, steps))
+        layers.append(Overlay(shapes, steps))
     return layers, y + _most_lines(said, width, size) * size * _LINE + 14
 
 

@@ -22,7 +22,7 @@ from convsmith.draw.lettering import (
     title_width,
 )
 from convsmith.draw.palette import THEMES
-from convsmith.draw.shapes import Layer, Picture, Shape, hatched, runs
+from convsmith.draw.shapes import Overlay, Picture, Shape, hatched, runs
 from convsmith.draw.storyboard import At, Mark, Panel, Storyboard
 from convsmith.draw.words import say
 from convsmith.errors import ArgumentError
@@ -58,21 +58,21 @@ def picture(scene: Storyboard, language: str, theme: str = "auto") -> Picture:
     # A drawing narrower than its words stands in the middle of them.
     left = MARGIN + (width - right) / 2 - start
     panels = {panel.name: panel.moved(panel.x + left, panel.y + top) for panel in scene.panels}
-    layers = [Layer((*heading, *_photos(scene, left, top), *_cells(panels.values())))]
+    layers = [Overlay((*heading, *_photos(scene, left, top), *_cells(panels.values())))]
     layers += _marks(scene, panels)
     layers += _links(scene, panels)
     sizes = _sizes(scene, panels)
-    layers.append(Layer(tuple(_still_values(scene, panels, sizes))))
+    layers.append(Overlay(tuple(_still_values(scene, panels, sizes))))
     layers += _written(scene, panels, sizes)
     signs = [
         Shape("text", "quiet", (s.x + left, s.y + top + _SIGN * 0.36), s.sign, _SIGN)
         for s in scene.symbols
     ]
-    layers.append(Layer((*signs, *labels(panels.values(), language))))
+    layers.append(Overlay((*signs, *labels(panels.values(), language))))
     y = top + body + 22
     said, y = captions(scene, language, width, y, zoom)
     keys, y = legend(scene, language, width, y, zoom)
-    layers += [*said, Layer(tuple(keys))]
+    layers += [*said, Overlay(tuple(keys))]
     steps = len(scene.steps)
     return Picture(
         width + 2 * MARGIN,
@@ -107,7 +107,7 @@ def _cells(panels: Iterable[Panel]) -> Iterable[Shape]:
                 yield Shape("lines", "hatch", hatched(box))
 
 
-def _marks(scene: Storyboard, panels: dict[str, Panel]) -> list[Layer]:
+def _marks(scene: Storyboard, panels: dict[str, Panel]) -> list[Overlay]:
     """One layer for a mark that keeps its form and moves, else one for each of its forms."""
     found: dict[tuple[str, str], dict[int, tuple[tuple[int, int], ...]]] = {}
     for index, step in enumerate(scene.steps):
@@ -141,11 +141,11 @@ def _marks(scene: Storyboard, panels: dict[str, Panel]) -> list[Layer]:
                 else None
                 for i in range(count)
             )
-            layers.append(Layer(shapes, None, offsets))
+            layers.append(Overlay(shapes, None, offsets))
             continue
         for cells_, steps in runs([forms.get(i) for i in range(count)]):
             if cells_:
-                layers.append(Layer(_mark_shapes(panel, Mark(name, role, cells_)), steps))
+                layers.append(Overlay(_mark_shapes(panel, Mark(name, role, cells_)), steps))
     return layers
 
 
@@ -177,7 +177,7 @@ def _veils(panel: Panel, mark: Mark) -> Iterable[Shape]:
                 start = after or 0
 
 
-def _links(scene: Storyboard, panels: dict[str, Panel]) -> list[Layer]:
+def _links(scene: Storyboard, panels: dict[str, Panel]) -> list[Overlay]:
     layers = []
     for index, step in enumerate(scene.steps):
         places: list[float] = []
@@ -189,7 +189,7 @@ def _links(scene: Storyboard, panels: dict[str, Panel]) -> list[Layer]:
             places += [*start, *end]
         if places:
             steps = range(index, index + 1)
-            layers.append(Layer((Shape("lines", "link", tuple(places)),), steps))
+            layers.append(Overlay((Shape("lines", "link", tuple(places)),), steps))
     return layers
 
 
@@ -204,7 +204,7 @@ def _still_values(
                 yield _value(panel, cell.at, cell.value, style, sizes[panel.name])
 
 
-def _written(scene: Storyboard, panels: dict[str, Panel], sizes: dict[str, float]) -> list[Layer]:
+def _written(scene: Storyboard, panels: dict[str, Panel], sizes: dict[str, float]) -> list[Overlay]:
     count = len(scene.steps)
     starts = {(panel.name, cell.at): cell for panel in panels.values() for cell in panel.cells}
     seen: dict[tuple[str, At], list[Any]] = {}
@@ -222,7 +222,7 @@ def _written(scene: Storyboard, panels: dict[str, Panel], sizes: dict[str, float
                 shape = _value(panels[name], at, value, style, sizes[name])
                 together.setdefault(steps, []).append(shape)
     ordered = sorted(together.items(), key=lambda item: (item[0].start, item[0].stop))
-    return [Layer(tuple(shapes), steps) for steps, shapes in ordered]
+    return [Overlay(tuple(shapes), steps) for steps, shapes in ordered]
 
 
 def _sizes(scene: Storyboard, panels: dict[str, Panel]) -> dict[str, float]:

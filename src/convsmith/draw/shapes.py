@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Layer", "Picture", "Shape", "hatched", "moved", "runs"]
+__all__ = ["Overlay", "Picture", "Shape", "hatched", "moved", "runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class Overlay:
     """Shapes that come, go and move together.
 
     `steps` says in which steps they are seen, None in all; `offsets` where they are in each step,
@@ -51,7 +51,7 @@ class Picture:
     height: float
     title: str
     description: str
-    layers: tuple[Layer, ...]
+    layers: tuple[Overlay, ...]
     steps: int
     language: str
     theme: str

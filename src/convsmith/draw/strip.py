@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil, sqrt
 
-from convsmith.draw.shapes import Layer, Picture, Shape, moved
+from convsmith.draw.shapes import Overlay, Picture, Shape, moved
 
 __all__ = ["strip_of"]
 
@@ -35,6 +35,6 @@ def strip_of(picture: Picture) -> Picture:
         picture,
         width=across * wide - _GAP,
         height=down * high - _GAP,
-        layers=(Layer(tuple(shapes)),),
+        layers=(Overlay(tuple(shapes)),),
         steps=1,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 from convsmith.draw.palette import COLOURS, STYLES
-from convsmith.draw.shapes import Layer, Picture, Shape
+from convsmith.draw.shapes import Overlay, Picture, Shape
 from convsmith.report.drawing import units
 from convsmith.report.text import escape, one_line
 
@@ -130,7 +130,7 @@ def _body(picture: Picture) -> tuple[str, list[str]]:
     return "\n".join(parts), made
 
 
-def _frames(picture: Picture, layer: Layer) -> str | None:
+def _frames(picture: Picture, layer: Overlay) -> str | None:
     """The keyframes of a layer; None where it never changes."""
     steps = range(picture.steps)
     slots = picture.steps + HOLD

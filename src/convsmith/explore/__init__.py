@@ -21,6 +21,7 @@ from convsmith.explore.controls import (
 )
 from convsmith.explore.examples import LAYERS, STACKS
 from convsmith.explore.guess import QUESTIONS, judge, verdict_panel
+from convsmith.explore.illustrations import exported, svg
 from convsmith.explore.pages import (
     numbers_panel,
     question_panel,
@@ -37,23 +38,22 @@ from convsmith.explore.panels import (
     stack_table,
     summary_panel,
 )
-from convsmith.explore.picture import exported, svg
+from convsmith.explore.phrases import LANGUAGE_NAMES, say
 from convsmith.explore.problems import problem
 from convsmith.explore.samples import SAMPLE
-from convsmith.explore.session import VIEWS, Session
+from convsmith.explore.session import TABS, Session
 from convsmith.explore.stack import MOST, stack_of
 from convsmith.explore.state import LayerState
 from convsmith.explore.walk import is_open, open_model, trust, use_loader
-from convsmith.explore.words import LANGUAGES, say
 
 __all__ = [
-    "LANGUAGES",
+    "LANGUAGE_NAMES",
     "LAYERS",
     "MOST",
     "QUESTIONS",
     "SAMPLE",
     "STACKS",
-    "VIEWS",
+    "TABS",
     "LayerState",
     "Session",
     "cost_panel",

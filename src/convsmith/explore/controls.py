@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from convsmith.explore.guess import QUESTIONS
+from convsmith.explore.phrases import Language, say
 from convsmith.explore.stack import StackLayer
 from convsmith.explore.state import KINDS, MODES, Kind, LayerState, Pair, Sides
-from convsmith.explore.words import Language, say
 
 __all__ = [
-    "FORMS",
+    "PADDING_FORMS",
     "fields_of",
     "form_of",
     "guess_of",
@@ -23,7 +23,7 @@ __all__ = [
     "stack_rows",
 ]
 
-FORMS = ("number", "same", "valid", "sides")
+PADDING_FORMS = ("number", "same", "valid", "sides")
 
 _CHANNELS = (*range(1, 17), 20, 24, 30, 32, 48, 64, 96, 100, 128, 192, 256, 384, 512)
 _SIZES = (*range(1, 33), 40, 48, 56, 64, 96, 112, 128, 160, 192, 224, 256, 384, 512)
@@ -53,7 +53,7 @@ def form_of(mo: Any, state: LayerState, language: Language) -> Any:
     """What decides which fields there are: how the padding is given, rows and columns apart."""
     elements: dict[str, Any] = {}
     if state.kind == "conv":
-        forms = {say(f"padding {form}", language): form for form in FORMS}
+        forms = {say(f"padding {form}", language): form for form in PADDING_FORMS}
         elements["padding"] = mo.ui.dropdown(
             forms, value=_key(forms, state.padding_form), label=say("pad", language),
             full_width=True,

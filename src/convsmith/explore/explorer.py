@@ -32,8 +32,8 @@ def setup():
 @app.cell
 def head(cx, mo, session):
     language = mo.ui.radio(
-        cx.LANGUAGES,
-        value=next(key for key, code in cx.LANGUAGES.items() if code == session.language),
+        cx.LANGUAGE_NAMES,
+        value=next(key for key, code in cx.LANGUAGE_NAMES.items() if code == session.language),
         inline=True,
     )
     mo.Html(f'<div class="cs-head"><h1>convsmith explore</h1>{language}</div>')
@@ -50,7 +50,7 @@ def words(cx, language, partial, session):
 
 @app.cell
 def views(cx, mo, say, session):
-    _names = {say(f"view {name}"): name for name in cx.VIEWS}
+    _names = {say(f"view {name}"): name for name in cx.TABS}
     view = mo.ui.radio(
         _names, value=next(k for k, v in _names.items() if v == session.view), inline=True
     )

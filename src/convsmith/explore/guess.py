@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from convsmith.explore.phrases import Language, say
 from convsmith.explore.state import LayerState
-from convsmith.explore.words import Language, say
 from convsmith.report import count
 from convsmith.report.text import escape
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from convsmith.errors import ConvsmithError
-from convsmith.explore import panels, picture
+from convsmith.explore import illustrations, panels
+from convsmith.explore.phrases import Language, say
 from convsmith.explore.stack import StackLayer, chain
 from convsmith.explore.state import LayerState
 from convsmith.explore.walk import Walk, field_panel, layer_panel
-from convsmith.explore.words import Language, say
 from convsmith.report import shape
 from convsmith.report.text import escape
 
@@ -34,7 +34,7 @@ def scene_panel(state: LayerState, language: Language, step: bool = False) -> st
     if state.kind != "transposed":
         return _scene(state, language, None, step)
     stamp, zeros, matrix = panels.transposed_views(state, language)
-    drawn = picture.matrix_picture(state)
+    drawn = illustrations.matrix_picture(state)
     return "".join(
         [
             _section(*stamp, _scene(state, language, "scatter", step)),
@@ -43,14 +43,14 @@ def scene_panel(state: LayerState, language: Language, step: bool = False) -> st
                 *matrix,
                 f'<figure class="cs-figure">{drawn}</figure>'
                 if drawn
-                else panels.note(say("matrix large", language, most=picture.MATRIX)),
+                else panels.note(say("matrix large", language, most=illustrations.MATRIX)),
             ),
         ]
     )
 
 
 def _scene(state: LayerState, language: Language, view: str | None, step: bool) -> str:
-    show = picture.player if step else picture.image
+    show = illustrations.player if step else illustrations.image
     try:
         return f'<figure class="cs-figure">{show(state, language, view)}</figure>'
     except ConvsmithError as error:
@@ -69,9 +69,9 @@ def numbers_panel(state: LayerState, language: Language) -> str:
 def stack_page(stack: tuple[StackLayer, ...], language: Language) -> str:
     """What a stack sees: in a sentence, along a line, in the plane, and layer by layer."""
     parts = [panels.stack_panel(stack, language)]
-    if line := picture.line_picture(stack, language):
+    if line := illustrations.line_picture(stack, language):
         parts.append(_figure(say("stack line", language), line))
-    plane = picture.plane_picture(stack, language)
+    plane = illustrations.plane_picture(stack, language)
     if plane is None:
         span = chain(stack).receptive_field().span
         parts.append(panels.note(say("stack large", language, size=shape((span, span)))))

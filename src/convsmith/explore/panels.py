@@ -15,10 +15,10 @@ from convsmith.explore.formulas import (
     ratio_sum,
     size_formulas,
 )
+from convsmith.explore.phrases import Language, say
 from convsmith.explore.problems import problem
 from convsmith.explore.stack import StackLayer, repair, steps
 from convsmith.explore.state import LayerState
-from convsmith.explore.words import Language, say
 from convsmith.report import count, percent, shape
 from convsmith.report.text import escape
 

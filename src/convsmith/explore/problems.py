@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from convsmith.arithmetic.window import Window
 from convsmith.errors import ArgumentError
+from convsmith.explore.phrases import Language, say
 from convsmith.explore.state import LayerState
-from convsmith.explore.words import Language, say
 
 __all__ = ["problem"]
 

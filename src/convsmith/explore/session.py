@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 from convsmith.errors import ArgumentError
 from convsmith.explore.examples import STACKS
+from convsmith.explore.phrases import Language, as_language, say
 from convsmith.explore.stack import MOST, StackLayer, stack_of, written
 from convsmith.explore.state import LayerState
-from convsmith.explore.words import Language, as_language, say
 
-__all__ = ["VIEWS", "Session"]
+__all__ = ["TABS", "Session"]
 
-VIEWS = ("layer", "stack", "model")
+TABS = ("layer", "stack", "model")
 _SHAPE = "1,3,32,32"
 
 
@@ -40,7 +40,7 @@ class Session:
         self._query = query
         given = {k: v if isinstance(v, str) else v[-1] for k, v in query.to_dict().items() if v}
         self.language: Language = _or(as_language, given.get("lang"), "en")
-        self.view = given["view"] if given.get("view") in VIEWS else "layer"
+        self.view = given["view"] if given.get("view") in TABS else "layer"
         self.layer, self.complaints = LayerState.from_query(given, self.language)
         self.stack: tuple[StackLayer, ...] = stack_of(STACKS["gridding"])
         if "stack" in given:

@@ -11,7 +11,7 @@ from math import gcd
 from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Positions
 from convsmith.errors import ArgumentError
 
-__all__ = ["MOST", "StackLayer", "Step", "chain", "repair", "stack_of", "steps", "written"]
+__all__ = ["MOST", "Reach", "StackLayer", "chain", "repair", "stack_of", "steps", "written"]
 
 MOST = 12
 """Layers that a stack has at most."""
@@ -51,7 +51,7 @@ class StackLayer:
 
 
 @dataclass(frozen=True)
-class Step:
+class Reach:
     """What one value behind a layer sees of the stack's input, along one axis.
 
     Attributes:
@@ -107,7 +107,7 @@ def chain(stack: Sequence[StackLayer]) -> Chain:
     return Chain(*(part.layer() for part in stack))
 
 
-def steps(stack: Sequence[StackLayer]) -> list[Step]:
+def steps(stack: Sequence[StackLayer]) -> list[Reach]:
     """What a value behind each layer sees.
 
     >>> [step.seen.span for step in steps(stack_of("3-3d2-3d4"))]
@@ -129,7 +129,7 @@ def steps(stack: Sequence[StackLayer]) -> list[Step]:
             if down > 1
             else chain(stack[: index + 1]).receptive_field()
         )
-        found.append(Step(part, seen, up if down == 1 else None))
+        found.append(Reach(part, seen, up if down == 1 else None))
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
-from convsmith.explore.words import Language, say
+from convsmith.explore.phrases import Language, say
 
 __all__ = ["KINDS", "MODES", "Kind", "LayerState", "Padding", "Pair", "Sides"]
 

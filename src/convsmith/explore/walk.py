@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.errors import ArgumentError
 from convsmith.explore.alone import alone
-from convsmith.explore.picture import localised
+from convsmith.explore.illustrations import localised
+from convsmith.explore.phrases import Language, say
 from convsmith.explore.samples import SAMPLE, small_network
 from convsmith.explore.state import Kind, LayerState, Pair
-from convsmith.explore.words import Language, say
 from convsmith.report import count, percent, shape
 from convsmith.report.text import escape
 from convsmith.text import read_shape

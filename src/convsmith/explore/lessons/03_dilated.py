@@ -26,7 +26,7 @@ def lesson_setup():
 
 @app.cell
 def lesson_head(language, lessons, mo):
-    page = lessons.Page(mo, 3, language.value)
+    page = lessons.LessonPage(mo, 3, language.value)
     lessons.remember(mo, language.value)
     page.head(language)
     return (page,)

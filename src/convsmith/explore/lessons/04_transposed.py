@@ -28,7 +28,7 @@ def lesson_setup():
 
 @app.cell
 def lesson_head(language, lessons, mo):
-    page = lessons.Page(mo, 4, language.value)
+    page = lessons.LessonPage(mo, 4, language.value)
     lessons.remember(mo, language.value)
     page.head(language)
     return (page,)

@@ -4,7 +4,7 @@ from convsmith.explore.alone import alone
 from convsmith.explore.lessons.lesson import (
     LESSONS,
     Lesson,
-    Page,
+    LessonPage,
     ask,
     index_page,
     language_switch,
@@ -17,7 +17,7 @@ from convsmith.explore.lessons.sheets import sheets
 __all__ = [
     "LESSONS",
     "Lesson",
-    "Page",
+    "LessonPage",
     "alone",
     "ask",
     "index_page",

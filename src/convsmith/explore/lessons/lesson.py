@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.errors import ArgumentError, nearest
+from convsmith.explore.illustrations import image_of, localised
 from convsmith.explore.panels import table
-from convsmith.explore.picture import image_of, localised
-from convsmith.explore.words import LANGUAGES, Language, as_language
+from convsmith.explore.phrases import LANGUAGE_NAMES, Language, as_language
 from convsmith.report import count
 
-__all__ = ["LESSONS", "Lesson", "Page", "index_page", "lesson", "texts_of"]
+__all__ = ["LESSONS", "Lesson", "LessonPage", "index_page", "lesson", "texts_of"]
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ def texts_of(number: int) -> Texts:
     return texts
 
 
-class Page:
+class LessonPage:
     """A lesson in one language, as the notebook shows it.
 
-    >>> from convsmith.explore.lessons.lesson import Page
-    >>> Page(None, 1, "zh").say("right")
+    >>> from convsmith.explore.lessons.lesson import LessonPage
+    >>> LessonPage(None, 1, "zh").say("right")
     '正确。'
     """
 
@@ -181,7 +181,7 @@ def language_switch(mo: Any) -> Any:
     except ArgumentError:
         code = "en"
     return mo.ui.radio(
-        LANGUAGES, value=next(k for k, v in LANGUAGES.items() if v == code), inline=True
+        LANGUAGE_NAMES, value=next(k for k, v in LANGUAGE_NAMES.items() if v == code), inline=True
     )
 
 
@@ -201,7 +201,7 @@ def index_page(language: Language, lessons: Sequence[Lesson] = LESSONS) -> str:
     """The list of lessons, as a page of its own."""
     other: Language = "zh" if language == "en" else "en"
     at = ("en", "zh").index(language)
-    name = next(key for key, code in LANGUAGES.items() if code == other)
+    name = next(key for key, code in LANGUAGE_NAMES.items() if code == other)
     items = "".join(
         f'<li><a href="{each.number}/?lang={language}">{escape(each.title(language))}</a>'
         + (f" <small>{escape(_SAID['needs torch'][at])}</small>" if each.torch else "")

@@ -14,9 +14,9 @@ from convsmith.draw.words import WORDS as TERMS
 from convsmith.errors import ArgumentError
 from convsmith.explore import pages, panels
 from convsmith.explore.examples import LAYERS, STACKS
+from convsmith.explore.phrases import PHRASES, as_language, say
 from convsmith.explore.problems import problem
 from convsmith.explore.stack import stack_of
-from convsmith.explore.words import WORDS, as_language, say
 from tests.explore.states import states
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -28,9 +28,9 @@ def fields(text):
     return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
 
 
-@pytest.mark.parametrize("key", WORDS)
+@pytest.mark.parametrize("key", PHRASES)
 def test_a_text_has_the_same_places_in_both_languages(key):
-    english, chinese = WORDS[key]
+    english, chinese = PHRASES[key]
     assert set(fields(english)) == set(fields(chinese))
     assert english.strip() == english and chinese.strip() == chinese
     assert not CHINESE.search(english) and not SLIP.search(chinese), chinese
@@ -38,8 +38,8 @@ def test_a_text_has_the_same_places_in_both_languages(key):
 
 def test_the_terms_are_those_of_the_pictures():
     for kind, term in (("conv", "standard"), ("transposed", "transposed"), ("max", "max")):
-        assert WORDS[f"kind {kind}"] == TERMS[f"title.{term}"]
-    everything = "".join(chinese for _, chinese in WORDS.values())
+        assert PHRASES[f"kind {kind}"] == TERMS[f"title.{term}"]
+    everything = "".join(chinese for _, chinese in PHRASES.values())
     for other in ("膨胀", "反卷积", "步长", "扩张", "感知野", "可分卷积"):
         assert other not in everything, f"{other}: the glossary has another word"
 
@@ -47,7 +47,7 @@ def test_the_terms_are_those_of_the_pictures():
 def test_every_text_is_used():
     folder = Path(pages.__file__).parent
     source = "".join(f.read_text("utf-8") for f in folder.glob("*.py") if f.name != "words.py")
-    for key in WORDS:
+    for key in PHRASES:
         family = key.split()[0]
         assert (
             f'"{key}"' in source

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from convsmith import draw
 from convsmith.arithmetic import Conv, ConvTranspose, convolution_matrix
+from convsmith.explore.phrases import Language
 from convsmith.explore.stack import StackLayer, chain, repair
 from convsmith.explore.state import LayerState
-from convsmith.explore.words import Language
 from convsmith.report import field_picture, gridding_picture, map_picture
 
 if TYPE_CHECKING:

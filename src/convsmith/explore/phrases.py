@@ -12,13 +12,13 @@ from typing import Literal, cast
 from convsmith.draw.words import WORDS as TERMS
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["LANGUAGES", "WORDS", "Language", "as_language", "say"]
+__all__ = ["LANGUAGE_NAMES", "PHRASES", "Language", "as_language", "say"]
 
 Language = Literal["en", "zh"]
 
-LANGUAGES: dict[str, Language] = {"English": "en", "中文": "zh"}
+LANGUAGE_NAMES: dict[str, Language] = {"English": "en", "中文": "zh"}
 
-WORDS: dict[str, tuple[str, str]] = {
+PHRASES: dict[str, tuple[str, str]] = {
     # The page
     "view layer": ("One layer", "单层"),
     "view stack": ("Receptive field", "感受野"),
@@ -330,9 +330,9 @@ def say(key: str, language: Language, **values: object) -> str:
     >>> say("guess wrong", "en", answer=280)
     'it is 280'
     """
-    if key not in WORDS:
-        raise ArgumentError(f"no text {key!r}{nearest(key, WORDS)}")
-    text = WORDS[key][("en", "zh").index(as_language(language))]
+    if key not in PHRASES:
+        raise ArgumentError(f"no text {key!r}{nearest(key, PHRASES)}")
+    text = PHRASES[key][("en", "zh").index(as_language(language))]
     return text.format_map(values) if values else text
 
 
