@@ -179,7 +179,7 @@ def test_the_same_bytes_and_numbers_in_both_languages(name):
         (lambda: im2col(cs.Conv(1, 1, 3), 4, theme="blue"), "not 'blue'"),
         (
             lambda: animate(cs.ConvTranspose(1, 1, 3), 2, bias=[1], view="matrix"),
-            "a bias is no part of the matrix",
+            "a bias is not part of the matrix",
         ),
     ],
 )

@@ -254,7 +254,7 @@ def test_the_list_of_lessons():
         page = index_page(language)
         for each in LESSONS:
             assert each.title(language) in page and f'href="{each.number}/' in page
-    with pytest.raises(ArgumentError, match="lessons 1 to 6, none 7"):
+    with pytest.raises(ArgumentError, match="no lesson 7: choose 1 to 6"):
         lesson(7)
 
 

@@ -140,7 +140,7 @@ def test_a_port_that_is_taken_is_said(capsys):
         (["explore", "--input", "1,3,8,8"], "--input is for --model"),
         (["explore", "--model", "m.py:f", "--input", "1,x"], "is not a shape"),
         (["explore", "--language", "de"], "language must be"),
-        (["lessons", "7"], "lessons 1 to 6, none 7"),
+        (["lessons", "7"], "no lesson 7: choose 1 to 6"),
         (["lessons", "--language", "de"], "language must be"),
     ],
 )

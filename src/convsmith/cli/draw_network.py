@@ -91,7 +91,7 @@ def field(
     if effective:
         return _effective(network, pixels, lengths[1], path[0] if path else None)
     traced = trace(network, lengths)
-    names = [_named(traced, each, model) for each in path] if path else _telling(traced)
+    names = [_named(traced, each, model) for each in path] if path else _evenly_chosen(traced)
     fields = {name: true_field(traced, name).region for name in names}
     empty = [name for name, region in fields.items() if len(region.hull) != 2]
     if empty:
@@ -108,8 +108,8 @@ def _effective(model: Any, pixels: Any, channels: int, layer: str | None) -> Sce
     image = torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None] / 255
     if channels != 3:
         image = image.mean(1, keepdim=True).expand(-1, channels, -1, -1)
-    found = effective_field(model, image, layer)
-    return effective_over(pixels, found.map, name=found.layer)
+    field = effective_field(model, image, layer)
+    return effective_over(pixels, field.map, name=field.layer)
 
 
 def _module(network: Any, path: str, model: str) -> Any:
@@ -171,13 +171,13 @@ def _plain(values: Any) -> Any:
 def _named(network: Network, name: str, model: str) -> str:
     names = {each.name: each.name for each in network}
     paths = {each.path: each.name for each in network if each.path}
-    found = names.get(name) or paths.get(name)
-    if found is None:
+    layer = names.get(name) or paths.get(name)
+    if layer is None:
         raise ModelError(f"{model} has no layer {name!r}{nearest(name, [*names, *paths])}")
-    return found
+    return layer
 
 
-def _telling(network: Network) -> list[str]:
+def _evenly_chosen(network: Network) -> list[str]:
     """At most a dozen of the layers that slide a window, evenly chosen, the last among them."""
     from convsmith.measure.receptive import has_map
 

@@ -45,10 +45,10 @@ def gallery(
     force: bool = False,
     advance: Callable[[], None] | None = None,
 ) -> list[Path]:
-    """Make every picture and `index.html`; the same bytes every time.
+    """Draw every picture and `index.html`; the same bytes every time.
 
     Args:
-        folder: where to; it is made, and must be empty unless `force` is given.
+        folder: created if need be; must be empty unless `force` is true.
         language: of the pictures, `en` or `zh`; the captions are in both.
         theme: `auto` (the reader's), `light` or `dark`.
         force: whether files that exist may be replaced.
@@ -56,7 +56,7 @@ def gallery(
 
     Raises:
         ArgumentError: a folder with files in it, or an unknown language or theme.
-        MissingExtra: without Pillow, which the few GIF and PNG need.
+        MissingExtra: without Pillow, which the GIF and PNG pictures need.
     """
     check_dress(language, theme)
     target = Path(folder)

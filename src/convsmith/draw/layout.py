@@ -15,11 +15,11 @@ LABEL, GAP, BELOW = 22.0, 38.0, 16.0
 LEGIBLE = 14.0
 """Pixels of the smallest cell that holds a number."""
 
-# Wider than this, a drawing's text is too small on a telephone: the last columns share one.
+# Wider than this, a drawing's text is too small on a phone: the last columns share one.
 _WIDEST = 500.0
 # Room for the lines from an input of one axis to its output.
 _ROPE = 42.0
-# Pixels that the cells of a row share, unless told otherwise.
+# Pixels that the cells of a row share by default.
 _ROOM = 430.0
 
 

@@ -102,17 +102,17 @@ def captions(
     scene: Storyboard, language: str, width: float, y: float, zoom: float
 ) -> tuple[list[Overlay], float]:
     """What each step says, from `y` down, and where the longest ends."""
-    said = [step.caption for step in scene.steps]
+    texts = [step.caption for step in scene.steps]
     size = _CAPTION * zoom
     layers = []
-    for caption, steps in runs(said):
+    for caption, steps in runs(texts):
         lines = _wrapped(say(caption, language), width, size)
         shapes = tuple(
             Shape("text", "text", (MARGIN, y + index * size * _LINE + size), line, size, "start")
             for index, line in enumerate(lines)
         )
         layers.append(Overlay(shapes, steps))
-    return layers, y + _most_lines(said, width, size) * size * _LINE + 14
+    return layers, y + _most_lines(texts, width, size) * size * _LINE + 14
 
 
 def legend(

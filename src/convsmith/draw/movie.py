@@ -13,7 +13,7 @@ from convsmith.errors import ConvsmithError, last_line
 
 __all__ = ["mp4"]
 
-# Frames a second: a step lasts a whole number of them, the last one as many steps more.
+# Frames per second, and steps for which the last one is held longer.
 _RATE, _HOLD = 10, 2
 
 

@@ -1,7 +1,7 @@
 """What each kind of shape looks like: colours for light and dark, and a form besides the colour.
 
-The hues are those of Okabe and Ito, told apart by whoever sees fewer of them; every kind has an
-outline, a dash or a hatching of its own as well, so that the drawing holds in grey.
+The hues are those of Okabe and Ito, which people who see fewer colours can tell apart; every kind
+has an outline, a dash or a hatching of its own as well, so that the drawing still works in grey.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def picture(scene: Storyboard, language: str, theme: str = "auto") -> Picture:
     """Lay a scene out.
 
     Raises:
-        ArgumentError: a language or theme that there is not, or a scene without steps.
+        ArgumentError: an unknown language or theme, or a scene without steps.
     """
     choice("theme", theme, THEMES)
     if not scene.steps:
@@ -70,9 +70,9 @@ def picture(scene: Storyboard, language: str, theme: str = "auto") -> Picture:
     ]
     layers.append(Overlay((*signs, *labels(panels.values(), language))))
     y = top + body + 22
-    said, y = captions(scene, language, width, y, zoom)
+    lines, y = captions(scene, language, width, y, zoom)
     keys, y = legend(scene, language, width, y, zoom)
-    layers += [*said, Overlay(tuple(keys))]
+    layers += [*lines, Overlay(tuple(keys))]
     steps = len(scene.steps)
     return Picture(
         width + 2 * MARGIN,
@@ -109,10 +109,10 @@ def _cells(panels: Iterable[Panel]) -> Iterable[Shape]:
 
 def _marks(scene: Storyboard, panels: dict[str, Panel]) -> list[Overlay]:
     """One layer for a mark that keeps its form and moves, else one for each of its forms."""
-    found: dict[tuple[str, str], dict[int, tuple[tuple[int, int], ...]]] = {}
+    marks: dict[tuple[str, str], dict[int, tuple[tuple[int, int], ...]]] = {}
     for index, step in enumerate(scene.steps):
         for mark in step.marks:
-            at = found.setdefault((mark.panel, mark.role), {})
+            at = marks.setdefault((mark.panel, mark.role), {})
             at[index] = tuple(sorted({*at.get(index, ()), *mark.cells}))
     layers = []
     count = len(scene.steps)
@@ -125,7 +125,7 @@ def _marks(scene: Storyboard, panels: dict[str, Panel]) -> list[Overlay]:
         "kept": 2,
         "source": 3,
     }
-    for (name, role), forms in sorted(found.items(), key=lambda item: order.get(item[0][1], 9)):
+    for (name, role), forms in sorted(marks.items(), key=lambda item: order.get(item[0][1], 9)):
         panel = panels[name]
         corners = {i: (min(r for r, _ in f), min(c for _, c in f)) for i, f in forms.items() if f}
         bases = {

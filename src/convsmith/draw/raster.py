@@ -95,8 +95,8 @@ def _palette(every: Sequence[Image], theme: str) -> Image:
         sheet.paste(frame, (0, index * high))
     own = [_colour(name, theme) for name in COLOURS]
     room = _CLEAR - len(own)
-    found = sheet.quantize(room, Images.Quantize.MEDIANCUT, dither=Images.Dither.NONE)
-    levels = found.getpalette() or []
+    reduced = sheet.quantize(room, Images.Quantize.MEDIANCUT, dither=Images.Dither.NONE)
+    levels = reduced.getpalette() or []
     others = [(levels[i], levels[i + 1], levels[i + 2]) for i in range(0, 3 * room, 3)]
     # Pillow looks colours up coarsely: what lies beside one of the theme's own would replace it.
     others = [c for c in others if all(sum(map(abs, map(sub, c, o))) > _BESIDE for o in own)]

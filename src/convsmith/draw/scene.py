@@ -34,8 +34,8 @@ class Scene(Storyboard):
     ) -> str:
         """The animated drawing; with `strip`, all steps as one still, the last first.
 
-        It stops while the pointer is over it or it has the focus. Where the reader asks for less
-        motion, and in print, it is still and shows the last step.
+        It pauses while the pointer is over it or it has the focus. For readers who ask for less
+        motion, and in print, it stands still and shows the last step.
 
         >>> import convsmith as cs
         >>> cs.draw.animate(cs.Conv(1, 1, 3), 5).svg().splitlines()[1]
@@ -68,7 +68,7 @@ class Scene(Storyboard):
             language: `en` or `zh`; by default the scene's.
             theme: `light`, `dark` or, in SVG and HTML, `auto`; by default the scene's.
             strip: all steps beside one another, the last first (`.svg` and `.png`).
-            scale: pixels of an image a pixel of the drawing; by default 2, and 1 in a GIF.
+            scale: pixels of the image per pixel of the drawing; by default 2, and 1 in a GIF.
 
         Raises:
             ArgumentError: another suffix, or a file that cannot be written.

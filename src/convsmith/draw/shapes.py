@@ -60,12 +60,12 @@ class Picture:
 
     def frame(self, step: int) -> list[Shape]:
         """The shapes of one step, at their places."""
-        seen = []
+        shapes = []
         for layer in self.layers:
             offset = layer.at(step)
             if offset is not None:
-                seen += [moved(shape, *offset) for shape in layer.shapes]
-        return seen
+                shapes += [moved(shape, *offset) for shape in layer.shapes]
+        return shapes
 
 
 def moved(shape: Shape, dx: float, dy: float) -> Shape:

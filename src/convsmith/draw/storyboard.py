@@ -1,7 +1,7 @@
 """What a drawing is before it is rendered: grids of cells, and what happens in each step.
 
-Plain data with texts in no language yet. Whoever builds a storyboard decides what stands where;
-the renderer decides how it looks. Places are in pixels of the drawing at its natural size, x to
+Plain data, its texts not yet in any language. The scene decides what stands where; the renderer
+decides how it looks. Places are in pixels of the drawing at its natural size, x to
 the right and y down.
 """
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 CELL = 30.0
-"""Pixels that the side of a cell takes unless its panel says otherwise."""
+"""Side of a cell in pixels, unless its panel has another."""
 
 At = tuple[int, int]
 """Row and column within a panel."""
@@ -37,7 +37,7 @@ At = tuple[int, int]
 class Cell:
     """A cell of a panel: the value that it has from the start, or None.
 
-    `role` says what sets it apart from its panel: `padding`, `unread`, `gap`, `cropped`, `extra`,
+    `role` sets it apart from its panel: `padding`, `unread`, `gap`, `cropped`, `extra`,
     `zero`. It covers `span` rows and columns from its place on.
     """
 
@@ -103,7 +103,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Cells of a panel that a step sets off: `window`, `current`, `active`, `source`, `stamped`."""
+    """Cells that a step highlights: `window`, `current`, `active`, `source`, `stamped`."""
 
     panel: str
     role: str
@@ -129,7 +129,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step sets off, writes, joins and says."""
+    """What one step highlights, writes, connects and captions."""
 
     caption: Text
     marks: tuple[Mark, ...] = ()

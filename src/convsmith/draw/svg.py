@@ -123,11 +123,11 @@ def _body(picture: Picture) -> tuple[str, list[str]]:
         if at is not None and any(at):
             rest = f' transform="translate({units(at[0])} {units(at[1])})"'
         parts.append(f'<g class="a {name}"{rest}>{drawn}</g>')
-    made = [
+    named = [
         f".@@ .{name}{{animation-name:@@{name}}}@keyframes @@{name}{{{frames}}}"
         for frames, name in rules.items()
     ]
-    return "\n".join(parts), made
+    return "\n".join(parts), named
 
 
 def _frames(picture: Picture, layer: Overlay) -> str | None:

@@ -137,7 +137,7 @@ def add_words(words: Words) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text that is said in a language only when it is shown; parameters may be texts again."""
+    """A text that gets its language only when it is shown; parameters may be texts themselves."""
 
     key: str
     parameters: tuple[tuple[str, Any], ...] = ()
@@ -164,7 +164,7 @@ def joined(*parts: Text) -> Text:
 
 
 def say(words: Text | str, language: str) -> str:
-    """Say a text in a language; what is already said, such as a number, stays as it is.
+    """A text in a language; plain strings, such as numbers, stay as they are.
 
     Raises:
         ArgumentError: a language other than those in `LANGUAGES`.

@@ -196,7 +196,7 @@ def guess_of(mo: Any, guessed: Mapping[str, int | None], language: Language) -> 
 
 
 def stack_rows(mo: Any, stack: Iterable[StackLayer], language: Language) -> Any:
-    """A row of controls a layer of the stack."""
+    """One row of controls per layer of the stack."""
     kinds = {
         say("kind conv", language): "conv",
         say("kind max", language): "pool",

@@ -40,8 +40,8 @@ def size_formulas(state: LayerState) -> list[Formula]:
     = ⌊(7 + 0 + 0 − 1·(3 − 1) − 1) / 2⌋ + 1 = ⌊4 / 2⌋ + 1 = 3
     """
     outputs = state.layer().output_size(state.size)
-    found = [_along(state, axis, outputs[axis]) for axis in (0, 1)]
-    return found if found[0].numbers != found[1].numbers else found[:1]
+    formulas = [_along(state, axis, outputs[axis]) for axis in (0, 1)]
+    return formulas if formulas[0].numbers != formulas[1].numbers else formulas[:1]
 
 
 def _along(state: LayerState, axis: int, value: int) -> Formula:

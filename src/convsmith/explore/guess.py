@@ -42,25 +42,25 @@ def answers(state: LayerState) -> dict[str, int]:
 
 def judge(state: LayerState, guessed: Mapping[str, int | float | None]) -> list[Guess]:
     """Hold a guess against the layer; a question that was left out counts as wrong."""
-    found = []
+    guesses = []
     for question, answer in answers(state).items():
         value = guessed.get(question)
-        found.append(Guess(question, None if value is None else int(value), answer))
-    return found
+        guesses.append(Guess(question, None if value is None else int(value), answer))
+    return guesses
 
 
 def verdict_panel(guesses: list[Guess], language: Language) -> str:
     """The guesses beside what is right."""
     rows = []
     for guess in guesses:
-        mark, told = ("✓", say("guess right", language))
+        mark, verdict = ("✓", say("guess right", language))
         if not guess.right:
-            mark, told = "✗", say("guess wrong", language, answer=count(guess.answer))
+            mark, verdict = "✗", say("guess wrong", language, answer=count(guess.answer))
         shown = "–" if guess.guessed is None else count(guess.guessed)
         rows.append(
             f'<tr class="{"right" if guess.right else "wrong"}">'
             f"<td>{escape(say(f'guess {guess.question}', language))}</td>"
-            f"<td>{shown}</td><td>{mark} {escape(told)}</td></tr>"
+            f"<td>{shown}</td><td>{mark} {escape(verdict)}</td></tr>"
         )
     end = say("guess all" if all(guess.right for guess in guesses) else "guess some", language)
     return (

@@ -69,19 +69,19 @@ def image(state: LayerState, language: Language, view: str | None = None) -> str
 def image_of(drawn: str) -> str:
     """A scene as an `<img>`, which a browser shows at once and keeps apart from the page.
 
-    Set into the page as markup, a large scene takes a notebook a second to read, and the page's
+    Set into the page as markup, a large scene takes a notebook one second to read, and the page's
     own style reaches into it.
 
     >>> image_of('<svg viewBox="0 0 80 40"><desc>two maps</desc></svg>').partition(" src=")[0]
     '<img class="cs-animation" style="--wide:80px;aspect-ratio:80/40" alt="two maps"'
     """
     size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)', drawn)
-    told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)
+    description = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)
     width, height = size.groups() if size else ("640", "480")
     data = b64encode(drawn.encode()).decode("ascii")
     return (
         f'<img class="cs-animation" style="--wide:{width}px;aspect-ratio:{width}/{height}" '
-        f'alt="{told[1] if told else ""}" src="data:image/svg+xml;base64,{data}">'
+        f'alt="{description[1] if description else ""}" src="data:image/svg+xml;base64,{data}">'
     )
 
 

@@ -16,9 +16,9 @@ __all__ = ["numbers_panel", "question_panel", "scene_panel", "stack_page", "walk
 
 def question_panel(state: LayerState, language: Language) -> str:
     """What is asked before anything is revealed: the layer and its input, and nothing else."""
-    given = f"{say('input', language)} {shape((state.in_channels, *state.size))}"
+    asked = f"{say('input', language)} {shape((state.in_channels, *state.size))}"
     return (
-        f'<div class="cs-summary"><span><b>{escape(given)}</b></span></div>'
+        f'<div class="cs-summary"><span><b>{escape(asked)}</b></span></div>'
         f'<p class="cs-note">{escape(say("guess lead", language))}</p>'
     )
 
@@ -102,9 +102,9 @@ def walk_page(walk: Walk, index: int, language: Language) -> str:
     return "".join(parts)
 
 
-def _section(title: str, told: str, drawn: str) -> str:
+def _section(title: str, text: str, drawn: str) -> str:
     return (
-        f'<section class="cs-section"><h2>{escape(title)}</h2>{panels.note(told)}{drawn}</section>'
+        f'<section class="cs-section"><h2>{escape(title)}</h2>{panels.note(text)}{drawn}</section>'
     )
 
 

@@ -170,8 +170,8 @@ def shared_size(state: LayerState, language: Language) -> str:
         if length + sum(window.padding) >= window.extent
         and window.output_length(length) == state.size[0]
     ]
-    told = " / ".join(map(str, lengths))
-    return note(say("several sizes", language, sizes=told, output=state.size[0]))
+    sizes = " / ".join(map(str, lengths))
+    return note(say("several sizes", language, sizes=sizes, output=state.size[0]))
 
 
 def code_panel(state: LayerState, language: Language) -> str:

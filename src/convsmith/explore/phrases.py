@@ -323,7 +323,7 @@ def say(key: str, language: Language, **values: object) -> str:
     """The text of a key, its braces filled in.
 
     Raises:
-        ArgumentError: a key or a language that there is none of.
+        ArgumentError: an unknown key or language.
 
     >>> say("kind transposed", "zh")
     '转置卷积'

@@ -17,9 +17,9 @@ def problem(state: LayerState, language: Language) -> str | None:
     'No output: along the rows the kernel spans 5 = 1·(5 − 1) + 1, but there are only \
 4 = 4 + 0 + 0 positions.'
     """
-    found = _no_layer(state, language) or _no_output(state, language)
-    if found:
-        return found
+    why = _no_layer(state, language) or _no_output(state, language)
+    if why:
+        return why
     try:
         state.layer().output_size(state.size)
     except ArgumentError as error:

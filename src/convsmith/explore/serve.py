@@ -84,13 +84,13 @@ def _is_local(scope: Mapping[str, Any]) -> bool:
     return origin is None or urlsplit(origin).netloc == host.netloc
 
 
-def free_port(wanted: int | None = None) -> int:
+def free_port(requested: int | None = None) -> int:
     """The port that was asked for, or the first free one from `PORT` on.
 
     Raises:
         ArgumentError: it is taken, or no port is free.
     """
-    candidates = range(PORT, PORT + _PORTS) if wanted is None else [wanted]
+    candidates = range(PORT, PORT + _PORTS) if requested is None else [requested]
     for port in candidates:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,9 +99,9 @@ def free_port(wanted: int | None = None) -> int:
             except (OSError, OverflowError):
                 continue
             return int(trial.getsockname()[1])
-    if wanted is None:
+    if requested is None:
         raise ArgumentError(f"no port from {PORT} to {PORT + _PORTS - 1} is free: pass one")
-    raise ArgumentError(f"port {wanted} is taken or not allowed: pass another, or none")
+    raise ArgumentError(f"port {requested} is taken or not allowed: pass another, or none")
 
 
 def address(port: int, path: str = "/", query: Mapping[str, str] | None = None) -> str:

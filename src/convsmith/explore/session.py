@@ -38,58 +38,58 @@ class Session:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        given = {k: v if isinstance(v, str) else v[-1] for k, v in query.to_dict().items() if v}
-        self.language: Language = _or(as_language, given.get("lang"), "en")
-        self.view = given["view"] if given.get("view") in TABS else "layer"
-        self.layer, self.complaints = LayerState.from_query(given, self.language)
+        address = {k: v if isinstance(v, str) else v[-1] for k, v in query.to_dict().items() if v}
+        self.language: Language = _or(as_language, address.get("lang"), "en")
+        self.view = address["view"] if address.get("view") in TABS else "layer"
+        self.layer, self.complaints = LayerState.from_query(address, self.language)
         self.stack: tuple[StackLayer, ...] = stack_of(STACKS["gridding"])
-        if "stack" in given:
+        if "stack" in address:
             try:
-                self.stack = stack_of(given["stack"])
+                self.stack = stack_of(address["stack"])
             except ArgumentError:
                 self.complaints.append(
                     say(
                         "problem url",
                         self.language,
                         name="stack",
-                        value=given["stack"][:40],
+                        value=address["stack"][:40],
                         expected=say("expected stack", self.language, most=MOST),
                     )
                 )
-        self.model = given.get("model", "")
-        self.shape = given.get("shape", _SHAPE)
-        step = given.get("step", "")
+        self.model = address.get("model", "")
+        self.shape = address.get("shape", _SHAPE)
+        step = address.get("step", "")
         self.step = int(step) if step.isascii() and step.isdigit() else 0
         self.stepping = False
         self.guessed: dict[str, int | None] = {}
-        self.predict = given.get("predict") == "1"
-        self._written = given
+        self.predict = address.get("predict") == "1"
+        self._written = address
 
     def write(self) -> None:
         """Bring the address up to date; what is as usual is left out of it."""
-        wanted = self.to_query()
-        for key in self._written.keys() - wanted.keys():
+        query = self.to_query()
+        for key in self._written.keys() - query.keys():
             self._query.remove(key)
-        for key, value in wanted.items():
+        for key, value in query.items():
             if self._written.get(key) != value:
                 self._query.set(key, value)
-        self._written = wanted
+        self._written = query
 
     def to_query(self) -> dict[str, str]:
         """The parameters of the address."""
-        found: dict[str, str] = {"lang": self.language} if self.language != "en" else {}
+        query: dict[str, str] = {"lang": self.language} if self.language != "en" else {}
         if self.view != "layer":
-            found["view"] = self.view
+            query["view"] = self.view
         if self.predict:
-            found["predict"] = "1"
-        found |= self.layer.to_query()
+            query["predict"] = "1"
+        query |= self.layer.to_query()
         if written(self.stack) != STACKS["gridding"]:
-            found["stack"] = written(self.stack)
+            query["stack"] = written(self.stack)
         if self.model:
-            found |= {"model": self.model, "shape": self.shape}
+            query |= {"model": self.model, "shape": self.shape}
             if self.step:
-                found["step"] = str(self.step)
-        return found
+                query["step"] = str(self.step)
+        return query
 
 
 def _or(read: Any, text: str | None, usual: Any) -> Any:

@@ -52,7 +52,7 @@ class StackLayer:
 
 @dataclass(frozen=True)
 class Reach:
-    """What one value behind a layer sees of the stack's input, along one axis.
+    """What one value after a layer sees of the stack's input, along one axis.
 
     Attributes:
         layer: the layer.
@@ -71,7 +71,7 @@ def stack_of(text: str) -> tuple[StackLayer, ...]:
     A `p` before the kernel makes a pool of it, a `t` a transposed convolution.
 
     Raises:
-        ArgumentError: no layers, too many, or what is none.
+        ArgumentError: no layers, too many, or text that is not a layer.
 
     >>> stack_of("3d2-p2-t3s2")[1:]
     (StackLayer(kind='pool', kernel=2, stride=2, dilation=1), \
@@ -108,12 +108,12 @@ def chain(stack: Sequence[StackLayer]) -> Chain:
 
 
 def steps(stack: Sequence[StackLayer]) -> list[Reach]:
-    """What a value behind each layer sees.
+    """What a value after each layer sees.
 
     >>> [step.seen.span for step in steps(stack_of("3-3d2-3d4"))]
     [3, 7, 15]
     """
-    found = []
+    reaches = []
     up, down = 1, 1
     for index, part in enumerate(stack):
         if part.kind == "transposed":
@@ -122,15 +122,15 @@ def steps(stack: Sequence[StackLayer]) -> list[Reach]:
             up *= part.stride
         shared = gcd(up, down)
         up, down = up // shared, down // shared
-        # Behind a transposed layer neighbours read differently: all of one period together.
+        # After a transposed layer neighbours read differently: take all of one period together.
         outputs = Positions.range(0, down)
         seen = (
             chain(stack[: index + 1]).reads(0, outputs)
             if down > 1
             else chain(stack[: index + 1]).receptive_field()
         )
-        found.append(Reach(part, seen, up if down == 1 else None))
-    return found
+        reaches.append(Reach(part, seen, up if down == 1 else None))
+    return reaches
 
 
 @lru_cache(maxsize=64)

@@ -79,7 +79,11 @@ class LayerState:
         return "number" if all(low == high for low, high in self.padding) else "sides"
 
     def layer(self) -> Conv | ConvTranspose | Pool:
-        """The layer; `ArgumentError` where there is none."""
+        """The layer.
+
+        Raises:
+            ArgumentError: parameters that no layer can have.
+        """
         if self.kind in ("max", "average"):
             return Pool(
                 self.kernel, self.stride, self.sides, self.dilation, self.ceil_mode, self.kind
@@ -110,19 +114,19 @@ class LayerState:
         )
 
     def output_channels(self) -> int:
-        """Maps that come out."""
+        """Number of output maps."""
         return self.in_channels if self.is_pool else self.out_channels
 
     def to_query(self) -> dict[str, str]:
         """The parameters of an address; what is as usual is left out."""
         usual = LayerState()
-        found = {}
+        query = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if value != getattr(usual, field.name):
                 key = next((k for k, name in _KEYS.items() if name == field.name), field.name)
-                found[key] = _written(value)
-        return found
+                query[key] = _written(value)
+        return query
 
     @classmethod
     def from_query(
@@ -134,7 +138,7 @@ class LayerState:
         ['The address says stride=0, expected a number or a pair such as 3x2, each from 1 to 64; \
 the usual value is taken instead.']
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         complaints = []
         for key, (read, expected) in _READERS.items():
             if key not in query:
@@ -146,8 +150,8 @@ the usual value is taken instead.']
                     say("problem url", language, name=key, value=query[key][:40], expected=what)
                 )
             else:
-                found[_KEYS.get(key, key)] = value
-        return replace(cls(), **found), complaints
+                values[_KEYS.get(key, key)] = value
+        return replace(cls(), **values), complaints
 
 
 def _written(value: Any) -> str:

@@ -44,7 +44,7 @@ class Walk:
 
     @cached_property
     def layers(self) -> list[LayerReport]:
-        """The layers, in order of execution; inputs are none."""
+        """The layers, in order of execution, without the inputs."""
         return [layer for layer in self.report.layers if layer.kind != "input"]
 
 
@@ -101,16 +101,16 @@ def _opened(spec: str, sizes: tuple[int, ...], inspect: Callable[..., Inspection
 def _states(report: Inspection) -> dict[str, LayerState]:
     """The layers in the plane as states, each with the size of the map that it really gets."""
     network = report.network
-    found: dict[str, LayerState] = {}
+    states: dict[str, LayerState] = {}
     if network is None:
-        return found
+        return states
     for name in (layer.name for layer in report.layers):
         arithmetic = network[name].operation.arithmetic if name in network else None
         if arithmetic is None or arithmetic.dims != 2 or not network[name].inputs:
             continue
         _, channels, *size = network[network[name].inputs[0]].shape
-        found[name] = _state(arithmetic, channels, (size[0], size[1]))
-    return found
+        states[name] = _state(arithmetic, channels, (size[0], size[1]))
+    return states
 
 
 def _state(layer: Conv | ConvTranspose | Pool, channels: int, size: Pair) -> LayerState:

@@ -56,11 +56,11 @@ def animate(
 
     Args:
         layer: `Conv`, `ConvTranspose` or `Pool`, of one, two or three axes.
-        size: the spatial size of the input, an int or one an axis.
-        values: the input, shaped (channels, *size); (*size) will do for one channel. By default
+        size: the spatial size of the input, an int, or one per axis.
+        values: the input, shaped (channels, *size); (*size) is enough for one channel. By default
             small whole numbers, the same every time. A pool takes its channels from them.
-        weight: shaped as `layer.weight_shape`; (*kernel_size) will do for one channel.
-        bias: one number an output channel; by default none is drawn.
+        weight: shaped as `layer.weight_shape`; (*kernel_size) is enough for one channel.
+        bias: one number per output channel; by default none is drawn.
         language: `en` or `zh`.
         view: of a transposed convolution, `scatter` (default), `zeros` or `matrix` (without bias).
         theme: `auto` (the reader's), `light` or `dark`.
@@ -89,7 +89,7 @@ def animate(
     elif isinstance(layer, ConvTranspose):
         if view == "matrix":
             if bias is not None:
-                raise ArgumentError(f"a bias is no part of the matrix: leave it out of {layer!r}")
+                raise ArgumentError(f"a bias is not part of the matrix: leave it out for {layer!r}")
             scene = matrix(layer, lengths, values=values, weight=weight)
         elif view == "zeros":
             scene = zeros(layer, lengths, values, weight, bias)

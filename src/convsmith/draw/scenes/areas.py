@@ -101,7 +101,7 @@ def cost_areas(layer: Conv, *, language: str = "en", theme: str = "auto") -> Sce
         "depthwise": ((0, 0), (high - 1, broad - 1)),
         "pointwise": ((0, 0), (tall - 1, wide - 1)),
     }
-    said = [
+    captions = [
         text("caption.cost_standard", taps=taps, ins=m, outs=n, value=count(whole)),
         text("caption.cost_depthwise", taps=taps, ins=m, value=count(each)),
         text("caption.cost_pointwise", ins=m, outs=n, value=count(mix)),
@@ -110,9 +110,9 @@ def cost_areas(layer: Conv, *, language: str = "en", theme: str = "auto") -> Sce
     ]  # fmt: skip
     steps = [
         Step(caption, (Mark(name, "active", ends[name]),))
-        for caption, name in zip(said, ends, strict=False)
+        for caption, name in zip(captions, ends, strict=False)
     ]
-    steps.append(Step(said[3]))
+    steps.append(Step(captions[3]))
     title = text("title.cost_areas")
     described = text("describe.cost_areas", title=title, layer=repr(layer), whole=count(whole),
                      sum=count(each + mix))  # fmt: skip

@@ -60,7 +60,7 @@ def bands(
     rows as are ever needed at once: row r lies in slot r mod length, over one that is done with.
 
     Args:
-        windows: one a layer, along the rows; the first reads the input.
+        windows: one per layer, along the rows; the first reads the input.
         rows: rows of the input, at most 24.
         band: rows of the output made at a time.
         language: `en` or `zh`.
@@ -167,7 +167,7 @@ def _panels(lengths: Sequence[int], slots: Sequence[int]) -> tuple[Panel, ...]:
 def _step(moment: _Moment, lengths: Sequence[int], slots: Sequence[int]) -> Step:
     marks: list[Mark] = []
     writes: list[Write] = []
-    said: list[Text] = [text("caption.band", rows=_span(moment.output))]
+    captions: list[Text] = [text("caption.band", rows=_span(moment.output))]
     last = len(lengths) - 1
     for index, fresh in enumerate(moment.fresh):
         old = moment.old[index]
@@ -182,8 +182,8 @@ def _step(moment: _Moment, lengths: Sequence[int], slots: Sequence[int]) -> Step
             writes += [Write(f"ring{index}", (r % slots[index], 0), r) for r in fresh]
             held = [*old, *fresh]
             rows = _span(range(held[0], held[-1] + 1) if held else range(0))
-            said.append(text("caption.held", number=index, rows=rows, fresh=len(fresh)))
-    return Step(joined(*said), tuple(marks), tuple(writes))
+            captions.append(text("caption.held", number=index, rows=rows, fresh=len(fresh)))
+    return Step(joined(*captions), tuple(marks), tuple(writes))
 
 
 def _places(rows: Sequence[int]) -> tuple[At, ...]:

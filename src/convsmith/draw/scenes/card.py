@@ -70,14 +70,14 @@ def card(
     Args:
         before: figures by name. `params`, `macs`, `flops`, `bytes`, `memory`, `milliseconds`,
             `latency` (in ms), `accuracy`, `miou` and `agreement` (shares of one) are known and
-            said in both languages; any other name is shown as it is.
+            shown in either language; any other name is shown as it is.
         after: the same figures.
         name: what was rewritten.
         language: `en` or `zh`.
         theme: `auto` (the reader's), `light` or `dark`.
 
     Raises:
-        ArgumentError: other names after than before, or a figure that is no number of at least 0.
+        ArgumentError: different names before and after, or a figure below 0 or not a number.
 
     >>> card({"params": 25557032, "milliseconds": 41.2}, {"params": 4120000, "milliseconds": 17.9})
     Scene('card', 12 panels, 1 steps)
@@ -89,16 +89,16 @@ def card(
         )
     panels: list[Panel] = []
     y = 0.0
-    told = []
+    changes = []
     for key, old in before.items():
         new = after[key]
         for value in (old, new):
             if not isinstance(value, Real) or not isfinite(value) or value < 0:
                 raise ArgumentError(f"{key} is {value!r}, and a figure is a number of at least 0")
-        said = text(f"metric.{key}") if f"metric.{key}" in WORDS else text("value.text", text=key)
+        label = text(f"metric.{key}") if f"metric.{key}" in WORDS else text("value.text", text=key)
         format_: Any = _FORMATS.get(key, short)
         top = y + LABEL
-        panels.append(_words(f"{key}.name", said, _NAME / 2, top + _HIGH + 2))
+        panels.append(_words(f"{key}.name", label, _NAME / 2, top + _HIGH + 2))
         most = max(old, new) or 1
         for index, (role, value) in enumerate((("kernel", old), ("output", new))):
             high = top + index * (_HIGH + 4)
@@ -112,9 +112,9 @@ def card(
         panels.append(_words(f"{key}.factor", _factor(old, new, key), _NAME + _LONG / 2,
                              top + 2 * _HIGH + 20))  # fmt: skip
         y = top + 2 * _HIGH + 28
-        told.append(f"{key}: {format_(old)} → {format_(new)}")
+        changes.append(f"{key}: {format_(old)} → {format_(new)}")
     title = text("title.card", name=name) if name else text("title.card_plain")
-    described = text("describe.card", title=title, told="; ".join(told))
+    described = text("describe.card", title=title, told="; ".join(changes))
     step = Step(text("caption.card", count=len(before)))
     return dressed(Scene("card", title, described, tuple(panels), (step,)), language, theme)
 

@@ -80,7 +80,7 @@ def cone(
     """Draw what one output value of a stack reads, from map to map down to the input.
 
     Every position shows in how many ways the output reaches it; those never reached are hatched.
-    The maps go on beyond their borders: padding is not told from values.
+    The maps go on beyond their borders: padding is not told apart from values.
 
     Args:
         layers: in the order of the network, the first reads the input.
@@ -131,7 +131,7 @@ def _stack(layers: Iterable[Any], axis: int) -> tuple[Conv | Pool, ...]:
 def _maps(
     stack: Sequence[Conv | Pool], axis: int, reached: Sequence[Ways], start: int, stop: int
 ) -> list[tuple[Panel, Panel]]:
-    """A row of cells a map, the output first, each with its name at the left."""
+    """One row of cells per map, the output first, each with its name at the left."""
     side = min(26.0, side_for(stop - start, _ROOM))
     # Where position 0 of each map lies over the input, and how far its neighbour is from it.
     places = [(0.0, 1)]
@@ -202,14 +202,14 @@ def _steps(
             layer = stack[len(stack) - index]
             window = layer.windows[axis]
             above = maps[index - 1][1].name
-            made = [
+            links = [
                 Link((above, place(index - 1, p)), (panel.name, place(index, at)))
                 for p in reached[index - 1]
                 for tap in range(window.kernel)
                 for at in [p * window.stride - window.padding[0] + tap * window.dilation]
             ]
-            kept += made if len(kept) + len(made) <= _LINES else []
-        steps.append(Step(_said(stack, axis, index, ways), tuple(marks), writes, tuple(kept)))
+            kept += links if len(kept) + len(links) <= _LINES else []
+        steps.append(Step(_caption(stack, axis, index, ways), tuple(marks), writes, tuple(kept)))
     ways = reached[-1]
     span = max(ways) - min(ways) + 1
     done = text("caption.cone_done", seen=len(ways), span=span, ways=sum(ways.values()))
@@ -217,7 +217,7 @@ def _steps(
     return tuple(steps)
 
 
-def _said(stack: Sequence[Conv | Pool], axis: int, index: int, ways: Ways) -> Text:
+def _caption(stack: Sequence[Conv | Pool], axis: int, index: int, ways: Ways) -> Text:
     if not index:
         return text("caption.cone_start")
     layer = stack[len(stack) - index]

@@ -1,6 +1,6 @@
 """How much of a layer a drawing shows: whole where it fits, else the first positions and channels.
 
-What is left out is said in the drawing, and still counted in every sum.
+The drawing says what is left out, and every sum still counts it.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ __all__ = ["check_dress", "dressed"]
 
 
 def check_dress(language: str, theme: str) -> None:
-    """Refuse a language or theme that there is not, before a scene is built."""
+    """Refuse an unknown language or theme before a scene is built."""
     choice("language", language, LANGUAGES)
     choice("theme", theme, THEMES)
 
 
 def dressed(scene: Scene, language: str, theme: str) -> Scene:
-    """The scene, shown in `language` and `theme` unless a renderer is told otherwise."""
+    """The scene, shown in `language` and `theme` unless a renderer is given others."""
     check_dress(language, theme)
     return replace(scene, language=language, theme=theme)

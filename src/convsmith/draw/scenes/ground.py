@@ -23,7 +23,7 @@ class Ground:
 
     Attributes:
         maps: the value of a channel at a place of three axes, without padding.
-        windows: one an axis.
+        windows: one per axis.
         length: the lengths of the maps.
         size: the lengths that are shown, padding included.
         mode: what padding holds.
@@ -61,7 +61,7 @@ class Ground:
         return None if None in places else (places[0] or 0, places[1] or 0, places[2] or 0)
 
     def is_real(self, at: At3) -> bool:
-        """Whether a place is no padding."""
+        """Whether a place is not padding."""
         return all(
             0 <= place - low < length
             for place, low, length in zip(at, self.low, self.length, strict=True)
@@ -92,7 +92,7 @@ class Ground:
         labels: Sequence[Text],
         tones: Sequence[int] = (),
     ) -> list[Panel]:
-        """A panel a channel and slice; what none of `outputs` reads is marked."""
+        """One panel per channel and slice; what none of `outputs` reads is marked."""
         read = [
             set(w.reads(Positions.range(0, count)).shift(w.padding[0]))
             for w, count in zip(self.windows, outputs, strict=True)
@@ -153,7 +153,7 @@ class Ground:
 
 
 def panel_name(kind: str, numbers: Sequence[int], depth: int, dims: int) -> str:
-    """The name of a panel, such as `kernel1.0`; a map of three axes has a panel a slice.
+    """The name of a panel, such as `kernel1.0`; a map of three axes has one panel per slice.
 
     >>> panel_name("kernel", (1, 0), 0, 2), panel_name("input", (0,), 4, 3)
     ('kernel1.0', 'input0.4')

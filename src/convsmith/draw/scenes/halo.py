@@ -70,7 +70,7 @@ def halo(
         size: the size of the input, at most 16.
         tile: the size of a tile of the output.
         values: the input, shaped as `size`.
-        weights: one a layer, None for a pool, shaped (*kernel_size); by default small numbers.
+        weights: one per layer, None for a pool, shaped (*kernel_size); by default small numbers.
         language: `en` or `zh`.
         theme: `auto` (the reader's), `light` or `dark`.
 
@@ -110,11 +110,13 @@ class _Tiles:
         self.outputs = Chain(*stack).output_size(size)
         if max(self.outputs) > _LONGEST:
             raise ArgumentError(f"an output of {by(self.outputs)} is too large to draw: at most 16")
-        given = weights or [None] * len(stack)
-        if len(given) != len(stack):
-            raise ArgumentError(f"{len(stack)} layers have {len(stack)} weights, not {len(given)}")
+        kernels = weights or [None] * len(stack)
+        if len(kernels) != len(stack):
+            raise ArgumentError(
+                f"{len(stack)} layers have {len(stack)} weights, not {len(kernels)}"
+            )
         self.weights: list[Any] = []
-        for index, (layer, weight) in enumerate(zip(stack, given, strict=True)):
+        for index, (layer, weight) in enumerate(zip(stack, kernels, strict=True)):
             if isinstance(layer, Pool):
                 self.weights.append(None)
                 continue
@@ -143,38 +145,38 @@ class _Tiles:
 
     def _needed(self, tile: Sequence[Range]) -> list[Range]:
         """The rows and columns of the input that a tile depends on, those outside it left out."""
-        found = []
+        ranges = []
         for axis, (start, stop) in enumerate(tile):
             for layer in reversed(self.stack):
                 start, stop = layer.input_range(axis, start, stop)
-            found.append((max(0, start), min(stop, self.size[axis])))
-        return found
+            ranges.append((max(0, start), min(stop, self.size[axis])))
+        return ranges
 
     def _under(self, tile: Sequence[Range]) -> list[Range]:
         """The part of the input that lies under a tile: as many times larger as the strides say."""
-        found = []
+        ranges = []
         for axis, (start, stop) in enumerate(tile):
             step = 1
             for layer in self.stack:
                 step *= layer.stride[axis]
             last = self.size[axis] if stop == self.outputs[axis] else stop * step
-            found.append((start * step, min(last, self.size[axis])))
-        return found
+            ranges.append((start * step, min(last, self.size[axis])))
+        return ranges
 
     def _alone(self, tile: Sequence[Range], core: Sequence[Range]) -> dict[At, Any]:
         """What a tile would be, computed from the part under it alone; None where nothing is."""
         (a, b), (c, d) = core
         cut = [row[c:d] for row in self.image[a:b]]
         try:
-            made = self._run(cut)
+            result = self._run(cut)
         except ArgumentError:
-            made = []
+            result = []
         values: dict[At, Any] = {}
         (top, bottom), (left, right) = tile
         for row, column in product(range(top, bottom), range(left, right)):
             r, k = row - top, column - left
-            inside = r < len(made) and k < len(made[0])
-            values[row, column] = made[r][k] if inside else None
+            inside = r < len(result) and k < len(result[0])
+            values[row, column] = result[r][k] if inside else None
         return values
 
     def scene(self) -> Scene:

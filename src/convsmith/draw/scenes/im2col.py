@@ -64,9 +64,9 @@ def im2col(
 
     Args:
         layer: `Conv` of one or two axes and one group; a bias is left out.
-        size: the spatial size of the input, an int or one an axis.
-        values: the input, shaped (channels, *size); (*size) will do for one channel.
-        weight: shaped as `layer.weight_shape`; (*kernel_size) will do for one channel.
+        size: the spatial size of the input, an int, or one per axis.
+        values: the input, shaped (channels, *size); (*size) is enough for one channel.
+        weight: shaped as `layer.weight_shape`; (*kernel_size) is enough for one channel.
         language: `en` or `zh`.
         theme: `auto` (the reader's), `light` or `dark`.
 
@@ -207,27 +207,27 @@ class _Patches:
             Mark("patches", "window", tuple((r, column) for r in range(rows))),
             Mark("product", "current", tuple((o, column) for o in range(self.shown))),
         ]
-        found = [sum((a * b for a, b in zip(row, patch, strict=True)), 0) for row in self.rows]
+        products = [sum((a * b for a, b in zip(row, patch, strict=True)), 0) for row in self.rows]
         writes = []
         if self.numbers:
             writes += [Write("patches", (r, column), patch[r]) for r in range(rows)]
-            writes += [Write("product", (o, column), value) for o, value in enumerate(found)]
-        return Step(self._caption(column, found), tuple(marks), tuple(writes))
+            writes += [Write("product", (o, column), value) for o, value in enumerate(products)]
+        return Step(self._caption(column, products), tuple(marks), tuple(writes))
 
-    def _caption(self, column: int, found: Sequence[Any]) -> Text:
+    def _caption(self, column: int, products: Sequence[Any]) -> Text:
         at = self.places[column][3 - self.layer.dims :]
-        if len(found) > 1:
-            listed = ", ".join(f"{named(at, o)} = {factor(v)}" for o, v in enumerate(found))
-            said = text("caption.values", values=listed)
+        if len(products) > 1:
+            listed = ", ".join(f"{named(at, o)} = {factor(v)}" for o, v in enumerate(products))
+            caption = text("caption.values", values=listed)
         elif len(self.rows[0]) > _TERMS:
-            said = text("caption.products", place=named(at), value=factor(found[0]),
+            caption = text("caption.products", place=named(at), value=factor(products[0]),
                         count=len(self.rows[0]))  # fmt: skip
         else:
             pairs = zip(self.rows[0], self.columns[column], strict=True)
             terms = " + ".join(f"{factor(a)}·{factor(b)}" for a, b in pairs)
-            said = text("caption.formula", place=named(at),
-                        formula=f"{terms} =\u00a0{factor(found[0])}")  # fmt: skip
-        return text("caption.column", column=column, said=said)
+            caption = text("caption.formula", place=named(at),
+                        formula=f"{terms} =\u00a0{factor(products[0])}")  # fmt: skip
+        return text("caption.column", column=column, said=caption)
 
 
 EXAMPLES = (

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (Chinese punctuation is intended)
-"""A convolution as one sparse matrix: a row an output value, a column an input value."""
+"""A convolution as one sparse matrix: one row per output value, one column per input value."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def matrix(
 
     Args:
         layer: `Conv` or `ConvTranspose`, of one or two axes; a bias is left out.
-        size: the spatial size of the input, an int or one an axis.
-        values: the input, shaped (channels, *size); (*size) will do for one channel.
-        weight: shaped as `layer.weight_shape`; (*kernel_size) will do for one channel.
+        size: the spatial size of the input, an int, or one per axis.
+        values: the input, shaped (channels, *size); (*size) is enough for one channel.
+        weight: shaped as `layer.weight_shape`; (*kernel_size) is enough for one channel.
         language: `en` or `zh`.
         theme: `auto` (the reader's), `light` or `dark`.
 

@@ -67,13 +67,13 @@ def mixing(
 ) -> Scene:
     """Draw a dense, a grouped and a depthwise convolution of as many channels in one row.
 
-    Under each, its weight as a grid: a row an output channel, a column an input channel, a cell
-    the slice of a kernel that joins them.
+    Under each stands its weight as a grid: one row per output channel, one column per input
+    channel, and in each cell the kernel slice that joins them.
 
     Args:
         channels: in and out, at most 8.
         groups: of the one in the middle.
-        kernel_size: an int, or one an axis.
+        kernel_size: an int, or one per axis.
         language: `en` or `zh`.
         theme: `auto` (the reader's), `light` or `dark`.
 

@@ -98,7 +98,7 @@ def field_over(
             panel, shades = _blocks(f"field{index}", region, top, left, scale)
             panels.append(panel)
             marks += shades
-        steps.append(Step(_said(name, region, every), tuple(marks)))
+        steps.append(Step(_caption(name, region, every), tuple(marks)))
     title = text("title.field_over")
     described = text("describe.field_over", title=title, size=by((high, wide)), count=len(regions))
     notes = (text("fact.image", size=by((high, wide))),)
@@ -113,7 +113,7 @@ def effective_over(
     """Draw how much each pixel of an image counts for one value (Luo et al. 2016).
 
     The less a block of pixels counts, the more it is veiled. The blocks that count most come
-    first, and the last step has all of them.
+    first, and the last step shows all of them.
 
     Args:
         image: pixels from 0 to 255, shaped (rows, columns) or (rows, columns, 3).
@@ -188,13 +188,13 @@ def effective_over(
 
 def _view(regions: Sequence[Region], high: int, wide: int) -> list[tuple[int, int]]:
     """Rows and columns that are shown: the image, and at most as much again around it."""
-    found = []
+    ranges = []
     for axis, length in enumerate((high, wide)):
         around = int(length * _BEYOND)
         start = min(0, *(region.hull[axis][0] for region in regions))
         stop = max(length, *(region.hull[axis][1] for region in regions))
-        found.append((max(start, -around), min(stop, length + around)))
-    return found
+        ranges.append((max(start, -around), min(stop, length + around)))
+    return ranges
 
 
 def _outline(region: Region, rows: tuple[int, int], columns: tuple[int, int]) -> Mark:
@@ -225,11 +225,11 @@ def _blocks(
     return panel, marks
 
 
-def _said(name: str, region: Region, every: int) -> Text:
+def _caption(name: str, region: Region, every: int) -> Text:
     size = by([stop - start for start, stop in region.hull])
-    said = text("caption.field", size=size, seen=region.count(), every=every,
+    caption = text("caption.field", size=size, seen=region.count(), every=every,
                 share=percent(region.count() / every))  # fmt: skip
-    return text("caption.layer", name=name, said=said) if name else said
+    return text("caption.layer", name=name, said=caption) if name else caption
 
 
 _SIDE, _ROW, _COLUMN = 96, 50, 60

@@ -91,7 +91,7 @@ def paths(
     for name, each, span in zip(("rates", "repair"), tried, spans, strict=False):
         stack = tuple(Conv(1, 1, kernel_size, dilation=rate, dims=1) for rate in each)
         ways = ways_back(stack, 0)
-        drawn = [_plane(found, span) for found in _centred(ways, span)]
+        drawn = [_plane(centred, span) for centred in _centred(ways, span)]
         last = drawn[-1]
         cells = tuple(
             Cell(at, None, "" if at in last else "hole unread") for at in grid((span, span))

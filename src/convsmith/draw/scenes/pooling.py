@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (Chinese punctuation is intended)
-"""Pooling: the largest value or the mean under a window, each channel for itself."""
+"""Pooling: the largest value or the mean under a window, each channel on its own."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _CHANNELS, _TERMS = 3, 9
 
 
 def pooling(layer: Pool, size: Sequence[int], values: Any = None) -> Scene:
-    """A pool: at each position of the window one value a channel."""
+    """A pool: at each position of the window, one value per channel."""
     check_extent(layer)
     outputs = layer.output_size(tuple(size))
     channels = 1
@@ -129,7 +129,7 @@ def pooling(layer: Pool, size: Sequence[int], values: Any = None) -> Scene:
 def _pooled(
     layer: Pool, plane: Callable[[At3], Any], size: Sequence[int], seen: Sequence[int]
 ) -> Any:
-    """One channel pooled, from no more of it than the shown outputs read and one window more."""
+    """One channel pooled, from as much of it as the shown outputs read, and one window more."""
     room = [
         min(length, shown + w.extent)
         for length, shown, w in zip(size, seen, layer.windows, strict=True)
@@ -159,8 +159,8 @@ def _outputs(
 def _caption(layer: Pool, ground: Ground, at: At3, values: Sequence[Any]) -> Text:
     place = at[3 - layer.dims :]
     if len(values) > 1:
-        said = ", ".join(f"{named(place, c)} = {factor(v)}" for c, v in enumerate(values))
-        return text("caption.values", values=said)
+        listed = ", ".join(f"{named(place, c)} = {factor(v)}" for c, v in enumerate(values))
+        return text("caption.values", values=listed)
     value = factor(values[0])
     places = ground.reads(at)
     if layer.kind == "average":
@@ -185,7 +185,7 @@ def _caption(layer: Pool, ground: Ground, at: At3, values: Sequence[Any]) -> Tex
 
 
 def _inside(ground: Ground, at: At3) -> bool:
-    """Whether a place is within the padding, as what lies beyond it counts for nothing."""
+    """Whether a place is within the padding; what lies beyond it does not count."""
     return all(
         place < length + sum(w.padding)
         for place, length, w in zip(at, ground.length, ground.windows, strict=True)

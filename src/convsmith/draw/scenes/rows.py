@@ -96,7 +96,7 @@ class MatrixRows:
         layer = self.layer
         group = output // (layer.out_channels // layer.groups)
         ins = layer.in_channels // layer.groups
-        found: dict[int, Any] = {}
+        terms: dict[int, Any] = {}
         for local in range(ins):
             channel = group * ins + local
             kernel = self._kernel(output, channel)
@@ -107,8 +107,8 @@ class MatrixRows:
                 )
                 column += channel * prod(self.size)
                 value = pick(kernel, lift_place([tap for _, tap in taps]))
-                found[column] = found.get(column, 0) + value
-        return sorted(found.items())
+                terms[column] = terms.get(column, 0) + value
+        return sorted(terms.items())
 
     def _kernel(self, output: int, channel: int) -> Any:
         layer = self.layer
@@ -253,32 +253,32 @@ class MatrixRows:
         place = named(at, channel if self.layer.out_channels > 1 else None)
         terms = self.rows[row]
         if len(terms) > _TERMS:
-            said = text("caption.products", place=place, value=factor(value), count=len(terms))
+            caption = text("caption.products", place=place, value=factor(value), count=len(terms))
         elif not terms:
-            said = text("caption.formula", place=place, formula="0")
+            caption = text("caption.formula", place=place, formula="0")
         else:
             products = [f"{factor(v)}·{factor(self._input(c))}" for c, v in terms]
             formula = f"{' + '.join(products)} =\u00a0{factor(value)}"
-            said = text("caption.formula", place=place, formula=formula)
-        return text("caption.row", row=row, said=said)
+            caption = text("caption.formula", place=place, formula=formula)
+        return text("caption.row", row=row, said=caption)
 
 
 def _taps(
     layer: Conv | ConvTranspose, window: Window, place: int, length: int
 ) -> list[tuple[int, int]]:
     """The input positions that an output depends on along an axis, each with its tap."""
-    found = []
+    taps = []
     for tap in range(window.kernel):
         if isinstance(layer, ConvTranspose):
             source, rest = divmod(place + window.padding[0] - tap * window.dilation, window.stride)
             if not rest and 0 <= source < length:
-                found.append((source, tap))
+                taps.append((source, tap))
             continue
         at = place * window.stride - window.padding[0] + tap * window.dilation
         index = source_index(at, length, layer.padding_mode)
         if index is not None:
-            found.append((index, tap))
-    return found
+            taps.append((index, tap))
+    return taps
 
 
 def _stacked(maps: tuple[Panel, ...]) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (Chinese punctuation is intended)
-"""A depthwise separable convolution in one scene: each channel for itself, then all mixed."""
+"""A depthwise separable convolution in one scene: each channel on its own, then all mixed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def separable(
 
     Args:
         layer: the standard convolution that is replaced, `Conv(m, n, k)` of one or two axes.
-        size: the spatial size of the input, an int or one an axis.
+        size: the spatial size of the input, an int, or one per axis.
         values: the input, shaped (m, *size).
         depthwise: its weight, shaped (m, 1, *kernel_size).
         pointwise: its weight, shaped (n, m, 1, 1), or (n, m, 1) on one axis.
@@ -111,15 +111,13 @@ def separable(
     """
     check_dress(language, theme)
     if not isinstance(layer, Conv) or layer.groups > 1 or layer.dims > 2:
-        raise ArgumentError(
-            f"what is made separable is a Conv of one group, 1 or 2 axes: {layer!r}"
-        )
+        raise ArgumentError(f"a Conv of one group and 1 or 2 axes is made separable, not {layer!r}")
     if layer.in_channels > _MOST:
         raise ArgumentError(f"at most {_MOST} input channels can be drawn, not {layer.in_channels}")
     check_extent(layer)
     lengths = per_axis("size", size, layer.dims)
-    made = _Separable(layer, lengths, values, depthwise, pointwise)
-    return dressed(made.scene(), language, theme)
+    pair = _Separable(layer, lengths, values, depthwise, pointwise)
+    return dressed(pair.scene(), language, theme)
 
 
 class _Separable:

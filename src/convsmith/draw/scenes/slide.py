@@ -62,7 +62,7 @@ class Slide:
         outputs: tuple[int, ...],
         input_label: Text,
         kernel_label: str = "panel.kernel",
-        said: str = "",
+        layer_text: str = "",
     ) -> None:
         self.layer, self.ground, self.shown = layer, ground, shown
         self.dims = layer.dims
@@ -70,7 +70,7 @@ class Slide:
         self.kind, self.title, self.describe = kind, title, describe
         self.size, self.outputs = size, outputs
         self.input_label, self.kernel_label = input_label, kernel_label
-        self.said = said or repr(layer)
+        self.layer_text = layer_text or repr(layer)
         self.sums = Sums(layer, ground, shown, kernels, bias)
         self.channels = self.sums.channels
 
@@ -98,7 +98,7 @@ class Slide:
         description = text(
             self.describe,
             title=self.title,
-            layer=self.said,
+            layer=self.layer_text,
             size=by(self.size),
             out=by(self.outputs),
         )
@@ -273,8 +273,8 @@ class Slide:
         several = self.layer.out_channels > 1
         values = {o: pick(self.sums.totals[o], at) for o in outputs}
         if len(outputs) > 1:
-            said = ", ".join(f"{named(place, o)} = {factor(v)}" for o, v in values.items())
-            return text("caption.values", values=said)
+            listed = ", ".join(f"{named(place, o)} = {factor(v)}" for o, v in values.items())
+            return text("caption.values", values=listed)
         ((o, value),) = values.items()
         name = named(place, o if several else None)
         end = [self.bias[o]] if self.bias is not None else []

@@ -254,14 +254,14 @@ class Stamps:
         channels = self.channels
         marks: list[Mark] = []
         writes: list[Write] = []
-        said = []
+        parts = []
         corner = [p * w.stride for p, w in zip(at, self.windows, strict=True)]
         for g in range(channels.groups):
             c = g * channels.ins_of + number
             value = self.maps(c, at)
             marks.append(Mark(panel_name("input", (c,), at[0], self.dims), "window", (at[1:],)))
             several = self.layer.in_channels > 1
-            said.append((named(at[3 - self.dims :], c if several else None, "x"), factor(value)))
+            parts.append((named(at[3 - self.dims :], c if several else None, "x"), factor(value)))
             for o in range(g * channels.outs_of, g * channels.outs_of + channels.outs):
                 stamp = self._stamp(c, o, value)
                 touched: dict[int, list[At]] = {}
@@ -289,10 +289,10 @@ class Stamps:
                         Mark(panel_name("kernel", (c, o), depth, self.dims), "active", ends)
                         for depth in range(self.windows[0].kernel)
                     ]
-        if len(said) == 1:
-            caption = text("caption.stamp", place=said[0][0], value=said[0][1])
+        if len(parts) == 1:
+            caption = text("caption.stamp", place=parts[0][0], value=parts[0][1])
         else:
-            listed = ", ".join(f"{place} = {value}" for place, value in said)
+            listed = ", ".join(f"{place} = {value}" for place, value in parts)
             caption = text("caption.values", values=listed)
         return Step(caption, tuple(marks), tuple(writes))
 

@@ -1,4 +1,4 @@
-"""The numbers of a scene: the reader's own, or small ones that are the same every time.
+"""The numbers of a scene: the user's own, or small ones that are the same every time.
 
 Inside a scene every map has three axes, (depth, row, column), so that one, two and three spatial
 axes are one case.
@@ -39,36 +39,36 @@ _KERNELS = 1 << 20
 
 
 def maps_of(values: Any, shape: Sequence[int]) -> Callable[[int, At3], Any]:
-    """What looks up an input shaped (channels, *spatial): the reader's, or whole numbers 0 to 4.
+    """A function that looks up an input shaped (channels, *spatial): the user's, or numbers 0 to 4.
 
-    The usual numbers follow from the place alone: of a large map only what is shown is made.
+    The default numbers follow from the place alone, so only the part that is shown is computed.
     """
     if values is None:
         return lambda channel, at: _scattered(channel, at) % 5
     dims = len(shape) - 1
-    given = numbers("values", values, shape, 1)
-    return lambda channel, at: pick(given[channel], at[3 - dims :])
+    array = numbers("values", values, shape, 1)
+    return lambda channel, at: pick(array[channel], at[3 - dims :])
 
 
 def default_image(shape: Sequence[int]) -> Any:
-    """Those usual numbers as nested lists shaped (channels, *spatial)."""
+    """The default numbers of `maps_of` as nested lists shaped (channels, *spatial)."""
     value = maps_of(None, shape)
     return nested(tuple(shape), lambda at: value(at[0], lift_place(at[1:])))
 
 
 def kernels_of(weight: Any, shape: Sequence[int]) -> Callable[[int, int], Any]:
-    """What looks up a kernel of three axes by the first two of a weight shaped `shape`.
+    """A function that looks up a kernel of three axes by the first two of a weight's.
 
-    The usual kernels have whole numbers from 0 to 2; a single tap is from 1 to 3.
+    Default kernels hold whole numbers from 0 to 2; a single tap, 1 to 3.
     """
     size = lift(shape[2:])
     if weight is not None:
-        given = numbers("weight", weight, shape, 2)
-        return lambda first, second: lifted(given[first][second], len(shape) - 2)
+        array = numbers("weight", weight, shape, 2)
+        return lambda first, second: lifted(array[first][second], len(shape) - 2)
     least = int(max(size) == 1)
 
     def usual(first: int, second: int) -> Any:
-        # Kernels are numbered on from where no input has channels.
+        # Kernels are numbered from where no input has channels, so that both differ.
         number = _KERNELS + first * shape[1] + second
         return nested(size, lambda at: least + _scattered(number, (at[0], at[1], at[2])) % 3)
 
@@ -99,7 +99,7 @@ def shape_of(values: Any) -> tuple[int, ...]:
 
 
 def numbers(name: str, values: Any, shape: Sequence[int], planes: int) -> Any:
-    """The reader's numbers as nested lists of a shape; leading axes of length 1 may be left out.
+    """The user's numbers as nested lists of a shape; leading axes of length 1 may be left out.
 
     Args:
         name: what they are called in messages.
@@ -108,21 +108,21 @@ def numbers(name: str, values: Any, shape: Sequence[int], planes: int) -> Any:
         planes: how many of the leading axes may be left out.
 
     Raises:
-        ArgumentError: another shape, or something that is no number.
+        ArgumentError: another shape, or something that is not a number.
     """
     values = plain(values)
-    given, wanted = shape_of(values), tuple(shape)
+    actual, expected = shape_of(values), tuple(shape)
     for missing in range(planes + 1):
-        if given == wanted[missing:] and all(length == 1 for length in wanted[:missing]):
+        if actual == expected[missing:] and all(length == 1 for length in expected[:missing]):
             for _ in range(missing):
                 values = [values]
             break
     else:
         one = "one number"
         raise ArgumentError(
-            f"{name} must be shaped {times(wanted) or one}, not {times(given) or one}"
+            f"{name} must be shaped {times(expected) or one}, not {times(actual) or one}"
         )
-    _check(name, values, len(wanted))
+    _check(name, values, len(expected))
     return values
 
 
@@ -156,7 +156,7 @@ def lift_place(at: Sequence[int]) -> At3:
 
 
 def lift_windows(windows: Sequence[Window]) -> tuple[Window, ...]:
-    """One window an axis of three; along the missing ones a single tap."""
+    """One window for each of three axes; a single tap along the missing ones."""
     return (*[Window(1)] * (3 - len(windows)), *windows)
 
 
@@ -194,7 +194,7 @@ def _check(name: str, values: Any, axes: int) -> None:
 
 
 def _scattered(channel: int, at: At3) -> int:
-    """A whole number that looks like chance; the primes are those of spatial hashing."""
+    """A whole number that looks random; the primes are those of spatial hashing."""
     depth, row, column = at
     mixed = row * 73856093 ^ column * 19349663 ^ depth * 83492791 ^ channel * 49979687
     mixed = (mixed ^ mixed >> 13) * 0x5BD1E995 & 0xFFFFFFFF

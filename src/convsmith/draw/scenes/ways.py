@@ -22,16 +22,16 @@ def ways_back(stack: Sequence[Conv | Pool], axis: int) -> list[Ways]:
     >>> ways_back([Conv(1, 1, 3), Conv(1, 1, 3)], 0)[-1]
     {0: 1, 1: 2, 2: 3, 3: 2, 4: 1}
     """
-    found: list[Ways] = [{0: 1}]
+    maps: list[Ways] = [{0: 1}]
     for layer in reversed(stack):
         window = layer.windows[axis]
         before: Ways = {}
-        for position, ways in found[-1].items():
+        for position, ways in maps[-1].items():
             for tap in range(window.kernel):
                 at = position * window.stride - window.padding[0] + tap * window.dilation
                 before[at] = before.get(at, 0) + ways
-        found.append(dict(sorted(before.items())))
-    return found
+        maps.append(dict(sorted(before.items())))
+    return maps
 
 
 def shade(value: float, most: float) -> str:
@@ -45,7 +45,7 @@ def shade(value: float, most: float) -> str:
 
 def shades(panel: str, values: dict[At, int], most: int) -> list[Mark]:
     """Cells marked by how much they hold."""
-    found: dict[str, list[At]] = {}
+    cells_by_role: dict[str, list[At]] = {}
     for at, value in values.items():
-        found.setdefault(shade(value, most), []).append(at)
-    return [Mark(panel, role, tuple(cells)) for role, cells in sorted(found.items())]
+        cells_by_role.setdefault(shade(value, most), []).append(at)
+    return [Mark(panel, role, tuple(cells)) for role, cells in sorted(cells_by_role.items())]

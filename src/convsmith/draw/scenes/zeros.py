@@ -87,7 +87,7 @@ def zeros(
         outputs=outputs,
         input_label=text("panel.expanded"),
         kernel_label="panel.flipped",
-        said=repr(layer),
+        layer_text=repr(layer),
     ).scene(notes)
 
 

@@ -197,11 +197,11 @@ def all_parameters(mo, page):
         ("bias", "does bias", "+ n", ""),
         ("padding_mode", "does mode", "", ""),
     ]
-    _said = [
+    _shown = [
         (name, page.say(does), weights, page.say(output) if output == "n maps" else output)
         for name, does, weights, output in _rows
     ]
-    mo.vstack([page.md("all"), page.table(("parameter", "does", "weights", "output"), _said)])
+    mo.vstack([page.md("all"), page.table(("parameter", "does", "weights", "output"), _shown)])
     return
 
 

@@ -139,11 +139,13 @@ def repaired(cs, mo, page, r1, r2, r3, stack):
     _rates = [r.value for r in (r1, r2, r3)]
     _seen = stack(*_rates).receptive_field()
     solved = _seen.span == 13 and not _seen.largest_gap
-    _told = page.say("solved") if solved else page.say("unsolved", span=_seen.span, read=len(_seen))
+    _verdict = (
+        page.say("solved") if solved else page.say("unsolved", span=_seen.span, read=len(_seen))
+    )
     mo.vstack(
         [
             mo.Html(
-                f'<p class="cs-verdict {"right" if solved else "not"}" role="status">{_told}</p>'
+                f'<p class="cs-verdict {"right" if solved else "not"}" role="status">{_verdict}</p>'
             ),
             page.figure(cs.report.gridding_picture(_rates)),
             page.md("wide") if solved else mo.md(""),

@@ -102,7 +102,7 @@ def dilated_once(cs, data, lessons, model, torch):
 def layers(dilated_to, mo, model, page, stride, torch):
     dilated, new = dilated_to(stride.value)
 
-    def _told(conv):
+    def _steps(conv):
         return page.say(
             "steps",
             stride=conv.stride[0],
@@ -111,7 +111,7 @@ def layers(dilated_to, mo, model, page, stride, torch):
         )
 
     _rows = [
-        (name, _told(module), _told(dilated.model.get_submodule(name)))
+        (name, _steps(module), _steps(dilated.model.get_submodule(name)))
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Conv2d)
     ]

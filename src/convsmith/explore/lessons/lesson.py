@@ -72,7 +72,7 @@ def lesson(number: int) -> Lesson:
     '02_separable.py'
     """
     if not 1 <= number <= len(LESSONS):
-        raise ArgumentError(f"there are lessons 1 to {len(LESSONS)}, none {number}")
+        raise ArgumentError(f"there is no lesson {number}: choose 1 to {len(LESSONS)}")
     return LESSONS[number - 1]
 
 
@@ -98,7 +98,7 @@ class LessonPage:
         self._texts = dict(_SAID) | dict(texts_of(number))
 
     def say(self, key: str, **values: object) -> str:
-        """A text of this lesson, its braces filled in."""
+        """A text of this lesson with its braces filled in."""
         if key not in self._texts:
             raise ArgumentError(f"no text {key!r}{nearest(key, self._texts)}")
         text = self._texts[key][("en", "zh").index(self.language)]
@@ -157,11 +157,11 @@ class LessonPage:
         verdict = ""
         if value is not None:
             right = value == answer
-            told = self.say(f"{key} {'why' if right else 'hint'}", **values)
+            text = self.say(f"{key} {'why' if right else 'hint'}", **values)
             mark, word = ("✓", "right") if right else ("✗", "not yet")
             verdict = (
                 f'<div class="cs-verdict {word.partition(" ")[0]}" role="status">'
-                f"{mark} {escape(self.say(word))} {self._mo.md(told).text}</div>"
+                f"{mark} {escape(self.say(word))} {self._mo.md(text).text}</div>"
             )
         return self._mo.Html(
             f'<section class="cs-task"><h3>{escape(self.say("exercise"))}</h3>'

@@ -115,7 +115,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "q5 why": ("3·3·3·10 + 10 = 280.", "3·3·3·10 + 10 = 280。"),
     "q5 hint": (
-        "Ten kernels, each of three slices of 3×3, and one bias a kernel.",
+        "Ten kernels, each of three slices of 3×3, and one bias per kernel.",
         "十个卷积核，每个有三层 3×3 的切片，再加每个核一个偏置。",
     ),
     "count": (

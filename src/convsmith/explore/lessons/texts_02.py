@@ -14,11 +14,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "grouped": (
         "## Groups\n\n`groups=g` splits the channels into g parts that never mix: each part of the "
-        "input has kernels of its own, and the outputs are stacked. A kernel then has m/g slices "
-        "instead of m, so weights and multiplications fall to 1/g. It began with AlexNet in 2012, "
+        "input has kernels of its own, and the outputs are concatenated by channel, not added. A "
+        "kernel then has m/g slices instead of m, so weights and multiplications fall to 1/g. It began with AlexNet in 2012, "
         "which had to be spread over two GPUs.",
         "## 分组卷积\n\n`groups=g` 把通道分成互不混合的 g 组：输入的每一组有自己的卷积核，"
-        "结果再叠在一起。每个卷积核只有 m/g 层切片，权重和乘法都降到 1/g。"
+        "各组结果按通道拼接，不相加。每个卷积核只有 m/g 层切片，权重和乘法都降到 1/g。"
         "它始于 2012 年的 AlexNet，当时网络要分放在两块 GPU 上。",
     ),
     "groups": ("Groups, g", "分组数 g"),
@@ -45,7 +45,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "pointwise": (
         "## Pointwise: one position, all channels\n\nA kernel of 1×1 does the opposite: it looks "
         "at a single position and mixes its channels. It raises or lowers their number, and with "
-        "an activation behind it adds a non-linearity, at no cost in space. From 224×224×100 to "
+        "an activation after it adds a non-linearity, at no cost in space. From 224×224×100 to "
         "224×224×50 it takes {macs} multiply-adds.",
         "## 逐点卷积：一个位置，所有通道\n\n1×1 的卷积核正好相反：只看一个位置，混合那里的所有通道。"
         "它可以增加或减少通道数，后面接上激活函数便多一层非线性，而不涉及空间。"
