@@ -159,7 +159,7 @@ _CHINESE = (
     (r"Rates ([\d, ]+): ([\d,]+) of ([\d,]+) positions", r"空洞率 \1：\3 个位置中读取 \2 个"),
     (r">rate (\d+)<", r">空洞率 \1<"),
     (r">output<", r">输出<"),
-    (r">([\d,]+) of ([\d,]+)<", r">\2 中 \1<"),
+    (r">([\d,]+) of ([\d,]+)<", r">读 \1/\2<"),
     (r"([\d,]+) of ([\d,]+) positions read \(([^)]*)\)", r"\2 个位置中读取 \1 个（\3）"),
     (r"([\d,]+) are never read, largest gap ([\d×]+)", r"\1 个从未读取，最大间隔 \2"),
     (r"blocks of ([\d×]+), stronger where more is read", r"以 \1 为一块，颜色越深读取越多"),

@@ -138,13 +138,13 @@ def transposed_views(state: LayerState, language: Language) -> list[tuple[str, s
     ]
     flat = {n for sides in around for n in sides}
     zeros = say(
-        "zeros told",
+        "zeros text",
         language,
         between=_alike(between),
         around=flat.pop() if len(flat) == 1 else "; ".join(map(str, around)),
     )
     matrix = say(
-        "matrix told",
+        "matrix text",
         language,
         output=shape(outputs),
         input=shape(state.size),
@@ -152,7 +152,7 @@ def transposed_views(state: LayerState, language: Language) -> list[tuple[str, s
         columns=prod(outputs),
     )
     return [
-        (say("view stamp", language), say("stamp told", language)),
+        (say("view stamp", language), say("stamp text", language)),
         (say("view zeros", language), zeros),
         (say("view matrix", language), matrix),
     ]

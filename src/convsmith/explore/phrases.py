@@ -107,7 +107,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "ratio separable": (
         "Depthwise separable: 1/n + 1/k² = {sum} = {share} of the multiply-adds, "
-        "{times} times less.",
+        "{times} times fewer.",
         "改为深度可分离卷积：1/n + 1/k² = {sum} = {share}；标准卷积的乘加次数是它的 {times} 倍。",
     ),
     "ratio separable groups": (
@@ -139,25 +139,25 @@ PHRASES: dict[str, tuple[str, str]] = {
         "池化没有参数，也不做与权重的乘法。",
     ),
     "code": ("In PyTorch", "PyTorch 代码"),
-    "export": ("Take it along", "导出"),
+    "export": ("Export", "导出"),
     "save svg": ("Animation (SVG)", "动画（SVG）"),
     "save gif": ("Animation (GIF)", "动画（GIF）"),
     "save html": ("With buttons (HTML)", "带按钮的网页（HTML）"),
-    "no picture": ("There is no picture of this: {reason}", "无法绘制：{reason}"),
+    "no picture": ("This cannot be drawn: {reason}", "无法绘制：{reason}"),
     "view stamp": ("Stamps that add up", "逐值盖印，重叠相加"),
     "view zeros": ("Zeros between", "插零后再卷积"),
     "view matrix": ("The matrix, transposed", "矩阵的转置"),
-    "stamp told": (
+    "stamp text": (
         "Each input value puts its multiple of the kernel on the output; overlaps add up.",
         "每个输入值把自己那一倍的卷积核印到输出上；重叠处相加。",
     ),
-    "zeros told": (
+    "zeros text": (
         "The same result: put zeros between the inputs ({between} at each gap) and around them "
         "({around} on each side), then slide the kernel, turned by 180°, with stride 1.",
         "结果相同：输入之间插 {between} 个零，四周补 {around} 圈零，"
         "再让旋转 180° 的卷积核以步幅 1 滑过。",
     ),
-    "matrix told": (
+    "matrix text": (
         "The convolution from {output} to {input} is a matrix of {rows}×{columns}; transposed it "
         "is {columns}×{rows} and leads from {input} to {output}. It restores the size, not the "
         "values.",
@@ -169,8 +169,8 @@ PHRASES: dict[str, tuple[str, str]] = {
         "矩阵最多绘到 {most} 行、{most} 列；这一个更大。",
     ),
     "several sizes": (
-        "A convolution with this stride makes {output} rows of {sizes}; output padding says which "
-        "of them is meant.",
+        "A convolution with this stride makes {output} rows of {sizes}; output padding chooses "
+        "among them.",
         "按此步幅卷积，{sizes} 行都会变成 {output} 行；输出填充用来指明要还原成哪一个。",
     ),
     # Problems
@@ -243,7 +243,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "reveal": ("Reveal", "揭晓"),
     "guess right": ("right", "正确"),
     "guess wrong": ("it is {answer}", "应为 {answer}"),
-    "guess all": ("All right. Change something and guess again.", "全对！换个参数再猜一次。"),
+    "guess all": ("All correct. Change something and guess again.", "全对！换个参数再猜一次。"),
     "guess some": (
         "Not yet: the formula below shows where it differs. Change something and guess again.",
         "还差一点：看看下面的公式差在哪里，换个参数再猜一次。",
@@ -310,7 +310,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "model layer": ("Layer {index} of {count}", "第 {index} 层，共 {count} 层"),
     "model operation": ("Operation", "操作"),
     "model output": ("Output", "输出"),
-    "model share": ("Of the network's MACs", "占全网乘加"),
+    "model share": ("Share of the network's MACs", "占全网乘加的比例"),
     "model field": ("Receptive field", "感受野"),
     "model of": ("{model} on {shape}", "{model}，输入 {shape}"),
     "model open": ("See this layer under “{view}”.", "在“{view}”中查看这一层。"),

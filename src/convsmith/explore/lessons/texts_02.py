@@ -55,7 +55,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "## Depthwise separable: one after the other\n\nDepthwise first, for space; pointwise "
         "second, for the channels. Together they replace a standard convolution of the same size, "
         "and the cost is\n\n`(k·k·m + m·n) / (k·k·m·n) = 1/n + 1/k²`\n\nof it: for 3×3 and many "
-        "channels 8 to 9 times less. MobileNet is built of it.",
+        "channels, 8 to 9 times less. MobileNet is built from it.",
         "## 深度可分离卷积：两步连做\n\n先用深度卷积处理空间，再用逐点卷积混合通道。"
         "两步合起来替代一个输出尺寸相同的标准卷积，计算量之比为\n\n"
         "`(k·k·m + m·n) / (k·k·m·n) = 1/n + 1/k²`\n\n"

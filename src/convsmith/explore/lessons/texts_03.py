@@ -29,7 +29,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "q1 hint": ("It begins with 1, and every layer adds 2.", "从 1 开始，每层加 2。"),
     "stride": (
         "## Stride and pooling\n\nA pooling or a stride of 2 makes neighbours lie two input "
-        "positions apart, so everything behind it counts double. The field grows fast, but the map "
+        "positions apart, so everything after it counts double. The field grows fast, but the map "
         "shrinks: fine for naming a picture, bad for colouring in its pixels.",
         "## 步幅与池化\n\n步幅为 2 的卷积或池化之后，相邻的两个值在输入上相隔两个位置，"
         "于是后面每一层的作用都加倍。感受野长得快，特征图却缩小了："

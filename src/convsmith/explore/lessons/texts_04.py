@@ -8,7 +8,7 @@ __all__ = ["TEXTS"]
 TEXTS: dict[str, tuple[str, str]] = {
     "intro": (
         "A convolution of 3×3 makes 2×2 out of 4×4. A **transposed convolution** leads back, from "
-        "2×2 to 4×4. It restores the size, not the values: it is no inverse. Networks that have to "
+        "2×2 to 4×4. It restores the size, not the values: it is not an inverse. Networks that have to "
         "give back as many pixels as they took, for super-resolution or segmentation, grow their "
         "maps with it.",
         "3×3 的卷积把 4×4 变成 2×2。**转置卷积**走相反的路，从 2×2 回到 4×4。"

@@ -30,7 +30,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "q1": (
         "The last convolution takes 64 channels to 128 with 3×3 and no bias: 73,728 weights. How "
-        "many has a depthwise 3×3 with a pointwise behind it, also without biases?",
+        "many has a depthwise 3×3 followed by a pointwise one, also without biases?",
         "最后一个卷积用 3×3 把 64 通道变为 128 通道，无偏置，共 73,728 个权重。"
         "换成 3×3 深度卷积加逐点卷积，同样无偏置，有多少个权重？",
     ),

@@ -33,7 +33,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "深色为纸面，浅蓝为偶数，橙色为奇数。",
     ),
     "rule": (
-        "## The rule\n\nTake the stride away, and the map behind it has twice as many rows and "
+        "## The rule\n\nTake the stride away, and the map after it has twice as many rows and "
         "columns. Every later layer must then look twice as far for the same values: its dilation "
         "and its padding are multiplied by 2. The weights stay as they are.\n\n"
         "```python\ndilated = cs.dilate(model, example, output_stride=1)\n"
@@ -44,7 +44,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "dilated.model, dilated.certificate\n```",
     ),
     "q1": (
-        "Both strides of 2 are taken away. What dilation does a 3×3 layer behind both of them get?",
+        "Both strides of 2 are taken away. What dilation does a 3×3 layer after both of them get?",
         "两处步幅 2 都去掉。在它们之后的 3×3 卷积，空洞率变成多少？",
     ),
     "q1 why": ("2·2 = 4; and its padding becomes 4.", "2·2 = 4，填充也变成 4。"),
