@@ -102,8 +102,9 @@ def for_browser(notebook: str) -> str:
 
 def browser_wheel(path: Path) -> Path:
     """A wheel of the rooms that need no torch; the same bytes every time."""
-    files = {f"convsmith/{name}": _PACKAGE / name for name in ("__init__.py", "_version.py",
-             "errors.py", "py.typed") if (_PACKAGE / name).is_file()}  # fmt: skip
+    # What stands beside the rooms is below all of them, and every room may ask for it.
+    files = {f"convsmith/{path.name}": path for path in sorted(_PACKAGE.glob("*.py"))}
+    files["convsmith/py.typed"] = _PACKAGE / "py.typed"
     for room in ROOMS:
         for source in sorted((_PACKAGE / room).rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:
