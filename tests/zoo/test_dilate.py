@@ -11,7 +11,7 @@ from torch import nn
 import convsmith as cs
 from convsmith.cli.models import load_model
 from convsmith.errors import ArgumentError
-from convsmith.rewrite.dilation.conventions import warnings_of
+from convsmith.measure.conventions import warnings_of
 from tests.zoo.observing import state
 
 torchvision = pytest.importorskip("torchvision")

@@ -113,7 +113,7 @@ def command(
     from convsmith.cli import views
     from convsmith.cli.models import load_model
     from convsmith.measure import inspect
-    from convsmith.rewrite.dilation.conventions import warnings_of
+    from convsmith.measure.conventions import warnings_of
 
     network = load_model(model, weights)
     report = inspect(network, inputs or None)

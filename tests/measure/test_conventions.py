@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 import convsmith as cs
-from convsmith.rewrite.dilation.conventions import warnings_of
+from convsmith.measure.conventions import warnings_of
 from tests.networks import mobilenet_v2, resnet
 
 
