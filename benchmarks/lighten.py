@@ -28,7 +28,7 @@ from convsmith.rewrite.lightening.candidates import Choice, candidates
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.moments import patch_moments
 from convsmith.rewrite.lightening.fit.rewrite import decomposed
-from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.rewrite.lightening.forms import all_forms
 from convsmith.rewrite.lightening.selector import Selector
 from convsmith.rewrite.lightening.sensitivity import sensitivities
 from convsmith.rewrite.lightening.target import Target
@@ -172,7 +172,7 @@ def _promised(case: Case, model: nn.Module) -> list[dict[str, Any]]:
     free = [c for c in candidates(trace(model, images[:1]), model, None) if not c.reason]
     paths = [c.path for c in free]
     selector = Selector(
-        model, image, free, FORMS, clock, patch_moments(model, [images], paths),
+        model, image, free, all_forms(), clock, patch_moments(model, [images], paths),
         partial(sensitivities, model, images, paths), lambda done, of: None,
     )  # fmt: skip
     rows = []

@@ -14,9 +14,9 @@ from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.fit import regression
 from convsmith.rewrite.lightening.fit.jointly import refit_jointly
 from convsmith.rewrite.lightening.fit.refit import correct_bias, refit
-from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.rewrite.lightening.forms import all_forms
 
-FORM = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+FORM = pytest.mark.parametrize("form", all_forms(), ids=lambda form: form.name)
 CONVS = {
     "grouped": (lambda: nn.Conv2d(4, 6, (3, 2), (2, 1), 1, groups=2), (9, 8)),
     "same": (lambda: nn.Conv2d(3, 5, (3, 5), padding="same", dilation=(1, 2)), (9, 8)),
@@ -101,7 +101,7 @@ def test_a_refit_is_least_squares(form, name):
 @pytest.mark.parametrize("activation", [F.relu, nn.SiLU()], ids=["relu", "silu"])
 def test_with_the_activation_in_mind_the_error_after_it_falls(name, activation):
     lower = []
-    for form in FORMS:
+    for form in all_forms():
         found = case(name, form)
         if found is None or found[0][3].last.bias is None:
             continue
@@ -123,7 +123,7 @@ def test_with_the_activation_in_mind_the_error_after_it_falls(name, activation):
 
 
 def test_a_batch_norm_may_come_before_the_activation():
-    light, original, image = case("grouped", FORMS[0])
+    light, original, image = case("grouped", all_forms()[0])
     norm = nn.BatchNorm2d(6).double().eval()
     with torch.no_grad():
         norm.running_var.uniform_(0.01, 2)
@@ -145,7 +145,7 @@ def test_a_batch_norm_may_come_before_the_activation():
 @pytest.mark.parametrize("name", ["grouped", "same", "transposed"])
 @pytest.mark.parametrize("chunk", [1, 200, 3000])
 def test_chunks_change_nothing(name, chunk, monkeypatch):
-    for form in FORMS:
+    for form in all_forms():
         found = case(name, form)
         if found is None:
             continue
@@ -159,7 +159,7 @@ def test_chunks_change_nothing(name, chunk, monkeypatch):
 
 
 def test_a_sample_of_places_is_enough(monkeypatch):
-    light, original, image = case("same", FORMS[2], images=60)
+    light, original, image = case("same", all_forms()[2], images=60)
     plain = copy.deepcopy(light)
     refit(plain, original, [image], "3")
     monkeypatch.setattr(regression, "_SAMPLE", 2**14)
@@ -171,7 +171,7 @@ def test_a_sample_of_places_is_enough(monkeypatch):
 
 
 def test_a_direction_that_no_image_shows_keeps_its_weight():
-    light, original, image = case("same", FORMS[3])
+    light, original, image = case("same", all_forms()[3])
     for net in (light, original):
         with torch.no_grad():
             net[1].bias.zero_()
@@ -195,7 +195,7 @@ def test_a_bias_is_corrected(form):
 
 @CASE
 def test_both_halves_in_turn_lose_less(name):
-    found = case(name, FORMS[0])
+    found = case(name, all_forms()[0])
     if found is None:
         return
     light, original, image = found
@@ -211,7 +211,7 @@ def test_both_halves_in_turn_lose_less(name):
 
 
 def test_both_halves_settle_where_no_gradient_is_left():
-    light, original, image = case("grouped", FORMS[0])
+    light, original, image = case("grouped", all_forms()[0])
     refit_jointly(light, original, [image], "3", ridge=1e-9, rounds=300)
     loss = (light(image) - original(image)).square().mean() / original(image).var()
     loss.backward()
@@ -221,7 +221,7 @@ def test_both_halves_settle_where_no_gradient_is_left():
 def test_patches_too_large_for_their_moments_get_the_plain_refit(monkeypatch):
     from convsmith.rewrite.lightening.fit import jointly
 
-    light, original, image = case("grouped", FORMS[0])
+    light, original, image = case("grouped", all_forms()[0])
     twin = copy.deepcopy(light)
     monkeypatch.setattr(jointly, "_LARGEST", 3)
     assert refit_jointly(twin, original, [image], "3") == refit(light, original, [image], "3")

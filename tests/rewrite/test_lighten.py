@@ -15,7 +15,7 @@ from convsmith.errors import ArgumentError, ModelError
 from convsmith.nn import DepthwiseSeparableConv2d
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.refit import match_batch_norm, refit
-from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.rewrite.lightening.forms import all_forms
 from tests.networks import Everything, resnet
 
 
@@ -354,7 +354,7 @@ def test_one_dimension_and_three():
         assert light.model(images).shape == model(images).shape
 
 
-@pytest.mark.parametrize("form", [form.name for form in FORMS])
+@pytest.mark.parametrize("form", [form.name for form in all_forms()])
 def test_every_form_is_told_and_loads_again(images, counted, tmp_path, form):
     light = lighten(small(), images, macs=0.98, forms=[form])
     changed = [layer for layer in light.report.to_dict()["layers"] if layer["form"]]

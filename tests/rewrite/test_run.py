@@ -17,7 +17,7 @@ from convsmith.network import trace
 from convsmith.rewrite.lightening.candidates import Choice, candidates
 from convsmith.rewrite.lightening.fit.moments import patch_moments
 from convsmith.rewrite.lightening.fit.rewrite import decomposed, rewrite
-from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.rewrite.lightening.forms import all_forms
 from tests.draw.markup import parse
 from tests.rewrite.fakes import chain, labelled, pictures, same
 
@@ -109,7 +109,7 @@ def test_a_batch_is_timed_together(counted):
         lighten(chain(), pictures(), batch=0)
 
 
-@pytest.mark.parametrize("name", [form.name for form in FORMS])
+@pytest.mark.parametrize("name", [form.name for form in all_forms()])
 def test_only_the_forms_that_are_named(counted, name):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(12, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 12, 3))
@@ -387,7 +387,7 @@ class Mixed(nn.Module):
 
 
 @pytest.mark.parametrize("refitted", [False, True])
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("form", all_forms(), ids=lambda form: form.name)
 def test_at_full_rank_the_network_is_the_original(form, refitted):
     torch.manual_seed(6)
     model = Mixed().double()

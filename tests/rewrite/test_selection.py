@@ -10,10 +10,11 @@ from torch import nn
 
 from convsmith.errors import ArgumentError
 from convsmith.network import trace
-from convsmith.rewrite.lightening.candidates import candidates, forms_named
+from convsmith.rewrite.lightening.candidates import candidates
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.moments import patch_moments
 from convsmith.rewrite.lightening.fit.rewrite import decomposed
+from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.knapsack import least_cost
 from convsmith.rewrite.lightening.selector import Selector
 from convsmith.rewrite.lightening.target import Target
@@ -132,9 +133,9 @@ def test_a_form_that_is_slower_here_is_refused_however_few_its_multiply_adds(cou
         selector = selecting(chain(), pictures())
         selection = selector.choose(target)
         names = {choice.form.name for choice in selection.choices.values() if choice}
-        assert names == {"depthwise → pointwise"}
+        assert names == {"depthwise_pointwise"}
         refused = {choice.form.name for choice in selection.refused["2"]}
-        assert refused == {"spatial", "pointwise → depthwise"}, "few channels are no tucker's"
+        assert refused == {"spatial", "pointwise_depthwise"}, "few channels are no tucker's"
         taken = {option.choice for options in selector._measured() for option in options}
         assert not taken & {choice for found in selection.refused.values() for choice in found}
 
@@ -196,9 +197,9 @@ def test_choosing_does_not_touch_the_network(counted):
 
 
 def test_a_multiplier_is_that_of_depthwise_kernels(counted):
-    selector = selecting(chain(), pictures(), forms=["spatial", "depthwise → pointwise"])
+    selector = selecting(chain(), pictures(), forms=["spatial", "depthwise_pointwise"])
     choices = selector.choose(Target("multiplier", 2)).choices
-    assert {str(choice) for choice in choices.values()} == {"depthwise → pointwise, 2"}
-    with pytest.raises(ArgumentError, match="multiplier is that of 'depthwise → pointwise'"):
+    assert {str(choice) for choice in choices.values()} == {"depthwise_pointwise, 2"}
+    with pytest.raises(ArgumentError, match="multiplier is that of 'depthwise_pointwise'"):
         selecting(chain(), pictures(), forms=["tucker"]).choose(Target("multiplier", 2))
     assert counted.calls == {"layer": 0, "network": 0}

@@ -11,8 +11,8 @@ from torch import nn
 from convsmith.arithmetic import im2col
 from convsmith.errors import ArgumentError
 from convsmith.measure import image_batches
+from convsmith.nn.approximation import decomposition_errors
 from convsmith.rewrite.lightening.fit import moments as statistics
-from convsmith.rewrite.lightening.fit.decompose import decomposition_errors
 from convsmith.rewrite.lightening.fit.moments import patch_moments, patches
 from tests.specifications import convolutions
 

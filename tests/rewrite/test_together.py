@@ -28,7 +28,7 @@ def segmentation():
 
 
 @pytest.mark.parametrize(
-    "form", [None, "depthwise → pointwise", "pointwise → depthwise", "spatial", "tucker"]
+    "form", [None, "depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker"]
 )
 def test_the_lightened_network_dilated_is_itself_on_the_old_grid(counted, form):
     model, held = segmentation(), segmentation()

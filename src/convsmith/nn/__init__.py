@@ -5,21 +5,21 @@ from __future__ import annotations
 from convsmith.nn.composed import ComposedConv
 from convsmith.nn.factored import Factored, Rank
 from convsmith.nn.factorise import separable_factors, separable_rank
-from convsmith.nn.fused import use_fused_
-from convsmith.nn.pair import SeparablePair
-from convsmith.nn.pointwise_first import PointwiseFirstConv
-from convsmith.nn.separable import (
+from convsmith.nn.forms.depthwise_pointwise import (
     DepthwiseSeparableConv1d,
     DepthwiseSeparableConv2d,
     DepthwiseSeparableConv3d,
 )
-from convsmith.nn.spatial import SpatiallySeparableConv
-from convsmith.nn.transposed import (
+from convsmith.nn.forms.depthwise_pointwise_transposed import (
     DepthwiseSeparableConvTranspose1d,
     DepthwiseSeparableConvTranspose2d,
     DepthwiseSeparableConvTranspose3d,
 )
-from convsmith.nn.tucker import TuckerConv
+from convsmith.nn.forms.pointwise_depthwise import PointwiseFirstConv
+from convsmith.nn.forms.spatial import SpatiallySeparableConv
+from convsmith.nn.forms.tucker import TuckerConv
+from convsmith.nn.fused import use_fused_
+from convsmith.nn.pair import SeparablePair
 
 __all__ = [
     "ComposedConv",

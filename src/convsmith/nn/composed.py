@@ -12,17 +12,12 @@ from torch.nn.modules.conv import _ConvNd
 from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.arithmetic.normalise import per_axis
 from convsmith.errors import ArgumentError
+from convsmith.nn.approximation import lost_shares
 from convsmith.nn.factored import Factored, Rank
-from convsmith.nn.pair import naming, plain_conv
+from convsmith.nn.plain import ORDINARY, TRANSPOSED, naming, plain_conv
+from convsmith.nn.ranks import ladder
 
 __all__ = ["ComposedConv", "grouped", "part", "ungrouped"]
-
-_ORDINARY: tuple[type[_ConvNd], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED: tuple[type[_ConvNd], ...] = (
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
 
 
 class ComposedConv(Factored):
@@ -98,7 +93,7 @@ class ComposedConv(Factored):
             ArgumentError: another kind of layer, one without weights, a convolution that has no
                 such form (with the reason), or a rank out of range.
         """
-        plain = plain_conv(conv, f"{cls.__name__}.from_conv", _ORDINARY + _TRANSPOSED)
+        plain = plain_conv(conv, f"{cls.__name__}.from_conv", ORDINARY + TRANSPOSED)
         rank = cls._admit(plain, cls.full_rank(plain) if rank is None else rank)
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
@@ -117,14 +112,16 @@ class ComposedConv(Factored):
         return layer.train(plain.training)
 
     @classmethod
-    def reason(cls, conv: _ConvNd) -> str:
-        """Say why a convolution has no such form; '' if it has."""
-        raise NotImplementedError
+    def ranks(cls, conv: _ConvNd) -> list[Rank]:
+        """Return a handful of ranks, evenly on a scale of factors."""
+        return ladder(cls.full_rank(conv), conv.weight[0, 0].numel())
 
     @classmethod
-    def full_rank(cls, conv: _ConvNd) -> Rank:
-        """Return the least rank at which the layer computes the same, whatever the weights."""
-        raise NotImplementedError
+    def errors(
+        cls, conv: _ConvNd, ranks: Sequence[Any], moments: Tensor | None = None
+    ) -> list[float]:
+        """Return the share of the response's variance that is lost at each rank."""
+        return lost_shares(conv, cls.products(conv, ranks, moments), moments)
 
     @classmethod
     def factors(cls, conv: _ConvNd, rank: Any, moments: Tensor | None) -> tuple[Tensor, ...]:
@@ -245,7 +242,7 @@ def part(
 
 
 def _kind(transposed: bool, dims: int) -> Callable[..., _ConvNd]:
-    return (_TRANSPOSED if transposed else _ORDINARY)[dims - 1]
+    return (TRANSPOSED if transposed else ORDINARY)[dims - 1]
 
 
 def grouped(conv: _ConvNd) -> Tensor:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.parameter import is_lazy
 
 from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError
-from convsmith.nn.factored import Factored
+from convsmith.nn.approximation import decomposition_errors
+from convsmith.nn.factored import Factored, Rank
 from convsmith.nn.factorise import separable_factors
+from convsmith.nn.plain import plain_conv
 
-__all__ = ["Activation", "Fusion", "Norm", "SeparablePair", "naming", "plain_conv"]
+__all__ = ["Activation", "Fusion", "Norm", "SeparablePair"]
 
 Norm = Callable[[int], nn.Module]
 Activation = Callable[[], nn.Module]
 Fusion = Callable[[nn.Module, Tensor], Tensor | None]
 """Computes a layer in other ways; None where it cannot."""
-
-
-@contextmanager
-def naming(layer: nn.Module) -> Iterator[None]:
-    """Begin the message of what arithmetic refuses with the name of the layer's class."""
-    try:
-        yield
-    except ArgumentError as error:
-        raise ArgumentError(f"{type(layer).__name__}: {error}") from None
 
 
 class SeparablePair(Factored):
@@ -74,6 +65,38 @@ class SeparablePair(Factored):
             standard, padding, standard.bias, device, dtype, multiplier
         )
         self._assemble(depthwise, pointwise, norm, activation, mid_norm, mid_activation)
+
+    @classmethod
+    def stands_for(cls) -> tuple[type[_ConvNd], ...]:
+        """Return the torch layer in whose place it can stand."""
+        return (cls._depthwise,)
+
+    @classmethod
+    def reason(cls, conv: _ConvNd) -> str:
+        """Say why a convolution has no such form; '' if it has."""
+        if conv.weight[0, 0].numel() == 1:
+            return "pointwise already"
+        if conv.in_channels == conv.groups:
+            return "depthwise already" if conv.groups > 1 else "one channel: nothing to separate"
+        return ""
+
+    @classmethod
+    def full_rank(cls, conv: _ConvNd) -> int:
+        """Return `separable_rank` of its weight: min(out_channels / groups, taps)."""
+        return min(conv.out_channels // conv.groups, conv.weight[0, 0].numel())
+
+    @classmethod
+    def ranks(cls, conv: _ConvNd) -> list[Rank]:
+        """Return every multiplier up to the full rank."""
+        return list(range(1, cls.full_rank(conv) + 1))
+
+    @classmethod
+    def errors(
+        cls, conv: _ConvNd, ranks: Sequence[Any], moments: Tensor | None = None
+    ) -> list[float]:
+        """Return the share of the response's variance that is lost with each multiplier."""
+        every = decomposition_errors(conv, moments)
+        return [every[int(rank) - 1] for rank in ranks]
 
     @classmethod
     def from_conv(
@@ -276,25 +299,3 @@ class SeparablePair(Factored):
         if self.activation is not None:
             maps = self.activation(maps)
         return maps
-
-
-def plain_conv(conv: nn.Module, caller: str, kinds: Sequence[type[_ConvNd]]) -> _ConvNd:
-    """Return the convolution if it is one of these as torch computes it, weights and all.
-
-    Raises:
-        ArgumentError: in the name of the caller, for another layer, a lazy one, or one that
-            standardises its weight or pads by itself.
-    """
-    given = type(conv).__name__
-    names = " or ".join(f"nn.{kind.__name__}" for kind in kinds)
-    expected = f"{caller}: conv must be an {names}"
-    kind = next((kind for kind in kinds if isinstance(conv, kind)), None)
-    if kind is None:
-        raise ArgumentError(f"{expected}, not {given}")
-    assert isinstance(conv, _ConvNd)
-    if is_lazy(conv.weight):
-        raise ArgumentError(f"{expected} with weights; run this {given} once to give it some")
-    for method in ("forward", "_conv_forward"):
-        if getattr(type(conv), method, None) is not getattr(kind, method, None):
-            raise ArgumentError(f"{expected} as it is; {given} overrides its {method}()")
-    return conv

@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.arithmetic import Conv, ConvTranspose
-from convsmith.errors import ArgumentError, nearest
+from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.nn import Rank
-from convsmith.rewrite.lightening.forms import FORMS, Form
+from convsmith.rewrite.lightening.forms import Form, all_forms
 from convsmith.text import times
 
-__all__ = ["Candidate", "Choice", "Filter", "candidates", "forms_named", "refuse_empty"]
+__all__ = ["Candidate", "Choice", "Filter", "candidates", "refuse_empty"]
 
 _PLAIN = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
@@ -78,27 +78,11 @@ class Candidate:
         return choice.form.macs(self.conv, self.size, choice.rank)
 
 
-def forms_named(names: Sequence[str] | None) -> tuple[Form, ...]:
-    """The forms of these names; all where none is named.
-
-    Raises:
-        ArgumentError: for a name that no form has.
-
-    >>> [form.name for form in forms_named(["tucker"])]
-    ['tucker']
-    """
-    known = {form.name: form for form in FORMS}
-    for name in names or ():
-        if name not in known:
-            hint = nearest(name, known) or f"; there are {', '.join(known)}"
-            raise ArgumentError(f"no form is called {name!r}{hint}")
-    return tuple(known[name] for name in names) if names else FORMS
-
-
 def candidates(
-    network: Network, model: nn.Module, allow: Filter | None, forms: Sequence[Form] = FORMS
+    network: Network, model: nn.Module, allow: Filter | None, forms: Sequence[Form] | None = None
 ) -> list[Candidate]:
     """Every convolution of the network, in order of execution; a module called twice once."""
+    forms = all_forms() if forms is None else forms
     found: dict[tuple[str, ...], Candidate] = {}
     for layer in network:
         spec = layer.operation.arithmetic

@@ -22,12 +22,12 @@ from convsmith.rewrite.lightening.candidates import (
     Candidate,
     Filter,
     candidates,
-    forms_named,
     refuse_empty,
 )
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fidelity import Evaluate, Fidelity, figures
 from convsmith.rewrite.lightening.fit.moments import patch_moments
+from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.report import Figures, LightenReport, RewrittenLayer
 from convsmith.rewrite.lightening.run import Attempt, Progress, Run, Training, seeded
 from convsmith.rewrite.lightening.selector import Selection, Selector

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from convsmith.errors import ModelError
 from convsmith.network import Network, untouched
-from convsmith.rewrite.lightening.candidates import Candidate, Choice, forms_named
+from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.fidelity import Fidelity
 from convsmith.rewrite.lightening.fit.moments import Moments
 from convsmith.rewrite.lightening.fit.rewrite import decomposed, rewrite
+from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.report import Step
 from convsmith.rewrite.lightening.selector import Selection, Selector
 from convsmith.rewrite.lightening.target import Target

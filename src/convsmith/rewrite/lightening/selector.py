@@ -15,7 +15,7 @@ from convsmith.measure import inspect
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.moments import Moments, covariance
-from convsmith.rewrite.lightening.forms import FORMS, Form
+from convsmith.rewrite.lightening.forms import MULTIPLIED, Form
 from convsmith.rewrite.lightening.knapsack import Option, choose, least_cost
 from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.surgery import replace
@@ -161,7 +161,7 @@ class Selector:
         return Selection(chosen, predicted, original, self.refused)
 
     def _alike(self, multiplier: int) -> dict[str, Choice | None]:
-        form = FORMS[0]
+        form = Form(MULTIPLIED)
         if form not in self.forms:
             raise ArgumentError(f"multiplier is that of {form.name!r}, which forms leaves out")
         wanted = {c.path: Choice(form, multiplier) for c in self.free}
@@ -179,7 +179,7 @@ class Selector:
                 seen = covariance(self.moments, c.path)
                 lost: dict[Choice, float] = {}
                 for form in self.forms:
-                    ranks = [choice.rank for choice in choices if choice.form is form]
+                    ranks = [choice.rank for choice in choices if choice.form == form]
                     errors = form.error(c.conv, ranks, seen) if ranks else []
                     lost |= {Choice(form, r): e for r, e in zip(ranks, errors, strict=True)}
                 mine = [Option(None, self._ms(c, None), 0.0)]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from convsmith.arithmetic import ConvTranspose
 from convsmith.arithmetic.normalise import per_axis
 from convsmith.errors import ArgumentError
-from convsmith.nn.pair import Activation, Norm, SeparablePair, naming
+from convsmith.nn.pair import Activation, Norm, SeparablePair
+from convsmith.nn.plain import naming
 
 __all__ = [
     "DepthwiseSeparableConvTranspose1d",
@@ -77,7 +78,7 @@ class _SeparableConvTranspose(SeparablePair):
         return self._mix(self.depthwise(input, output_size)) if fused is None else fused
 
 
-class DepthwiseSeparableConvTranspose1d(_SeparableConvTranspose):
+class DepthwiseSeparableConvTranspose1d(_SeparableConvTranspose, form="depthwise_pointwise"):
     """A depthwise transposed convolution of sequences, then a pointwise one.
 
     Arguments, attributes and errors are those of `DepthwiseSeparableConvTranspose2d`, one axis.
@@ -92,7 +93,7 @@ class DepthwiseSeparableConvTranspose1d(_SeparableConvTranspose):
     _pointwise = nn.Conv1d
 
 
-class DepthwiseSeparableConvTranspose2d(_SeparableConvTranspose):
+class DepthwiseSeparableConvTranspose2d(_SeparableConvTranspose, form="depthwise_pointwise"):
     """A depthwise transposed convolution, then a pointwise one, as ``nn.ConvTranspose2d``.
 
     The output has the size of the transposed convolution's. The pointwise convolution is an
@@ -136,7 +137,7 @@ class DepthwiseSeparableConvTranspose2d(_SeparableConvTranspose):
     _pointwise = nn.Conv2d
 
 
-class DepthwiseSeparableConvTranspose3d(_SeparableConvTranspose):
+class DepthwiseSeparableConvTranspose3d(_SeparableConvTranspose, form="depthwise_pointwise"):
     """A depthwise transposed convolution of volumes, then a pointwise one.
 
     Arguments, attributes and errors are those of `DepthwiseSeparableConvTranspose2d`, three axes.

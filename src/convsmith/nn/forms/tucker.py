@@ -19,7 +19,7 @@ __all__ = ["TuckerConv"]
 _ROUNDS = 3
 
 
-class TuckerConv(ComposedConv):
+class TuckerConv(ComposedConv, form="tucker"):
     """A 1×1 convolution to fewer channels, the spatial one on those, and a 1×1 one back.
 
     The Tucker-2 decomposition (Kim et al. 2016, arXiv:1511.06530): the weight is projected onto

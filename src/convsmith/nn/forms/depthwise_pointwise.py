@@ -7,7 +7,8 @@ from torch import nn
 
 from convsmith.arithmetic import Conv
 from convsmith.arithmetic.normalise import per_axis
-from convsmith.nn.pair import Activation, Norm, SeparablePair, naming
+from convsmith.nn.pair import Activation, Norm, SeparablePair
+from convsmith.nn.plain import naming
 
 __all__ = ["DepthwiseSeparableConv1d", "DepthwiseSeparableConv2d", "DepthwiseSeparableConv3d"]
 
@@ -51,7 +52,7 @@ class _SeparableConv(SeparablePair):
         )
 
 
-class DepthwiseSeparableConv1d(_SeparableConv):
+class DepthwiseSeparableConv1d(_SeparableConv, form="depthwise_pointwise"):
     """A depthwise separable convolution of sequences, (N, in, L) to (N, out, L').
 
     Arguments, attributes and errors are those of `DepthwiseSeparableConv2d`, with one axis.
@@ -66,7 +67,9 @@ class DepthwiseSeparableConv1d(_SeparableConv):
     _pointwise = nn.Conv1d
 
 
-class DepthwiseSeparableConv2d(_SeparableConv):
+class DepthwiseSeparableConv2d(
+    _SeparableConv, form="depthwise_pointwise", formerly="depthwise → pointwise"
+):
     """A depthwise convolution, then a pointwise one, with the signature of ``nn.Conv2d``.
 
     The output has the size of the standard convolution's. Parameters and multiplications fall to
@@ -133,7 +136,7 @@ class DepthwiseSeparableConv2d(_SeparableConv):
     _pointwise = nn.Conv2d
 
 
-class DepthwiseSeparableConv3d(_SeparableConv):
+class DepthwiseSeparableConv3d(_SeparableConv, form="depthwise_pointwise"):
     """A depthwise separable convolution of volumes, (N, in, D, H, W) to (N, out, D', H', W').
 
     Arguments, attributes and errors are those of `DepthwiseSeparableConv2d`, with three axes.

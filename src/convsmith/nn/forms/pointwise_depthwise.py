@@ -16,7 +16,9 @@ from convsmith.nn.whitening import kronecker_roots
 __all__ = ["PointwiseFirstConv"]
 
 
-class PointwiseFirstConv(ComposedConv):
+class PointwiseFirstConv(
+    ComposedConv, form="pointwise_depthwise", formerly="pointwise → depthwise"
+):
     """A pointwise convolution, then a depthwise one, in place of a convolution.
 
     For output channel ``o`` the weight is a matrix (inputs, taps). With ``rank`` T terms the

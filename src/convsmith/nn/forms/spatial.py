@@ -19,7 +19,7 @@ from convsmith.text import times
 __all__ = ["SpatiallySeparableConv"]
 
 
-class SpatiallySeparableConv(ComposedConv):
+class SpatiallySeparableConv(ComposedConv, form="spatial"):
     """A convolution along some axes, then one along the others: k×1, then 1×k.
 
     With the taps of the first axes beside the input channels and those of the others beside the
