@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from convsmith.errors import ModelError
 from convsmith.nn import DepthwiseSeparableConv2d
-from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.nn.factored import form_names, layers_of
+from convsmith.rewrite.lightening.forms import all_forms
 from convsmith.rewrite.recipe import load, save
 
-FORM = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+FIRST_EDITION = Path(__file__).parent / "first_edition"
+FORM = pytest.mark.parametrize("form", all_forms(), ids=lambda form: form.name)
 CONVS = {
     "plain": (lambda: nn.Conv2d(4, 6, (3, 5), (2, 1), (1, 2), groups=2), (9, 8)),
     "without bias": (lambda: nn.Conv2d(4, 6, 3, padding="same", dilation=2, bias=False), (9, 8)),
@@ -80,6 +83,35 @@ def test_what_was_written_before_there_were_other_forms_still_loads(tmp_path):
     assert torch.equal(loaded(image), layer(image))
 
 
+def every_form():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(6, 8, (3, 5), padding="same", groups=2, bias=False), nn.ReLU(),
+        nn.Conv2d(8, 6, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(6, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 4, 3, 2, 1, 1),
+    )  # fmt: skip
+
+
+def strided():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "build"), [("lightened", every_form), ("dilated", strided)])
+def test_what_the_first_edition_wrote_still_loads(name, build):
+    """Both folders were written by the version before, with the results that it computed."""
+    expected = load_file(str(FIRST_EDITION / "expected.safetensors"))
+    model = load(FIRST_EDITION / name, build()).eval()
+    with torch.no_grad():
+        assert torch.allclose(model(expected["image"]), expected[name], atol=1e-5)
+    recipe = json.loads((FIRST_EDITION / name / "recipe.json").read_text())
+    layers = {model.get_submodule(path) for path in recipe["layers"]}
+    forms = {form for form in form_names() if any(isinstance(x, layers_of(form)) for x in layers)}
+    assert forms == (set(form_names()) if name == "lightened" else {"depthwise_pointwise"})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -91,7 +123,7 @@ def test_what_was_written_before_there_were_other_forms_still_loads(tmp_path):
     ],
 )
 def test_a_recipe_that_does_not_fit_is_refused(change, message, tmp_path):
-    model = nn.Sequential(FORMS[3].make(nn.Conv2d(4, 6, 3), (2, 3)))
+    model = nn.Sequential(all_forms()[3].make(nn.Conv2d(4, 6, 3), (2, 3)))
     folder = save(model, tmp_path, ["0"])
     recipe = json.loads((folder / "recipe.json").read_text())
     recipe["layers"]["0"] |= change

@@ -1,14 +1,14 @@
-"""Networks rewritten with lighter convolutions that keep what was learned."""
+"""Networks rewritten with lighter or wider convolutions that keep what was learned."""
 
+from convsmith.rewrite.dilation import geometry as _dilated
 from convsmith.rewrite.dilation.certificate import Certificate, Equality
 from convsmith.rewrite.dilation.dilate import Dilated, dilate
-from convsmith.rewrite.lightening.forms import FORMS
+from convsmith.rewrite.lightening import layers as _lighter
 from convsmith.rewrite.lightening.lighten import Lightened, lighten
 from convsmith.rewrite.lightening.report import Figures, LightenReport, RewrittenLayer
-from convsmith.rewrite.recipe import load, read_recipe, save
+from convsmith.rewrite.recipe import Craft, load, read_recipe, register, save
 
 __all__ = [
-    "FORMS",
     "Certificate",
     "Dilated",
     "Equality",
@@ -26,3 +26,8 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+# Recipes know neither craft: each says how its modules are written down and made again.
+register(Craft("layers", _lighter.describe, _lighter.redo))
+register(Craft("dilations", _dilated.describe, _dilated.redo))

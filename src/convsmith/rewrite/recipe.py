@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,47 +16,37 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError, ModelError, first_line
 from convsmith.network import submodule
-from convsmith.nn import (
-    ComposedConv,
-    DepthwiseSeparableConv1d,
-    DepthwiseSeparableConv2d,
-    DepthwiseSeparableConv3d,
-    DepthwiseSeparableConvTranspose1d,
-    DepthwiseSeparableConvTranspose2d,
-    DepthwiseSeparableConvTranspose3d,
-    Factored,
-    PointwiseFirstConv,
-    SeparablePair,
-    SpatiallySeparableConv,
-    TuckerConv,
-)
-from convsmith.rewrite.dilation.geometry import describe, geometry, redo
-from convsmith.rewrite.surgery import replace
+from convsmith.nn import Factored
 
-__all__ = ["lighter_layers", "load", "read_recipe", "save"]
+__all__ = ["Craft", "lighter_layers", "load", "read_recipe", "register", "save"]
 
-# A reader that knows no dilations must not leave them out: what has some is of the second version.
+# A reader that does not know dilations must not leave them out: hence a second version.
 LIGHTENED, DILATED = 1, 2
 RECIPE, WEIGHTS = "recipe.json", "model.safetensors"
-_ARGUMENTS = (
-    "in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding",
-    "dilation", "groups", "padding_mode", "multiplier", "rank", "transposed",
-)  # fmt: skip
+_GEOMETRY = ("stride", "dilation", "padding")
 
-_FORMS: dict[str, Callable[..., Factored]] = {
-    form.__name__: form
-    for form in (
-        DepthwiseSeparableConv1d,
-        DepthwiseSeparableConv2d,
-        DepthwiseSeparableConv3d,
-        DepthwiseSeparableConvTranspose1d,
-        DepthwiseSeparableConvTranspose2d,
-        DepthwiseSeparableConvTranspose3d,
-        PointwiseFirstConv,
-        SpatiallySeparableConv,
-        TuckerConv,
-    )
-}
+
+@dataclass(frozen=True)
+class Craft:
+    """One way of rewriting modules, as far as a recipe needs to know it.
+
+    Attributes:
+        entry: where the recipe keeps its modules: a mapping from path to description.
+        describe: turns a module that it made into plain data.
+        redo: makes the module at a path of a fresh model what was described.
+    """
+
+    entry: str
+    describe: Callable[[nn.Module], dict[str, Any]]
+    redo: Callable[[nn.Module, str, Mapping[str, Any]], None]
+
+
+_CRAFTS: dict[str, Craft] = {}
+
+
+def register(craft: Craft) -> None:
+    """Let recipes contain what a craft makes; each has its own entry."""
+    _CRAFTS[craft.entry] = craft
 
 
 def save(
@@ -96,13 +87,13 @@ def save(
         "kind": "lightened" if dilated is None else "dilated",
         "origin": origin,
         "model": type(model).__name__,
-        "layers": {path: _describe(model.get_submodule(path)) for path in paths},
+        "layers": _described("layers", model, paths),
         "report": report or {},
     }
     if dilated is not None:
         own = [path for path in dilated if path not in recipe["layers"]]
-        recipe["dilations"] = {path: describe(submodule(model, path)) for path in own}
-        recipe["geometry"] = {} if fixed else geometry(model)
+        recipe["dilations"] = _described("dilations", model, own)
+        recipe["geometry"] = {} if fixed else _geometry(model)
         recipe["fixed"] = fixed
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target, prefix=".writing-") as scratch:
@@ -134,15 +125,14 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         raise ModelError(f"{Path(folder)} cannot be built again: {recipe['fixed']}")
     light = deepcopy(model)
     try:
-        for path, form in recipe["layers"].items():
-            replace(light, path, _build(form))
-        for path, form in recipe.get("dilations", {}).items():
-            redo(light, path, form)
-        for path, found in geometry(light).items():
-            wanted = recipe.get("geometry", {}).get(path, found)
-            if found != wanted:
+        for entry in ("layers", "dilations"):
+            for path, description in recipe.get(entry, {}).items():
+                _CRAFTS[entry].redo(light, path, description)
+        for path, windows in _geometry(light).items():
+            expected = recipe.get("geometry", {}).get(path, windows)
+            if windows != expected:
                 # Weights would fit all the same.
-                raise ArgumentError(f"{path!r} has the windows {found}, not {wanted}")
+                raise ArgumentError(f"{path!r} has the windows {windows}, not {expected}")
         load_model(light, str(Path(folder, WEIGHTS)))
     except (ArgumentError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = first_line(error)
@@ -163,7 +153,7 @@ def read_recipe(folder: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if not isinstance(recipe, dict) or recipe.get("convsmith") != "recipe":
-        raise ModelError(f"{path} is no recipe of convsmith's")
+        raise ModelError(f"{path} was not written by convsmith: it is not a recipe")
     if recipe.get("version") not in (LIGHTENED, DILATED):
         raise ModelError(f"{path} has version {recipe.get('version')}, expected 1 or 2")
     return recipe
@@ -174,39 +164,19 @@ def lighter_layers(model: nn.Module) -> list[str]:
     return [
         path
         for path, module in model.named_modules()
-        if isinstance(module, (SeparablePair, ComposedConv))
+        if isinstance(module, Factored)
         and all(isinstance(part, (_ConvNd, nn.Identity)) for part in module.children())
     ]
 
 
-def _describe(module: nn.Module) -> dict[str, Any]:
-    assert isinstance(module, (SeparablePair, ComposedConv))
-    found = {name: getattr(module, name) for name in _ARGUMENTS if hasattr(module, name)}
-    dtype = str(module.last.weight.dtype).removeprefix("torch.")
-    parts = [part for part in module.children() if isinstance(part, _ConvNd)]
+def _described(entry: str, model: nn.Module, paths: Iterable[str]) -> dict[str, Any]:
+    return {path: _CRAFTS[entry].describe(submodule(model, path)) for path in paths}
+
+
+def _geometry(model: nn.Module) -> dict[str, str]:
+    """Stride, dilation and padding of every convolution, in words: weights do not tell them."""
     return {
-        "form": type(module).__name__,
-        "bias": [part.bias is not None for part in parts],
-        "dtype": dtype,
-        **found,
+        path: ", ".join(f"{name}={getattr(module, name)}" for name in _GEOMETRY)
+        for path, module in model.named_modules()
+        if isinstance(module, _ConvNd)
     }
-
-
-def _build(form: dict[str, Any]) -> nn.Module:
-    import torch
-
-    arguments = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in form.items()
-    }
-    kind = _FORMS.get(str(arguments.pop("form")))
-    if kind is None:
-        raise ArgumentError(f"no layer is called {form['form']!r}")
-    dtype = getattr(torch, str(arguments.pop("dtype")))
-    biases = arguments.pop("bias")
-    layer = kind(**arguments, bias=True, dtype=dtype)
-    # A layer made from a trained one has its bias on the last convolution alone, or nowhere.
-    parts = [part for part in layer.children() if isinstance(part, _ConvNd)]
-    for part, biased in zip(parts, biases, strict=True):
-        if not biased:
-            part.bias = None
-    return layer

@@ -26,7 +26,7 @@ from convsmith.rewrite.dilation.modules import in_place_of
 from convsmith.rewrite.dilation.window import DilatedWindow
 from convsmith.rewrite.surgery import replace
 
-__all__ = ["describe", "geometry", "redo"]
+__all__ = ["describe", "redo"]
 
 _GEOMETRY = ("stride", "dilation", "padding")
 _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -92,15 +92,6 @@ def redo(model: nn.Module, path: str, form: Mapping[str, Any]) -> None:
         return
     axes = zip(old.kernel_size, *(form[name] for name in _GEOMETRY), strict=True)
     set_geometry(old, tuple(DilatedWindow(Window(k), 1, s, d, (p, p)) for k, s, d, p in axes))
-
-
-def geometry(model: nn.Module) -> dict[str, str]:
-    """Stride, dilation and padding of every convolution, in words: weights do not tell them."""
-    return {
-        path: ", ".join(f"{name}={getattr(module, name)}" for name in _GEOMETRY)
-        for path, module in model.named_modules()
-        if isinstance(module, _ConvNd)
-    }
 
 
 def _build(form: Mapping[str, Any]) -> nn.Module:
