@@ -23,7 +23,7 @@ from convsmith.cli.output import steps, talk
 from convsmith.errors import ArgumentError
 from convsmith.network import trace
 from convsmith.report import Column, Table, milliseconds, percent
-from convsmith.rewrite import lighten
+from convsmith.rewrite import Run, Timing, Tuning, lighten
 from convsmith.rewrite.lightening.candidates import Choice, candidates
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.moments import patch_moments
@@ -31,6 +31,7 @@ from convsmith.rewrite.lightening.fit.rewrite import decomposed
 from convsmith.rewrite.lightening.forms import all_forms
 from convsmith.rewrite.lightening.selector import Selector
 from convsmith.rewrite.lightening.sensitivity import sensitivities
+from convsmith.rewrite.lightening.settings import Progress
 from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.lightening.tune.distil import distil
 from convsmith.rewrite.lightening.tune.schedule import Schedule
@@ -142,18 +143,16 @@ def _rows(case: Case, model: nn.Module, options: Namespace) -> list[dict[str, An
     images = list(torch.split(shown, 125))
     image = shown[: case.batch]
     found: dict[str, tuple[nn.Module, dict[str, Any]]] = {"original": (model, {})}
-    common: dict[str, Any] = {"batch": case.batch}
+    timing = Timing(batch=case.batch)
     with steps() as progress:
         for speedup, trained in ((UNTRAINED[0], False), (TRAINED[0], True)):
             more: dict[str, Any] = {}
             if trained:
-                more = {
-                    "train": case.batches(), "epochs": options.epochs, "loss": case.loss,
-                    "precision": "bf16", "learning_rate": RATE,
-                }  # fmt: skip
-            make = partial(lighten, model, images, progress=progress, **common, **more)
+                tuning = Tuning(loss=case.loss, precision="bf16", learning_rate=RATE)
+                more = {"train": case.batches(), "epochs": options.epochs, "tuning": tuning}
+            make = partial(lighten, model, images, timing=timing, **more)
             runs = Path(options.folder, f"{case.name}-trained") if trained else None
-            light, asked = _reached(make, speedup, runs)
+            light, asked = _reached(make, speedup, runs, progress)
             name = "convsmith, trained" if trained else "convsmith, no training"
             found[name] = light.model, {"asked": asked}
             if light.control is not None:
@@ -169,10 +168,11 @@ def _promised(case: Case, model: nn.Module) -> list[dict[str, Any]]:
     """What the choice for each target predicts, beside the network built and measured."""
     images, clock = case.data.train[:64], Clock()
     image = images[: case.batch]
-    free = [c for c in candidates(trace(model, images[:1]), model, None) if not c.reason]
+    network = trace(model, images[:1])
+    free = [c for c in candidates(network, model, None) if not c.reason]
     paths = [c.path for c in free]
     selector = Selector(
-        model, image, free, all_forms(), clock, patch_moments(model, [images], paths),
+        model, network, image, free, all_forms(), clock, patch_moments(model, [images], paths),
         partial(sensitivities, model, images, paths), lambda done, of: None,
     )  # fmt: skip
     rows = []
@@ -203,14 +203,17 @@ def _counted(choices: Iterable[Choice | None]) -> list[str]:
     return [f"{number} × {form}" for form, number in found.most_common()]
 
 
-def _reached(make: Callable[..., Any], speedup: float, runs: Path | None) -> tuple[Any, float]:
+def _reached(
+    make: Callable[..., Any], speedup: float, runs: Path | None, progress: Progress
+) -> tuple[Any, float]:
     """The network that meets a speed-up, or the fastest possible, and the speed-up asked for.
 
     If a folder of `runs` holds earlier training, the speed-up that was asked for then.
     """
 
     def attempt(asked: float) -> Any:
-        return make(speedup=asked, checkpoint=runs and runs / f"{asked}")
+        run = Run(progress=progress, checkpoint=runs and runs / f"{asked}")
+        return make(speedup=asked, run=run)
 
     done = sorted(runs.glob("*/*/fine-tuning.pt")) if runs else []
     if done:

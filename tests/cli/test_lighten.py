@@ -117,11 +117,11 @@ def test_training_with_a_control_and_in_mixed_precision(place, counted, capfd):
 
 
 def test_an_interrupted_run_goes_on(place, counted, capfd, monkeypatch):
-    from convsmith.rewrite.lightening import run
+    from convsmith.rewrite.lightening import attempts
 
     words = [*WORDS, "--speedup", "1.5", "--epochs", "3"]
     assert main([*words, "-o", "whole"]) == 0
-    distil = run.distil
+    distil = attempts.distil
 
     def interrupted(*arguments, advance, **options):
         count = []
@@ -134,12 +134,12 @@ def test_an_interrupted_run_goes_on(place, counted, capfd, monkeypatch):
 
         return distil(*arguments, advance=told, **options)
 
-    monkeypatch.setattr(run, "distil", interrupted)
+    monkeypatch.setattr(attempts, "distil", interrupted)
     capfd.readouterr()
     assert main([*words, "-o", "light", "--checkpoint", "kept"]) == 130
     out, err = capfd.readouterr()
     assert out == "" and err == "convsmith: interrupted\n" and not (place / "light").exists()
-    monkeypatch.setattr(run, "distil", distil)
+    monkeypatch.setattr(attempts, "distil", distil)
     assert main([*words, "-o", "light", "--checkpoint", "kept"]) == 0
     one, two = (load_file(place / name / "model.safetensors") for name in ("whole", "light"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)

@@ -14,6 +14,7 @@ from convsmith.errors import ArgumentError
 from convsmith.nn import Factored, TuckerConv, forms
 from convsmith.nn.factored import forget, form_names, former_names, layer_named, layers_of
 from convsmith.nn.plain import ORDINARY, TRANSPOSED
+from convsmith.rewrite import Timing
 from convsmith.rewrite.lightening.forms import all_forms, forms_named
 from convsmith.rewrite.recipe import load, save
 from tests.rewrite.fakes import counted
@@ -85,7 +86,7 @@ def test_one_class_is_a_form_everywhere(narrow, counted, tmp_path):
 
     model = build().eval()
     images = torch.rand(16, 16, 9, 9)
-    light = cs.lighten(model, images, macs=0.9, forms=["slim"], compiled=False)
+    light = cs.lighten(model, images, macs=0.9, forms=["slim"], timing=Timing(compiled=False))
     assert {layer.form for layer in light.report.layers} <= {"narrow", ""}
     assert any(isinstance(module, narrow) for module in light.model.modules())
     again = cs.load(light.save(tmp_path / "light"), build()).eval()

@@ -71,9 +71,9 @@ def test_a_damaged_time_is_measured_again(kept, measured):
         assert len(measured) == count + 1
 
 
-def test_anew_measures_again_once(kept, measured):
+def test_remeasuring_happens_once(kept, measured):
     Clock(compiled=False).layer(("a",), layer, SIZE)
-    clock = Clock(compiled=False, anew=True)
+    clock = Clock(compiled=False, remeasure=True)
     assert clock.layer(("a",), layer, SIZE) == clock.layer(("a",), layer, SIZE) == 2.25
     assert Clock(compiled=False).layer(("a",), layer, SIZE) == 2.25
 

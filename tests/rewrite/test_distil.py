@@ -208,7 +208,7 @@ def test_weights_that_are_no_numbers_are_not_kept_though_the_loss_was_one(epochs
         return (outputs * 0).sum().sqrt()
 
     student = network(1)
-    with pytest.raises(Diverged, match="has values that are no numbers in epoch 1"):
+    with pytest.raises(Diverged, match="has values that are not numbers in epoch 1"):
         distil(student, network(0), [next(iter(Shuffled()))], Schedule(epochs), loss=loss)
     assert all(bool(p.isfinite().all()) for p in student.parameters())
     assert same(student, network(1))

@@ -13,6 +13,7 @@ from torch import nn
 import convsmith as cs
 from convsmith.errors import ArgumentError, ModelError
 from convsmith.nn import DepthwiseSeparableConv2d
+from convsmith.rewrite import Run, Timing, Tuning
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.refit import match_batch_norm, refit
 from convsmith.rewrite.lightening.forms import all_forms
@@ -43,7 +44,7 @@ def separable_network():
     return model
 
 
-lighten = partial(cs.lighten, compiled=False)
+lighten = partial(cs.lighten, timing=Timing(compiled=False))
 """Most tests are not about time: PyTorch's own clock needs no compilation."""
 
 
@@ -159,7 +160,7 @@ def test_the_original_is_left_as_it_was(images):
     state = copy.deepcopy(model.state_dict())
     flags = [module.training for module in model.modules()]
     random = torch.random.get_rng_state()
-    light = lighten(model, images, multiplier=1, train=[images[:32]], epochs=1, control=True)
+    light = lighten(model, images, multiplier=1, train=[images[:32]], epochs=1)
     assert flags == [module.training for module in model.modules()]
     for (name, before), after in zip(state.items(), model.state_dict().values()):
         assert torch.equal(before, after), name
@@ -173,7 +174,10 @@ def test_the_original_is_left_as_it_was(images):
 def test_the_same_seed_gives_the_same_model(images):
     labels = torch.arange(96) % 10
     data = [(images[:48], labels[:48]), (images[48:], labels[48:])]
-    run = [lighten(small(), images, multiplier=1, train=data, epochs=2, seed=3) for _ in range(2)]
+    run = [
+        lighten(small(), images, multiplier=1, train=data, epochs=2, run=Run(seed=3))
+        for _ in range(2)
+    ]
     for a, b in zip(run[0].model.state_dict().values(), run[1].model.state_dict().values()):
         assert torch.equal(a, b)
 
@@ -253,7 +257,12 @@ def test_fine_tuning_lowers_the_loss_and_asks_the_original(images):
     model.eval()
     light = lighten(model, images, multiplier=1)
     tuned = lighten(
-        model, images, multiplier=1, train=list(images.split(16)), epochs=6, learning_rate=0.02
+        model,
+        images,
+        multiplier=1,
+        train=list(images.split(16)),
+        epochs=6,
+        tuning=Tuning(learning_rate=0.02),
     )
     assert len(tuned.report.losses) == 6
     assert tuned.report.losses[-1] < tuned.report.losses[0]
@@ -262,8 +271,8 @@ def test_fine_tuning_lowers_the_loss_and_asks_the_original(images):
 
 def test_the_control_has_the_same_shape_and_other_weights(images):
     light = lighten(
-        small(), images, multiplier=1, train=[images], epochs=1, control=True,
-        evaluate=lambda model: float(model.training),
+        small(), images, multiplier=1, train=[images], epochs=1,
+        run=Run(evaluate=lambda model: float(model.training)),
     )  # fmt: skip
     assert [p.shape for p in light.control.parameters()] == [
         p.shape for p in light.model.parameters()
@@ -276,7 +285,7 @@ def test_the_control_has_the_same_shape_and_other_weights(images):
 
 
 def test_networks_are_timed_compiled_when_asked(images):
-    light = lighten(small(), images, multiplier=1, compiled=False)
+    light = lighten(small(), images, multiplier=1)
     assert light.report.lightened.compiled is None
     assert "compiled" not in str(light.report.table())
     light = cs.lighten(small(), images, multiplier=1)
@@ -289,7 +298,9 @@ def test_a_loss_that_is_no_number_stops_it(images):
     bad = [images[:8], torch.full_like(images[:8], float("nan"))]
     untrained = lighten(small(), images, multiplier=1)
     with pytest.warns(RuntimeWarning, match="the loss is nan in epoch 1"):
-        light = lighten(small(), images, multiplier=1, train=bad, epochs=1, control=False)
+        light = lighten(
+            small(), images, multiplier=1, train=bad, epochs=1, tuning=Tuning(control=False)
+        )
     assert "the loss is nan" in light.report.stopped and not light.report.losses
     for good, kept in zip(untrained.model.parameters(), light.model.parameters()):
         assert torch.equal(good, kept), "the last good weights are kept"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -14,6 +15,7 @@ import convsmith as cs
 from convsmith.errors import ArgumentError, ConvsmithError, ModelError
 from convsmith.measure import inspect
 from convsmith.network import trace
+from convsmith.rewrite import Run, Timing, Tuning
 from convsmith.rewrite.lightening.candidates import Choice, candidates
 from convsmith.rewrite.lightening.fit.moments import patch_moments
 from convsmith.rewrite.lightening.fit.rewrite import decomposed, rewrite
@@ -21,7 +23,7 @@ from convsmith.rewrite.lightening.forms import all_forms
 from tests.draw.markup import parse
 from tests.rewrite.fakes import chain, labelled, pictures, same
 
-lighten = partial(cs.lighten, compiled=False)
+lighten = partial(cs.lighten, timing=Timing(compiled=False))
 
 
 class Interrupt:
@@ -47,9 +49,9 @@ MODES = {
     "macs": {"macs": 0.6},
     "multiplier": {"multiplier": 1},
     "drop": {"max_drop": 0.3},
-    "sweep": {"speedup": 1.5, "sweep": True},
-    "trained": {"speedup": 1.6, "epochs": 1, "features": 0.1},
-    "trained sweep": {"max_drop": 0.5, "sweep": True, "epochs": 1},
+    "sweep": {"speedup": 1.5, "run": Run(sweep=True)},
+    "trained": {"speedup": 1.6, "epochs": 1, "tuning": Tuning(features=0.1)},
+    "trained sweep": {"max_drop": 0.5, "run": Run(sweep=True), "epochs": 1},
 }
 
 
@@ -102,11 +104,13 @@ def test_a_batch_is_timed_together(counted):
     counted.networks = lambda clock, models, image: (
         seen.append(len(image)) or measure(clock, models, image)
     )
-    report = lighten(chain(), pictures(9), speedup=1.5, batch=20).report
+    report = lighten(
+        chain(), pictures(9), speedup=1.5, timing=Timing(compiled=False, batch=20)
+    ).report
     assert set(seen) == {20} and report.batch == 20
     assert "ms for 20 images" in str(report)
     with pytest.raises(ArgumentError, match="batch is at least 1, not 0"):
-        lighten(chain(), pictures(), batch=0)
+        lighten(chain(), pictures(), timing=Timing(batch=0))
 
 
 @pytest.mark.parametrize("name", [form.name for form in all_forms()])
@@ -175,13 +179,13 @@ def test_the_fastest_network_within_a_loss(counted):
     image = images[:1]
     before = counted.rest + counted.of(model, image)
     drop = 0.35
-    light = lighten(model, images, max_drop=drop, evaluate=kernels)
+    light = lighten(model, images, max_drop=drop, run=Run(evaluate=kernels))
     assert light.report.original.accuracy - light.report.lightened.accuracy <= drop
     reached = before / (counted.rest + counted.of(light.model, image))
     assert reached > 1.05
     for speedup in (1.2 * reached, 1.5 * reached):
         try:
-            faster = lighten(model, images, speedup=speedup, evaluate=kernels).report
+            faster = lighten(model, images, speedup=speedup, run=Run(evaluate=kernels)).report
         except ArgumentError:
             continue
         assert faster.original.accuracy - faster.lightened.accuracy > drop
@@ -193,7 +197,7 @@ def test_a_loss_that_every_network_exceeds(counted):
 
     reason = r"max_drop=0\.001 cannot be met: a speed-up of 1\.\d+ already loses 1\.000"
     with pytest.raises(ArgumentError, match=reason):
-        lighten(chain(), pictures(), max_drop=0.001, evaluate=untouched)
+        lighten(chain(), pictures(), max_drop=0.001, run=Run(evaluate=untouched))
 
 
 def test_nothing_is_faster_here(counted):
@@ -209,7 +213,7 @@ def test_nothing_is_faster_here(counted):
 
 
 def test_a_curve_over_the_range(counted):
-    report = lighten(chain(), pictures(), speedup=1.5, sweep=True, evaluate=kernels).report
+    report = lighten(chain(), pictures(), speedup=1.5, run=Run(sweep=True, evaluate=kernels)).report
     curve = report.curve
     assert len(curve) >= 4 and curve[0].predicted_ms is None and curve[0].error < 1e-12
     asked, ms = [p.speedup for p in curve], [p.ms for p in curve]
@@ -254,7 +258,7 @@ def test_a_loop_of_ones_own_is_called_with_both_networks_and_for_the_control(cou
     assert torch.equal(light.model[6].bias, plain.model[6].bias + 1)
     assert light.report.steps[-1].name == "fine-tuned" and not light.report.losses
     assert not light.model.training, "as the original is"
-    alone = lighten(model, images, speedup=1.6, train=train, control=False)
+    alone = lighten(model, images, speedup=1.6, train=train, tuning=Tuning(control=False))
     assert alone.control is None and len(seen) == 3
 
 
@@ -264,8 +268,8 @@ def test_a_loop_that_leaves_no_numbers_is_undone(counted):
             student[6].weight[0, 0] = math.nan
 
     plain = lighten(chain(), pictures(), speedup=1.6)
-    with pytest.warns(RuntimeWarning, match="train left values in 6.weight that are no numbers"):
-        light = lighten(chain(), pictures(), speedup=1.6, train=train, control=False)
+    with pytest.warns(RuntimeWarning, match="train left values in 6.weight that are not numbers"):
+        light = lighten(chain(), pictures(), speedup=1.6, train=train, tuning=Tuning(control=False))
     assert same(light.model, plain.model)
     assert light.report.stopped.startswith("train left values in 6.weight")
 
@@ -279,7 +283,9 @@ def test_a_control_that_diverges_says_so(counted):
 
     images = pictures()
     with pytest.warns(RuntimeWarning, match="control stopped: the loss is nan"):
-        light = lighten(chain(), images, speedup=1.6, train=labelled(images), epochs=1, loss=loss)
+        light = lighten(
+            chain(), images, speedup=1.6, train=labelled(images), epochs=1, tuning=Tuning(loss=loss)
+        )
     assert light.report.stopped.startswith("control stopped") and len(light.report.losses) == 1
 
 
@@ -290,23 +296,24 @@ def test_a_control_that_diverges_says_so(counted):
 @pytest.mark.parametrize("after", [1, 3, 4])
 def test_an_interrupted_run_goes_on_to_the_same_bits(counted, tmp_path, stage, after):
     images = pictures()
-    options = {"speedup": 1.6, "train": labelled(images), "epochs": 3, "seed": 4}
-    whole = lighten(chain(), images, **options)
+    options = {"speedup": 1.6, "train": labelled(images), "epochs": 3}
+    seeded = Run(seed=4)
+    whole = lighten(chain(), images, **options, run=seeded)
     folder = tmp_path / "run"
+    run = replace(seeded, checkpoint=folder, progress=Interrupt(stage, after))
     with pytest.raises(KeyboardInterrupt):
-        lighten(chain(), images, **options, checkpoint=folder, progress=Interrupt(stage, after))
+        lighten(chain(), images, **options, run=run)
     calls = counted.calls["layer"]
     told = []
-    again = lighten(
-        chain(), images, **options, checkpoint=folder, progress=lambda *step: told.append(step)
-    )
+    run = replace(seeded, checkpoint=folder, progress=lambda *step: told.append(step))
+    again = lighten(chain(), images, **options, run=run)
     assert same(again.model, whole.model) and same(again.control, whole.control)
     assert again.report.losses == whole.report.losses
     assert counted.calls["layer"] == calls, "what was decided is not measured again"
     assert [step for step in told if step[0] == "control"] == [
         ("control", i, 6) for i in range(1, 7)
     ]
-    third = lighten(chain(), images, **options, checkpoint=folder)
+    third = lighten(chain(), images, **options, run=replace(seeded, checkpoint=folder))
     assert same(third.model, whole.model)
 
 
@@ -314,14 +321,15 @@ def test_a_sweep_with_training_goes_on_as_well(counted, tmp_path):
     """Each network of the curve has its own place in the checkpoint."""
     images = pictures()
     options = {
-        "max_drop": 0.3, "evaluate": kernels, "train": labelled(images), "epochs": 2,
-        "sweep": True, "control": False,
+        "max_drop": 0.3, "train": labelled(images), "epochs": 2, "tuning": Tuning(control=False),
     }  # fmt: skip
-    whole = lighten(chain(), images, **options)
+    sweeping = Run(evaluate=kernels, sweep=True)
+    whole = lighten(chain(), images, **options, run=sweeping)
     stop = Interrupt("tracing the curve", 3)
+    run = replace(sweeping, checkpoint=tmp_path, progress=stop)
     with pytest.raises(KeyboardInterrupt):
-        lighten(chain(), images, **options, checkpoint=tmp_path, progress=stop)
-    again = lighten(chain(), images, **options, checkpoint=tmp_path)
+        lighten(chain(), images, **options, run=run)
+    again = lighten(chain(), images, **options, run=replace(sweeping, checkpoint=tmp_path))
     assert same(again.model, whole.model)
     assert again.report.curve == whole.report.curve
 
@@ -329,42 +337,48 @@ def test_a_sweep_with_training_goes_on_as_well(counted, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"seed": 1}, "its seed is 0, not 1"),
+        ({"run": Run(seed=1)}, "its seed is 0, not 1"),
         ({"speedup": 1.7}, "its target is '1.6× faster', not '1.7× faster'"),
         ({"epochs": 3}, "its epochs is 1, not 3"),
         ({"forms": ["spatial"]}, "its forms is "),
-        ({"features": 0.5}, "its features is 0.0, not 0.5"),
+        ({"tuning": Tuning(features=0.5)}, "its features is 0.0, not 0.5"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(counted, tmp_path, changed, message):
     images = pictures()
     options = {"speedup": 1.6, "train": labelled(images), "epochs": 1}
-    lighten(chain(), images, **options, checkpoint=tmp_path)
+    options["run"] = Run(checkpoint=tmp_path)
+    lighten(chain(), images, **options)
+    if "run" in changed:
+        changed = {"run": replace(changed["run"], checkpoint=tmp_path)}
     with pytest.raises(ArgumentError, match=message):
-        lighten(chain(), images, **options | changed, checkpoint=tmp_path)
+        lighten(chain(), images, **options | changed)
     other = chain()
     with torch.no_grad():
         other[0].bias[0] += 1
     with pytest.raises(ArgumentError, match="its network is "):
-        lighten(other, images, **options, checkpoint=tmp_path)
+        lighten(other, images, **options)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{\"for Target(name='speedup', value=1.6)\": 3}"])
 def test_damaged_choices(counted, tmp_path, content):
-    lighten(chain(), pictures(), speedup=1.6, checkpoint=tmp_path)
+    lighten(chain(), pictures(), speedup=1.6, run=Run(checkpoint=tmp_path))
     (tmp_path / "choices.json").write_text(content)
     with pytest.raises(ModelError, match=r"choices\.json.* cannot be read"):
-        lighten(chain(), pictures(), speedup=1.6, checkpoint=tmp_path)
+        lighten(chain(), pictures(), speedup=1.6, run=Run(checkpoint=tmp_path))
 
 
 def test_a_damaged_stage(counted, tmp_path):
     images = pictures()
-    options = {"speedup": 1.6, "train": labelled(images), "epochs": 1, "control": False}
-    lighten(chain(), images, **options, checkpoint=tmp_path)
+    options = {
+        "speedup": 1.6, "train": labelled(images), "epochs": 1,
+        "tuning": Tuning(control=False), "run": Run(checkpoint=tmp_path),
+    }  # fmt: skip
+    lighten(chain(), images, **options)
     (path,) = tmp_path.rglob("fine-tuning.pt")
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(ModelError, match=r"fine-tuning\.pt cannot be read"):
-        lighten(chain(), images, **options, checkpoint=tmp_path)
+        lighten(chain(), images, **options)
 
 
 # Full rank.

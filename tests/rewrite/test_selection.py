@@ -33,11 +33,12 @@ def three():
 
 def selecting(model, images, forms=None, weights=None):
     kinds = forms_named(forms)
-    free = [c for c in candidates(trace(model, images[:1]), model, None, kinds) if not c.reason]
+    network = trace(model, images[:1])
+    free = [c for c in candidates(network, model, None, kinds) if not c.reason]
     moments = patch_moments(model, [images], [c.path for c in free])
     told = []
     selector = Selector(
-        model, images[:1], free, kinds, Clock(compiled=False), moments,
+        model, network, images[:1], free, kinds, Clock(compiled=False), moments,
         lambda: WEIGHTS if weights is None else weights, lambda done, of: told.append((done, of)),
     )  # fmt: skip
     selector.told = told
@@ -47,7 +48,7 @@ def selecting(model, images, forms=None, weights=None):
 def cost_and_error(selector, selection):
     """Of the options that make up a selection."""
     cost = error = 0.0
-    for c, options in zip(selector.free, selector._measured()):
+    for c, options in zip(selector.replaceable, selector._measured()):
         (option,) = (o for o in options if o.choice == selection.choices[c.path])
         cost, error = cost + option.cost, error + option.error
     return cost, error
@@ -84,7 +85,7 @@ def test_multiply_adds_are_within_their_budget_and_best(counted, fraction):
     model, images = three(), pictures()
     selector = selecting(model, images)
     selection = selector.choose(Target("macs", fraction))
-    light = decomposed(model, selector.free, selection.choices)
+    light = decomposed(model, selector.replaceable, selection.choices)
     whole = macs(model, images[:1])
     assert selection.predicted == macs(light, images[:1]) <= fraction * whole
     _, error = cost_and_error(selector, selection)
@@ -100,7 +101,7 @@ def test_a_budget_is_held_and_the_prediction_is_right_where_the_table_is(counted
     model, images = chain(), pictures()
     selector = selecting(model, images)
     selection = selector.choose(target)
-    light = decomposed(model, selector.free, selection.choices)
+    light = decomposed(model, selector.replaceable, selection.choices)
     ms = counted.rest + counted.of(light, images[:1])
     assert ms <= target.budget(counted.rest + counted.of(model, images[:1])) * 1.0001
     assert selection.predicted == pytest.approx(ms, rel=1e-9)
@@ -109,7 +110,7 @@ def test_a_budget_is_held_and_the_prediction_is_right_where_the_table_is(counted
 
 def test_an_option_costs_what_its_layer_takes(counted):
     selector = selecting(three(), pictures())
-    for c, options in zip(selector.free, selector._measured()):
+    for c, options in zip(selector.replaceable, selector._measured()):
         assert options[0].choice is None and options[0].error == 0
         for option in options[1:]:
             image = torch.zeros(1, c.spec.in_channels, *c.size)
@@ -172,7 +173,7 @@ def test_a_biased_table_is_corrected_until_the_budget_is_met(counted, bias, spee
     counted.bias, counted.rest = bias, 0.3
     selector = selecting(model, images)
     selection = selector.choose(Target("speedup", speedup))
-    light = decomposed(model, selector.free, selection.choices)
+    light = decomposed(model, selector.replaceable, selection.choices)
     times = [counted.rest + bias * counted.of(net, images[:1]) for net in (model, light)]
     assert times[1] <= times[0] / speedup * 1.0201
     assert any(selection.choices.values())
@@ -184,7 +185,7 @@ def test_a_prediction_is_what_was_promised_and_not_what_was_measured(counted):
     model, images = three(), pictures()
     selector = selecting(model, images)
     selection = selector.choose(Target("speedup", 1.5))
-    light = decomposed(model, selector.free, selection.choices)
+    light = decomposed(model, selector.replaceable, selection.choices)
     ms = counted.rest + counted.bias * counted.of(light, images[:1])
     assert abs(selection.predicted / ms - 1) > 0.01
 

@@ -34,7 +34,7 @@ class Numbers:
         known = {"error": value} if self.measure == "error" else {self.measure: 0.9 - value}
         return Step("a network", **({"error": 0.0} | known))
 
-    def decided(self, name, decide):
+    def remembered(self, name, decide):
         self.decisions.append(name)
         return decide()
 
@@ -46,9 +46,9 @@ class Numbers:
 
     def attempt(self, selection):
         near = self.near(selection.speedup)
-        return SimpleNamespace(model=selection.speedup, selection=selection, near=near)
+        return SimpleNamespace(model=selection.speedup, selection=selection, fidelity=near)
 
-    def say(self, what, done, of):
+    def progress(self, what, done, of):
         self.told.append((what, done, of))
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import convsmith as cs
+from convsmith.rewrite import Timing
 from tests.rewrite.fakes import same
 
 
@@ -35,7 +36,7 @@ def test_the_lightened_network_dilated_is_itself_on_the_old_grid(counted, form):
     torch.manual_seed(1)
     images = torch.rand(16, 3, 32, 32)
     forms = None if form is None else [form]
-    light = cs.lighten(model, images, macs=0.8, forms=forms, compiled=False)
+    light = cs.lighten(model, images, macs=0.8, forms=forms, timing=Timing(compiled=False))
     assert any(layer.form for layer in light.report.layers)
     wide = cs.dilate(light.model, (1, 3, 32, 32), output_stride=2)
     assert wide.certificate.exact
@@ -52,7 +53,7 @@ def test_the_dilated_network_can_be_lightened(counted):
     wide = cs.dilate(model, (1, 3, 32, 32), output_stride=2).model
     torch.manual_seed(1)
     images = torch.rand(16, 3, 32, 32)
-    light = cs.lighten(wide, images, macs=0.6, compiled=False)
+    light = cs.lighten(wide, images, macs=0.6, timing=Timing(compiled=False))
     changed = [layer for layer in light.report.layers if layer.form]
     assert changed and light.model(images).shape == (16, 5, 16, 16)
     fields = [cs.inspect(net, (1, 3, 32, 32)).receptive_field for net in (wide, light.model)]
@@ -64,7 +65,7 @@ def test_both_in_one_call_and_from_a_folder(tmp_path):
     model, held = segmentation(), segmentation()
     torch.manual_seed(1)
     images = torch.rand(16, 3, 32, 32)
-    both = cs.lighten(model, images, multiplier=2, output_stride=2, compiled=False)
+    both = cs.lighten(model, images, multiplier=2, output_stride=2, timing=Timing(compiled=False))
     assert both.certificate is not None and both.certificate.exact
     assert any(layer.form for layer in both.report.layers)
     assert not all(layer.form for layer in both.report.layers)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convsmith.cli.holdout import Batches, accuracy, train_and_test
 from convsmith.cli.output import Force, check_targets, console, emit, steps, talk
 from convsmith.measure import inspect
-from convsmith.rewrite import lighten
+from convsmith.rewrite import Run, lighten
 
 __all__ = ["command"]
 
@@ -99,11 +99,7 @@ def command(
             multiplier=1,
             train=data,
             epochs=FINE_TUNING,
-            evaluate=evaluate,
-            control=True,
-            compiled=True,
-            seed=seed,
-            progress=progress,
+            run=Run(evaluate=evaluate, seed=seed, progress=progress),
         )
     screen = console()
     screen.print(inspect(model, test.images[:1]).table(by="module", depth=2))
@@ -123,7 +119,7 @@ def command(
     talk(f"wrote {targets[0]} and {targets[1]}")
 
 
-def _train(model: nn.Module, data: Batches, say: Callable[[int, int], None]) -> None:
+def _train(model: nn.Module, data: Batches, progress: Callable[[int, int], None]) -> None:
     """Train from nothing: SGD with momentum, one cycle of the learning rate."""
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
@@ -141,4 +137,4 @@ def _train(model: nn.Module, data: Batches, say: Callable[[int, int], None]) -> 
             optimizer.step()
             schedule.step()
             done += 1
-            say(done, total)
+            progress(done, total)

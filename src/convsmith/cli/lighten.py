@@ -111,7 +111,7 @@ def command(
 
     from convsmith.cli.holdout import Batches, accuracy, train_and_test
     from convsmith.cli.models import load_model
-    from convsmith.rewrite import lighten
+    from convsmith.rewrite import Run, Timing, Tuning, lighten
 
     network = load_model(model, weights)
     if not isinstance(network, nn.Module):
@@ -133,7 +133,7 @@ def command(
             result = lighten(
                 network,
                 train.images[:images],
-                speedup=speedup,
+                speedup,
                 latency_ms=latency_ms,
                 macs=macs,
                 max_drop=max_drop,
@@ -143,18 +143,18 @@ def command(
                 layers=layer,
                 train=Batches(train.images, train.labels) if epochs else None,
                 epochs=epochs,
-                learning_rate=learning_rate,
-                precision=precision.value,
-                evaluate=None if labels is None else accuracy(test.images, labels),
-                control=control,
-                batch=batch,
-                compiled=compiled,
-                remeasure=remeasure,
-                sweep=sweep,
-                checkpoint=checkpoint,
-                fabric=fabric,
-                seed=seed,
-                progress=progress,
+                tuning=Tuning(
+                    learning_rate=learning_rate, precision=precision.value, control=control
+                ),
+                timing=Timing(batch=batch, compiled=compiled, remeasure=remeasure),
+                run=Run(
+                    evaluate=None if labels is None else accuracy(test.images, labels),
+                    sweep=sweep,
+                    checkpoint=checkpoint,
+                    fabric=fabric,
+                    seed=seed,
+                    progress=progress,
+                ),
             )
     except ArgumentError:
         if leads:

@@ -1,22 +1,28 @@
 """Networks rewritten with lighter or wider convolutions that keep what was learned."""
 
+from convsmith.nn.factored import form_names
 from convsmith.rewrite.dilation import geometry as _dilated
 from convsmith.rewrite.dilation.certificate import Certificate, Equality
 from convsmith.rewrite.dilation.dilate import Dilated, dilate
 from convsmith.rewrite.lightening import layers as _lighter
 from convsmith.rewrite.lightening.lighten import Lightened, lighten
-from convsmith.rewrite.lightening.report import Figures, LightenReport, RewrittenLayer
+from convsmith.rewrite.lightening.report import LightenReport, NetworkFigures, RewrittenLayer
+from convsmith.rewrite.lightening.settings import Run, Timing, Tuning
 from convsmith.rewrite.recipe import Craft, load, read_recipe, register, save
 
 __all__ = [
     "Certificate",
     "Dilated",
     "Equality",
-    "Figures",
     "LightenReport",
     "Lightened",
+    "NetworkFigures",
     "RewrittenLayer",
+    "Run",
+    "Timing",
+    "Tuning",
     "dilate",
+    "form_names",
     "lighten",
     "load",
     "read_recipe",

@@ -12,13 +12,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network, quiet, submodule, untouched
 
-__all__ = ["Run", "by_layers", "by_modules", "by_nodes", "random_inputs"]
+__all__ = ["Runner", "by_layers", "by_modules", "by_nodes", "random_inputs"]
 
-Run = Callable[[Any], Mapping[str, Tensor]]
+Runner = Callable[[Any], Mapping[str, Tensor]]
 """From the arguments of a network, positional and by name, to its results by name."""
 
 
-def by_modules(model: nn.Module, names: Sequence[str], paths: Mapping[str, str]) -> Run:
+def by_modules(model: nn.Module, names: Sequence[str], paths: Mapping[str, str]) -> Runner:
     """Run a float64 copy of a model.
 
     Args:
@@ -53,7 +53,7 @@ def by_modules(model: nn.Module, names: Sequence[str], paths: Mapping[str, str])
     return run
 
 
-def by_layers(network: Network, names: Mapping[str, str]) -> Run:
+def by_layers(network: Network, names: Mapping[str, str]) -> Runner:
     """Run a float64 copy of a network's exported program, at the size it was traced for.
 
     Args:
@@ -66,7 +66,7 @@ def by_layers(network: Network, names: Mapping[str, str]) -> Run:
     return _interpreted(graph, {name: network[layer].node for name, layer in names.items()})
 
 
-def by_nodes(graph: fx.GraphModule, nodes: Mapping[str, str]) -> Run:
+def by_nodes(graph: fx.GraphModule, nodes: Mapping[str, str]) -> Runner:
     """Run a float64 copy of a graph module, and keep the results of nodes by name.
 
     Args:
@@ -77,7 +77,7 @@ def by_nodes(graph: fx.GraphModule, nodes: Mapping[str, str]) -> Run:
         return _interpreted(deepcopy(graph).double(), nodes)
 
 
-def _interpreted(graph: fx.GraphModule, nodes: Mapping[str, str]) -> Run:
+def _interpreted(graph: fx.GraphModule, nodes: Mapping[str, str]) -> Runner:
     for node in list(graph.graph.nodes):
         # They hold the types of the trace, which are those of another precision.
         if "_assert" in str(node.target):

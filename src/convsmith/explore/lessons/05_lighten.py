@@ -95,15 +95,17 @@ def replace(page):
 @app.cell
 def lightened(cs, data, digits, lessons, model):
     with lessons.alone:
-        light = cs.lighten(model, data.train, multiplier=1, control=False, compiled=False)
+        light = cs.lighten(
+            model, data.train, multiplier=1, timing=cs.rewrite.Timing(compiled=False)
+        )
         tuned = cs.lighten(
             model,
             data.train,
             multiplier=1,
             train=data.batches(),
             epochs=3,
-            evaluate=digits.accuracy,
-            compiled=False,
+            timing=timing,
+            run=cs.rewrite.Run(evaluate=digits.accuracy),
         )
     return light, tuned
 

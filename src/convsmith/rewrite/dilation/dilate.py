@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ class Dilated(Result):
         certificate: what it gives on the old grid, measured.
         changed: the modules that were changed or replaced.
         fixed: why the model is an exported graph, fixed to the example's size; '' if it is not.
+        network: the new network, traced; None for one that was not traced here.
     """
 
     model: nn.Module
     certificate: Certificate
     changed: tuple[str, ...] = ()
     fixed: str = ""
+    network: Network | None = field(default=None, repr=False, compare=False)
 
     def save(self, folder: str | Path, *, origin: str = "", force: bool = False) -> Path:
         """Write weights, changes and certificate to a folder; `convsmith.load` reads them.
@@ -169,7 +171,7 @@ def dilate(
         by_theorem=theorem,
         seed=seed,
     )
-    return Dilated(work.model, certificate, work.changed, "; ".join(work.notes))
+    return Dilated(work.model, certificate, work.changed, "; ".join(work.notes), work.network)
 
 
 # What breaks the theorem

@@ -18,8 +18,8 @@ from convsmith.network.trace import example_inputs
 from convsmith.rewrite.dilation.certificate import ChangedLayer, Equality, Figures
 from convsmith.rewrite.dilation.plan import Plan
 from convsmith.rewrite.dilation.request import returned_layers
-from convsmith.rewrite.observation import Run, by_layers, by_modules, by_nodes, random_inputs
 from convsmith.text import times
+from convsmith.rewrite.observation import Runner, by_layers, by_modules, by_nodes, random_inputs
 
 __all__ = ["Work", "changed_layers", "evidence", "figures_at", "same_layer"]
 
@@ -169,8 +169,8 @@ def _neighbours(network: Network) -> list[tuple[int, ...]]:
 
 
 def _compare(
-    old: Run,
-    new: Run,
+    old: Runner,
+    new: Runner,
     inputs: Any,
     rates: Mapping[str, Sequence[int]],
     *,

@@ -32,20 +32,32 @@ class Clock:
     Attributes:
         compiled: whether `convsmith.compile` runs them; False where this machine has no kernels.
         threads: as many as PyTorch uses now.
-        anew: measure layers again that were measured before.
+        remeasure: measure layers again that were measured before.
     """
 
-    def __init__(self, compiled: bool = True, anew: bool = False) -> None:
+    def __init__(self, compiled: bool = True, remeasure: bool = False) -> None:
         self.compiled = compiled and _kernels()
         self.threads = torch.get_num_threads()
-        self.anew = anew
+        self.remeasure = remeasure
         self._fresh: set[str] = set()
+        self._kept: list[nn.Module] = []
+        self._runners: dict[tuple[int, ...], Callable[[], Any]] = {}
+
+    def keep(self, model: nn.Module) -> None:
+        """Name a network that will be timed several times: it is compiled once."""
+        self._kept.append(model)
 
     def runner(self, model: nn.Module, image: Any) -> Callable[[], Any]:
         """What runs a network on an image in the way that is timed."""
-        if self.compiled:
-            return partial(compile(model, image, threads=self.threads), image)
-        return partial(model, image)
+        if not self.compiled:
+            return partial(model, image)
+        key = (id(model), *image.shape)
+        if key in self._runners:
+            return self._runners[key]
+        call = partial(compile(model, image, threads=self.threads), image)
+        if any(model is kept for kept in self._kept):
+            self._runners[key] = call
+        return call
 
     def networks(self, models: Mapping[str, nn.Module], image: Any) -> dict[str, Latency]:
         """Milliseconds of a batch through each network, run in turn."""
@@ -63,10 +75,10 @@ class Clock:
             make: builds the layer; its weights do not matter.
             size: (images, channels, *spatial).
         """
-        about = [__version__, torch.__version__, cpu_name(), self.compiled, self.threads]
-        digest = sha256(repr([*about, *key, size]).encode()).hexdigest()[:24]
+        identity = [__version__, torch.__version__, cpu_name(), self.compiled, self.threads]
+        digest = sha256(repr([*identity, *key, size]).encode()).hexdigest()[:24]
         store = Cache(cache_folder())
-        if self.anew and digest not in self._fresh:
+        if self.remeasure and digest not in self._fresh:
             (store.root / f"{digest}.ms").unlink(missing_ok=True)
         self._fresh.add(digest)
 

@@ -13,13 +13,12 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
 from convsmith.measure import inspect, latency
-from convsmith.network import untouched
+from convsmith.network import Network, untouched
 from convsmith.rewrite.lightening.clock import Clock
-from convsmith.rewrite.lightening.report import Figures, Step
+from convsmith.rewrite.lightening.report import NetworkFigures, Step
+from convsmith.rewrite.lightening.settings import Evaluate
 
-__all__ = ["Fidelity", "figures"]
-
-Evaluate = Callable[[nn.Module], float]
+__all__ = ["Fidelity", "measured_figures"]
 
 
 class Fidelity:
@@ -36,7 +35,7 @@ class Fidelity:
     ) -> None:
         self._original, self._batches, self._evaluate = original, batches, evaluate
         with untouched(original), torch.no_grad():
-            self._wanted = self._answers(original)
+            self._expected = self._answers(original)
 
     @cached_property
     def original(self) -> Step:
@@ -47,36 +46,42 @@ class Fidelity:
         """One network's, under a name."""
         agreement = None
         with untouched(model), torch.no_grad():
-            given = self._answers(model)
-            moved = spread = 0.0
-            for mine, theirs in zip(given, self._wanted, strict=True):
-                moved += float((mine - theirs).double().square().sum())
-                spread += float((theirs - theirs.mean(0)).double().square().sum())
-            error = moved / max(spread, 1e-12)
-            if len(given) == 1 and given[0].ndim > 1 and given[0].shape[1] > 1:
-                agreement = float((given[0].argmax(1) == self._wanted[0].argmax(1)).double().mean())
+            outputs = self._answers(model)
+            moved = variance = 0.0
+            for ours, theirs in zip(outputs, self._expected, strict=True):
+                moved += float((ours - theirs).double().square().sum())
+                variance += float((theirs - theirs.mean(0)).double().square().sum())
+            error = moved / max(variance, 1e-12)
+            if len(outputs) == 1 and outputs[0].ndim > 1 and outputs[0].shape[1] > 1:
+                same = outputs[0].argmax(1) == self._expected[0].argmax(1)
+                agreement = float(same.double().mean())
             accuracy = None if self._evaluate is None else self._evaluate(model)
         return Step(name, error, agreement, accuracy)
 
     def _answers(self, model: nn.Module) -> list[Tensor]:
         """Every output, of all images together; in the caller's `untouched`."""
-        found = [
+        outputs = [
             [leaf for leaf in tree_leaves(model(batch)) if isinstance(leaf, Tensor)]
             for batch in self._batches
         ]
-        return [torch.cat(parts) for parts in zip(*found, strict=True)]
+        return [torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
 
-def figures(
-    networks: Mapping[str, nn.Module], near: Mapping[str, Step], image: Tensor, clock: Clock
-) -> dict[str, Figures]:
+def measured_figures(
+    networks: Mapping[str, nn.Module],
+    fidelities: Mapping[str, Step],
+    image: Tensor,
+    clock: Clock,
+    traced: Mapping[str, Network] | None = None,
+) -> dict[str, NetworkFigures]:
     """The figures of each network: timed in turn, in PyTorch and compiled.
 
     Args:
         networks: by name.
-        near: how near each is to the original.
+        fidelities: how near each is to the original.
         image: what is timed.
         clock: how.
+        traced: those that are traced already.
     """
     with torch.no_grad(), ExitStack() as stack:
         for network in networks.values():
@@ -87,10 +92,11 @@ def figures(
             fast = {f"{name}, compiled": clock.runner(net, image) for name, net in networks.items()}
             calls |= fast
         times = latency(calls, seconds=0.5 * len(calls))
-    found = {}
+    rows = {}
     for name, network in networks.items():
-        report, step = inspect(network, image[:1]), near[name]
-        found[name] = Figures(
+        report = inspect((traced or {}).get(name, network), image[:1])
+        step = fidelities[name]
+        rows[name] = NetworkFigures(
             params=report.params,
             conv_params=_conv_params(network),
             macs=report.macs,
@@ -100,7 +106,7 @@ def figures(
             agreement=step.agreement,
             output_error=step.error,
         )
-    return found
+    return rows
 
 
 def _conv_params(model: nn.Module) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from convsmith.network import Network, submodule, trace, untouched
 from convsmith.report import Result, Table
 from convsmith.rewrite.dilation.certificate import Certificate
 from convsmith.rewrite.dilation.dilate import Dilated, dilate
+from convsmith.rewrite.lightening.attempts import Attempt, Attempts, Training, seeded
 from convsmith.rewrite.lightening.candidates import (
     Candidate,
     Filter,
@@ -25,19 +26,18 @@ from convsmith.rewrite.lightening.candidates import (
     refuse_empty,
 )
 from convsmith.rewrite.lightening.clock import Clock
-from convsmith.rewrite.lightening.fidelity import Evaluate, Fidelity, figures
+from convsmith.rewrite.lightening.fidelity import Fidelity, measured_figures
 from convsmith.rewrite.lightening.fit.moments import patch_moments
-from convsmith.rewrite.lightening.forms import forms_named
-from convsmith.rewrite.lightening.report import Figures, LightenReport, RewrittenLayer
-from convsmith.rewrite.lightening.run import Attempt, Progress, Run, Training, seeded
+from convsmith.rewrite.lightening.forms import Form, forms_named
+from convsmith.rewrite.lightening.keywords import Keywords, Request
+from convsmith.rewrite.lightening.report import LightenReport, NetworkFigures, Point, RewrittenLayer
 from convsmith.rewrite.lightening.selector import Selection, Selector
 from convsmith.rewrite.lightening.sensitivity import sensitivities
+from convsmith.rewrite.lightening.settings import Run, Timing, Tuning
 from convsmith.rewrite.lightening.sweep import curve, within
-from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint, fingerprint
-from convsmith.rewrite.lightening.tune.distil import Fleet, by_first
+from convsmith.rewrite.lightening.tune.distil import by_first
 from convsmith.rewrite.lightening.tune.schedule import Schedule
-from convsmith.rewrite.lightening.tune.teacher import Loss
 from convsmith.rewrite.recipe import save
 
 __all__ = ["Lightened", "lighten"]
@@ -47,7 +47,7 @@ _FEW, _ENOUGH = 8, 64
 
 @dataclass(frozen=True)
 class Lightened(Result):
-    """A lightened network and the account of it.
+    """A lightened network and its report.
 
     Attributes:
         model: the new network; the original is as it was.
@@ -91,84 +91,61 @@ class Lightened(Result):
 def lighten(
     model: nn.Module,
     images: Any,
-    *,
     speedup: float | None = None,
-    latency_ms: float | None = None,
-    macs: float | None = None,
-    max_drop: float | None = None,
-    multiplier: int | None = None,
-    output_stride: int | None = None,
+    *,
     forms: Sequence[str] | None = None,
-    layers: Sequence[str] | None = None,
     filter_fn: Filter | None = None,
     train: Iterable[Any] | Callable[[nn.Module, nn.Module], None] | None = None,
-    epochs: int = 0,
-    learning_rate: float = 0.02,
-    loss: Loss | None = None,
-    features: float = 0.0,
-    precision: Literal["32", "bf16"] = "32",
-    evaluate: Evaluate | None = None,
-    control: bool = True,
-    control_learning_rate: float = 0.02,
-    batch: int = 1,
-    compiled: bool = True,
-    remeasure: bool = False,
-    sweep: bool = False,
-    checkpoint: str | Path | None = None,
-    fabric: Fleet | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
+    epochs: int | None = None,
+    tuning: Tuning | None = None,
+    timing: Timing | None = None,
+    run: Run | None = None,
+    **others: Unpack[Keywords],
 ) -> Lightened:
     """Make a trained network lighter, starting from what it has learned.
 
-    Every convolution may take one of several forms (`convsmith.rewrite.FORMS`). Each form is timed
-    on this machine and its loss estimated from the images; of those that are quicker here, the set
-    with the least loss within the budget is found by dynamic programming, built, and measured. The
-    weights are decomposed, weighed by what the images show (Guo et al. 2018, arXiv:1808.05517);
-    then, in order of execution, each last convolution is refitted to the original's responses
-    (Zhang et al. 2015, arXiv:1505.06798), and batch norm is estimated anew. From unlabelled images
-    alone this trains nothing; with `train` and `epochs` the result is fine-tuned with the original
-    as teacher, and so is a control of the same architecture from random weights.
+    Every convolution may take one of several forms (`convsmith.rewrite.form_names()`). Each form is
+    timed on this machine and its loss estimated from the images; of those that are quicker here,
+    the set with the least loss within the budget is found by dynamic programming, built, and
+    measured. The weights are decomposed, weighed by what the images show (Guo et al. 2018,
+    arXiv:1808.05517); then, in order of execution, each last convolution is refitted to the
+    original's responses (Zhang et al. 2015, arXiv:1505.06798), and batch norm is estimated again.
+    From unlabelled images alone this trains nothing; with `train` and `epochs` the result is
+    fine-tuned with the original as teacher, and so is a control of the same architecture from
+    random weights.
 
     Args:
         model: any network that can be traced, with one input; it is left as it was.
         images: unlabelled images: a tensor or array (images, channels, *size), or batches; at
             least 8, and better 64 or more.
-        speedup: how many times faster one image is to be.
-        latency_ms: or how many milliseconds one image may take.
-        macs: or the most multiply-adds an image: a count, or a fraction of the original's below 1.
-        max_drop: or the most accuracy to lose, as a share (0.01: a point), by `evaluate`, or of
-            agreement with the original without it; the fastest network found within it is given.
-        multiplier: or the same number of depthwise kernels a channel everywhere. One of the five;
-            with none, `speedup=2`.
-        output_stride: dilate the network first, as `dilate` does, so that this is the largest
-            stride left; the original of the report is then the dilated network.
+        speedup: how many times faster one image is to be; 2 if no target is given.
         forms: the names of those that a convolution may take; all unless given.
-        layers: paths of the convolutions that may change; all unless given.
         filter_fn: `filter_fn(module, path)` says which convolutions may change.
-        train: batches (images, labels), or of images alone, gone through once an epoch; or your
-            own loop, called as `train(lightened, original)`.
-        epochs: of fine-tuning; 0 trains nothing.
-        learning_rate: of fine-tuning, at its peak (SGD).
-        loss: of outputs and labels, in place of cross-entropy on logits.
-        features: the weight of the rewritten layers' responses in the loss.
-        precision: of fine-tuning: `32`, or `bf16` for mixed precision.
-        evaluate: gives a model's accuracy, for the report.
-        control: whether to train the control, too.
-        control_learning_rate: the control's own (AdamW, which serves random weights better).
-        batch: how many images are timed together: what is said of one image holds for them.
-        compiled: go by the time of `convsmith.compile`, with as many threads as PyTorch; else by
-            PyTorch's own.
-        remeasure: time layers again that were timed on this machine before.
-        sweep: also trace the curve of accuracy against milliseconds over the range of targets.
-        checkpoint: a folder; an interrupted run that is called again goes on from it.
-        fabric: a launched `lightning.fabric.Fabric`, whose processes share each batch.
-        seed: of every random number used here.
-        progress: called as `progress(what, done, of)`.
+        train: batches (images, labels), or of images alone, or your own loop; shorthand for
+            `tuning=Tuning(train=…)`.
+        epochs: passes over them, shorthand for `tuning=Tuning(epochs=…)`.
+        tuning: how it is fine-tuned, and its control.
+        timing: how time is measured.
+        run: how the call runs: seed, checkpoint, progress, what accuracy is, and the sweep.
+        **others: another target in place of `speedup`, and what else may change, by keyword:
+
+            - `latency_ms`: at most this many milliseconds per image;
+            - `macs`: at most this many multiply-adds per image: a count, or a fraction of the
+              original's below 1;
+            - `max_drop`: at most this much accuracy lost, as a share (0.01: a point), by
+              `Run.evaluate`, or of agreement with the original without it; the fastest network
+              found within it is returned;
+            - `multiplier`: the same number of depthwise kernels per channel everywhere;
+            - `output_stride`: dilate the network first, as `dilate` does, so that this is the
+              largest stride left; the original of the report is then the dilated network;
+            - `layers`: paths of the convolutions that may change; all unless given.
+
+            The keywords of the first edition that are now fields of `Tuning`, `Timing` and `Run`
+            are still taken, with a `DeprecationWarning`.
 
     Raises:
-        ArgumentError: for a target that is none or cannot be met (with the best that can), for
-            images, layers or forms that do not fit.
+        ArgumentError: for a target that makes no sense or cannot be met (with the best that can),
+            for images, layers or forms that do not fit.
         TraceError: if the model cannot be captured.
 
     >>> model = nn.Sequential(nn.Conv2d(8, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3))
@@ -176,107 +153,176 @@ def lighten(
     >>> light.report.original.params, light.report.lightened.params
     (11584, 3344)
     """
-    target = Target.of(
-        speedup=speedup, latency_ms=latency_ms, macs=macs, max_drop=max_drop, multiplier=multiplier
-    )
-    taught = callable(train)
-    if epochs and train is None:
-        raise ArgumentError(
-            f"epochs={epochs} needs train: batches of images, or of images and labels"
-        )
-    if isinstance(train, Tensor):
-        raise ArgumentError("train is batches, as (images, labels), not one tensor")
-    say = progress or (lambda what, done, of: None)
+    request = Request.of(speedup, train, epochs, tuning, timing, run, others)
     batches = image_batches(images)
     _check_images(batches)
-    wide = None
-    if output_stride is not None:
-        wide = dilate(model, batches[0][:1], output_stride=output_stride, seed=seed)
-        model = wide.model
-    network = trace(model, batches[0][:1])
-    kinds = forms_named(forms)
-    found = candidates(network, model, _allowed(layers, filter_fn), kinds)
-    _check_layers(layers, found, network)
-    refuse_empty(found, network.name)
-    free = [candidate for candidate in found if not candidate.reason]
-    training = None
-    if train is not None and (epochs or taught):
-        plan = Schedule(epochs, learning_rate, features=features, precision=precision)
-        rival = replace(plan, learning_rate=control_learning_rate, optimizer="adamw")
-        training = Training(train, plan, rival if control else None, loss, fabric)
-    # Kept with it, so that a run that goes on is this one.
-    about = {
-        "network": fingerprint(model),
-        "target": str(target),
-        "forms": [form.name for form in kinds],
-        "images": sum(map(len, batches)),
-        "batch": batch,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "control_learning_rate": control_learning_rate,
-        "features": features,
-        "precision": precision,
-        "seed": seed,
-    }
-    keep = by_first(fabric, lambda: None if checkpoint is None else Checkpoint(checkpoint, about))
-    clock = Clock(compiled, anew=remeasure)
-    with untouched(model), seeded(seed):
-        paths = [candidate.path for candidate in free]
-        moments = patch_moments(model, batches, paths)
-        image = _together(batches, batch)
-        selector = Selector(
-            model, image, free, kinds, clock, moments,
-            partial(sensitivities, model, batches[0], paths),
-            lambda done, of: say("timing forms", done, of),
-        )  # fmt: skip
-        fidelity = Fidelity(model, batches, evaluate)
-        run = Run(
-            model, network, batches, free, moments, selector, fidelity, training, keep, seed, say
-        )
-        points = curve(run, image, clock) if sweep else ()
-        if target.name == "max_drop":
-            attempt = within(run, target.value)
+    model, network, dilated = _traced(model, batches, request)
+    allowed_forms = forms_named(forms)
+    layers = candidates(network, model, _allowed(request.layers, filter_fn), allowed_forms)
+    _check_layers(request.layers, layers, network)
+    refuse_empty(layers, network.name)
+    job = _Job(request, model, network, batches, layers, allowed_forms)
+    with untouched(model), seeded(request.run.seed):
+        outcome = job.carry_out()
+    for lighter in (outcome.attempt.model, outcome.control):
+        _copy_train_flags(lighter, model)
+    if outcome.stopped:
+        warnings.warn(outcome.stopped, RuntimeWarning, stacklevel=2)
+    return Lightened(outcome.attempt.model, job.report(outcome), outcome.control, dilated)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of it: the attempt that was kept, the control, and the figures of all networks."""
+
+    attempt: Attempt
+    control: nn.Module | None
+    rows: dict[str, NetworkFigures]
+    curve: tuple[Point, ...]
+    stopped: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call of `lighten`, once everything in it is known to fit."""
+
+    request: Request
+    model: nn.Module
+    network: Network
+    batches: Sequence[Tensor]
+    layers: Sequence[Candidate]
+    forms: Sequence[Form]
+
+    def carry_out(self) -> _Outcome:
+        """Choose, rewrite, fine-tune, and measure."""
+        request, model = self.request, self.model
+        clock = Clock(request.timing.compiled, remeasure=request.timing.remeasure)
+        clock.keep(model)
+        image = _stack_images(self.batches, request.timing.batch)
+        attempts = self._attempts(clock, image)
+        points = curve(attempts, image, clock) if request.run.sweep else ()
+        if request.target.name == "max_drop":
+            attempt = within(attempts, request.target.value)
         else:
-            attempt = run.attempt(run.choose(target))
-        rival_net, rival_stopped = run.control(attempt.selection)
-        stopped = "; ".join(filter(None, (attempt.stopped, rival_stopped)))
-        networks = {"original": model, "lightened": attempt.model}
-        networks |= {"control": rival_net} if rival_net is not None else {}
-        leads = fabric is None or fabric.global_rank == 0
-        rows: dict[str, Figures] = {}
-        if leads:
-            near = {"original": fidelity.original, "lightened": attempt.near}
-            if rival_net is not None:
-                near["control"] = fidelity.of("control", rival_net)
-            rows = figures(networks, near, image, clock)
+            attempt = attempts.attempt(attempts.choose(request.target))
+        control, control_stopped = attempts.control(attempt.selection)
+        rows = self._figures(attempts, attempt, control, image, clock)
+        stopped = "; ".join(filter(None, (attempt.stopped, control_stopped)))
+        return _Outcome(attempt, control, rows, points, stopped)
+
+    def _attempts(self, clock: Clock, image: Tensor) -> Attempts:
+        request, model, batches = self.request, self.model, self.batches
+        progress = request.run.progress or (lambda what, done, of: None)
+        checkpoint = by_first(request.run.fabric, self._checkpoint)
+        replaceable = [candidate for candidate in self.layers if not candidate.reason]
+        paths = [candidate.path for candidate in replaceable]
+        moments = patch_moments(model, batches, paths)
+        selector = Selector(
+            model, self.network, image, replaceable, self.forms, clock, moments,
+            partial(sensitivities, model, batches[0], paths),
+            lambda done, of: progress("timing forms", done, of),
+        )  # fmt: skip
+        return Attempts(
+            model, self.network, batches, replaceable, moments, selector,
+            Fidelity(model, batches, request.run.evaluate), _training(request), checkpoint,
+            request.run.seed, progress,
+        )  # fmt: skip
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """The checkpoint, with the settings that a run which continues must share."""
+        request = self.request
+        if request.run.checkpoint is None:
+            return None
+        tuning = request.tuning
+        run_settings = {
+            "network": fingerprint(self.model),
+            "target": str(request.target),
+            "forms": [form.name for form in self.forms],
+            "images": sum(map(len, self.batches)),
+            "batch": request.timing.batch,
+            "epochs": tuning.epochs,
+            "learning_rate": tuning.learning_rate,
+            "control_learning_rate": tuning.control_learning_rate,
+            "features": tuning.features,
+            "precision": tuning.precision,
+            "seed": request.run.seed,
+        }
+        return Checkpoint(request.run.checkpoint, run_settings)
+
+    def _figures(
+        self,
+        attempts: Attempts,
+        attempt: Attempt,
+        control: nn.Module | None,
+        image: Tensor,
+        clock: Clock,
+    ) -> dict[str, NetworkFigures]:
+        """Figures of all networks, measured by the first process for all of them."""
+        networks = {"original": self.model, "lightened": attempt.model}
+        networks |= {} if control is None else {"control": control}
+        fabric = self.request.run.fabric
+        rows: dict[str, NetworkFigures] = {}
+        if fabric is None or fabric.global_rank == 0:
+            fidelities = {"original": attempts.fidelity.original, "lightened": attempt.fidelity}
+            if control is not None:
+                fidelities["control"] = attempts.fidelity.of("control", control)
+            traced = {"original": self.network}
+            rows = measured_figures(networks, fidelities, image, clock, traced)
         if fabric is not None:
             rows = fabric.broadcast(rows)
-    for net in (attempt.model, rival_net):
-        _flag_alike(net, model)
-    if stopped:
-        warnings.warn(stopped, RuntimeWarning, stacklevel=2)
-    report = LightenReport(
-        model=network.name,
-        target=str(target) + (f", at output stride {output_stride}" if wide else ""),
-        original=rows["original"],
-        lightened=rows["lightened"],
-        control=rows.get("control"),
-        layers=tuple(_account(c, attempt) for c in found),
-        predicted_ms=attempt.selection.predicted if target.timed else None,
-        predicted_speedup=_factor(attempt.selection) if target.timed else None,
-        steps=attempt.steps,
-        curve=points,
-        losses=attempt.losses,
-        stopped=stopped,
-        images=sum(map(len, batches)),
-        batch=batch,
-        seed=seed,
+        return rows
+
+    def report(self, outcome: _Outcome) -> LightenReport:
+        """Before and after, for the user."""
+        request, attempt = self.request, outcome.attempt
+        stride, timed = request.output_stride, request.target.timed
+        return LightenReport(
+            model=self.network.name,
+            target=str(request.target) + ("" if stride is None else f", at output stride {stride}"),
+            original=outcome.rows["original"],
+            lightened=outcome.rows["lightened"],
+            control=outcome.rows.get("control"),
+            layers=tuple(_layer_report(layer, attempt) for layer in self.layers),
+            predicted_ms=attempt.selection.predicted if timed else None,
+            predicted_speedup=_factor(attempt.selection) if timed else None,
+            steps=attempt.steps,
+            curve=outcome.curve,
+            losses=attempt.losses,
+            stopped=outcome.stopped,
+            images=sum(map(len, self.batches)),
+            batch=request.timing.batch,
+            seed=request.run.seed,
+        )
+
+
+def _traced(
+    model: nn.Module, batches: Sequence[Tensor], request: Request
+) -> tuple[nn.Module, Network, Dilated | None]:
+    """The network that becomes lighter, traced: the model, or what `dilate` makes of it."""
+    example = batches[0][:1]
+    if request.output_stride is None:
+        return model, trace(model, example), None
+    dilated = dilate(model, example, output_stride=request.output_stride, seed=request.run.seed)
+    return dilated.model, dilated.network or trace(dilated.model, example), dilated
+
+
+def _training(request: Request) -> Training | None:
+    """What fine-tuning takes, or None if nothing is to be trained."""
+    tuning = request.tuning
+    if tuning.train is None or not (tuning.epochs or callable(tuning.train)):
+        return None
+    schedule = Schedule(
+        tuning.epochs, tuning.learning_rate, features=tuning.features, precision=tuning.precision
     )
-    return Lightened(attempt.model, report, rival_net, wide)
+    control = replace(schedule, learning_rate=tuning.control_learning_rate, optimizer="adamw")
+    return Training(
+        tuning.train, schedule, control if tuning.control else None, tuning.loss,
+        request.run.fabric,
+    )  # fmt: skip
 
 
-def _flag_alike(light: nn.Module | None, model: nn.Module) -> None:
-    """Set the train flags as the original has them; a new layer's are those of what it replaces."""
+def _copy_train_flags(light: nn.Module | None, model: nn.Module) -> None:
+    """Copy the original's train flags; a new layer takes those of the layer it replaces."""
     if light is None:
         return
     flags = {path: module.training for path, module in model.named_modules()}
@@ -293,10 +339,8 @@ def _factor(selection: Selection) -> float | None:
     return selection.original / selection.predicted
 
 
-def _together(batches: Sequence[Tensor], count: int) -> Tensor:
-    """So many images as one batch, the first ones again where there are too few."""
-    if count < 1:
-        raise ArgumentError(f"batch is at least 1, not {count}")
+def _stack_images(batches: Sequence[Tensor], count: int) -> Tensor:
+    """This many images as one batch; the first ones are repeated if there are too few."""
     parts = [batches[0]] * -(-count // len(batches[0]))
     return torch.cat(parts)[:count]
 
@@ -306,7 +350,7 @@ def _check_images(batches: Sequence[Tensor]) -> None:
     if count < _FEW:
         raise ArgumentError(
             f"{count} image{'s' * (count != 1)}: at least {_FEW} are needed to fit the new layers "
-            f"to, and {_ENOUGH} or more serve better"
+            f"to; {_ENOUGH} or more give better results"
         )
 
 
@@ -321,11 +365,11 @@ def _allowed(layers: Sequence[str] | None, filter_fn: Filter | None) -> Filter |
 
 
 def _check_layers(
-    layers: Sequence[str] | None, found: Sequence[Candidate], network: Network
+    paths: Sequence[str] | None, layers: Sequence[Candidate], network: Network
 ) -> None:
-    """Raise for a named layer that is none, or that cannot change."""
-    known = {c.path: c for c in found}
-    for path in layers or ():
+    """Raise for a path that is not a convolution, or one that cannot change."""
+    known = {c.path: c for c in layers}
+    for path in paths or ():
         if path not in known:
             hint = nearest(path, known) or ""
             raise ArgumentError(f"{network.name} has no convolution {path!r}{hint}")
@@ -333,13 +377,15 @@ def _check_layers(
             raise ArgumentError(f"{path} cannot become lighter: {known[path].reason}")
 
 
-def _account(c: Candidate, attempt: Attempt) -> RewrittenLayer:
+def _layer_report(c: Candidate, attempt: Attempt) -> RewrittenLayer:
     choice = attempt.selection.choices.get(c.path)
     reason = c.reason
     if choice is None and not reason:
         slower = attempt.selection.refused.get(c.path, [])
-        alike = attempt.selection.predicted is None
-        reason = "no cheaper at that rank" if alike else "keeping it was the better choice"
+        same_multiplier = attempt.selection.predicted is None
+        reason = (
+            "no cheaper at that rank" if same_multiplier else "keeping it was the better choice"
+        )
         if slower:
             reason += f"; slower here: {len(slower)} forms"
     after = submodule(attempt.model, c.path) if choice is not None else None

@@ -26,13 +26,13 @@ from convsmith.report import (
 )
 from convsmith.text import times
 
-__all__ = ["Figures", "LightenReport", "Point", "RewrittenLayer", "Step"]
+__all__ = ["LightenReport", "NetworkFigures", "Point", "RewrittenLayer", "Step"]
 
 VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Figures(Result):
+class NetworkFigures(Result):
     """One network's figures.
 
     Attributes:
@@ -152,9 +152,9 @@ class LightenReport(Result):
 
     model: str
     target: str
-    original: Figures
-    lightened: Figures
-    control: Figures | None
+    original: NetworkFigures
+    lightened: NetworkFigures
+    control: NetworkFigures | None
     layers: tuple[RewrittenLayer, ...]
     predicted_ms: float | None = None
     predicted_speedup: float | None = None
@@ -167,7 +167,7 @@ class LightenReport(Result):
     seed: int = 0
 
     @property
-    def rows(self) -> dict[str, Figures]:
+    def rows(self) -> dict[str, NetworkFigures]:
         """The networks by name."""
         rows = {"original": self.original, "lightened": self.lightened}
         return rows | ({"control": self.control} if self.control else {})

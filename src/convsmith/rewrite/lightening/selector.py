@@ -12,6 +12,7 @@ from torch import nn
 
 from convsmith.errors import ArgumentError
 from convsmith.measure import inspect
+from convsmith.network import Network
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.moments import Moments, covariance
@@ -50,29 +51,32 @@ class Selector:
 
     Args:
         model: the network.
+        network: the same, traced.
         image: the images that are timed together.
-        free: the convolutions that may change.
+        replaceable: the convolutions that may change.
         forms: that they may take.
         clock: what times them.
         moments: what each convolution sees.
         weights: finds how much the output suffers from an error in each.
-        say: told how far it is.
+        progress: called as `progress(done, of)`.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        network: Network,
         image: Any,
-        free: Sequence[Candidate],
+        replaceable: Sequence[Candidate],
         forms: Sequence[Form],
         clock: Clock,
         moments: Mapping[str, Moments],
         weights: Callable[[], Mapping[str, float]],
-        say: Callable[[int, int], None],
+        progress: Callable[[int, int], None],
     ) -> None:
-        self.model, self.image, self.free = model, image, list(free)
+        self.model, self.network, self.image = model, network, image
+        self.replaceable = list(replaceable)
         self.forms, self.clock, self.moments, self.weights = forms, clock, moments, weights
-        self._say = say
+        self._progress = progress
         self._options: list[list[Option]] | None = None
         self.refused: dict[str, list[Choice]] = {}
 
@@ -83,7 +87,7 @@ class Selector:
             ArgumentError: for a target that cannot be met, with the best that can.
         """
         if target.name == "multiplier":
-            return Selection(self._alike(int(target.value)))
+            return Selection(self._same_multiplier(int(target.value)))
         options = self._measured()
         if target.name == "macs":
             total, rest, options = self._by_macs(options)
@@ -137,12 +141,12 @@ class Selector:
         return total, max(0.0, total - sum(kept[0].cost for kept in options))
 
     def _by_macs(self, options: list[list[Option]]) -> tuple[float, float, list[list[Option]]]:
-        total = float(inspect(self.model, self.image[:1]).macs)
+        total = float(inspect(self.network).macs)
         counted = [
-            [Option(o.choice, float(c.macs(o.choice)), o.error) for o in mine]
-            for c, mine in zip(self.free, options, strict=True)
+            [Option(o.choice, float(c.macs(o.choice)), o.error) for o in layer]
+            for c, layer in zip(self.replaceable, options, strict=True)
         ]
-        return total, total - sum(mine[0].cost for mine in counted), counted
+        return total, total - sum(layer[0].cost for layer in counted), counted
 
     def _pick(
         self, options: list[list[Option]], target: Target, total: float, rest: float
@@ -157,43 +161,45 @@ class Selector:
         return choose(options, budget - rest)
 
     def _selection(self, picks: Sequence[Option], predicted: float, original: float) -> Selection:
-        chosen = {c.path: pick.choice for c, pick in zip(self.free, picks, strict=True)}
+        chosen = {c.path: pick.choice for c, pick in zip(self.replaceable, picks, strict=True)}
         return Selection(chosen, predicted, original, self.refused)
 
-    def _alike(self, multiplier: int) -> dict[str, Choice | None]:
+    def _same_multiplier(self, multiplier: int) -> dict[str, Choice | None]:
         form = Form(MULTIPLIED)
         if form not in self.forms:
             raise ArgumentError(f"multiplier is that of {form.name!r}, which forms leaves out")
-        wanted = {c.path: Choice(form, multiplier) for c in self.free}
-        return {c.path: wanted[c.path] if multiplier in form.ranks(c.conv, c.size) else None
-                for c in self.free}  # fmt: skip
+        choice = Choice(form, multiplier)
+        return {
+            c.path: choice if multiplier in form.ranks(c.conv, c.size) else None
+            for c in self.replaceable
+        }
 
     def _measured(self) -> list[list[Option]]:
         """Each convolution as it is, then every form that is quicker here: cost and loss."""
         if self._options is None:
-            every = [(c, c.choices(self.forms)) for c in self.free]
+            every = [(c, c.choices(self.forms)) for c in self.replaceable]
             weights = self.weights()
             steps, done = sum(1 + len(choices) for _, choices in every), 0
             self._options = []
             for c, choices in every:
-                seen = covariance(self.moments, c.path)
+                patch_covariance = covariance(self.moments, c.path)
                 lost: dict[Choice, float] = {}
                 for form in self.forms:
                     ranks = [choice.rank for choice in choices if choice.form == form]
-                    errors = form.error(c.conv, ranks, seen) if ranks else []
+                    errors = form.error(c.conv, ranks, patch_covariance) if ranks else []
                     lost |= {Choice(form, r): e for r, e in zip(ranks, errors, strict=True)}
-                mine = [Option(None, self._ms(c, None), 0.0)]
+                layer = [Option(None, self._ms(c, None), 0.0)]
                 for choice in choices:
                     ms = self._ms(c, choice)
-                    if ms >= mine[0].cost:
+                    if ms >= layer[0].cost:
                         self.refused.setdefault(c.path, []).append(choice)
                     else:
-                        mine.append(Option(choice, ms, weights[c.path] * lost[choice]))
+                        layer.append(Option(choice, ms, weights[c.path] * lost[choice]))
                     done += 1
-                    self._say(done, steps)
+                    self._progress(done, steps)
                 done += 1
-                self._options.append(mine)
-            self._say(steps, steps)
+                self._options.append(layer)
+            self._progress(steps, steps)
         return self._options
 
     def _ms(self, c: Candidate, choice: Choice | None) -> float:
@@ -209,7 +215,7 @@ class Selector:
         """The network in its new forms, for its time: weights do not change it."""
         light = deepcopy(self.model)
         with torch.no_grad():
-            for c, pick in zip(self.free, picks, strict=True):
+            for c, pick in zip(self.replaceable, picks, strict=True):
                 if pick.choice is not None:
                     replace(light, c.path, pick.choice.form.make(c.conv, pick.choice.rank))
         return light

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from convsmith.errors import ArgumentError
+from convsmith.rewrite.lightening.attempts import Attempt, Attempts
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.report import Point, Step
-from convsmith.rewrite.lightening.run import Attempt, Run
 from convsmith.rewrite.lightening.target import Target
 
 __all__ = ["curve", "within"]
@@ -15,47 +15,47 @@ __all__ = ["curve", "within"]
 _POINTS, _PROBES = 6, 5
 
 
-def curve(run: Run, image: Any, clock: Clock) -> tuple[Point, ...]:
+def curve(attempts: Attempts, image: Any, clock: Clock) -> tuple[Point, ...]:
     """Networks from the original to the fastest that can be had, evenly on a scale of factors."""
-    points = [Point(1.0, None, *_point(run.fidelity.original, run.model, image, clock))]
-    fastest = run.decided("the fastest", run.selector.fastest)
+    points = [Point(1.0, None, *_point(attempts.fidelity.original, attempts.model, image, clock))]
+    fastest = attempts.remembered("the fastest", attempts.selector.fastest)
     for step in range(1, _POINTS + 1):
         speedup = fastest ** (step / _POINTS)
         try:
-            selection = run.choose(Target("speedup", speedup))
+            selection = attempts.choose(Target("speedup", speedup))
         except ArgumentError:
             break  # the table promised more than the whole network keeps
-        attempt = run.attempt(selection)
-        found = _point(attempt.near, attempt.model, image, clock)
+        attempt = attempts.attempt(selection)
+        found = _point(attempt.fidelity, attempt.model, image, clock)
         points.append(Point(speedup, selection.predicted, *found))
-        run.say("tracing the curve", step, _POINTS)
-    run.say("tracing the curve", _POINTS, _POINTS)
+        attempts.progress("tracing the curve", step, _POINTS)
+    attempts.progress("tracing the curve", _POINTS, _POINTS)
     return tuple(points)
 
 
-def within(run: Run, drop: float) -> Attempt:
+def within(attempts: Attempts, drop: float) -> Attempt:
     """The fastest network that loses at most `drop`, by bisection over speed-ups.
 
     Raises:
         ArgumentError: if even the gentlest loses more, with what it loses.
     """
-    before = _score(run.fidelity.original)
-    low, high = 1.0, run.decided("the fastest", run.selector.fastest)
+    before = _score(attempts.fidelity.original)
+    low, high = 1.0, attempts.remembered("the fastest", attempts.selector.fastest)
     best: Attempt | None = None
     lost: float | None = None
     for probe in range(_PROBES):
         speedup = (low * high) ** 0.5
         try:
-            attempt = run.attempt(run.choose(Target("speedup", speedup)))
+            attempt = attempts.attempt(attempts.choose(Target("speedup", speedup)))
         except ArgumentError:
             high = speedup
             continue
-        found = before - _score(attempt.near)
+        found = before - _score(attempt.fidelity)
         if found <= drop:
             best, low = attempt, speedup
         else:
             high, lost = speedup, found
-        run.say("bisecting", probe + 1, _PROBES)
+        attempts.progress("bisecting", probe + 1, _PROBES)
     if best is None:
         why = "no network is faster here"
         if lost is not None:

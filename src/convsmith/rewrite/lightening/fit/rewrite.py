@@ -24,17 +24,17 @@ __all__ = ["decomposed", "rewrite"]
 
 def decomposed(
     model: nn.Module,
-    free: Sequence[Candidate],
+    replaceable: Sequence[Candidate],
     choices: Mapping[str, Choice | None],
     moments: Mapping[str, Moments] | None = None,
 ) -> nn.Module:
     """A copy with the chosen forms as the decomposition gives them, weighed by moments if given."""
     light = deepcopy(model)
-    for c in free:
+    for c in replaceable:
         choice = choices[c.path]
         if choice is not None:
-            seen = covariance(moments or {}, c.path)
-            replace(light, c.path, choice.form.make(c.conv, choice.rank, seen))
+            patch_covariance = covariance(moments or {}, c.path)
+            replace(light, c.path, choice.form.make(c.conv, choice.rank, patch_covariance))
     return light
 
 
@@ -42,24 +42,26 @@ def rewrite(
     light: nn.Module,
     model: nn.Module,
     network: Network,
-    free: Sequence[Candidate],
+    replaceable: Sequence[Candidate],
     choices: Mapping[str, Choice | None],
     moments: Mapping[str, Moments],
     batches: Sequence[Tensor],
-    say: Callable[[int, int], None],
+    progress: Callable[[int, int], None],
 ) -> dict[str, float]:
     """Replace the chosen convolutions of `light`, a copy of `model`; what each of them lost.
 
     In order of execution, so that each layer is fitted to what the layers before it now give.
     """
-    by_name = {c.layer.name: (c, choice) for c in free if (choice := choices[c.path]) is not None}
+    by_name = {
+        c.layer.name: (c, choice) for c in replaceable if (choice := choices[c.path]) is not None
+    }
     touched = {layer.name for name in by_name for layer in network.downstream(name)}
     norms = {x.name: x.path for x in network if x.name in touched and _is_norm(network, x, light)}
     kept = {x.name: x.path for x in network if x.name in touched and _is_biased(network, x, light)}
     todo = [x.name for x in network if x.name in by_name or x.name in norms or x.name in kept]
     errors: dict[str, float] = {}
     for done, name in enumerate(todo):
-        say(done, len(todo))
+        progress(done, len(todo))
         if name in norms:
             match_batch_norm(light, model, batches, norms[name])
             continue
@@ -75,7 +77,7 @@ def rewrite(
         errors[c.path] = fit(light, model, batches, c.path)
         if (activation := following(network, c.layer, model)) is not None:
             refit(light, model, batches, c.path, activation=activation)
-    say(len(todo), len(todo))
+    progress(len(todo), len(todo))
     return errors
 
 

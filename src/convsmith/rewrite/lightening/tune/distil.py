@@ -155,7 +155,7 @@ def distil(
             if fabric is not None:  # each process has its own statistics of batch norm
                 student.load_state_dict(fabric.broadcast(student.state_dict()))
             if broken := not_finite(student):
-                raise diverged(f"{broken} has values that are no numbers")
+                raise diverged(f"{broken} has values that are not numbers")
             history.append(total / len(batches))
             good = deepcopy(student.state_dict())
             if checkpoint is not None and (fabric is None or fabric.global_rank == 0):

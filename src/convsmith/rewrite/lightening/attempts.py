@@ -1,4 +1,4 @@
-"""One network being lightened: everything that several attempts at it share."""
+"""The attempts at lightening one network, and everything that they share."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from convsmith.rewrite.lightening.fit.rewrite import decomposed, rewrite
 from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.report import Step
 from convsmith.rewrite.lightening.selector import Selection, Selector
+from convsmith.rewrite.lightening.settings import Progress
 from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
 from convsmith.rewrite.lightening.tune.distil import Diverged, Fleet, by_first, distil, not_finite
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.lightening.tune.teacher import Loss
 
-__all__ = ["Attempt", "Run", "Training", "seeded"]
+__all__ = ["Attempt", "Attempts", "Training", "seeded"]
 
-Progress = Callable[[str, int, int], None]
 _CHOICES = "choices.json"
 
 
@@ -41,7 +41,7 @@ class Training:
         data: batches, or the user's own loop: called with the network and the original.
         schedule: of the network that starts from the original's weights.
         control: of the one that starts from random weights; None for no control.
-        loss: of outputs and labels.
+        loss: a function of outputs and labels.
         fabric: processes that share the work.
     """
 
@@ -73,44 +73,44 @@ class Attempt:
     stopped: str = ""
 
     @property
-    def near(self) -> Step:
-        """How near to the original it is."""
+    def fidelity(self) -> Step:
+        """How near to the original it is in the end."""
         return self.steps[-1]
 
 
 @dataclass
-class Run:
+class Attempts:
     """A network with what is known of it, from which attempts are made."""
 
     model: nn.Module
     network: Network
     batches: Sequence[Tensor]
-    free: Sequence[Candidate]
+    replaceable: Sequence[Candidate]
     moments: Mapping[str, Moments]
     selector: Selector
     fidelity: Fidelity
     training: Training | None
     checkpoint: Checkpoint | None
     seed: int
-    say: Progress
+    progress: Progress
 
     def choose(self, target: Target) -> Selection:
         """The choices for a target: those of an interrupted run, or new ones."""
         return _as_selection(
-            self.decided(f"for {target!r}", lambda: _as_plain(self.selector.choose(target)))
+            self.remembered(f"for {target!r}", lambda: _as_plain(self.selector.choose(target)))
         )
 
-    def decided(self, name: str, decide: Callable[[], Any]) -> Any:
-        """Plain values that were measured: kept for a run that goes on, and alike everywhere.
+    def remembered(self, name: str, decide: Callable[[], Any]) -> Any:
+        """Plain values that were measured: read from the checkpoint if it has them.
 
-        Where processes share the work the first one measures, and all do the same.
+        If processes share the work, the first one measures and all do the same.
         """
 
         def first() -> Any:
             known = None if self.checkpoint is None else self.checkpoint.read(_CHOICES)
             known = {} if known is None else known
             if not isinstance(known, dict):
-                raise ModelError(f"the checkpoint's {_CHOICES} cannot be read: it is no record")
+                raise ModelError(f"the checkpoint's {_CHOICES} cannot be read: expected an object")
             if name not in known:
                 known[name] = decide()
                 if self.checkpoint is not None:
@@ -123,13 +123,15 @@ class Run:
         """Rewrite, and fine-tune where that was asked for."""
         choices, moments = selection.choices, self.moments
         steps = [
-            self.fidelity.of("decomposed", decomposed(self.model, self.free, choices)),
-            self.fidelity.of("whitened", decomposed(self.model, self.free, choices, moments)),
+            self.fidelity.of("decomposed", decomposed(self.model, self.replaceable, choices)),
+            self.fidelity.of(
+                "whitened", decomposed(self.model, self.replaceable, choices, moments)
+            ),
         ]
         light = deepcopy(self.model)
         errors = rewrite(
-            light, self.model, self.network, self.free, choices, moments, self.batches,
-            lambda done, of: self.say("rewriting", done, of),
+            light, self.model, self.network, self.replaceable, choices, moments, self.batches,
+            lambda done, of: self.progress("rewriting", done, of),
         )  # fmt: skip
         steps.append(self.fidelity.of("refitted", light))
         if self.training is None:
@@ -142,14 +144,14 @@ class Run:
         """The same architecture from random weights, trained by as much; why it ended early."""
         if self.training is None or self.training.control is None:
             return None, ""
-        rival = decomposed(self.model, self.free, selection.choices)
+        control = decomposed(self.model, self.replaceable, selection.choices)
         with seeded(self.seed):
-            for module in rival.modules():
+            for module in control.modules():
                 reset = getattr(module, "reset_parameters", None)
                 if callable(reset):
                     reset()
-        _, stopped = self._train("control", rival, self.training.control, selection)
-        return rival, stopped
+        _, stopped = self._train("control", control, self.training.control, selection)
+        return control, stopped
 
     def _train(
         self, stage: str, student: nn.Module, schedule: Schedule, selection: Selection
@@ -167,7 +169,7 @@ class Run:
         def advance() -> None:
             nonlocal done
             done += 1
-            self.say(stage, done, steps)
+            self.progress(stage, done, steps)
 
         paths = [path for path, choice in selection.choices.items() if choice is not None]
         keep = self.checkpoint
@@ -188,7 +190,7 @@ class Run:
 def _by_user(
     loop: Callable[[nn.Module, nn.Module], None], student: nn.Module, teacher: nn.Module
 ) -> str:
-    """Leave training to the user's loop; weights that are no numbers are not kept."""
+    """Leave training to the user's loop; weights that are not numbers are discarded."""
     before = deepcopy(student.state_dict())
     with untouched(teacher):
         loop(student, teacher)
@@ -196,7 +198,9 @@ def _by_user(
     broken = not_finite(student)
     if broken:
         student.load_state_dict(before)
-        return f"train left values in {broken} that are no numbers; the weights from before it stay"
+        return (
+            f"train left values in {broken} that are not numbers; the weights from before it stay"
+        )
     return ""
 
 
@@ -229,7 +233,7 @@ def _as_selection(plain: dict[str, Any]) -> Selection:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Random numbers that begin with a seed; the user's own go on as if nothing had been."""
+    """Start random numbers from a seed, and restore the user's own state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,0 +1,171 @@
+"""The settings of `lighten`: how it fine-tunes, how it measures time, and how it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from convsmith.arithmetic.normalise import count
+from convsmith.errors import ArgumentError
+from convsmith.rewrite.lightening.tune.distil import Fleet
+from convsmith.rewrite.lightening.tune.teacher import Loss
+
+__all__ = ["Evaluate", "Progress", "Run", "Timing", "Tuning"]
+
+Evaluate = Callable[[nn.Module], float]
+"""From a model to its accuracy."""
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done, of)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How the lightened network is fine-tuned, and its control.
+
+    Attributes:
+        train: batches (images, labels), or of images alone, gone through once per epoch; or your
+            own loop, called as `train(lightened, original)`. None trains nothing.
+        epochs: passes over the batches; 0 trains nothing.
+        learning_rate: its peak (SGD).
+        loss: of outputs and labels, in place of cross-entropy on logits.
+        features: the weight of the rewritten layers' responses in the loss.
+        precision: `32`, or `bf16` for mixed precision.
+        control: whether to train a control, too: the same architecture from random weights.
+        control_learning_rate: the control's own (AdamW, which serves random weights better).
+
+    Raises:
+        ArgumentError: for a value of the wrong type or range.
+
+    >>> Tuning(learning_rate=0.0)
+    Traceback (most recent call last):
+        ...
+    convsmith.errors.ArgumentError: learning_rate must be positive, not 0.0
+    """
+
+    train: Iterable[Any] | Callable[[nn.Module, nn.Module], None] | None = None
+    epochs: int = 0
+    learning_rate: float = 0.02
+    loss: Loss | None = None
+    features: float = 0.0
+    precision: Literal["32", "bf16"] = "32"
+    control: bool = True
+    control_learning_rate: float = 0.02
+
+    def __post_init__(self) -> None:
+        _whole("epochs", self.epochs, 0)
+        if isinstance(self.train, Tensor):
+            raise ArgumentError("train is batches, as (images, labels), not one tensor")
+        if self.train is not None and not callable(self.train):
+            _check("train", self.train, hasattr(self.train, "__iter__"), "batches or a function")
+        for name in ("learning_rate", "control_learning_rate"):
+            if not _number(name, getattr(self, name)) > 0:
+                raise ArgumentError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if not _number("features", self.features) >= 0:
+            raise ArgumentError(f"features is at least 0, not {self.features!r}")
+        if self.precision not in ("32", "bf16"):
+            raise ArgumentError(f"precision is '32' or 'bf16', not {self.precision!r}")
+        _function("loss", self.loss)
+        _flag("control", self.control)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How time is measured.
+
+    Attributes:
+        batch: how many images are timed together: what is said of one image holds for them.
+        compiled: go by the time of `convsmith.compile`, with as many threads as PyTorch; else by
+            PyTorch's own.
+        remeasure: time layers again that were timed on this machine before.
+
+    Raises:
+        ArgumentError: for a value of the wrong type or range.
+
+    >>> Timing(batch=0)
+    Traceback (most recent call last):
+        ...
+    convsmith.errors.ArgumentError: batch is at least 1, not 0
+    """
+
+    batch: int = 1
+    compiled: bool = True
+    remeasure: bool = False
+
+    def __post_init__(self) -> None:
+        _whole("batch", self.batch, 1)
+        _flag("compiled", self.compiled)
+        _flag("remeasure", self.remeasure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How a call of `lighten` runs, and what it reports.
+
+    Attributes:
+        evaluate: gives a model's accuracy: for the report, and for `max_drop` to go by.
+        sweep: also trace the curve of accuracy against milliseconds over the range of targets.
+        checkpoint: a folder; an interrupted run that is called again continues from it.
+        fabric: a launched `lightning.fabric.Fabric`, whose processes share each batch.
+        seed: for all random numbers.
+        progress: called as `progress(what, done, of)`.
+
+    Raises:
+        ArgumentError: for a value of the wrong type or range.
+
+    >>> Run(seed="now")
+    Traceback (most recent call last):
+        ...
+    convsmith.errors.ArgumentError: seed must be an integer, not 'now'
+    """
+
+    evaluate: Evaluate | None = None
+    sweep: bool = False
+    checkpoint: str | Path | None = None
+    fabric: Fleet | None = None
+    seed: int = 0
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        _function("evaluate", self.evaluate)
+        _function("progress", self.progress)
+        _flag("sweep", self.sweep)
+        known = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        _check("seed", self.seed, known, "an integer")
+        if self.checkpoint is not None:
+            _check(
+                "checkpoint", self.checkpoint, isinstance(self.checkpoint, (str, Path)), "a folder"
+            )
+        if self.fabric is not None:
+            launched = hasattr(self.fabric, "world_size") and hasattr(self.fabric, "all_reduce")
+            _check("fabric", self.fabric, launched, "a launched Fabric")
+
+
+def _check(name: str, value: Any, right: bool, expected: str) -> None:
+    if not right:
+        raise ArgumentError(f"{name} must be {expected}, not {value!r}")
+
+
+def _flag(name: str, value: Any) -> None:
+    _check(name, value, isinstance(value, bool), "True or False")
+
+
+def _function(name: str, value: Any) -> None:
+    _check(name, value, value is None or callable(value), "a function")
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, int) and not isinstance(value, bool) and value < least:
+        raise ArgumentError(f"{name} is at least {least}, not {value}")
+    count(name, value, least)
+
+
+def _number(name: str, value: Any) -> float:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    _check(name, value, known, "a number")
+    return float(value)
