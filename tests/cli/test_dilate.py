@@ -118,7 +118,7 @@ def test_accuracy_of_both_where_there_are_labels(place, capfd):
     words[1] = "my.py:features"
     words[3] = "1,3,32,32"
     assert main([*words, "--data", "digits", "--no-latency"]) == 1
-    assert "cannot judge" in capfd.readouterr().err
+    assert "cannot read it" in capfd.readouterr().err
 
 
 def test_inspect_warns_of_dilations_that_cannot_belong_to_strided_weights(place, capfd):

@@ -62,7 +62,7 @@ def report(capfd, *words):
         (["--latency-ms", "4"], "at most 4 ms"),
         (["--macs", "0.6"], "60% of the MACs"),
         (["--max-drop", "0.5"], "at most 50 points lost"),
-        (["--multiplier", "1"], "1 depthwise kernel a channel"),
+        (["--multiplier", "1"], "1 depthwise kernel per channel"),
     ],
 )
 def test_every_target(place, counted, capfd, words, target):

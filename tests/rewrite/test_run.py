@@ -233,7 +233,9 @@ def test_a_curve_over_the_range(counted):
 
 
 def test_without_a_sweep_there_is_no_picture(counted):
-    with pytest.raises(ArgumentError, match="there is no curve: call lighten with sweep=True"):
+    with pytest.raises(
+        ArgumentError, match=r"there is no curve: call lighten with run=Run\(sweep=True\)"
+    ):
         lighten(chain(), pictures(), multiplier=1).report.curve_picture()
 
 

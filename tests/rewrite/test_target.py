@@ -55,7 +55,7 @@ def test_words():
         "speedup": "2× faster",
         "latency_ms": "at most 2 ms",
         "macs": "50% of the MACs",
-        "multiplier": "2 depthwise kernels a channel",
+        "multiplier": "2 depthwise kernels per channel",
         "max_drop": "at most 50 points lost",
     }
     assert str(Target("macs", 12345)) == "at most 12,345 MACs"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-RATES = "Dilations of your own: PATH=RATE, or one number for each dilated convolution; repeat it."
+RATES = "Your own dilations: PATH=RATE, or one number per dilated convolution; repeat for more."
 
 
 def command(
@@ -28,36 +28,45 @@ def command(
         list[str] | None, typer.Option("--input", metavar="N,C,H,W", help=INPUT)
     ] = None,
     output_stride: Annotated[
-        int | None, typer.Option(help="The largest cumulative stride that is left.")
+        int | None, typer.Option(help="The largest cumulative stride to keep.")
     ] = None,
     layers: Annotated[
         list[str] | None,
-        typer.Option("--layers", metavar="PATH", help="Or a module that loses its stride; repeat."),
+        typer.Option(
+            "--layers", metavar="PATH", help="Module that loses its stride; repeat for more."
+        ),
     ] = None,
     rates: Annotated[
         list[str] | None, typer.Option("--rates", metavar="PATH=RATE", help=RATES)
     ] = None,
     features: Annotated[
         list[str] | None,
-        typer.Option("--features", metavar="PATH", help="A module whose result is judged; repeat."),
+        typer.Option(
+            "--features", metavar="PATH", help="Module whose result is checked; repeat for more."
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="FILE", help="The trained weights.")
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write it.")
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder to write the dilated model to."
+        ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict/--no-strict", help="Refuse what is not exact.")
+        bool, typer.Option("--strict/--no-strict", help="Refuse a result that is not exact.")
     ] = True,
     latency: Annotated[
-        bool, typer.Option(help="Also the milliseconds of both networks, measured here.")
+        bool, typer.Option(help="Also measure the milliseconds of both networks here.")
     ] = True,
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Also the accuracy of both on its images held out."),
+        typer.Option(
+            metavar="SOURCE", help="Also the accuracy of both networks on held-out images."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the random inputs.")] = 0,
     json: Json = None,
     html: Html = None,
     force: Force = False,
@@ -94,8 +103,8 @@ def command(
     if data is not None:
         certificate = certificate.with_figures(accuracy=judged(pair, data, seed))
     if output:
-        told = replace(result, certificate=certificate)
-        talk(f"wrote {told.save(output, origin=model, force=force)}")
+        complete = replace(result, certificate=certificate)
+        talk(f"wrote {complete.save(output, origin=model, force=force)}")
     for reason in (*certificate.reasons, *certificate.notes):
         talk(reason)
     if json is None and html is None:
@@ -121,12 +130,12 @@ def timed(networks: Mapping[str, nn.Module], shapes: Sequence[Sequence[int]]) ->
     if len(shapes) > 1:
         talk("a network of several inputs is not timed")
         return {}
-    found = Clock().networks(networks, zeros(*shapes[0]))
-    return {name: latency.median_ms for name, latency in found.items()}
+    times = Clock().networks(networks, zeros(*shapes[0]))
+    return {name: latency.median_ms for name, latency in times.items()}
 
 
 def judged(networks: Mapping[str, nn.Module], data: str, seed: int) -> dict[str, float]:
-    """How often each network tells an image right.
+    """The share of images that each network classifies correctly.
 
     Raises:
         DataError: for images without labels, or that do not fit.
@@ -136,21 +145,21 @@ def judged(networks: Mapping[str, nn.Module], data: str, seed: int) -> dict[str,
 
     _, test = train_and_test(data, seed=seed)
     if test.labels is None:
-        raise DataError(f"{data}: no labels to judge by")
-    score, found = accuracy(test.images, test.labels), {}
+        raise DataError(f"{data}: no labels to measure accuracy with")
+    score, scores = accuracy(test.images, test.labels), {}
     for name, network in networks.items():
         try:
             with untouched(network):
-                found[name] = score(network)
+                scores[name] = score(network)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{data}: the network {name} cannot judge it: {first_line(error)}"
+                f"{data}: the network {name} cannot read it: {first_line(error)}"
             ) from error
-    return found
+    return scores
 
 
 def parse_rates(words: list[str]) -> dict[str, int] | list[int] | None:
-    """Read dilations: of modules by name, or one for each dilated convolution.
+    """Read dilations: by module, or one per dilated convolution.
 
     >>> parse_rates(["layer4=3"]), parse_rates(["1,2,5"]), parse_rates([])
     ({'layer4': 3}, [1, 2, 5], None)

@@ -1,4 +1,4 @@
-"""A source of labelled images as two parts: one to learn from, one to be judged by."""
+"""A source of labelled images in two parts: one to train on, one held out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Batches", "accuracy", "train_and_test"]
 
 
 class Batches:
-    """Images with their labels, shuffled anew in each epoch by torch's random state."""
+    """Images with their labels, shuffled in each epoch by torch's random state."""
 
     def __init__(self, images: Any, labels: Tensor | None, size: int = 64) -> None:
         self.images, self.labels, self.size = images, labels, size
@@ -37,20 +37,20 @@ def train_and_test(
     share: float = 0.25,
     seed: int = 0,
 ) -> tuple[Images, Images]:
-    """Read a source as it is parted, or hold out a `share` of each class."""
+    """Read a source that is split already, or hold out a `share` of each class."""
     options: dict[str, Any] = {"size": size, "channels": channels, "on_error": on_error}
-    found = load_images(spec, **options)
-    if "test" in found.splits and "train" in found.splits:
-        return found, load_images(spec, split="test", **options)
-    count = len(found)
-    labels = torch.zeros(count, dtype=torch.int64) if found.labels is None else found.labels
+    images = load_images(spec, **options)
+    if "test" in images.splits and "train" in images.splits:
+        return images, load_images(spec, split="test", **options)
+    count = len(images)
+    labels = torch.zeros(count, dtype=torch.int64) if images.labels is None else images.labels
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     classes = [order[labels[order] == c] for c in torch.unique(labels).tolist()]
     held = torch.cat([members[: round(share * len(members))] for members in classes])
     if not 0 < len(held) < count:
         raise DataError(f"{spec}: {count} images are too few to hold some out")
     kept = order[~torch.isin(order, held)]
-    return found.take(kept), found.take(held)
+    return images.take(kept), images.take(held)
 
 
 def accuracy(images: Any, labels: Tensor, batch: int = 256) -> Callable[[nn.Module], float]:

@@ -17,7 +17,7 @@ from convsmith.errors import ArgumentError, MissingExtra, ModelError
 __all__ = ["command"]
 
 DATA = (
-    "Images: a folder with one folder a class (or flat), IDX files (the format of MNIST), "
+    "Images: a folder with one folder per class (or flat), IDX files (the format of MNIST), "
     "file.py:loader, or 'digits'."
 )
 
@@ -36,67 +36,79 @@ def command(
         str | None, typer.Option(metavar="FILE", help="The trained weights.")
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write it.")
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder to write the lightened model to."
+        ),
     ] = None,
     speedup: Annotated[
-        float | None, typer.Option(help="How many times faster an image is to be.")
+        float | None,
+        typer.Option(help="Target: this many times faster per image (2 if no target is given)."),
     ] = None,
     latency_ms: Annotated[
-        float | None, typer.Option(metavar="MS", help="Or how long an image may take.")
+        float | None,
+        typer.Option(metavar="MS", help="Target: at most this many milliseconds per image."),
     ] = None,
     macs: Annotated[
-        float | None, typer.Option(help="Or the most MACs an image: a count, or a fraction.")
+        float | None,
+        typer.Option(
+            help="Target: at most this many MACs per image (a count, or a fraction below 1)."
+        ),
     ] = None,
     max_drop: Annotated[
-        float | None, typer.Option(help="Or the most accuracy to lose: 0.01 is a point.")
+        float | None,
+        typer.Option(help="Target: at most this much accuracy lost (0.01 is one point)."),
     ] = None,
     multiplier: Annotated[
-        int | None, typer.Option(help="Or depthwise kernels a channel, the same everywhere.")
+        int | None,
+        typer.Option(help="Target: this many depthwise kernels per channel, everywhere."),
     ] = None,
     output_stride: Annotated[
-        int | None, typer.Option(help="Dilate first: the largest stride that is left.")
+        int | None, typer.Option(help="Dilate the network first, down to this output stride.")
     ] = None,
     form: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A form that convolutions may take; repeat it."),
+        typer.Option(metavar="NAME", help="Form that convolutions may take; repeat for more."),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="A convolution that may change; repeat it."),
+        typer.Option(metavar="PATH", help="Convolution that may change; repeat for more."),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning; 0 trains nothing.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Of fine-tuning, at its peak.")] = 0.02,
-    precision: Annotated[Precision, typer.Option(help="Of fine-tuning.")] = Precision.full,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak learning rate for fine-tuning.")
+    ] = 0.02,
+    precision: Annotated[
+        Precision, typer.Option(help="Precision of fine-tuning.")
+    ] = Precision.full,
     control: Annotated[
-        bool, typer.Option(help="Train the same shape from random weights, too.")
+        bool, typer.Option(help="Also train the same architecture from random weights.")
     ] = True,
-    batch: Annotated[int, typer.Option(help="How many images are timed together.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images timed together as one batch.")] = 1,
     compiled: Annotated[
-        bool, typer.Option(help="Go by the time in fused kernels, or else in PyTorch.")
+        bool, typer.Option(help="Go by the time in fused kernels, or by PyTorch's.")
     ] = True,
     remeasure: Annotated[
-        bool, typer.Option("--remeasure", help="Time layers again that were timed before.")
+        bool, typer.Option("--remeasure", help="Time layers again, even if they were timed before.")
     ] = False,
     sweep: Annotated[
-        bool, typer.Option("--sweep", help="Trace accuracy against milliseconds, too.")
+        bool, typer.Option("--sweep", help="Also trace accuracy against milliseconds.")
     ] = False,
     checkpoint: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Where an interrupted run is kept and goes on from."),
+        typer.Option(metavar="FOLDER", help="Folder from which an interrupted run continues."),
     ] = None,
-    devices: Annotated[
-        int, typer.Option(help="Processes that share fine-tuning, on each machine.")
-    ] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Machines that share it.")] = 1,
-    images: Annotated[int, typer.Option(help="How many images calibrate it.")] = 512,
+    devices: Annotated[int, typer.Option(help="Processes per machine that share fine-tuning.")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Machines that share fine-tuning.")] = 1,
+    images: Annotated[int, typer.Option(help="Images used for calibration.")] = 512,
     size: Annotated[int | None, typer.Option(help="Resize images to this many pixels.")] = None,
     channels: Annotated[
-        int | None, typer.Option(help="Make images grey (1) or colour (3).")
+        int | None, typer.Option(help="Convert images to grey (1) or colour (3).")
     ] = None,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave broken images out, and list them.")
+        bool, typer.Option("--skip-broken", help="Skip broken images, and list them.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of every random number.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for all random numbers.")] = 0,
     json: Json = None,
     html: Html = None,
     force: Force = False,

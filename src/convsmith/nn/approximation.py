@@ -13,7 +13,7 @@ __all__ = ["decomposition_errors", "lost_shares"]
 
 
 def decomposition_errors(conv: _ConvNd, covariance: Tensor | None = None) -> list[float]:
-    """The share of the response's variance that is lost with 1, 2, … kernels a channel.
+    """The share of the response's variance that is lost with 1, 2, … kernels per channel.
 
     Per input channel i with patches of covariance C_i, the response M_i·x has the variance
     |M_i C_i^{1/2}|², and the best T kernels keep its T largest singular values; channels are taken

@@ -136,8 +136,8 @@ class ComposedConv(Factored):
     @property
     def last(self) -> _ConvNd:
         """The last convolution, which carries the bias."""
-        found: _ConvNd = getattr(self, self._names[-1])
-        return found
+        last: _ConvNd = getattr(self, self._names[-1])
+        return last
 
     def body(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Return what the last convolution is given."""
@@ -150,7 +150,7 @@ class ComposedConv(Factored):
 
         Args:
             input: the maps.
-            output_size: the spatial size wanted of a transposed convolution.
+            output_size: the spatial size that a transposed convolution is to return.
         """
         return _called(self.last, self.body(input, output_size), output_size)
 
@@ -178,15 +178,15 @@ class ComposedConv(Factored):
             raise ArgumentError(f"{cls.__name__}: {reason}")
         full = cls.full_rank(conv)
         pairs = (rank, full) if isinstance(full, tuple) else ((rank,), (full,))
-        given, most = (tuple(x) if isinstance(x, (tuple, list)) else (x,) for x in pairs)
-        whole = all(isinstance(r, int) and not isinstance(r, bool) for r in given)
+        asked, most = (tuple(x) if isinstance(x, (tuple, list)) else (x,) for x in pairs)
+        whole = all(isinstance(r, int) and not isinstance(r, bool) for r in asked)
         if (
-            len(given) != len(most)
+            len(asked) != len(most)
             or not whole
-            or any(not 1 <= r <= top for r, top in zip(given, most, strict=True))
+            or any(not 1 <= r <= top for r, top in zip(asked, most, strict=True))
         ):
             raise ArgumentError(f"{cls.__name__}: rank must be from 1 to {full}, not {rank!r}")
-        return tuple(given) if isinstance(full, tuple) else given[0]
+        return tuple(asked) if isinstance(full, tuple) else asked[0]
 
     def _assemble(
         self,
@@ -202,8 +202,8 @@ class ComposedConv(Factored):
         ):  # fmt: skip
             setattr(self, name, getattr(plain, name))
         self.rank = rank
-        found = self.parts(plain, rank, bias=bias, device=device, dtype=dtype)
-        for name, conv in zip(self._names, found, strict=True):
+        convs = self.parts(plain, rank, bias=bias, device=device, dtype=dtype)
+        for name, conv in zip(self._names, convs, strict=True):
             setattr(self, name, conv)
 
 
@@ -263,12 +263,12 @@ def ungrouped(weight: Tensor, transposed: bool) -> Tensor:
 
 
 def _called(conv: _ConvNd, maps: Tensor, output_size: Sequence[int] | None) -> Tensor:
-    """Run a part, telling a transposed one the size wanted on the axes that are its own."""
+    """Run a part, telling a transposed one the output size on the axes that it changes."""
     if output_size is None or not conv.transposed:
         return conv(maps)  # type: ignore[no-any-return]
     dims = len(conv.kernel_size)
     windows = zip(conv.kernel_size, conv.stride, conv.padding, strict=True)
     idle = [window == (1, 1, 0) for window in windows]
     sizes = zip(idle, maps.shape[-dims:], output_size[-dims:], strict=True)
-    result: Tensor = conv(maps, [had if rests else wanted for rests, had, wanted in sizes])
+    result: Tensor = conv(maps, [old if rests else new for rests, old, new in sizes])
     return result

@@ -41,7 +41,7 @@ def separable_rank(weight: Tensor, groups: int = 1, *, transposed: bool = False)
         transposed: whether the weight is laid out as in ``nn.ConvTranspose*d``.
 
     Raises:
-        ArgumentError: a weight that is no convolution's, or groups that do not divide it.
+        ArgumentError: a weight that is not a convolution's, or groups that do not divide it.
 
     >>> separable_rank(torch.zeros(30, 3, 10, 10))
     30
@@ -79,7 +79,7 @@ def separable_factors(
         weight: (out, in/groups, *kernel), or (in, out/groups, *kernel) when transposed; any number
             of spatial dimensions from one on, any real floating dtype, on any device.
         groups: groups of the convolution, which the pointwise factor keeps.
-        multiplier: depthwise kernels for each input channel, T.
+        multiplier: depthwise kernels per input channel, T.
         moments: (in, taps, taps), the second moments ``E[x x^T]`` of the patches x that the kernel
             meets in each input channel, its taps in the order of ``weight[0, 0].flatten()``; they
             may be rank deficient and of any scale. For a transposed convolution a patch is taken
@@ -196,7 +196,7 @@ def balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     share = right.norm(dim=-1).sqrt()
     magnitude = right.abs()
     # Edge kernels are antisymmetric: two entries tie for the largest up to rounding, and the
-    # sign must not hang on which of them rounding favours.
+    # sign must not depend on which of them rounding favours.
     ties = magnitude >= (1 - 1e-6) * magnitude.amax(dim=-1, keepdim=True)
     first = ties.to(torch.uint8).argmax(dim=-1, keepdim=True)
     sign = torch.where(right.gather(-1, first).squeeze(-1) < 0, -1.0, 1.0).to(right)

@@ -123,10 +123,10 @@ class SeparablePair(Factored):
                 the outputs are equal (without norms and activations).
             moments: (in_channels, taps, taps), second moments of each input channel's patches;
                 with them the expected output error is minimised. See `separable_factors`.
-            norm: ``norm(channels)`` makes the module behind the pointwise convolution.
-            activation: ``activation()`` makes the module behind that.
-            mid_norm: like ``norm``, behind the depthwise convolution.
-            mid_activation: like ``activation``, behind the depthwise convolution.
+            norm: ``norm(channels)`` makes the module after the pointwise convolution.
+            activation: ``activation()`` makes the module after that.
+            mid_norm: like ``norm``, after the depthwise convolution.
+            mid_activation: like ``activation``, after the depthwise convolution.
 
         Raises:
             ArgumentError: another kind of layer, a lazy or meta one without weights, or what
@@ -242,14 +242,14 @@ class SeparablePair(Factored):
         self.multiplier = depthwise.out_channels // depthwise.in_channels
         # In the order of the forward pass, which is the order torch prints and saves them in.
         self.depthwise = depthwise
-        self.mid_norm = self._made("mid_norm", mid_norm, depthwise.out_channels)
-        self.mid_activation = self._made("mid_activation", mid_activation)
+        self.mid_norm = self._build("mid_norm", mid_norm, depthwise.out_channels)
+        self.mid_activation = self._build("mid_activation", mid_activation)
         self.pointwise = pointwise
-        self.norm = self._made("norm", norm, pointwise.out_channels)
-        self.activation = self._made("activation", activation)
+        self.norm = self._build("norm", norm, pointwise.out_channels)
+        self.activation = self._build("activation", activation)
 
-    def _made(self, name: str, factory: Callable[..., object] | None, *channels: int) -> Any:
-        """Call a factory of modules; refuse what is no factory or makes no module."""
+    def _build(self, name: str, factory: Callable[..., object] | None, *channels: int) -> Any:
+        """Call a factory of modules; refuse what is not callable or returns something else."""
         if factory is None:
             return None
         call = f"{name}(channels)" if channels else f"{name}()"

@@ -15,9 +15,8 @@ def ladder(full: Rank, taps: int) -> list[Rank]:
 
     Args:
         full: the rank at which nothing is lost.
-        taps: of the kernel. A stem's few input channels, or a head's few outputs, are not worth a
-            convolution that saves some of them: where a side has no more channels than taps, it
-            keeps them all.
+        taps: taps of the kernel. A side with no more channels than taps keeps them all: a stem's
+            few inputs, or a head's few outputs, are not worth a convolution that saves some.
 
     >>> sorted(ladder(6, 9)), (3, 64) in ladder((3, 64), 49)
     ([1, 2, 3, 4, 5, 6], True)

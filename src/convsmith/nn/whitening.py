@@ -33,7 +33,7 @@ def kronecker_roots(
         moments: (groups * inputs, taps, taps); None for white patches.
         groups: groups of the convolution.
         inputs: input channels of a group.
-        kernel: its taps an axis.
+        kernel: taps per axis.
         axes: the axes whose taps belong to A.
 
     Returns:

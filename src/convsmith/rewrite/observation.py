@@ -23,21 +23,21 @@ def by_modules(model: nn.Module, names: Sequence[str], paths: Mapping[str, str])
 
     Args:
         model: left as it is.
-        names: of the tensors that it returns, in order.
+        names: the names of the tensors that it returns, in order.
         paths: further names, each with the module whose result it is.
     """
     with quiet():
         copy = deepcopy(model).double().eval()
 
     def run(inputs: Any) -> Mapping[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        results: dict[str, Tensor] = {}
         handles = []
         for name, path in paths.items():
 
             def see(_: nn.Module, __: Any, result: Any, name: str = name) -> None:
                 tensors = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
                 if tensors:
-                    found[name] = tensors[-1].clone()  # it may be overwritten in place
+                    results[name] = tensors[-1].clone()  # it may be overwritten in place
 
             handles.append(submodule(copy, path).register_forward_hook(see))
         args, kwargs = inputs
@@ -48,7 +48,7 @@ def by_modules(model: nn.Module, names: Sequence[str], paths: Mapping[str, str])
             for handle in handles:
                 handle.remove()
         outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
-        return found | dict(zip(names, outputs, strict=False))
+        return results | dict(zip(names, outputs, strict=False))
 
     return run
 
@@ -58,7 +58,7 @@ def by_layers(network: Network, names: Mapping[str, str]) -> Runner:
 
     Args:
         network: a traced network.
-        names: of results, each with the name of its layer.
+        names: result names, each with the name of its layer.
     """
     with quiet():
         module = deepcopy(network.program.module(check_guards=False)).double()
@@ -71,7 +71,7 @@ def by_nodes(graph: fx.GraphModule, nodes: Mapping[str, str]) -> Runner:
 
     Args:
         graph: a graph module.
-        nodes: of results, each with its node, or the node that another one stands for.
+        nodes: result names, each with its node, or the node that another one stands for.
     """
     with quiet():
         return _interpreted(deepcopy(graph).double(), nodes)
@@ -108,8 +108,8 @@ def random_inputs(inputs: Any, generator: torch.Generator, grow: Sequence[int] =
 
     Args:
         inputs: positional and keyword arguments.
-        generator: of the random numbers.
-        grow: by how much each axis behind batch and channels is longer.
+        generator: source of the random numbers.
+        grow: by how much each axis after batch and channels is longer.
     """
 
     def one(value: Any) -> Any:

@@ -25,26 +25,26 @@ def replace(model: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def answers(model: nn.Module, path: str, call: Callable[[], Any]) -> list[Tensor]:
-    """What the module at `path` gives while `call` runs the model, which ends right after."""
-    found: list[Tensor] = []
-    with watching(submodule(model, path), lambda _, result: found.append(result), stop=True):
+    """Outputs of the module at `path` while `call` runs the model, which is stopped right after."""
+    results: list[Tensor] = []
+    with watching(submodule(model, path), lambda _, result: results.append(result), stop=True):
         call()
-    return found
+    return results
 
 
 def inputs(model: nn.Module, path: str, call: Callable[[], Any]) -> list[Tensor]:
-    """What the module at `path` is given while `call` runs the model, which ends right after."""
-    found: list[Tensor] = []
-    with watching(submodule(model, path), lambda given, _: found.append(given[0]), stop=True):
+    """First inputs of the module at `path` while `call` runs the model, stopped right after."""
+    values: list[Tensor] = []
+    with watching(submodule(model, path), lambda args, _: values.append(args[0]), stop=True):
         call()
-    return found
+    return values
 
 
 @contextmanager
 def watching(
     module: nn.Module, see: Callable[[tuple[Any, ...], Any], None], *, stop: bool = False
 ) -> Iterator[None]:
-    """Show each call of a module, arguments and result, to `see`; or end the pass after one."""
+    """Show each call of a module, arguments and result, to `see`; `stop` ends after the first."""
 
     def hook(_: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
         see(arguments, result)

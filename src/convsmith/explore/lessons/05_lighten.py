@@ -95,9 +95,8 @@ def replace(page):
 @app.cell
 def lightened(cs, data, digits, lessons, model):
     with lessons.alone:
-        light = cs.lighten(
-            model, data.train, multiplier=1, timing=cs.rewrite.Timing(compiled=False)
-        )
+        timing = cs.rewrite.Timing(compiled=False)
+        light = cs.lighten(model, data.train, multiplier=1, timing=timing)
         tuned = cs.lighten(
             model,
             data.train,

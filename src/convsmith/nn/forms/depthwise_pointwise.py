@@ -78,22 +78,22 @@ class DepthwiseSeparableConv2d(
     Args:
         in_channels: channels of the input, each with its own depthwise kernels.
         out_channels: channels of the output.
-        kernel_size: an int or (rows, columns), of the depthwise convolution.
+        kernel_size: an int or (rows, columns), for the depthwise convolution.
         stride: an int or (rows, columns), of the depthwise convolution.
         padding: an int, (rows, columns), ``'same'`` or ``'valid'``.
         dilation: an int or (rows, columns), of the depthwise convolution.
         groups: groups of the pointwise convolution, so that output channels see the same input
             channels as in ``nn.Conv2d`` with these groups; it divides both channel counts.
-        bias: whether both convolutions have a bias; a norm behind them changes nothing about it.
+        bias: whether both convolutions have a bias; a norm after them changes nothing about it.
         padding_mode: ``'zeros'``, ``'reflect'``, ``'replicate'`` or ``'circular'``.
-        device: of all parameters.
-        dtype: of all parameters.
+        device: device of all parameters.
+        dtype: dtype of all parameters.
         multiplier: depthwise kernels for each input channel; the pointwise convolution reads
             in_channels * multiplier channels.
-        norm: ``norm(channels)`` makes the module behind the pointwise convolution.
-        activation: ``activation()`` makes the module behind that.
-        mid_norm: like ``norm``, behind the depthwise convolution.
-        mid_activation: like ``activation``, behind the depthwise convolution.
+        norm: ``norm(channels)`` makes the module after the pointwise convolution.
+        activation: ``activation()`` makes the module after that.
+        mid_norm: like ``norm``, after the depthwise convolution.
+        mid_activation: like ``activation``, after the depthwise convolution.
 
     Attributes:
         depthwise: the ``nn.Conv2d`` with groups=in_channels.

@@ -102,7 +102,7 @@ class DepthwiseSeparableConvTranspose2d(_SeparableConvTranspose, form="depthwise
     Args:
         in_channels: channels of the input, each with its own depthwise kernels.
         out_channels: channels of the output.
-        kernel_size: an int or (rows, columns), of the depthwise convolution.
+        kernel_size: an int or (rows, columns), for the depthwise convolution.
         stride: an int or (rows, columns), of the depthwise convolution.
         padding: an int or (rows, columns) that the output is cropped by on each side.
         output_padding: an int or (rows, columns) added to the output's size on one side.
@@ -110,13 +110,13 @@ class DepthwiseSeparableConvTranspose2d(_SeparableConvTranspose, form="depthwise
         bias: whether both convolutions have a bias.
         dilation: an int or (rows, columns), of the depthwise convolution.
         padding_mode: ``'zeros'``, the only one that torch knows here.
-        device: of all parameters.
-        dtype: of all parameters.
+        device: device of all parameters.
+        dtype: dtype of all parameters.
         multiplier: depthwise kernels for each input channel.
-        norm: ``norm(channels)`` makes the module behind the pointwise convolution.
-        activation: ``activation()`` makes the module behind that.
-        mid_norm: like ``norm``, behind the depthwise convolution.
-        mid_activation: like ``activation``, behind the depthwise convolution.
+        norm: ``norm(channels)`` makes the module after the pointwise convolution.
+        activation: ``activation()`` makes the module after that.
+        mid_norm: like ``norm``, after the depthwise convolution.
+        mid_activation: like ``activation``, after the depthwise convolution.
 
     Attributes are those of `DepthwiseSeparableConv2d`, and ``output_padding``.
 

@@ -104,7 +104,7 @@ class SpatiallySeparableConv(ComposedConv, form="spatial"):
 
 
 def _axes_first(conv: _ConvNd) -> tuple[int, ...]:
-    """The axes to begin with: the fewest multiply-adds a place for each map in between."""
+    """The axes to begin with: the fewest multiply-adds per place for each map in between."""
     dims = len(conv.kernel_size)
     splits = [
         axes for count in range(1, dims) for axes in combinations(range(dims), count)
@@ -138,12 +138,12 @@ def _split(conv: _ConvNd, moments: Tensor | None) -> tuple[Tensor, Tensor]:
     a, a_inverse, b, b_inverse = kronecker_roots(moments, g, m, conv.kernel_size, axes)
 
     def on_left(roots: Tensor, values: Tensor) -> Tensor:
-        found: Tensor = roots @ values.reshape(g, m, -1, values.shape[2])
-        return found.flatten(1, 2)
+        weighted: Tensor = roots @ values.reshape(g, m, -1, values.shape[2])
+        return weighted.flatten(1, 2)
 
     def on_right(values: Tensor, roots: Tensor) -> Tensor:
-        found: Tensor = values.reshape(g, values.shape[1], n, -1) @ roots[:, None]
-        return found.flatten(2, 3)
+        weighted: Tensor = values.reshape(g, values.shape[1], n, -1) @ roots[:, None]
+        return weighted.flatten(2, 3)
 
     weighted = on_right(on_left(a, matrix), b)
     if matrix.shape[1] <= matrix.shape[2]:

@@ -94,12 +94,12 @@ class TuckerConv(ComposedConv, form="tucker"):
     @classmethod
     def products(cls, conv: _ConvNd, ranks: Sequence[Any], moments: Tensor | None) -> list[Tensor]:
         """Return the weight each rank amounts to, as `grouped` lays it out, in float64."""
-        found = []
+        weights = []
         for rank in ranks:
             shrink, core, expand = _project(conv, rank, moments)
             weight = torch.einsum("gno,goit,gim->gnmt", expand, core, shrink)
-            found.append(weight.reshape(*weight.shape[:3], *conv.kernel_size))
-        return found
+            weights.append(weight.reshape(*weight.shape[:3], *conv.kernel_size))
+        return weights
 
 
 def _project(

@@ -22,11 +22,11 @@ from convsmith.report import (
 )
 from convsmith.text import times
 
-__all__ = ["TOLERANCE", "Certificate", "ChangedLayer", "Equality", "Figures"]
+__all__ = ["TOLERANCE", "Certificate", "ChangedLayer", "Equality", "FieldFigures"]
 
 VERSION = 1
 TOLERANCE = 1e-10
-"""Of what is called exact: the largest difference over the largest value, in float64."""
+"""What is still called exact: the largest difference over the largest value, in float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Equality(Result):
         rate: r along each axis of the map.
         old_shape: the result of the old network.
         new_shape: the result of the new one.
-        input_shape: of the random input.
+        input_shape: the shape of the random input.
         absolute: the largest difference found in float64.
         relative: the same over the largest value of the old result.
         at_example: whether the input had the example's size, for which the plan was made.
@@ -60,18 +60,18 @@ class Equality(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Figures(Result):
+class FieldFigures(Result):
     """One network's figures for the example.
 
     Attributes:
-        stride: the cumulative stride at the result that is judged first, an axis.
+        stride: the cumulative stride at the first result that is judged, one per axis.
         params: all trained values.
         macs: multiply-adds.
         field: the receptive field there.
         coverage: the share of the field's box that is read.
         gap: the longest run along each axis that is not.
         ms: milliseconds of the example on this machine; None where it was not timed.
-        accuracy: the share of images told right; None where it was not asked for.
+        accuracy: the share of images classified correctly; None if it was not asked for.
     """
 
     stride: tuple[float, ...]
@@ -86,11 +86,11 @@ class Figures(Result):
 
 @dataclass(frozen=True, slots=True)
 class ChangedLayer(Result):
-    """One layer, before and after; what it has not is empty.
+    """One layer, before and after; what it does not have is empty.
 
     Attributes:
         path: its module, or its name.
-        stride: one an axis, before and after.
+        stride: one per axis, before and after.
         dilation: likewise.
         padding: low and high of each axis, before and after.
     """
@@ -107,15 +107,15 @@ class Certificate(Result):
 
     Attributes:
         model: the name of the model's class.
-        equalities: one a result that is judged and a size of the input.
+        equalities: one per judged result and input size.
         refusals: what breaks the theorem on the way to these results, `path: reason`.
         rates: dilations that were changed beyond the exact rule, `path: from → to`.
         changes: the layers that changed, in order of execution.
-        notes: what else has to be known, such as layers behind the results that are judged.
+        notes: what else has to be known, such as layers after the results that are judged.
         before: figures of the old network.
         after: figures of the new one.
         by_theorem: figures of the exact network, where `rates` went beyond it.
-        seed: of the random inputs.
+        seed: seed for the random inputs.
     """
 
     model: str
@@ -123,9 +123,9 @@ class Certificate(Result):
     refusals: tuple[str, ...]
     rates: tuple[str, ...]
     notes: tuple[str, ...]
-    before: Figures
-    after: Figures
-    by_theorem: Figures | None = None
+    before: FieldFigures
+    after: FieldFigures
+    by_theorem: FieldFigures | None = None
     changes: tuple[ChangedLayer, ...] = ()
     seed: int = 0
 
@@ -154,7 +154,7 @@ class Certificate(Result):
         return replace(self, **figures)
 
     def table(self) -> Table:
-        """Every comparison, a row each."""
+        """Every comparison, one row each."""
         return Table(
             columns=(
                 Column("name", "result"),
@@ -182,7 +182,7 @@ class Certificate(Result):
         )
 
     def figures_table(self) -> Table:
-        """Before and after, a row a figure."""
+        """Before and after, one row per figure."""
         networks = {"before": self.before}
         if self.by_theorem:
             networks["by_theorem"] = self.by_theorem
@@ -302,4 +302,4 @@ def _each(values: Sequence[Any]) -> str:
 
 
 def _error(value: float) -> str:
-    return f"{value:.1e}" if isfinite(value) else "no number"
+    return f"{value:.1e}" if isfinite(value) else "not a number"

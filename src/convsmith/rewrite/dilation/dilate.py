@@ -112,7 +112,7 @@ def dilate(
     Args:
         model: any network that can be traced; it is left as it was.
         example: a tensor or shape of the size that the network is for (see `trace`).
-        output_stride: the largest cumulative stride that is left, one number or one an axis.
+        output_stride: the largest cumulative stride that is left, one number or one per axis.
         layers: or the modules (or layers) that lose their stride, by name.
         rates: dilations beyond the exact rule, afterwards: by module, or one for each dilated
             convolution in order of execution. Padding follows, so that sizes stay.
@@ -120,7 +120,7 @@ def dilate(
             model returns. What follows them is dilated as well, but not judged; where it cannot
             run on the finer map, the new model ends at the features.
         strict: refuse what is not exact. Otherwise it is passed with a warning.
-        seed: of the random inputs.
+        seed: seed for the random inputs.
 
     Raises:
         ArgumentError: if the theorem does not hold for a result that is judged: every layer that
@@ -143,12 +143,14 @@ def dilate(
     judged = judged_layers(network, features)
     broken = _refusals(network, exact, judged.values())
     if broken and strict:
-        raise ArgumentError(_no(network, exact, broken, judged, asked=features is not None))
+        raise ArgumentError(
+            refusal_message(network, exact, broken, judged, asked=features is not None)
+        )
     work = _carry_out(network, model, example, whole, judged, cut=features is not None)
     hidden = [r for r in exact.refusals if r not in broken]
     notes = list(work.notes)
     if hidden:
-        notes.append(f"behind what is judged: {some_of(map(str, hidden))}")
+        notes.append(f"after what is judged: {some_of(map(str, hidden))}")
     if broken:
         warnings.warn(
             f"{network.name} is not dilated exactly: {some_of(map(str, broken))}", stacklevel=2
@@ -178,32 +180,35 @@ def dilate(
 
 
 def _refusals(network: Network, exact: Plan, layers: Any) -> list[Refusal]:
-    found = [refusal for layer in layers for refusal in exact.behind(network, layer)]
-    return list(dict.fromkeys(found))
+    refusals = [refusal for layer in layers for refusal in exact.upstream(network, layer)]
+    return list(dict.fromkeys(refusals))
 
 
-def _no(
+def refusal_message(
     network: Network, exact: Plan, broken: Sequence[Refusal], judged: Mapping[str, str], asked: bool
 ) -> str:
     message = f"{network.name} cannot be dilated exactly: {some_of(map(str, broken))}"
     if any("circular" in refusal.reason for refusal in broken):
-        return f"{message}; another input size may do, or strict=False goes on"
+        return f"{message}; try another input size, or pass strict=False to continue anyway"
     last = None if asked else _last_exact(network, exact, judged)
-    hint = f"features={last!r} judges the last exact map, " if last else ""
-    return f"{message}; {hint}strict=False goes on"
+    if last:
+        hint = f"pass features={last!r} to check only up to the last exact map, or strict=False"
+    else:
+        hint = "pass strict=False"
+    return f"{message}; {hint} to continue anyway"
 
 
 def _last_exact(network: Network, exact: Plan, judged: Mapping[str, str]) -> str | None:
     """The shortest name of the last map that follows no refusal."""
     broken = {refusal.layer for refusal in exact.refusals}
-    behind = set(broken)
+    affected = set(broken)
     last = None
     ways = {up.name for layer in judged.values() for up in network.upstream(layer)}
     for layer in network:
-        if behind.intersection(layer.inputs):
-            behind.add(layer.name)
+        if affected.intersection(layer.inputs):
+            affected.add(layer.name)
         rates = exact.rates(layer.name)
-        if layer.name in ways and layer.name not in behind and rates and max(rates) > 1:
+        if layer.name in ways and layer.name not in affected and rates and max(rates) > 1:
             last = layer
     if last is None:
         return None

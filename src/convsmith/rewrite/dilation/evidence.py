@@ -15,11 +15,11 @@ from convsmith.errors import first_line
 from convsmith.measure import inspect, local_field
 from convsmith.network import Network
 from convsmith.network.trace import example_inputs
-from convsmith.rewrite.dilation.certificate import ChangedLayer, Equality, Figures
+from convsmith.rewrite.dilation.certificate import ChangedLayer, Equality, FieldFigures
 from convsmith.rewrite.dilation.plan import Plan
 from convsmith.rewrite.dilation.request import returned_layers
-from convsmith.text import times
 from convsmith.rewrite.observation import Runner, by_layers, by_modules, by_nodes, random_inputs
+from convsmith.text import times
 
 __all__ = ["Work", "changed_layers", "evidence", "figures_at", "same_layer"]
 
@@ -31,7 +31,7 @@ class Work:
     Attributes:
         model: the old model's copy, or its graph.
         network: the new one, traced.
-        nodes: of the graph, by what is judged; None for a copy.
+        nodes: nodes of the graph, by what is judged; None for a copy.
         ends: whether the graph ends at what is judged.
         notes: why it is a graph.
         changed: the modules of a copy that were changed.
@@ -81,11 +81,11 @@ def _sides(pads: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple((int(pads[i]), int(pads[i + 1])) for i in range(0, len(pads), 2))[::-1]
 
 
-def figures_at(traced: Network, layer: str | None) -> Figures:
+def figures_at(traced: Network, layer: str | None) -> FieldFigures:
     """Figures of a network, its field and stride at one layer."""
     counted = inspect(traced)
     field = local_field(traced, layer) if layer else None
-    return Figures(
+    return FieldFigures(
         stride=tuple(map(float, field.stride)) if field else (),
         params=counted.params,
         macs=counted.macs,
@@ -107,13 +107,13 @@ def evidence(
     """Compare both on random inputs of the example's size, twice, and of sizes beside it.
 
     Returns:
-        A row a judged result and size, and what else has to be known.
+        One row per judged result and size, and what else has to be known.
     """
     generator = torch.Generator().manual_seed(seed)
     inputs = example_inputs(model, example)
     rates = {name: exact.rates(layer) for name, layer in judged.items()}
     known = {name: rate for name, rate in rates.items() if rate is not None}
-    notes = [f"{name} lies on no grid that is known" for name in rates if name not in known]
+    notes = [f"{name} lies on an unknown grid" for name in rates if name not in known]
     modules = {name: name for name in known if name in network.modules and name}
     returned = returned_layers(network)
     sizes: list[tuple[int, ...]] = []
@@ -150,7 +150,7 @@ def evidence(
 
 
 def _worst(rows: Sequence[Equality]) -> list[Equality]:
-    """Of several comparisons of one result at one size, the worst."""
+    """The worst of several comparisons of one result at one size."""
     found: dict[tuple[str, tuple[int, ...]], Equality] = {}
     for row in rows:
         key = (row.name, row.input_shape)
@@ -186,9 +186,9 @@ def _compare(
         at_example: whether the inputs have the example's size.
     """
     size = next((tuple(x.shape) for x in tree_leaves(inputs) if isinstance(x, Tensor)), ())
-    expected, found = old(inputs), new(inputs)
+    expected, results = old(inputs), new(inputs)
     for name, rate in rates.items():
-        a, b = expected[name], found[name]
+        a, b = expected[name], results[name]
         on_grid = b[tuple(slice(None, None, r) for r in rate)] if b.dim() == len(rate) else b
         if on_grid.shape != a.shape:
             absolute = relative = inf
@@ -196,7 +196,7 @@ def _compare(
             scale = float(a.abs().max()) if a.numel() else 0.0
             absolute = float((on_grid - a).abs().max()) if a.numel() else 0.0
             relative = absolute / scale if scale else (0.0 if absolute == 0 else inf)
-            if absolute != absolute or scale != scale:  # nan equals nothing
+            if absolute != absolute or scale != scale:  # NaN equals nothing
                 absolute = relative = inf
         else:
             absolute = relative = float((on_grid != a).any())

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-__all__ = ["NOWHERE", "Broken", "Grid", "Grids", "fixed", "like", "of_image", "rates_of"]
+__all__ = ["NOWHERE", "Grid", "Grids", "NotEquivalent", "fixed", "like", "of_image", "rates_of"]
 
 NOWHERE = Fraction(0)
-"""The stride along a dimension that is none of the image's."""
+"""The stride along a dimension that does not belong to the image."""
 
 
 class Grid(NamedTuple):
@@ -28,16 +28,21 @@ class Grid(NamedTuple):
 
     @property
     def excess(self) -> int:
-        """New positions behind the last old one."""
+        """New positions after the last old one."""
         return (self.length - 1) % self.rate
 
 
 Grids = tuple[Grid, ...]
-"""Of a result, one a dimension."""
+"""The grids of a result, one per dimension."""
 
 
-class Broken(Exception):
-    """The theorem does not hold behind a layer; its grids, where they can be told all the same."""
+class NotEquivalent(Exception):
+    """Raised when new[::r] == old cannot be guaranteed after a layer.
+
+    Attributes:
+        reason: why, in a few words.
+        grids: those of its results, when they are known all the same; else None.
+    """
 
     def __init__(self, reason: str, grids: Grids | None = None) -> None:
         super().__init__(reason)
@@ -51,12 +56,12 @@ def of_image(shape: Sequence[int]) -> Grids:
 
 
 def fixed(shape: Sequence[int]) -> Grids:
-    """Dimensions that are none of the image's."""
+    """Grids for dimensions that do not belong to the image."""
     return tuple(Grid(NOWHERE, 1, n) for n in shape)
 
 
 def like(grids: Grids, shape: Sequence[int]) -> Grids:
-    """Grids of a result with other lengths along dimensions that are none of the image's."""
+    """Grids of a result with other lengths along dimensions outside the image."""
     if len(grids) != len(shape):
         return fixed(shape)
     return tuple(

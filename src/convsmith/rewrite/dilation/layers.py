@@ -44,7 +44,7 @@ class _Dilated(_ConvNd):
         return _cut(y, self.windows, shape)
 
     def extra_repr(self) -> str:
-        """As the convolution writes itself, with the padding of each side."""
+        """The convolution's own arguments, and the padding of each side."""
         padding = tuple(w.padding for w in self.windows)
         cut = ", trimmed" if any(w.trim for w in self.windows) else ""
         plain = super().extra_repr()  # type: ignore[no-untyped-call]
@@ -71,7 +71,7 @@ def dilated_convolution(conv: _ConvNd, windows: Windows, fill: str = "constant")
 
     Args:
         conv: the convolution; its tensors are shared with the new one.
-        windows: one an axis; their new stride, dilation and padding are what counts.
+        windows: one per axis; their new stride, dilation and padding are what counts.
         fill: what it is padded with, as `F.pad` calls it.
     """
     new = _BY_DIMS[len(windows) - 1].__new__(_BY_DIMS[len(windows) - 1])
@@ -131,7 +131,7 @@ class DilatedAvgPool(nn.Module):
     """An average over a finer grid: a dilated depthwise convolution with one weight everywhere.
 
     Args:
-        windows: one an axis.
+        windows: one per axis.
         count_include_pad: divide by the positions of the padding, too.
         divisor: divide by this instead.
 
@@ -186,7 +186,7 @@ class DilatedAvgPool(nn.Module):
 
 
 class Trim(nn.Module):
-    """Cuts a map behind its last old position: of each axis, n positions stay.
+    """Cuts a map after its last old position: of each axis, n positions stay.
 
     The least n' ≤ n with n' ≡ 1 modulo the axis' rate.
     """
@@ -210,8 +210,8 @@ class Trim(nn.Module):
 def _cut(y: Tensor, windows: Windows, shape: Sequence[int]) -> Tensor:
     """The output without what its windows do not want; untouched where they want all."""
     for axis, (window, n) in enumerate(zip(windows, shape, strict=True), y.dim() - len(windows)):
-        wanted = window.output_length(n)
-        y = y if y.shape[axis] == wanted else y.narrow(axis, 0, wanted)
+        length = window.output_length(n)
+        y = y if y.shape[axis] == length else y.narrow(axis, 0, length)
     return y
 
 

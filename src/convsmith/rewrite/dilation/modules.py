@@ -30,7 +30,7 @@ _AVG_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 
 
 class NoModule(Exception):
-    """A layer that is no module of its own, so that the graph has to be changed instead."""
+    """Raised for a layer without a module of its own: the graph has to be changed instead."""
 
 
 def on_modules(network: Network, model: nn.Module, plan: Plan) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def on_modules(network: Network, model: nn.Module, plan: Plan) -> tuple[str, ...
             replace(model, path, _stateless(module, layers, plan))
         else:
             names = [layer.name for layer in layers if layer.name in plan.changes]
-            raise NoModule(f"{names[0]!r} is no module of its own")
+            raise NoModule(f"{names[0]!r} has no module of its own")
     return tuple(paths)
 
 

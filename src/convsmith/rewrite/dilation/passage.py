@@ -9,7 +9,7 @@ from convsmith.arithmetic import ConvTranspose
 from convsmith.network import Layer
 from convsmith.network.families.permute import permutation
 from convsmith.network.shapes import factor_groups
-from convsmith.rewrite.dilation.grid import NOWHERE, Broken, Grid, Grids, fixed, rates_of
+from convsmith.rewrite.dilation.grid import NOWHERE, Grid, Grids, NotEquivalent, fixed, rates_of
 
 __all__ = [
     "adaptive_pool", "expand", "in_place", "linear", "norm", "permute", "reduction", "reshape",
@@ -17,7 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 # Each gives the grids of a layer's first result from those of its inputs, None where none can be
-# told, and raises `Broken` where old and new differ on the old grid.
+# told, and raises `NotEquivalent` where old and new differ on the old grid.
 
 
 def in_place(layer: Layer, sources: list[Grids]) -> Grids:
@@ -37,14 +37,14 @@ def transposed(layer: Layer, sources: list[Grids]) -> Grids | None:
             for grid, s, n in zip(spatial, spec.stride, layer.shape[-dims:], strict=True)
         )
         return (*fixed(layer.shape[:-dims]), *after)
-    raise Broken(f"a transposed convolution on a grid of rate {rates_of(spatial)}")
+    raise NotEquivalent(f"a transposed convolution on a grid of rate {rates_of(spatial)}")
 
 
 def split(layer: Layer, sources: list[Grids]) -> Grids:
     """Parts along a dimension that is not of the map."""
     dim = layer.operation.settings.get("dim", 0) % len(sources[0])
     if sources[0][dim].rate > 1:
-        raise Broken("a map cut in parts")
+        raise NotEquivalent("a map cut in parts")
     if layer.operation.name == "unbind":
         return tuple(grid for d, grid in enumerate(sources[0]) if d != dim)
     return tuple(
@@ -61,7 +61,7 @@ def linear(layer: Layer, sources: list[Grids]) -> Grids:
     """Weights along a dimension that is not of the map."""
     last = sources[0][-1]
     if last.rate > 1 or last.length != layer.operands[0].shape[-1]:
-        raise Broken("a linear layer over the positions of a map")
+        raise NotEquivalent("a linear layer over the positions of a map")
     return (*sources[0][:-1], *fixed(layer.shape[-1:]))
 
 
@@ -69,7 +69,7 @@ def softmax(layer: Layer, sources: list[Grids]) -> Grids:
     """Shares of a sum along a dimension that is not of the map."""
     dim = layer.operation.settings.get("dim", -1)
     if sources[0][dim].rate > 1:
-        raise Broken(f"softmax over a map of rate {sources[0][dim].rate}", sources[0])
+        raise NotEquivalent(f"softmax over a map of rate {sources[0][dim].rate}", sources[0])
     return sources[0]
 
 
@@ -80,7 +80,9 @@ def norm(layer: Layer, sources: list[Grids]) -> Grids:
     if name in ("layer_norm", "native_layer_norm", "rms_norm"):
         joined = grids[-len(layer.operation.settings["normalized_shape"]) :]
     if any(grid.rate > 1 for grid in joined):
-        raise Broken(f"{name.replace('_', ' ')} over a map of rate {rates_of(joined)}", grids)
+        raise NotEquivalent(
+            f"{name.replace('_', ' ')} over a map of rate {rates_of(joined)}", grids
+        )
     return grids
 
 
@@ -103,7 +105,7 @@ def reduction(layer: Layer, sources: list[Grids]) -> Grids:
     if max(rates, default=1) > 1:
         pooling = layer.operation.name in ("mean", "amax", "max", "sum", "amin", "min")
         what = "global pooling" if pooling else layer.operation.name
-        raise Broken(f"{what} over a map of rate {max(rates)}", after)
+        raise NotEquivalent(f"{what} over a map of rate {max(rates)}", after)
     return after
 
 
@@ -120,7 +122,7 @@ def adaptive_pool(layer: Layer, sources: list[Grids]) -> Grids:
     if any(grid.rate > 1 for grid in spatial):
         single = prod(layer.shape[-dims:]) == 1
         kind = "global" if single else "adaptive"
-        raise Broken(f"{kind} pooling over a map of rate {rates_of(spatial)}", tuple(after))
+        raise NotEquivalent(f"{kind} pooling over a map of rate {rates_of(spatial)}", tuple(after))
     return tuple(after)
 
 
@@ -136,7 +138,7 @@ def upsample(layer: Layer, sources: list[Grids]) -> Grids:
         length = new if factor is None else int(grid.length * factor)
         after.append(Grid(stride, 1 if factor is None else grid.rate, length))
     if any(grid.rate > 1 for grid in grids[-dims:]):
-        raise Broken(f"resizing a map of rate {rates_of(grids[-dims:])}", tuple(after))
+        raise NotEquivalent(f"resizing a map of rate {rates_of(grids[-dims:])}", tuple(after))
     return tuple(after)
 
 
@@ -151,7 +153,7 @@ def expand(layer: Layer, sources: list[Grids]) -> Grids:
         if old[-place] == layer.shape[-place]:
             after[-place] = grids[-place]
         elif grids[-place].rate > 1:
-            raise Broken("positions repeated")
+            raise NotEquivalent("positions repeated")
     return tuple(after)
 
 
@@ -170,7 +172,7 @@ def reshape(layer: Layer, sources: list[Grids]) -> Grids:
             length = prod(grids[d].length for d in ours)
             found[theirs[0]] = Grid(NOWHERE, 1, length)
     if lost := [g for d, g in enumerate(grids) if g.length != before[d] and d not in kept]:
-        raise Broken(f"flattening a map of rate {rates_of(lost)}", tuple(found))
+        raise NotEquivalent(f"flattening a map of rate {rates_of(lost)}", tuple(found))
     return tuple(found)
 
 
@@ -179,6 +181,6 @@ def unchangeable(layer: Layer, sources: list[Grids]) -> Grids | None:
     moved = [grid for grids in sources for grid in grids if grid.rate > 1]
     if moved:
         words = layer.operation.name.replace("_", " ")
-        raise Broken(f"{words} on a map of rate {rates_of(moved)}")
+        raise NotEquivalent(f"{words} on a map of rate {rates_of(moved)}")
     same = sources and len(layer.results) == 1 and layer.shape == layer.operands[0].shape
     return sources[0] if same and 0 in layer.places else fixed(layer.shape)

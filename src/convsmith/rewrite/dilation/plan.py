@@ -37,9 +37,9 @@ class Change:
 
     Attributes:
         layer: its name in the network.
-        windows: of a convolution or pool, one an axis; else empty.
-        pads: of a padding: the new numbers, as PyTorch orders them; else empty.
-        cut: of a slice: dimension, start, end and step; else empty.
+        windows: those of a convolution or pool, one per axis; else empty.
+        pads: for a padding, the new numbers, as PyTorch orders them; else empty.
+        cut: for a slice, dimension, start, end and step; else empty.
         trim: for each of the last dimensions, the rate of the grid to which the result is cut.
     """
 
@@ -57,7 +57,7 @@ class Plan:
     Attributes:
         changes: by layer, in order of execution.
         refusals: layers that break the theorem for what follows them.
-        grids: for each layer the grids of its results; None where they cannot be told.
+        grids: for each layer the grids of its results; None if they are not known.
     """
 
     changes: Mapping[str, Change]
@@ -65,11 +65,11 @@ class Plan:
     grids: Mapping[str, tuple[Grids, ...] | None]
 
     def rates(self, layer: str) -> tuple[int, ...] | None:
-        """The rate of each dimension of a layer's first result; None where it cannot be told."""
-        found = self.grids[layer]
-        return tuple(grid.rate for grid in found[0]) if found else None
+        """The rate of each dimension of a layer's first result; None if it is not known."""
+        grids = self.grids[layer]
+        return tuple(grid.rate for grid in grids[0]) if grids else None
 
-    def behind(self, network: Network, layer: str) -> tuple[Refusal, ...]:
+    def upstream(self, network: Network, layer: str) -> tuple[Refusal, ...]:
         """The refusals on the way to a layer."""
         way = {layer, *(up.name for up in network.upstream(layer))}
         return tuple(refusal for refusal in self.refusals if refusal.layer in way)
@@ -79,7 +79,7 @@ class Striding(NamedTuple):
     """Which strides go: down to a total stride for each axis, or those of layers by name.
 
     Attributes:
-        total: the largest cumulative stride that is left, one number or one an axis; None for
+        total: the largest cumulative stride that is left, one number or one per axis; None for
             layers by name.
         layers: names of layers in the network.
     """

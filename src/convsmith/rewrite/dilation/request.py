@@ -36,25 +36,25 @@ def striding_of(
     if (output_stride is None) == (layers is None):
         raise ArgumentError("one of output_stride and layers says which strides go")
     if output_stride is not None:
-        given = list(output_stride) if isinstance(output_stride, Sequence) else [output_stride]
-        if not given or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in given):
+        total = list(output_stride) if isinstance(output_stride, Sequence) else [output_stride]
+        if not total or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in total):
             raise ArgumentError(
-                f"output_stride is a positive number, or one an axis, not {output_stride!r}"
+                f"output_stride is a positive number, or one per axis, not {output_stride!r}"
             )
         dims = {len(network[name].shape) - 2 for name in network.inputs}
-        if len(given) > 1 and len(given) not in dims:
-            raise ArgumentError(f"output_stride has {len(given)} numbers for {max(dims)} axes")
-        return Striding(total=tuple(given))
+        if len(total) > 1 and len(total) not in dims:
+            raise ArgumentError(f"output_stride has {len(total)} numbers for {max(dims)} axes")
+        return Striding(total=tuple(total))
     assert layers is not None
-    found: set[str] = set()
+    names: set[str] = set()
     for name in [layers] if isinstance(layers, str) else layers:
         inside = [x for x in layers_in(network, name) if _is_strided(x)]
         if not inside:
             raise ArgumentError(f"{name!r} has no stride to lose")
-        found.update(layer.name for layer in inside)
-    if not found:
+        names.update(layer.name for layer in inside)
+    if not names:
         raise ArgumentError("layers names no layer")
-    return Striding(layers=frozenset(found))
+    return Striding(layers=frozenset(names))
 
 
 def _is_strided(layer: Layer) -> bool:
@@ -107,13 +107,13 @@ def with_rates(network: Network, exact: Plan, rates: Rates | None) -> tuple[Plan
         return exact, ()
     convs = [layer for layer in network if isinstance(layer.operation.arithmetic, Conv)]
     windows = {layer.name: _windows_of(layer, exact) for layer in convs}
-    wanted: dict[str, tuple[int, ...]] = {}
+    dilations: dict[str, tuple[int, ...]] = {}
     if isinstance(rates, Mapping):
         for name, rate in rates.items():
             inside = [x for x in layers_in(network, name) if x.name in windows]
             if not inside:
                 raise ArgumentError(f"rates: {name!r} has no convolution")
-            wanted |= {x.name: _per_axis(name, rate, len(windows[x.name])) for x in inside}
+            dilations |= {x.name: _per_axis(name, rate, len(windows[x.name])) for x in inside}
     else:
         dilated = [
             name
@@ -125,12 +125,12 @@ def with_rates(network: Network, exact: Plan, rates: Rates | None) -> tuple[Plan
                 f"rates has {len(rates)} numbers for {len(dilated)} dilated convolutions: "
                 f"{some_of(map(repr, dilated))}"
             )
-        wanted = {
+        dilations = {
             name: _per_axis(name, rate, len(windows[name]))
             for name, rate in zip(dilated, rates, strict=True)
         }
-    changes, told = dict(exact.changes), []
-    for name, new in wanted.items():
+    changes, notes = dict(exact.changes), []
+    for name, new in dilations.items():
         old = windows[name]
         if all(w.dilation == d or w.old.kernel == 1 for w, d in zip(old, new, strict=True)):
             continue
@@ -139,8 +139,8 @@ def with_rates(network: Network, exact: Plan, rates: Rates | None) -> tuple[Plan
         changes[name] = changed(change, windows=moved)
         before = times(dict.fromkeys(w.dilation for w in old))
         after = times(dict.fromkeys(w.dilation for w in moved))
-        told.append(f"{name}: dilation {before} → {after}")
-    return changed(exact, changes=changes), tuple(told)
+        notes.append(f"{name}: dilation {before} → {after}")
+    return changed(exact, changes=changes), tuple(notes)
 
 
 def _windows_of(layer: Layer, exact: Plan) -> tuple[DilatedWindow, ...]:

@@ -2,7 +2,7 @@
 
 With r = old cumulative stride / new cumulative stride, carried through the network for each axis,
 every window takes r times its dilation and padding, and `new[..., ::r, ::r] == old`. The layer that
-loses its stride keeps the dilation of what comes in; r grows behind it.
+loses its stride keeps the dilation of what comes in; r grows after it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.network.families import Trait, family_of
 from convsmith.rewrite.dilation import passage
-from convsmith.rewrite.dilation.grid import NOWHERE, Broken, Grid, Grids, fixed, like, of_image
+from convsmith.rewrite.dilation.grid import (
+    NOWHERE,
+    Grid,
+    Grids,
+    NotEquivalent,
+    fixed,
+    like,
+    of_image,
+)
 from convsmith.rewrite.dilation.plan import Change, Plan, Refusal, Striding
 from convsmith.rewrite.dilation.window import DilatedWindow, windows_of
 
@@ -24,7 +32,7 @@ __all__ = ["RULES", "Rule", "plan"]
 def plan(network: Network, striding: Striding) -> Plan:
     """Carry the rates through a network.
 
-    Where branches meet whose maps end at different places behind the last old position, all of them
+    Where branches meet whose maps end at different places after the last old position, all of them
     are cut there: the walk is repeated until nothing has to be cut any more.
 
     Raises:
@@ -68,7 +76,7 @@ class _Walk:
             known = [grids for grids in sources if grids is not None]
             try:
                 first = _rule_of(layer)(self, layer, known)
-            except Broken as refused:
+            except NotEquivalent as refused:
                 self._refuse(layer, refused.reason)
                 first = refused.grids
             if first is None or len(layer.results) < 2:
@@ -98,10 +106,10 @@ class _Walk:
             new.append(DilatedWindow.of(window, grid.rate, stride, ceil=ceil, trim=trim))
         mode = getattr(layer.operation.arithmetic, "padding_mode", "zeros")
         if mode != "zeros" and any(grid.rate > 1 for grid in spatial):
-            raise Broken(f"{mode} padding inside an operation")
+            raise NotEquivalent(f"{mode} padding inside an operation")
         if any(window.is_changed for window in new):
             if "indices" in layer.operation.name and _takes_indices(self.network, layer):
-                raise Broken("the indices of a max pool")
+                raise NotEquivalent("the indices of a max pool")
             self.changes[layer.name] = Change(layer.name, windows=tuple(new))
         after = (
             Grid(
@@ -128,7 +136,7 @@ class _Walk:
         if kept.denominator > 1 or (after / most).denominator > 1:
             raise ArgumentError(
                 f"output_stride={most} cannot be reached exactly: at {layer.name!r} the stride "
-                f"goes from {before} to {after}, and {most} is no divisor between them"
+                f"goes from {before} to {after}, and {most} is not a divisor between them"
             )
         return int(kept)
 
@@ -148,7 +156,7 @@ class _Walk:
                 continue
             if mode == "circular" and grid.excess != grid.rate - 1:
                 old = -(-grid.length // grid.rate)
-                raise Broken(
+                raise NotEquivalent(
                     f"circular padding of {grid.length} positions on a grid of rate {grid.rate}, "
                     f"where {grid.rate * old} would be needed"
                 )
@@ -175,7 +183,7 @@ class _Walk:
         old = layer.operands[0].shape[dim]
         if layer.operation.name == "select":
             if grid.rate > 1:
-                raise Broken(f"one position of a grid of rate {grid.rate}")
+                raise NotEquivalent(f"one position of a grid of rate {grid.rate}")
             return tuple(g for d, g in enumerate(grids) if d != dim)
         if layer.operation.name == "narrow":
             start, step = int(settings["start"]) % old, 1
@@ -193,7 +201,7 @@ class _Walk:
             last = first + (length - 1) * stride + 1
         if grid.rate > 1 or stride != step or layer.name in self.trims:
             if layer.operation.name == "narrow":
-                raise Broken(f"narrow on a grid of rate {grid.rate}")
+                raise NotEquivalent(f"narrow on a grid of rate {grid.rate}")
             self.changes[layer.name] = Change(layer.name, cut=(dim, first, last, stride))
         after = list(grids)
         after[dim] = Grid(grid.stride * step, rate_out, length)
@@ -230,7 +238,7 @@ class _Walk:
                 after.append(self._common(layer, here))
                 continue
             if any(grid.rate > 1 for _, grid in here):
-                raise Broken("maps put end to end")
+                raise NotEquivalent("maps put end to end")
             after.append(Grid(NOWHERE, 1, sum(grid.length for _, grid in here)))
         return tuple(after)
 
@@ -240,7 +248,7 @@ class _Walk:
         rates = {grid.rate for _, grid in operands}
         # A single position in the image meets any other.
         if len(rates) > 1 and max(grid.length for _, grid in operands) > 1:
-            raise Broken(self._unequal(layer, operands))
+            raise NotEquivalent(self._unequal(layer, operands))
         lengths = {grid.length for _, grid in operands}
         if len(lengths) > 1 and max(rates) > 1:
             maps = [layer.inputs[layer.places.index(n)] for n, _ in operands if n in layer.places]
@@ -266,7 +274,7 @@ class _Walk:
             else:
                 waiting += one.inputs
         if found <= self.trims:
-            raise Broken(reason)
+            raise NotEquivalent(reason)
         self.to_trim |= found
 
 
@@ -286,7 +294,7 @@ def _takes_indices(network: Network, layer: Layer) -> bool:
 Rule = Callable[[_Walk, Layer, list[Grids]], Grids | None]
 """The grids of a layer's first result from those of its inputs, and a note of what it has to do.
 
-None where no grid can be told; `Broken` where old and new differ on the old grid."""
+None where no grid can be told; `NotEquivalent` where old and new differ on the old grid."""
 
 
 def _unchanged(rule: Callable[[Layer, list[Grids]], Grids | None]) -> Rule:

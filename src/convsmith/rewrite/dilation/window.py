@@ -108,7 +108,7 @@ class DilatedWindow:
         return min(max(-(-length // self.stride), least), least + r - 1)
 
     def sides(self, length: int) -> tuple[int, int, int]:
-        """Padding before and behind an input of `length`, and more behind that no value fills."""
+        """Padding before and after an input of `length`, and more after it that no value fills."""
         needed = (self.output_length(length) - 1) * self.stride + self.extent
         low, high = self.padding
         more = needed - length - low - high

@@ -39,8 +39,8 @@ class Training:
 
     Attributes:
         data: batches, or the user's own loop: called with the network and the original.
-        schedule: of the network that starts from the original's weights.
-        control: of the one that starts from random weights; None for no control.
+        schedule: for the network that starts from the original's weights.
+        control: for the one that starts from random weights; None for no control.
         loss: a function of outputs and labels.
         fabric: processes that share the work.
     """
@@ -61,7 +61,7 @@ class Attempt:
         selection: the forms that were chosen.
         errors: by path, the share of its response's variance that each lost before training.
         steps: how near to the original it was after each step.
-        losses: of each epoch of fine-tuning.
+        losses: the mean loss of each epoch of fine-tuning.
         stopped: why fine-tuning ended early, or ''.
     """
 

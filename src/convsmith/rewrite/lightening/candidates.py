@@ -83,7 +83,7 @@ def candidates(
 ) -> list[Candidate]:
     """Every convolution of the network, in order of execution; a module called twice once."""
     forms = all_forms() if forms is None else forms
-    found: dict[tuple[str, ...], Candidate] = {}
+    by_call: dict[tuple[str, ...], Candidate] = {}
     for layer in network:
         spec = layer.operation.arithmetic
         call = (
@@ -91,7 +91,7 @@ def candidates(
         )
         if not isinstance(spec, (Conv, ConvTranspose)) or layer.constant:
             continue
-        if call not in found:
+        if call not in by_call:
             size = layer.operands[0].shape[-spec.dims :]
             readers = network.consumers(layer.name)
             normalised = [reader.kind for reader in readers] == ["batch norm"]
@@ -99,8 +99,8 @@ def candidates(
             if module is not None:
                 reasons = [form.reason(module) for form in forms]
                 reason = reasons[0] if all(reasons) else ""
-            found[call] = Candidate(layer, spec, size, reason, normalised, module)
-    return list(found.values())
+            by_call[call] = Candidate(layer, spec, size, reason, normalised, module)
+    return list(by_call.values())
 
 
 def _plain(
@@ -110,7 +110,7 @@ def _plain(
     spec: Conv | ConvTranspose,
     allow: Filter | None,
 ) -> tuple[_ConvNd | None, str]:
-    """The module, or why a layer is none that can be replaced."""
+    """The module, or why it cannot be replaced."""
     if spec.is_pointwise:
         return None, "pointwise already"
     if spec.is_depthwise:
@@ -129,7 +129,7 @@ def _plain(
 def _computes_plainly(module: nn.Module) -> bool:
     """Whether a module is a torch convolution, or a subclass that computes the same.
 
-    One with a standardised weight or padding of its own is none.
+    One with a standardised weight or its own padding does not.
     """
     for plain in _PLAIN:
         if isinstance(module, plain):
@@ -140,8 +140,8 @@ def _computes_plainly(module: nn.Module) -> bool:
     return False
 
 
-def refuse_empty(found: list[Candidate], name: str) -> None:
+def refuse_empty(layers: Sequence[Candidate], name: str) -> None:
     """Raise if no convolution can change, saying why of the first few."""
-    if not any(not candidate.reason for candidate in found):
-        reasons = "; ".join(f"{c.path}: {c.reason}" for c in found[:3]) or "there is none"
+    if not any(not candidate.reason for candidate in layers):
+        reasons = "; ".join(f"{c.path}: {c.reason}" for c in layers[:3]) or "there is none"
         raise ArgumentError(f"no convolution of {name} can become lighter ({reasons})")

@@ -48,7 +48,7 @@ class Clock:
         self._kept.append(model)
 
     def runner(self, model: nn.Module, image: Any) -> Callable[[], Any]:
-        """What runs a network on an image in the way that is timed."""
+        """A call that runs a network on an image in the way that is timed."""
         if not self.compiled:
             return partial(model, image)
         key = (id(model), *image.shape)

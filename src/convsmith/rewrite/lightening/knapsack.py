@@ -1,4 +1,4 @@
-"""One form a layer: the least error whose cost fits the budget (multiple-choice knapsack)."""
+"""One form per layer: the least error whose cost fits the budget (multiple-choice knapsack)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def least_cost(layers: Sequence[Sequence[Option]]) -> float:
 
 
 def choose(layers: Sequence[Sequence[Option]], budget: float) -> list[Option]:
-    """Pick one option a layer: the least sum of errors among those that cost at most `budget`.
+    """Pick one option per layer: the least sum of errors among those that cost at most `budget`.
 
     Dynamic programming over the cost that is left (Pisinger 1995, a multiple-choice knapsack), in
     steps of 1/4096 of what there is to decide. Costs are rounded up, so that the budget holds.

@@ -1,4 +1,4 @@
-"""What `lighten` did: before and after, a layer and in total."""
+"""What `lighten` did: before and after, per layer and in total."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class NetworkFigures(Result):
         params: all trained values.
         conv_params: those of its convolutions, biases included.
         macs: multiply-adds for one image.
-        latency: of one image in PyTorch, on this machine; None where it was not measured.
+        latency: time per image in PyTorch, on this machine; None if it was not measured.
         compiled: the same through `convsmith.compile`; None where that was not asked for.
         accuracy: what the user's `evaluate` gave, None without it.
         agreement: the share of calibration images on which the largest output is the original's;
-            None for outputs that are no classes.
+            None for outputs that are not classes.
         output_error: mean squared difference to the original's outputs over their variance.
     """
 
@@ -72,7 +72,7 @@ class RewrittenLayer(Result):
     Attributes:
         path: its module.
         form: the name of its new form; '' if the convolution was kept.
-        rank: of that form: kernels a channel, or what the form is made with; None if it was kept.
+        rank: kernels per channel, or the form's own rank; None if it was kept.
         params: before and after.
         macs: before and after, for one image.
         error: share of the variance of the original's responses that is lost; 0 if it was kept.
@@ -93,10 +93,10 @@ class Step(Result):
     """How near a network was to the original after one step.
 
     Attributes:
-        name: of the step.
+        name: what the step did.
         error: mean squared difference of the outputs over their variance.
         agreement: the share of calibration images whose largest output is the original's; None
-            for outputs that are no classes.
+            for outputs that are not classes.
         accuracy: what the user's `evaluate` gave, None without it.
     """
 
@@ -134,7 +134,7 @@ class LightenReport(Result):
     Attributes:
         model: the name of the model's class.
         target: what was asked for, in words.
-        original: the network that came.
+        original: the network as it was.
         lightened: the network that is returned.
         control: the same architecture from random weights, trained with the same budget; None if
             it was not asked for.
@@ -173,7 +173,7 @@ class LightenReport(Result):
         return rows | ({"control": self.control} if self.control else {})
 
     def table(self) -> Table:
-        """Original, lightened and control, a row each."""
+        """Original, lightened and control, one row each."""
         columns = [
             Column("network", "network"),
             Column("params", "parameters", align="right", format=count),
@@ -195,10 +195,10 @@ class LightenReport(Result):
 
     @property
     def _timed(self) -> str:
-        return "ms an image" if self.batch == 1 else f"ms for {self.batch} images"
+        return "ms per image" if self.batch == 1 else f"ms for {self.batch} images"
 
     def layer_table(self) -> Table:
-        """Every convolution, a row each."""
+        """Every convolution, one row each."""
         return Table(
             columns=(
                 Column("path", "convolution"),
@@ -235,7 +235,7 @@ class LightenReport(Result):
             ArgumentError: where no sweep was asked for.
         """
         if not self.curve:
-            raise ArgumentError("there is no curve: call lighten with sweep=True")
+            raise ArgumentError("there is no curve: call lighten with run=Run(sweep=True)")
         name = next(n for n in ("accuracy", "agreement", "error") if _all(self.curve, n))
         points = []
         for point in self.curve:
@@ -327,7 +327,7 @@ class LightenReport(Result):
                 "parameters in convolutions",
             ),
             Figure(
-                bars([(n, rows[n].macs) for n in names], format=short), "multiply-adds an image"
+                bars([(n, rows[n].macs) for n in names], format=short), "multiply-adds per image"
             ),
         ]
         times = [(n, row.latency.median_ms) for n, row in rows.items() if row.latency]

@@ -13,19 +13,20 @@ from convsmith.network import submodule, untouched
 __all__ = ["sensitivities"]
 
 _SHARE = 0.1
-"""Of a response's variance, as noise: as large as the errors that are chosen among."""
+"""The noise, as a fraction of a response's variance: about as large as the errors of forms."""
 
 
 def sensitivities(
     model: nn.Module, images: Tensor, paths: Sequence[str], seed: int = 0
 ) -> dict[str, float]:
-    """The output's error a layer's error, both as shares of the variance.
+    """Output error per unit of error in each layer, both as fractions of variance.
 
     Measured: white noise of a tenth of its variance is added to the response of one layer after
     the other, channel by channel, and the output compared with the one without it.
 
     Returns:
-        By path: 0 where the output does not hang on a layer, 1 where it carries an error on.
+        By path: 0 if the output does not depend on the layer, 1 if it passes an error through
+        unchanged.
 
     >>> net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(4, 3))
     >>> 0 < sensitivities(net, torch.rand(256, 2, 3, 3), ["0"])["0"] < 3
@@ -35,26 +36,27 @@ def sensitivities(
 
     def disturb(_: nn.Module, __: Any, response: Tensor) -> Tensor:
         axes = [axis for axis in range(response.ndim) if axis != 1]
-        spread = response.std(axes, keepdim=True, correction=0) * _SHARE**0.5
+        deviation = response.std(axes, keepdim=True, correction=0) * _SHARE**0.5
         noise = torch.randn(response.shape, generator=random).to(response)
-        disturbed: Tensor = response + spread * noise
+        disturbed: Tensor = response + deviation * noise
         return disturbed
 
-    found = {}
+    shares = {}
     with untouched(model), torch.no_grad():
-        wanted = _flat(model(images))
-        variance = sum(float(part.var(0, correction=0).sum()) for part in wanted)
+        expected = _flat(model(images))
+        variance = sum(float(part.var(0, correction=0).sum()) for part in expected)
         for path in paths:
             handle = submodule(model, path).register_forward_hook(disturb)
             try:
-                given = _flat(model(images))
+                outputs = _flat(model(images))
             finally:
                 handle.remove()
             moved = sum(
-                float((a - b).square().mean(0).sum()) for a, b in zip(given, wanted, strict=True)
+                float((a - b).square().mean(0).sum())
+                for a, b in zip(outputs, expected, strict=True)
             )
-            found[path] = moved / _SHARE / variance if variance else 1.0
-    return found
+            shares[path] = moved / _SHARE / variance if variance else 1.0
+    return shares
 
 
 def _flat(answer: Any) -> list[Tensor]:

@@ -28,18 +28,18 @@ class Target:
 
     @classmethod
     def of(cls, **asked: float | None) -> Target:
-        """The one that was asked for; twice the speed where none was.
+        """The target that was asked for; `speedup=2` if none was.
 
         Raises:
-            ArgumentError: for several, or one that makes no sense.
+            ArgumentError: for several targets, or a value out of range.
 
         >>> Target.of(speedup=None, macs=0.5)
         Target(name='macs', value=0.5)
         """
-        given = {name: value for name, value in asked.items() if value is not None}
-        if len(given) > 1:
-            raise ArgumentError(f"one target, not {len(given)}: {', '.join(given)}")
-        name, value = next(iter(given.items())) if given else ("speedup", 2.0)
+        targets = {name: value for name, value in asked.items() if value is not None}
+        if len(targets) > 1:
+            raise ArgumentError(f"one target, not {len(targets)}: {', '.join(targets)}")
+        name, value = next(iter(targets.items())) if targets else ("speedup", 2.0)
         if not isfinite(value) or value < 0 or (value == 0 and name != "max_drop"):
             raise ArgumentError(f"{name} must be positive, not {value}")
         if name == "max_drop" and value >= 1:
@@ -79,4 +79,4 @@ class Target:
             return f"at most {100 * value:g} points lost"
         if self.name == "macs":
             return f"{value:.0%} of the MACs" if value < 1 else f"at most {value:,.0f} MACs"
-        return f"{value:g} depthwise kernel{'s' * (value != 1)} a channel"
+        return f"{value:g} depthwise kernel{'s' * (value != 1)} per channel"

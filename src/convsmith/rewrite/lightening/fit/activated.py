@@ -40,7 +40,8 @@ def after_activation(
     mean_z = z.mean(2, keepdim=True)
     centred = z - mean_z
     gram = centred @ centred.mT / places
-    # Few places would be learned by heart: the fewer, the closer to where it starts.
+    # Few samples would overfit, so the fewer there are, the harder the ridge pulls towards the
+    # starting weights.
     pull = torch.diag_embed((ridge + z.shape[1] / places) * spread(gram))
     factor = torch.linalg.cholesky(gram + pull)
     held, target = pull @ weights.mT, f(y)
@@ -51,9 +52,9 @@ def after_activation(
     best = weights, bias, float((f(answer) - target).square().sum())
     relu = activation in (F.relu, torch.relu) or isinstance(activation, nn.ReLU)
     for weight in (0.1, 0.1, 0.3, 0.3, 1.0, 1.0, 3.0, 3.0):
-        wished = _wish(answer, y, target, f, weight, relu)
-        mean = wished.mean(2, keepdim=True)
-        solved = torch.cholesky_solve(centred @ (wished - mean).mT / places + held, factor).mT
+        targets = _targets(answer, y, target, f, weight, relu)
+        mean = targets.mean(2, keepdim=True)
+        solved = torch.cholesky_solve(centred @ (targets - mean).mT / places + held, factor).mT
         moved = (mean - solved @ mean_z)[:, :, 0]
         answer = solved @ z + moved[:, :, None]
         error = float((f(answer) - target).square().sum())
@@ -62,7 +63,7 @@ def after_activation(
     return best[0], best[1], best[2] / total
 
 
-def _wish(
+def _targets(
     answer: Tensor,
     y: Tensor,
     target: Tensor,

@@ -1,4 +1,4 @@
-"""What a network makes of a layer's answer before anything else is done with it."""
+"""The batch norms and activation that a layer's output goes through first."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["following"]
 def following(
     network: Network, layer: Layer, model: nn.Module
 ) -> Callable[[Tensor], Tensor] | None:
-    """The batch norms and the activation behind a layer, as one function of its maps.
+    """The batch norms and the activation after a layer, as one function of its maps.
 
-    None where no activation follows, or somebody else wants the answer as it is before it.
+    None if no activation follows, or if another layer reads the maps before it.
     """
     nodes = {node.name: node for node in network.program.graph.nodes}
     steps: list[Callable[[Tensor], Tensor]] = []

@@ -19,7 +19,7 @@ __all__ = ["refit_jointly"]
 
 # Patches of more values than this have moments too large to keep and to work with.
 _LARGEST = 2400
-# Steps of conjugate gradients: each round goes on where the last one ended.
+# Steps of conjugate gradients: each round continues where the last one ended.
 _STEPS = 24
 
 
@@ -59,9 +59,9 @@ def refit_jointly(
     with untouched(light), untouched(original), torch.no_grad():
         sums = Regression.of(conv)
         for batch in batches:
-            given = inputs(light, path, partial(light, batch))
-            wanted = answers(original, path, partial(original, batch))
-            for maps, answer in zip(given, wanted, strict=True):
+            images = inputs(light, path, partial(light, batch))
+            responses = answers(original, path, partial(original, batch))
+            for maps, answer in zip(images, responses, strict=True):
                 sums.add(conv, maps, answer)
             if sums.enough:
                 break
@@ -119,17 +119,17 @@ def _spatial(second: Tensor, cross: Tensor, kernels: Tensor, mix: Tensor, ridge:
         return back(_features(second, values).mT) + pull * values
 
     blocks = (cross @ mix).reshape(groups, channels, taps, channels, multiplier)
-    wanted = torch.diagonal(blocks, dim1=1, dim2=3).permute(0, 3, 2, 1)
-    residual = wanted + pull * kernels - curvature(kernels)
-    found, step = kernels, residual / diagonal
+    target = torch.diagonal(blocks, dim1=1, dim2=3).permute(0, 3, 2, 1)
+    residual = target + pull * kernels - curvature(kernels)
+    solution, step = kernels, residual / diagonal
     length = float((residual * step).sum())
     for _ in range(_STEPS):
         if length <= 0:
             break
         bent = curvature(step)
         size = length / float((step * bent).sum())
-        found, residual = found + size * step, residual - size * bent
+        solution, residual = solution + size * step, residual - size * bent
         scaled = residual / diagonal
         shorter = float((residual * scaled).sum())
         step, length = scaled + shorter / length * step, shorter
-    return found
+    return solution

@@ -49,7 +49,7 @@ def patch_moments(
 
     A transposed convolution has none: its kernel lies on the output.
     """
-    found: dict[str, Moments] = {}
+    moments: dict[str, Moments] = {}
     with ExitStack() as stack, torch.no_grad():
         stack.enter_context(untouched(model))
         for path in paths:
@@ -58,14 +58,14 @@ def patch_moments(
             if conv.transposed:
                 continue
             taps = prod(conv.kernel_size)
-            found[path] = Moments(
+            moments[path] = Moments(
                 torch.zeros(conv.in_channels, taps, taps, dtype=torch.float64),
                 torch.zeros(conv.in_channels, taps, dtype=torch.float64),
             )
-            stack.enter_context(watching(conv, partial(_add, conv, found[path])))
+            stack.enter_context(watching(conv, partial(_add, conv, moments[path])))
         for batch in batches:
             model(batch)
-    return found
+    return moments
 
 
 def covariance(moments: Mapping[str, Moments], path: str) -> Tensor | None:
@@ -88,7 +88,7 @@ def patches(conv: _ConvNd, maps: Tensor) -> Tensor:
         zip(conv.kernel_size, conv.stride, conv.dilation, strict=True), start=2
     ):
         windows = windows.unfold(axis, d * (k - 1) + 1, s)[..., ::d]
-    # (images, channels, places an axis…, taps an axis…)
+    # (images, channels, places per axis…, taps per axis…)
     order = (0, 1, *range(2 + dims, 2 + 2 * dims), *range(2, 2 + dims))
     return windows.permute(order).reshape(*maps.shape[:2], prod(conv.kernel_size), -1)
 

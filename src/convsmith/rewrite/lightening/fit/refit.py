@@ -20,7 +20,7 @@ from convsmith.rewrite.surgery import answers, inputs
 
 __all__ = ["correct_bias", "match_batch_norm", "refit"]
 
-# A channel's mean and spread hang on images that differ; more than these values change neither.
+# A channel's mean and spread depend on varied images; beyond these counts, neither changes.
 _IMAGES, _VALUES = 64, 2**17
 
 
@@ -60,11 +60,11 @@ def refit(
     with untouched(light), untouched(original), torch.no_grad():
         sums, sample = Regression.of(last), None
         total = sum(map(len, batches))
-        for shown, wanted in _pairs(light, original, batches, path):
-            sums.add(last, shown, wanted)
+        for features, responses in _pairs(light, original, batches, path):
+            sums.add(last, features, responses)
             if activation is not None:
-                sample = sample or Sample.of(last, total * prod(wanted.shape[2:]))
-                sample.add(last, shown, wanted)
+                sample = sample or Sample.of(last, total * prod(responses.shape[2:]))
+                sample.add(last, features, responses)
             elif sums.enough:
                 break
         weights, bias, left = sums.solve(weights_of(last), ridge)
@@ -92,8 +92,8 @@ def correct_bias(
     if not isinstance(conv, _ConvNd) or conv.bias is None:
         raise ArgumentError(f"{path}: {type(layer).__name__} has no bias to correct")
     with untouched(light), untouched(original), torch.no_grad():
-        given, wanted = (_mean(model, batches, path) for model in (light, original))
-        conv.bias.add_((wanted - given).to(conv.bias))
+        mean, expected = (_mean(model, batches, path) for model in (light, original))
+        conv.bias.add_((expected - mean).to(conv.bias))
 
 
 def _mean(model: nn.Module, batches: Sequence[Tensor], path: str) -> Tensor:
@@ -116,9 +116,9 @@ def _pairs(
     assert isinstance(layer, Factored)
     name = next(name for name, part in layer.named_modules() if part is layer.last)
     for batch in batches:
-        shown = inputs(light, f"{path}.{name}", partial(light, batch))
-        wanted = answers(original, path, partial(original, batch))
-        yield from zip(shown, wanted, strict=True)
+        features = inputs(light, f"{path}.{name}", partial(light, batch))
+        responses = answers(original, path, partial(original, batch))
+        yield from zip(features, responses, strict=True)
 
 
 def match_batch_norm(
@@ -126,36 +126,36 @@ def match_batch_norm(
 ) -> None:
     """Set a batch norm's running statistics so that its output has the original's mean and spread.
 
-    Where the original's statistics are those of the images, this is estimating them anew. Where
+    Where the original's statistics are those of the images, this estimates them again. Where
     they are not, the difference stays as the original has it: a network that computes the same as
     the original keeps its statistics.
     """
     norm = submodule(light, path)
     assert isinstance(norm, _BatchNorm)
     with untouched(light), untouched(original), torch.no_grad():
-        found = []
+        statistics = []
         for model in (light, original):
             sums = squares = torch.zeros(norm.num_features, dtype=torch.float64)
-            count = seen = 0
+            count = images = 0
             for batch in batches:
                 (maps,) = inputs(model, path, partial(model, batch))
                 values = maps.transpose(0, 1).flatten(1).double().cpu()
                 sums, squares = sums + values.sum(1), squares + values.square().sum(1)
                 count += values.shape[1]
-                seen += len(batch)
-                if seen >= _IMAGES and count >= _VALUES:
+                images += len(batch)
+                if images >= _IMAGES and count >= _VALUES:
                     break
             mean = sums / count
-            found.append((mean, (squares / count - mean.square()).clamp_min(0)))
-        (mean, variance), (wanted_mean, wanted_variance) = found
+            statistics.append((mean, (squares / count - mean.square()).clamp_min(0)))
+        (mean, variance), (expected_mean, expected_variance) = statistics
         assert norm.running_mean is not None
         assert norm.running_var is not None
         # A channel that is constant in either network has no spread to match.
-        alive = (variance > 0) & (wanted_variance > 0)
-        ratio = torch.where(alive, variance / wanted_variance, torch.ones_like(variance))
+        alive = (variance > 0) & (expected_variance > 0)
+        ratio = torch.where(alive, variance / expected_variance, torch.ones_like(variance))
         held_mean, held_variance = norm.running_mean.double().cpu(), norm.running_var.double().cpu()
         matched = ((held_variance + norm.eps) * ratio - norm.eps).clamp_min(0)
         # By the scale that is really set: where it was clamped, the mean must still be right.
         scale = ((matched + norm.eps) / (held_variance + norm.eps)).sqrt()
-        norm.running_mean.copy_(mean - (wanted_mean - held_mean) * scale)
+        norm.running_mean.copy_(mean - (expected_mean - held_mean) * scale)
         norm.running_var.copy_(matched)

@@ -17,7 +17,7 @@ __all__ = ["Regression", "Sample", "columns", "put", "spread", "weights_of", "wi
 
 Pairs = tuple[int, Tensor, Tensor]
 
-# Values that are in memory at a time, in float64: of unfolded patches, and of a sample.
+# Values in memory at a time, in float64: unfolded patches, and a sample.
 _CHUNK = 2**22
 _SAMPLE = 2**20
 
@@ -63,18 +63,18 @@ class Regression:
         """Whether more images would change nothing."""
         return self.images >= _IMAGES and self.places >= self._most
 
-    def add(self, conv: _ConvNd, given: Tensor, wanted: Tensor) -> None:
-        """Count what `conv` is given, (images, channels, *size), and is to answer.
+    def add(self, conv: _ConvNd, maps: Tensor, wanted: Tensor) -> None:
+        """Count the inputs of `conv`, (images, channels, *size), and the outputs it is to give.
 
         Of large maps, as many places as are enough, drawn evenly.
         """
         each = prod(wanted.shape[2:])
         images = max(_IMAGES, -(-self._most // each)) - self.images
-        given, wanted = given[:images], wanted[:images]
-        share = min(1.0, self._most / max(1, len(given) * each))
+        maps, wanted = maps[:images], wanted[:images]
+        share = min(1.0, self._most / max(1, len(maps) * each))
         random = torch.Generator().manual_seed(self.images)
         drawn: Tensor | None = None
-        for first, z, y in columns(conv, given, wanted):
+        for first, z, y in columns(conv, maps, wanted):
             if share < 1:
                 # The same places in every group, as they come in the same chunks of images.
                 if first == 0 or drawn is None:
@@ -87,7 +87,7 @@ class Regression:
             self.sums[0][some] += z.sum(2)
             self.sums[1][some] += y.sum(2)
             self.places += z.shape[2] if first == 0 else 0
-        self.images += len(given)
+        self.images += len(maps)
 
     @property
     def _most(self) -> int:
@@ -134,10 +134,10 @@ class Sample:
         most = _SAMPLE // (groups * (features + outputs))
         return cls(min(1.0, most / places), {}, torch.Generator().manual_seed(0))
 
-    def add(self, conv: _ConvNd, given: Tensor, wanted: Tensor) -> None:
-        """Offer what `conv` is given, (images, channels, *size), and is to answer."""
+    def add(self, conv: _ConvNd, maps: Tensor, wanted: Tensor) -> None:
+        """Offer inputs of `conv`, (images, channels, *size), and the outputs it is to give."""
         drawn: Tensor | None = None
-        for first, z, y in columns(conv, given, wanted):
+        for first, z, y in columns(conv, maps, wanted):
             # The same places in every group, as they come in the same chunks of images.
             if first == 0 or drawn is None:
                 drawn = torch.rand(z.shape[2], generator=self.random) < self.share
@@ -169,7 +169,7 @@ def put(conv: _ConvNd, weights: Tensor, bias: Tensor) -> None:
         conv.bias.copy_(bias.flatten())
 
 
-def columns(conv: _ConvNd, given: Tensor, wanted: Tensor) -> Iterator[Pairs]:
+def columns(conv: _ConvNd, maps: Tensor, wanted: Tensor) -> Iterator[Pairs]:
     """Features (groups, features, places) and targets (groups, outputs, places), in chunks.
 
     Each comes with the first of its groups; a chunk of images comes for all groups in turn.
@@ -179,8 +179,8 @@ def columns(conv: _ConvNd, given: Tensor, wanted: Tensor) -> Iterator[Pairs]:
     places = prod(wanted.shape[2:])
     images = max(1, _CHUNK // (groups * features * places))
     step = max(1, _CHUNK // (features * places)) if images == 1 else groups
-    for begin in range(0, len(given), images):
-        x, y = given[begin : begin + images], wanted[begin : begin + images]
+    for begin in range(0, len(maps), images):
+        x, y = maps[begin : begin + images], wanted[begin : begin + images]
         for first in range(0, groups, step):
             some = x[:, first * inputs : (first + step) * inputs]
             z = windows(conv, some, wanted.shape[2:])

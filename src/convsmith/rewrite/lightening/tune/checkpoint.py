@@ -1,4 +1,4 @@
-"""A run of `lighten` on disk, so that it goes on where it was interrupted."""
+"""A run of `lighten` on disk, so that it can continue after an interruption."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Checkpoint:
 
     Args:
         folder: made if need be.
-        run: what the run is: plain values that a run which goes on must share with it.
+        run: what the run is: plain values that a run which continues must share with it.
 
     Raises:
         ArgumentError: if the folder belongs to another run, naming what differs.
@@ -36,7 +36,7 @@ class Checkpoint:
         self.folder = Path(folder)
         known = self._read(_RUN)
         if known is not None and not isinstance(known, dict):
-            raise ModelError(f"checkpoint {self.folder / _RUN} cannot be read: it is no record")
+            raise ModelError(f"checkpoint {self.folder / _RUN} cannot be read: expected an object")
         for name, value in run.items():
             if known is not None and known.get(name) != json.loads(json.dumps(value)):
                 raise ArgumentError(
@@ -104,10 +104,10 @@ def fingerprint(model: nn.Module) -> str:
     >>> fingerprint(nn.Identity()) == fingerprint(nn.Identity())
     True
     """
-    found = sha256()
+    digest = sha256()
     for name, value in model.state_dict().items():
-        found.update(name.encode())
+        digest.update(name.encode())
         if isinstance(value, Tensor):
             raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-            found.update(raw.numpy().tobytes())
-    return found.hexdigest()[:16]
+            digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -19,10 +19,10 @@ __all__ = ["Diverged", "Fleet", "by_first", "distil", "not_finite"]
 
 
 class Diverged(ConvsmithError):
-    """The loss is no number; the student has the weights of the last epoch that ended well.
+    """The loss is not a number; the student has the weights of the last epoch that ended well.
 
     Attributes:
-        losses: of the epochs that ended well.
+        losses: mean losses of the epochs that ended well.
     """
 
     def __init__(self, message: str, losses: list[float]) -> None:
@@ -52,20 +52,20 @@ class Fleet(Protocol):
 def by_first(fabric: Fleet | None, call: Callable[[], Any]) -> Any:
     """What `call` gives, or raises, in the first of the processes, for all of them.
 
-    What one process measures or reads, another may find otherwise; decisions have to be the same.
+    Processes may measure or read different values, but have to decide the same.
     """
     if fabric is None:
         return call()
-    found: Any = None
+    answer: Any = None
     if fabric.global_rank == 0:
         try:
-            found = call()
+            answer = call()
         except (ArgumentError, ModelError) as error:
-            found = error  # for the others, which wait for an answer
-    found = fabric.broadcast(found)
-    if isinstance(found, ConvsmithError):
-        raise found
-    return found
+            answer = error  # for the others, which wait for an answer
+    answer = fabric.broadcast(answer)
+    if isinstance(answer, ConvsmithError):
+        raise answer
+    return answer
 
 
 def distil(
@@ -94,7 +94,7 @@ def distil(
         loss: the user's own, of outputs and labels, in place of the cross-entropy.
         paths: layers whose responses are to be the teacher's, if the schedule weighs them.
         fabric: shares every batch among its processes, which all go through the same batches.
-        checkpoint: where each epoch is kept, and from where an interrupted run goes on.
+        checkpoint: where each epoch is kept, and from where an interrupted run continues.
         stage: the name of this training in the checkpoint.
         advance: called after each batch.
 
@@ -103,7 +103,7 @@ def distil(
 
     Raises:
         ArgumentError: if there is nothing to train on.
-        Diverged: if the loss is no number.
+        Diverged: if the loss is not a number.
     """
     batches = train if isinstance(train, Sized) else list(train)
     steps = schedule.epochs * len(batches)
@@ -140,9 +140,9 @@ def distil(
                 batch = _share(whole, fabric)
                 with _precision(schedule, student):
                     value = grader.grade(model, batch, _own_step(student, model, batch, number))
-                told = value.detach() if fabric is None else fabric.all_reduce(value.detach())
-                if not torch.isfinite(told):
-                    raise diverged(f"the loss is {told.item()}")
+                shared = value.detach() if fabric is None else fabric.all_reduce(value.detach())
+                if not torch.isfinite(shared):
+                    raise diverged(f"the loss is {shared.item()}")
                 optimizer.zero_grad()
                 if fabric is None:
                     value.backward()  # type: ignore[no-untyped-call]
@@ -150,7 +150,7 @@ def distil(
                     fabric.backward(value)
                 optimizer.step()
                 rates.step()
-                total += told.item()
+                total += shared.item()
                 advance()
             if fabric is not None:  # each process has its own statistics of batch norm
                 student.load_state_dict(fabric.broadcast(student.state_dict()))
@@ -167,7 +167,7 @@ def distil(
 
 
 def not_finite(model: nn.Module) -> str:
-    """The name of a tensor of a model in which a value is no number; '' if there is none."""
+    """The name of a tensor of a model with a value that is not finite; '' if there is none."""
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             return name
@@ -177,13 +177,13 @@ def not_finite(model: nn.Module) -> str:
 def _optimizer(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """The student's own, as a `LightningModule` has it, or the schedule's."""
     own = getattr(student, "configure_optimizers", None)
-    found = own() if callable(own) else None
-    while isinstance(found, (tuple, list)) and found:
-        found = found[0]
-    if isinstance(found, dict):
-        found = found["optimizer"]
-    if isinstance(found, torch.optim.Optimizer):
-        return found
+    optimizer = own() if callable(own) else None
+    while isinstance(optimizer, (tuple, list)) and optimizer:
+        optimizer = optimizer[0]
+    if isinstance(optimizer, dict):
+        optimizer = optimizer["optimizer"]
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return optimizer
     return schedule.make_optimizer(student)
 
 
@@ -194,8 +194,8 @@ def _own_step(
         return None
 
     def step() -> Tensor:
-        found = model.training_step(batch, number)
-        value: Tensor = found["loss"] if isinstance(found, dict) else found
+        result = model.training_step(batch, number)
+        value: Tensor = result["loss"] if isinstance(result, dict) else result
         return value
 
     return step

@@ -24,7 +24,7 @@ class Schedule:
         temperature: what softens the logits of both networks.
         soft: the weight of the teacher's answer; the rest is that of the labels.
         features: the weight of the responses of the rewritten layers beside the teacher's.
-        weight_decay: of weights with more than one axis; norms and biases have none.
+        weight_decay: for weights with more than one axis; norms and biases have none.
         optimizer: `sgd` (Nesterov momentum 0.9), gentle with trained weights, or `adamw`, which
             brings random ones further in a few epochs.
         precision: `32`, or `bf16` for mixed precision, quicker where the processor has it.

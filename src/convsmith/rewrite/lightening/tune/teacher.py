@@ -1,4 +1,4 @@
-"""What a student is told: the original's answers, its responses layer by layer, and the labels."""
+"""What a student learns from: the original's outputs and layer responses, and the labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convsmith.rewrite.surgery import watching
 __all__ = ["Loss", "Teacher"]
 
 Loss = Callable[[Tensor, Any], Tensor]
-"""Of outputs and labels."""
+"""From outputs and labels to a loss."""
 
 
 class Teacher:
@@ -27,8 +27,8 @@ class Teacher:
 
     With two axes (images, classes) the outputs are logits: the loss is `soft`·T²·KL(teacher ‖
     student at temperature T) + (1 − `soft`)·cross-entropy (Hinton et al. 2015, arXiv:1503.02531);
-    other outputs with an axis of classes in front of space are taken place by place where there
-    are labels a place, and else matched in mean square, relative to the teacher's. To this comes
+    other outputs with an axis of classes in front of space are taken place by place if there
+    is a label per place, and else matched in mean square, relative to the teacher's. To this comes
     `features` times the mean square difference of the responses at `paths`, relative to the
     teacher's (Romero et al. 2015, arXiv:1412.6550); layers are paired by their names.
     """
@@ -55,60 +55,64 @@ class Teacher:
             step: the student's own loss on the batch, in place of that of the labels.
         """
         images, labels = _parts(batch)
-        asked = self._responses(self.original)
-        with torch.no_grad(), untouched(self.original), asked as wished:
-            wanted = self.original(images)
-        with self._responses(self.student) as shown:
-            given = model(images)
-        value = self._answers(given, wanted, labels, step)
+        watched = self._responses(self.original)
+        with torch.no_grad(), untouched(self.original), watched as targets:
+            expected = self.original(images)
+        with self._responses(self.student) as responses:
+            outputs = model(images)
+        value = self._answers(outputs, expected, labels, step)
         if self.paths:
-            pairs = zip(shown, wished, strict=True)
-            apart = torch.stack([_apart(mine, theirs) for mine, theirs in pairs])
+            pairs = zip(responses, targets, strict=True)
+            apart = torch.stack([_difference(ours, theirs) for ours, theirs in pairs])
             value = value + self.schedule.features * apart.mean()
         return value
 
     @contextmanager
     def _responses(self, model: nn.Module) -> Iterator[list[Tensor]]:
-        """What each of the layers gives, in order of execution."""
-        found: list[Tensor] = []
+        """What each of the layers returns, in order of execution."""
+        results: list[Tensor] = []
         with ExitStack() as stack:
             for path in self.paths:
                 layer = submodule(model, path)
-                stack.enter_context(watching(layer, lambda _, result: found.append(result)))
-            yield found
+                stack.enter_context(watching(layer, lambda _, result: results.append(result)))
+            yield results
 
     def _answers(
-        self, given: Any, wanted: Any, labels: Any, step: Callable[[], Tensor] | None
+        self, outputs: Any, expected: Any, labels: Any, step: Callable[[], Tensor] | None
     ) -> Tensor:
         soft = self.schedule.soft
-        told = self._told(given, wanted, labels)
+        distance = self._distance(outputs, expected, labels)
         if soft == 1 or (labels is None and step is None):
-            return told
+            return distance
         if step is not None:
-            return soft * told + (1 - soft) * step()
-        known = isinstance(given, Tensor) and (given.ndim == 2 or _one_a_place(given, labels))
+            return soft * distance + (1 - soft) * step()
+        known = isinstance(outputs, Tensor) and (
+            outputs.ndim == 2 or _one_per_place(outputs, labels)
+        )
         if self.loss is None and not known:
-            return told  # what labels mean for such an output only the user's own loss knows
-        return soft * told + (1 - soft) * (self.loss or F.cross_entropy)(given, labels)
+            return distance  # what labels mean for such an output only the user's own loss knows
+        return soft * distance + (1 - soft) * (self.loss or F.cross_entropy)(outputs, labels)
 
-    def _told(self, given: Any, wanted: Any, labels: Any) -> Tensor:
+    def _distance(self, outputs: Any, expected: Any, labels: Any) -> Tensor:
         """How far the student's answers are from the teacher's."""
-        if not isinstance(given, Tensor):
-            pairs = zip(tree_leaves(given), tree_leaves(wanted), strict=True)
-            return torch.stack([_apart(a, b) for a, b in pairs if isinstance(a, Tensor)]).mean()
+        if not isinstance(outputs, Tensor):
+            pairs = zip(tree_leaves(outputs), tree_leaves(expected), strict=True)
+            return torch.stack(
+                [_difference(a, b) for a, b in pairs if isinstance(a, Tensor)]
+            ).mean()
         t = self.schedule.temperature
-        classes = given.ndim > 1 and given.shape[1] > 1
-        if not classes or not (given.ndim == 2 or _one_a_place(given, labels)):
-            return _apart(given, wanted)
-        ours, theirs = (_by_place(maps).float() / t for maps in (given, wanted))
+        classes = outputs.ndim > 1 and outputs.shape[1] > 1
+        if not classes or not (outputs.ndim == 2 or _one_per_place(outputs, labels)):
+            return _difference(outputs, expected)
+        ours, theirs = (_by_place(maps).float() / t for maps in (outputs, expected))
         return t * t * F.kl_div(
             F.log_softmax(ours, 1), F.log_softmax(theirs, 1),
             log_target=True, reduction="batchmean",
         )  # fmt: skip
 
 
-def _one_a_place(given: Tensor, labels: Any) -> bool:
-    return isinstance(labels, Tensor) and given.shape[:1] + given.shape[2:] == labels.shape
+def _one_per_place(outputs: Tensor, labels: Any) -> bool:
+    return isinstance(labels, Tensor) and outputs.shape[:1] + outputs.shape[2:] == labels.shape
 
 
 def _parts(batch: Any) -> tuple[Any, Any]:
@@ -125,7 +129,7 @@ def _by_place(maps: Tensor) -> Tensor:
     return maps if maps.ndim == 2 else maps.movedim(1, -1).flatten(0, -2)
 
 
-def _apart(given: Tensor, wanted: Tensor) -> Tensor:
-    return (given - wanted).float().square().mean() / wanted.float().square().mean().clamp_min(
-        1e-12
-    )
+def _difference(outputs: Tensor, expected: Tensor) -> Tensor:
+    return (
+        outputs - expected
+    ).float().square().mean() / expected.float().square().mean().clamp_min(1e-12)
