@@ -27,12 +27,10 @@ def cost(layer: Layer) -> Cost:
     >>> cost(net.layers[-1])
     Cost(macs=4286520, flops=8731800, status='exact', reason='')
     """
-    rule = family_of(layer).cost
+    rule, name = family_of(layer).cost, layer.operation.label or layer.operation.name
     if rule is None:
-        return Cost(None, None, "unknown", f"no rule counts {layer.operation.name!r}")
+        return Cost(None, None, "unknown", f"no rule counts {name!r}")
     try:
         return rule(layer)
     except (ArithmeticError, KeyError, LookupError, TypeError, ValueError) as error:
-        return Cost(
-            None, None, "unknown", f"{layer.operation.name!r} could not be counted: {error}"
-        )
+        return Cost(None, None, "unknown", f"{name!r} could not be counted: {error}")

@@ -18,7 +18,7 @@ from convsmith.errors import ArgumentError, nearest
 from convsmith.network.families import FAMILIES, FAMILY_OF, Family, Trait
 from convsmith.network.families.custom import OwnCost, OwnReads, counted, guarded, reading
 
-__all__ = ["Registered", "register", "registered"]
+__all__ = ["Registered", "forget", "register", "registered"]
 
 _QUALIFIED = re.compile(r"\w+::\w+")
 
@@ -114,6 +114,18 @@ def register(
     global _REGISTERED
     with _LOCK:  # the mapping itself is never changed, so that reading it needs no lock
         _REGISTERED = MappingProxyType({**_REGISTERED, qualified: entry})
+
+
+def forget(op: Any) -> None:
+    """Take back what `register` was told of an operation; nothing happens if it was told nothing.
+
+    >>> forget("mylib::never_seen")
+    """
+    global _REGISTERED
+    qualified = _qualified(op)
+    with _LOCK:
+        left = {name: entry for name, entry in _REGISTERED.items() if name != qualified}
+        _REGISTERED = MappingProxyType(left)
 
 
 def registered(qualified: str) -> Registered | None:
