@@ -18,6 +18,9 @@ LARGE = 4 * 2**20
 and the system clears their pages one by one at each call: for three fused layers of 128 channels at
 256² that takes as long as the layers. Smaller ones it keeps by itself."""
 
+_empty = torch.empty(0, dtype=torch.float32, device="cpu").new_empty
+"""Memory without values, whatever torch's defaults are; naming them in each call takes longer."""
+
 
 class Room:
     """Memory for the outputs of one region.
@@ -43,9 +46,12 @@ class Room:
         """Memory without values for an output; (N, C, H, W) where it is `last`, channels_last."""
         nbytes = 4 * prod(shape)
         if nbytes < LARGE:
-            layout = torch.channels_last if last else torch.contiguous_format
-            # Named, for torch's defaults may be others by now.
-            return torch.empty(shape, dtype=torch.float32, device="cpu", memory_format=layout)
+            if last:
+                return torch.empty(
+                    shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last
+                )
+            small: Tensor = _empty(shape)
+            return small
         memory, self._spare[output] = self._spare[output], None
         if memory is None or memory.nbytes != nbytes:
             memory = aligned(nbytes)
