@@ -163,7 +163,7 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(tmp_path: Path, kind: st
     # The later protocols are refused before their names are read.
     assert kind in (4, 5) or "tensors (posix.mkdir) and" in str(caught.value)
     assert "torch.save(model.state_dict(), 'weights.pth')" in str(caught.value)
-    # The file is what it is taken for: whoever trusts it runs its code.
+    # The file is a real attack: any loader that trusts it runs its code.
     with path.open("rb") as stream:
         pickle.load(stream) if bare else torch.load(stream, weights_only=False)
     assert ran.exists()

@@ -184,7 +184,7 @@ def test_a_strip_shows_every_step_and_the_last_first():
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_golden(name):
-    """Whoever changes how drawings look writes these anew (`write_golden`) and looks at them."""
+    """After a change to how drawings look: write these again (`write_golden`), and look at them."""
     assert (GOLDEN / f"{name}.svg").read_text(encoding="utf-8") == scene_of(name).svg() + "\n"
 
 

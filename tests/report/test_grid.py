@@ -23,7 +23,7 @@ def test_columns_share_the_width(columns, width):
     # No column goes, and none gives anything, that need not.
     assert shown == len(columns) or total(least[: shown + 1]) > width
     assert total(widths) >= min(width, total(natural[:shown]))
-    # Only the widest give: whoever gave is within a cell of every column that still could.
+    # Only the widest give way: a column that did is within a cell of every one that still could.
     gave = [own for own, full in zip(widths, natural, strict=False) if own < full]
     could = [own for own, low in zip(widths, least, strict=False) if own > low]
     assert not gave or not could or max(could) <= min(gave) + 1

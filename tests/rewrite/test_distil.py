@@ -28,7 +28,7 @@ def network(seed=0):
 
 
 class Shuffled:
-    """Batches in an order that hangs on torch's random numbers."""
+    """Batches in an order that depends on torch's random numbers."""
 
     def __len__(self):
         return 3

@@ -27,7 +27,7 @@ lighten = partial(cs.lighten, timing=Timing(compiled=False))
 
 
 class Interrupt:
-    """A progress report during which somebody presses Ctrl-C."""
+    """A progress report during which the user presses Ctrl-C."""
 
     def __init__(self, stage, after):
         self.stage, self.after = stage, after

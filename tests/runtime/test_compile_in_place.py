@@ -1,4 +1,4 @@
-"""Operations in place: whoever reads later sees the new value, and inputs are written to."""
+"""Operations in place: later readers see the new value, and inputs are written to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory of large outputs: used again once nobody can see it, and never before."""
+"""Memory of large outputs: reused once nothing refers to it, and never before."""
 
 from __future__ import annotations
 
