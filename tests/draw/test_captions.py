@@ -15,7 +15,7 @@ from convsmith.arithmetic.window import PADDING_MODES
 from convsmith.draw import animate
 from convsmith.draw.catalogue import catalogue
 from convsmith.draw.lettering import shown
-from convsmith.draw.words import LANGUAGES, say
+from convsmith.draw.words import LANGUAGES, phrase
 from tests.specifications import convolutions, pools, transposed
 
 PICTURES = catalogue().examples
@@ -64,10 +64,10 @@ def test_what_a_caption_works_out_is_right(name, language):
     scene = SCENES[name]()
     counted = 0
     for step in scene.steps:
-        for formula, value in sides(say(step.caption, language)):
+        for formula, value in sides(phrase(step.caption, language)):
             result = worked_out(formula)
             if result is not None:
-                assert shown(float(value)) == shown(float(shown(result).replace("−", "-"))), say(
+                assert shown(float(value)) == shown(float(shown(result).replace("−", "-"))), phrase(
                     step.caption, language
                 )
                 counted += 1

@@ -13,7 +13,7 @@ import convsmith as cs
 from convsmith.draw import animate
 from convsmith.draw.lettering import shown
 from convsmith.draw.picture import picture
-from convsmith.draw.words import LANGUAGES, WORDS, joined, say, text
+from convsmith.draw.words import LANGUAGES, WORDS, joined, phrase, text
 from convsmith.errors import ArgumentError
 
 IMAGE = [[4, 1, 7, 5], [4, 4, 2, 5], [7, 7, 2, 4], [1, 0, 2, 4]]
@@ -64,8 +64,8 @@ def test_the_convolution_by_hand():
     assert scene.values("output0") == {(r, c): expected[r][c] for r in range(4) for c in range(4)}
     # An even kernel pads at the bottom and at the right only, and the drawing says so.
     assert cells(scene, "padding") == {at for at in product(range(5), range(5)) if 4 in at}
-    assert "0 above, 1 below, 0 left, 1 right" in say(scene.notes[0], "en")
-    assert say(scene.steps[0].caption, "en") == "y[0, 0] = 4·1 + 1·0 + 4·2 + 4·1 =\u00a016"
+    assert "0 above, 1 below, 0 left, 1 right" in phrase(scene.notes[0], "en")
+    assert phrase(scene.steps[0].caption, "en") == "y[0, 0] = 4·1 + 1·0 + 4·2 + 4·1 =\u00a016"
 
 
 def test_the_stamp_of_55():
@@ -116,8 +116,8 @@ def test_nothing_is_left_in_the_other_language(name):
     said = [scene.title, *scene.notes, *(step.caption for step in scene.steps)]
     said += [panel.label for panel in scene.panels if panel.label is not None]
     for words in said:
-        assert not re.search(r"[A-Za-z]{2,}", say(words, "zh").replace("max", ""))
-        assert not re.search(r"[\u2e80-\uffef]", say(words, "en"))
+        assert not re.search(r"[A-Za-z]{2,}", phrase(words, "zh").replace("max", ""))
+        assert not re.search(r"[\u2e80-\uffef]", phrase(words, "en"))
 
 
 def test_both_languages_take_the_same_parameters():
@@ -127,7 +127,7 @@ def test_both_languages_take_the_same_parameters():
             for words in (english, chinese)
         ]
         assert fields[0] == fields[1], key
-    assert say(joined(text("fact.stride", size=2), text("fact.groups", count=3)), "zh") == (
+    assert phrase(joined(text("fact.stride", size=2), text("fact.groups", count=3)), "zh") == (
         "步幅 2 · 3 组"
     )
     with pytest.raises(ArgumentError, match=r"no text 'titel.max'; did you mean 'title.max'"):
@@ -222,14 +222,14 @@ def test_where_the_border_comes_from_is_shown(mode, source):
 
 def test_two_sizes_that_one_output_padding_tells_apart():
     scene = scene_of("output_padding")
-    assert "makes 3 of 5 and of 6; output padding 1 means\u00a06" in say(scene.notes[2], "en")
+    assert "makes 3 of 5 and of 6; output padding 1 means\u00a06" in phrase(scene.notes[2], "en")
     conv = cs.Conv(1, 1, 3, stride=2, padding=1)
     assert conv.output_size(5) == conv.output_size(6) == (3, 3)
 
 
 def test_large_maps_are_a_crop_that_says_so():
     scene = scene_of("large")
-    notes = [say(note, "en") for note in scene.notes]
+    notes = [phrase(note, "en") for note in scene.notes]
     assert "a crop: 7×7 of 224×224" in notes
     assert "shown: 4 of 64 → 3 of 128 channels" in notes
     assert max(max(panel.size) for panel in scene.panels) <= 14

@@ -30,7 +30,7 @@ from convsmith.draw import (
 from convsmith.draw.lettering import shown
 from convsmith.draw.palette import STYLES
 from convsmith.draw.picture import picture
-from convsmith.draw.words import LANGUAGES, say
+from convsmith.draw.words import LANGUAGES, phrase
 from convsmith.errors import ArgumentError
 from convsmith.report.pixels import png_of
 from tests.arithmetic.test_against_torch import CONV, integers, torch_conv
@@ -77,7 +77,7 @@ def test_words_are_of_one_language_with_the_same_numbers(name):
     said = [scene.title, *scene.notes, *(step.caption for step in scene.steps)]
     said += [panel.label for panel in scene.panels if panel.label is not None]
     for words in said:
-        english, chinese = (say(words, language) for language in LANGUAGES)
+        english, chinese = (phrase(words, language) for language in LANGUAGES)
         numbers = [sorted(re.findall(r"\d+(?:\.\d+)?", each)) for each in (english, chinese)]
         # "1/8.41" says what "8.41 times fewer" does.
         assert set(numbers[0]) | {"1"} == set(numbers[1]) | {"1"}, (english, chinese)
@@ -133,7 +133,7 @@ def test_separable(data, seed, dims):
                     assert value == channel[at]
                     seen += 1
     assert seen > 1
-    cost = [say(note, "en") for note in scene.notes][1]
+    cost = [phrase(note, "en") for note in scene.notes][1]
     numbers = list(map(int, re.findall(r"\d+", cost)))
     assert numbers == [layer.taps * m, m * n, layer.taps * m + m * n, layer.taps * m * n]
 
@@ -149,9 +149,9 @@ def test_areas_are_to_one_scale(m, n, k):
     ratio = (area["depthwise"] + area["pointwise"]) / area["standard"]
     assert ratio == pytest.approx(float(layer.cost_ratio()), rel=1e-12)
     assert layer.cost_ratio() == Fraction(1, n) + Fraction(1, k * k)
-    assert f"{k * k * m * n:,}" in say(scene.steps[0].caption, "en")
+    assert f"{k * k * m * n:,}" in phrase(scene.steps[0].caption, "en")
     if (n, k) == (128, 3):
-        assert "8.41 times fewer" in say(scene.steps[-1].caption, "en")
+        assert "8.41 times fewer" in phrase(scene.steps[-1].caption, "en")
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(4, 2), (6, 3), (6, 2), (8, 8), (5, 1)])
@@ -212,7 +212,7 @@ def test_the_paths_of_a_cone_are_the_gradient_of_ones(layers):
         assert {c: v for (_, c), v in values.items() if v is not None} == {
             i - first: n for i, n in found.items()
         }
-    assert f"reached in {sum(found.values())} ways" in say(scene.steps[-1].caption, "en")
+    assert f"reached in {sum(found.values())} ways" in phrase(scene.steps[-1].caption, "en")
 
 
 @settings(max_examples=40)
@@ -258,7 +258,7 @@ def test_fields_over_an_image_are_to_scale():
     assert outlines == [((8, 7), (9, 9)), ((2, 1), (6, 4))]
     veiled = [at for mark in scene.steps[1].marks if "veil" in mark.role for at in mark.cells]
     assert sorted(veiled) == [(r, c) for r in (1, 3) for c in range(4)]
-    said = say(scene.steps[1].caption, "en")
+    said = phrase(scene.steps[1].caption, "en")
     assert said == "far: field 5×4, 12 of 20 positions read (60.0 %)"
 
 
@@ -288,8 +288,10 @@ def test_how_much_of_the_weight_lies_where():
     heat = [[0.0] * 20 for _ in range(16)]
     heat[3][4], heat[3][5], heat[10][10] = 6.0, 3.0, 1.0
     scene = effective_over(PIXELS, heat)
-    assert say(scene.steps[0].caption, "en") == "60.0 % of the weight lies in 0.3 % of the image"
-    assert say(scene.steps[-1].caption, "en") == "50.0 % of the weight lies in 0.3 % of the image"
+    assert phrase(scene.steps[0].caption, "en") == "60.0 % of the weight lies in 0.3 % of the image"
+    assert (
+        phrase(scene.steps[-1].caption, "en") == "50.0 % of the weight lies in 0.3 % of the image"
+    )
     clear = set(product(range(16), range(20)))
     for mark in scene.steps[0].marks:
         clear -= set(mark.cells)
@@ -338,7 +340,7 @@ def test_tiles_with_their_halo_agree_and_without_it_do_not(data, seed):
         else:
             assert off == "–"
             wrong += 1
-    assert f"without the halo {wrong} of {len(errors)}" in say(scene.steps[-1].caption, "en")
+    assert f"without the halo {wrong} of {len(errors)}" in phrase(scene.steps[-1].caption, "en")
     # What a tile is said to need is what its values depend on.
     for step in scene.steps[:-1]:
         marks = {(mark.panel, mark.role): mark.cells for mark in step.marks}
@@ -395,7 +397,7 @@ def test_a_ring_holds_what_a_band_reads(data):
 
 def test_a_card_tells_both_figures_and_the_factor():
     scene = card({"params": 9030, "accuracy": 0.912}, {"params": 423, "accuracy": 0.905})
-    said = [say(panel.label, "en") for panel in scene.panels if panel.label]
+    said = [phrase(panel.label, "en") for panel in scene.panels if panel.label]
     assert {"before 9.03 k", "after 423", "21.3 times less", "−0.7 points"} <= set(said)
     lengths = {panel.name: panel.cells[0].span[1] for panel in scene.panels if panel.cells}
     assert lengths["params.after"] == round(lengths["params.before"] * 423 / 9030)

@@ -14,7 +14,7 @@ from convsmith.arithmetic import convolution_matrix
 from convsmith.arithmetic import im2col as patches_of
 from convsmith.arithmetic.window import PADDING_MODES
 from convsmith.draw import animate, im2col, matrix
-from convsmith.draw.words import say
+from convsmith.draw.words import phrase
 from convsmith.errors import ArgumentError
 from tests.arithmetic.test_against_torch import TRANSPOSED, integers, torch_conv
 from tests.specifications import convolutions, transposed
@@ -108,8 +108,8 @@ def test_the_lesson_4_by_16_and_back():
     assert (there.panel("matrix").size, back.panel("matrix").size) == ((4, 16), (16, 4))
     turned = {(c, r): v for (r, c), v in there.values("matrix").items() if v is not None}
     assert turned == {at: v for at, v in back.values("matrix").items() if v is not None}
-    assert "4×16 matrix of the convolution, transposed to 16×4" in say(back.notes[1], "en")
-    assert say(back.steps[0].caption, "en") == "row 0: y[0, 0] = 1·55 =\u00a055"
+    assert "4×16 matrix of the convolution, transposed to 16×4" in phrase(back.notes[1], "en")
+    assert phrase(back.steps[0].caption, "en") == "row 0: y[0, 0] = 1·55 =\u00a055"
     wanted = torch.nn.functional.conv_transpose2d(
         torch.tensor([[[[55.0, 1], [2, 3]]]]), torch.tensor([[STAMP]], dtype=torch.float32)
     )
@@ -137,10 +137,10 @@ def test_each_step_marks_one_row_and_what_it_reads():
 def test_large_ones_are_a_crop_that_says_so():
     scene = matrix(cs.Conv(3, 8, 3), 224)
     assert scene.panel("matrix").size == (36, 64)
-    assert "a crop: 36×64 of 394272×150528" in [say(note, "en") for note in scene.notes]
+    assert "a crop: 36×64 of 394272×150528" in [phrase(note, "en") for note in scene.notes]
     patches = im2col(cs.Conv(3, 8, 3), 224)
     assert patches.panel("patches").size == (12, 16)
-    assert "a crop: 12×16 of 27×49284" in [say(note, "en") for note in patches.notes]
+    assert "a crop: 12×16 of 27×49284" in [phrase(note, "en") for note in patches.notes]
 
 
 SCENES = {
@@ -160,7 +160,7 @@ def test_the_same_bytes_and_numbers_in_both_languages(name):
     assert english.panels == chinese.panels and english.symbols == chinese.symbols
     for one, other in zip(english.steps, chinese.steps):
         assert one == other
-        texts = [re.findall(r"\d+", say(one.caption, language)) for language in ("en", "zh")]
+        texts = [re.findall(r"\d+", phrase(one.caption, language)) for language in ("en", "zh")]
         assert sorted(texts[0]) == sorted(texts[1])
     assert english.svg() != chinese.svg() and english.svg(language="zh") == chinese.svg()
 

@@ -217,7 +217,7 @@ def test_an_answer_is_said_right_and_wrong():
         html = page.task("q1", mo.ui.number(), 18432).text
         assert right not in html and wrong not in html
     with pytest.raises(ArgumentError, match="no text 'q9'"):
-        page.say("q9")
+        page.phrase("q9")
 
 
 def test_lessons_1_to_4_need_no_torch(tmp_path):

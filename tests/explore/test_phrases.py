@@ -1,4 +1,4 @@
-"""Both languages say the same: the same keys, the same figures, in every panel."""
+"""Both languages phrase the same: the same keys, the same figures, in every panel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from convsmith.draw.words import WORDS as TERMS
 from convsmith.errors import ArgumentError
 from convsmith.explore import pages, panels
 from convsmith.explore.examples import LAYERS, STACKS
-from convsmith.explore.phrases import PHRASES, as_language, say
+from convsmith.explore.phrases import PHRASES, as_language, phrase
 from convsmith.explore.problems import problem
 from convsmith.explore.stack import stack_of
 from tests.explore.states import states
@@ -59,7 +59,7 @@ def test_every_text_is_used():
 
 def test_unknown_texts_and_languages_are_refused():
     with pytest.raises(ArgumentError, match="no text 'kernal'; did you mean 'kernel'"):
-        say("kernal", "en")
+        phrase("kernal", "en")
     for bad in ("de", "", None):
         with pytest.raises(ArgumentError):
             as_language(bad)

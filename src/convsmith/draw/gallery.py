@@ -10,7 +10,7 @@ from convsmith.draw.catalogue import catalogue
 from convsmith.draw.example import SECTIONS, Example
 from convsmith.draw.palette import COLOURS
 from convsmith.draw.scenes.dressed import check_dress
-from convsmith.draw.words import LANGUAGES, say, text
+from convsmith.draw.words import LANGUAGES, phrase, text
 from convsmith.errors import ArgumentError
 from convsmith.report.saving import save_text
 from convsmith.report.text import escape
@@ -84,7 +84,7 @@ def gallery(
 def _page(examples: Sequence[Example], language: str, theme: str) -> str:
     first = LANGUAGES.index(language)
     tags = ("en", "zh-Hans")
-    title = say(text("gallery.title", count=len(examples)), language)
+    title = phrase(text("gallery.title", count=len(examples)), language)
     parts = []
     for section, names in SECTIONS.items():
         parts.append(f"<section><h2>{escape(names[first])}</h2>")
@@ -113,7 +113,7 @@ def _page(examples: Sequence[Example], language: str, theme: str) -> str:
             "</head>",
             "<body><main>",
             f"<h1>{escape(title)}</h1>",
-            f"<p>{escape(say(text('gallery.about'), language))}</p>",
+            f"<p>{escape(phrase(text('gallery.about'), language))}</p>",
             *parts,
             "</main></body>",
             "</html>",

@@ -11,7 +11,7 @@ from typing import Any
 
 from convsmith.draw.shapes import Overlay, Shape, hatched, runs
 from convsmith.draw.storyboard import Panel, Storyboard
-from convsmith.draw.words import LANGUAGES, Text, say, text
+from convsmith.draw.words import LANGUAGES, Text, phrase, text
 from convsmith.report.text import cells
 
 __all__ = [
@@ -88,10 +88,10 @@ def head(scene: Storyboard, language: str, width: float, zoom: float) -> tuple[l
     """The title and the lines of facts, and where they end."""
     title, size = _TITLE * zoom, _NOTE * zoom
     y = MARGIN + title * 0.8
-    shapes = [Shape("text", "heading", (MARGIN, y), say(scene.title, language), title, "start")]
+    shapes = [Shape("text", "heading", (MARGIN, y), phrase(scene.title, language), title, "start")]
     y += 6 * zoom
     for note in scene.notes:
-        for index, line in enumerate(_wrapped(say(note, language), width, size)):
+        for index, line in enumerate(_wrapped(phrase(note, language), width, size)):
             place = (MARGIN, y + (index + 1) * size * _LINE - 2)
             shapes.append(Shape("text", "quiet", place, line, size, "start"))
         y += _most_lines([note], width, size) * size * _LINE
@@ -106,7 +106,7 @@ def captions(
     size = _CAPTION * zoom
     layers = []
     for caption, steps in runs(texts):
-        lines = _wrapped(say(caption, language), width, size)
+        lines = _wrapped(phrase(caption, language), width, size)
         shapes = tuple(
             Shape("text", "text", (MARGIN, y + index * size * _LINE + size), line, size, "start")
             for index, line in enumerate(lines)
@@ -138,7 +138,7 @@ def legend(
         if key in ("unread", "cropped"):
             shapes.append(Shape("lines", "hatch", hatched(swatch)))
         place = (x + side + 6, y + side / 2 + size * 0.36)
-        shapes.append(Shape("text", "quiet", place, say(words, language), size, "start"))
+        shapes.append(Shape("text", "quiet", place, phrase(words, language), size, "start"))
         x += wide + 14
     return shapes, y + (side + 8 if keys else 0)
 
@@ -149,11 +149,11 @@ def labels(panels: Iterable[Panel], language: str) -> Iterable[Shape]:
         if panel.label is not None:
             y = panel.y - 6 if not panel.label_below else panel.y + panel.height + BELOW
             place = (panel.x + panel.width / 2, y)
-            yield Shape("text", "quiet", place, say(panel.label, language), _LABEL)
+            yield Shape("text", "quiet", place, phrase(panel.label, language), _LABEL)
 
 
 def _widest(words: Text | str, size: float) -> float:
-    return max(cells(say(words, language)) for language in LANGUAGES) * size * _EM
+    return max(cells(phrase(words, language)) for language in LANGUAGES) * size * _EM
 
 
 def _wrapped(words: str, width: float, size: float) -> list[str]:
@@ -170,6 +170,10 @@ def _wrapped(words: str, width: float, size: float) -> list[str]:
 
 def _most_lines(words: Iterable[Text], width: float, size: float) -> int:
     return max(
-        (len(_wrapped(say(one, language), width, size)) for one in words for language in LANGUAGES),
+        (
+            len(_wrapped(phrase(one, language), width, size))
+            for one in words
+            for language in LANGUAGES
+        ),
         default=0,
     )

@@ -24,7 +24,7 @@ from convsmith.draw.lettering import (
 from convsmith.draw.palette import THEMES
 from convsmith.draw.shapes import Overlay, Picture, Shape, hatched, runs
 from convsmith.draw.storyboard import At, Mark, Panel, Storyboard
-from convsmith.draw.words import say
+from convsmith.draw.words import phrase
 from convsmith.errors import ArgumentError
 
 __all__ = ["picture"]
@@ -77,13 +77,13 @@ def picture(scene: Storyboard, language: str, theme: str = "auto") -> Picture:
     return Picture(
         width + 2 * MARGIN,
         y + MARGIN - 4,
-        say(scene.title, language),
-        say(scene.description, language),
+        phrase(scene.title, language),
+        phrase(scene.description, language),
         tuple(layer for layer in layers if layer.shapes),
         steps,
         language,
         theme,
-        tuple(say(step.caption, language) for step in scene.steps),
+        tuple(phrase(step.caption, language) for step in scene.steps),
         # Few steps can be followed one by one; of many the movement tells.
         round(max(0.4, min(1.2, 30 / steps)), 2),
     )

@@ -9,7 +9,7 @@ from hashlib import sha256
 from convsmith.draw.palette import COLOURS
 from convsmith.draw.shapes import Picture
 from convsmith.draw.svg import HOLD, to_svg
-from convsmith.draw.words import say, text
+from convsmith.draw.words import phrase, text
 from convsmith.report.text import escape
 
 __all__ = ["player"]
@@ -71,11 +71,11 @@ if (!still) start();
 def player(picture: Picture) -> str:
     """The page; it starts by itself unless the reader asks for less motion."""
     language = picture.language
-    play = say(text("control.play"), language)
+    play = phrase(text("control.play"), language)
     words = {
         "PLAY": play,
-        "PAUSE": say(text("control.pause"), language),
-        "SAID": say(text("control.step", number="#", count=picture.steps), language),
+        "PAUSE": phrase(text("control.pause"), language),
+        "SAID": phrase(text("control.step", number="#", count=picture.steps), language),
         "CAPTIONS": picture.captions,
         "STEPS": picture.steps,
         "SLOTS": picture.steps + HOLD,
@@ -89,8 +89,8 @@ def player(picture: Picture) -> str:
     if any(shape.kind == "image" for layer in picture.layers for shape in layer.shapes):
         policy += "; img-src data:"
     tag = "zh-Hans" if language == "zh" else language
-    back, next_ = (say(text(f"control.{name}"), language) for name in ("back", "next"))
-    position = say(text("control.position"), language)
+    back, next_ = (phrase(text(f"control.{name}"), language) for name in ("back", "next"))
+    position = phrase(text("control.position"), language)
     return "\n".join(
         [
             "<!doctype html>",

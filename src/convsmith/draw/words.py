@@ -4,7 +4,7 @@
 Here are the words that several scenes share; a scene that has its own keeps them in `WORDS` of its
 file, and they are added here when the scenes are collected.
 
->>> say(text("title.dilated"), "en"), say(text("title.dilated"), "zh")
+>>> phrase(text("title.dilated"), "en"), phrase(text("title.dilated"), "zh")
 ('Dilated convolution', '空洞卷积')
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from convsmith.arithmetic.normalise import choice
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["LANGUAGES", "WORDS", "Text", "Words", "add_words", "joined", "say", "text"]
+__all__ = ["LANGUAGES", "WORDS", "Text", "Words", "add_words", "joined", "phrase", "text"]
 
 Words = dict[str, tuple[str, str]]
 """Texts by key: English, Chinese."""
@@ -157,26 +157,26 @@ def text(key: str, **parameters: Any) -> Text:
 def joined(*parts: Text) -> Text:
     """Texts one after another, with a point between.
 
-    >>> say(joined(text("fact.stride", size=2), text("fact.kernel", size="3×3")), "en")
+    >>> phrase(joined(text("fact.stride", size=2), text("fact.kernel", size="3×3")), "en")
     'stride 2 · kernel 3×3'
     """
     return Text(_JOINED, tuple((str(index), part) for index, part in enumerate(parts)))
 
 
-def say(words: Text | str, language: str) -> str:
+def phrase(words: Text | str, language: str) -> str:
     """A text in a language; plain strings, such as numbers, stay as they are.
 
     Raises:
         ArgumentError: a language other than those in `LANGUAGES`.
 
-    >>> say(text("panel.input", size="5×5"), "zh")
+    >>> phrase(text("panel.input", size="5×5"), "zh")
     '输入 5×5'
     """
     choice("language", language, LANGUAGES)
     if isinstance(words, str):
         return words
     parameters = {
-        name: say(value, language) if isinstance(value, Text) else value
+        name: phrase(value, language) if isinstance(value, Text) else value
         for name, value in words.parameters
     }
     if words.key == _JOINED:

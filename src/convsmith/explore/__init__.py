@@ -38,7 +38,7 @@ from convsmith.explore.panels import (
     stack_table,
     summary_panel,
 )
-from convsmith.explore.phrases import LANGUAGE_NAMES, say
+from convsmith.explore.phrases import LANGUAGE_NAMES, phrase
 from convsmith.explore.problems import problem
 from convsmith.explore.samples import SAMPLE
 from convsmith.explore.session import TABS, Session
@@ -67,13 +67,13 @@ __all__ = [
     "numbers_panel",
     "of_kind",
     "open_model",
+    "phrase",
     "problem",
     "problem_panel",
     "pytorch_code",
     "question_panel",
     "read_fields",
     "read_stack",
-    "say",
     "scene_panel",
     "shared_size",
     "size_panel",

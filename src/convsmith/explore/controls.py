@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from convsmith.explore.guess import QUESTIONS
-from convsmith.explore.phrases import Language, say
+from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.stack import StackLayer
 from convsmith.explore.state import KINDS, MODES, Kind, LayerState, Pair, Sides
 
@@ -43,9 +43,9 @@ _SIDES = ("top", "bottom", "left", "right")
 
 def kind_of(mo: Any, state: LayerState, language: Language) -> Any:
     """Which kind of layer."""
-    kinds = {say(f"kind {kind}", language): kind for kind in KINDS}
+    kinds = {phrase(f"kind {kind}", language): kind for kind in KINDS}
     return mo.ui.dropdown(
-        kinds, value=_key(kinds, state.kind), label=say("kind", language), full_width=True
+        kinds, value=_key(kinds, state.kind), label=phrase("kind", language), full_width=True
     )
 
 
@@ -53,12 +53,12 @@ def form_of(mo: Any, state: LayerState, language: Language) -> Any:
     """What decides which fields there are: how the padding is given, rows and columns apart."""
     elements: dict[str, Any] = {}
     if state.kind == "conv":
-        forms = {say(f"padding {form}", language): form for form in PADDING_FORMS}
+        forms = {phrase(f"padding {form}", language): form for form in PADDING_FORMS}
         elements["padding"] = mo.ui.dropdown(
-            forms, value=_key(forms, state.padding_form), label=say("pad", language),
+            forms, value=_key(forms, state.padding_form), label=phrase("pad", language),
             full_width=True,
         )  # fmt: skip
-    elements["apart"] = mo.ui.switch(state.apart, label=say("apart", language))
+    elements["apart"] = mo.ui.switch(state.apart, label=phrase("apart", language))
     return _batch(mo, elements, [("", list(elements))])
 
 
@@ -98,12 +98,12 @@ def fields_of(mo: Any, state: LayerState, form: Mapping[str, Any], language: Lan
         )
 
     def pair(name: str, value: Pair) -> list[str]:
-        label = say(name, language)
+        label = phrase(name, language)
         if not apart:
             slider(name, value[0], name, label)
             return [name]
         for axis, side in enumerate(("rows", "columns")):
-            slider(f"{name}_{side}", value[axis], name, say(f"{side} of", language, name=label))
+            slider(f"{name}_{side}", value[axis], name, phrase(f"{side} of", language, name=label))
         return [f"{name}_rows", f"{name}_columns"]
 
     groups = [("group map", pair("size", state.size))]
@@ -116,31 +116,33 @@ def fields_of(mo: Any, state: LayerState, form: Mapping[str, Any], language: Lan
         edges += pair("padding", (state.sides[0][0], state.sides[1][0]))
     elif padding_form == "sides":
         for name, value in zip(_SIDES, (n for pair in state.sides for n in pair), strict=True):
-            slider(name, value, "padding", say(name, language))
+            slider(name, value, "padding", phrase(name, language))
         edges += _SIDES
     if state.kind == "conv":
-        modes = {say(f"mode {mode}", language): mode for mode in MODES}
+        modes = {phrase(f"mode {mode}", language): mode for mode in MODES}
         elements["mode"] = mo.ui.dropdown(
-            modes, value=_key(modes, state.padding_mode), label=say("mode", language),
+            modes, value=_key(modes, state.padding_mode), label=phrase("mode", language),
             full_width=True,
         )  # fmt: skip
         edges.append("mode")
     if state.kind == "transposed":
         edges += pair("output_padding", state.output_padding)
     if state.is_pool:
-        elements["ceil"] = mo.ui.switch(state.ceil_mode, label=say("ceil", language))
+        elements["ceil"] = mo.ui.switch(state.ceil_mode, label=phrase("ceil", language))
         edges.append("ceil")
     groups.append(("group edges", edges))
     if state.is_pool:
-        slider("in", state.in_channels, "in", say("channels", language))
+        slider("in", state.in_channels, "in", phrase("channels", language))
         groups.append(("group channels", ["in"]))
     else:
-        slider("in", state.in_channels, "in", say("in", language))
-        slider("out", state.out_channels, "out", say("out", language))
-        slider("groups", state.groups, "groups", say("groups", language))
-        elements["bias"] = mo.ui.switch(state.bias, label=say("bias", language))
+        slider("in", state.in_channels, "in", phrase("in", language))
+        slider("out", state.out_channels, "out", phrase("out", language))
+        slider("groups", state.groups, "groups", phrase("groups", language))
+        elements["bias"] = mo.ui.switch(state.bias, label=phrase("bias", language))
         groups.append(("group channels", ["in", "out", "groups", "bias"]))
-    return _batch(mo, elements, [(say(title, language), names) for title, names in groups if names])
+    return _batch(
+        mo, elements, [(phrase(title, language), names) for title, names in groups if names]
+    )
 
 
 def read_fields(
@@ -186,7 +188,7 @@ def guess_of(mo: Any, guessed: Mapping[str, int | None], language: Language) -> 
     """A number for every question, with what was guessed before."""
     elements = {
         name: mo.ui.number(
-            step=1, value=guessed.get(name), label=say(f"guess {name}", language),
+            step=1, value=guessed.get(name), label=phrase(f"guess {name}", language),
             full_width=True,
         )
         for name in QUESTIONS
@@ -198,9 +200,9 @@ def guess_of(mo: Any, guessed: Mapping[str, int | None], language: Language) -> 
 def stack_rows(mo: Any, stack: Iterable[StackLayer], language: Language) -> Any:
     """One row of controls per layer of the stack."""
     kinds = {
-        say("kind conv", language): "conv",
-        say("kind max", language): "pool",
-        say("kind transposed", language): "transposed",
+        phrase("kind conv", language): "conv",
+        phrase("kind max", language): "pool",
+        phrase("kind transposed", language): "transposed",
     }
     elements: dict[str, Any] = {}
     rows = []
@@ -211,7 +213,7 @@ def stack_rows(mo: Any, stack: Iterable[StackLayer], language: Language) -> Any:
         for name, most in (("kernel", 15), ("stride", 8), ("dilation", 32)):
             elements[f"{name}_{index}"] = mo.ui.number(
                 1, max(most, getattr(part, name)), 1, value=getattr(part, name),
-                label=say(f"stack {name}", language), full_width=True,
+                label=phrase(f"stack {name}", language), full_width=True,
             )  # fmt: skip
         cells = "".join(
             f'<div class="{name}">{{{name}_{index}}}</div>'

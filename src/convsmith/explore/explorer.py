@@ -43,14 +43,14 @@ def head(cx, mo, session):
 @app.cell
 def words(cx, language, partial, session):
     lang = session.language = language.value
-    say = partial(cx.say, language=lang)
+    phrase = partial(cx.phrase, language=lang)
     session.write()
-    return lang, say
+    return lang, phrase
 
 
 @app.cell
-def views(cx, mo, say, session):
-    _names = {say(f"view {name}"): name for name in cx.TABS}
+def views(cx, mo, phrase, session):
+    _names = {phrase(f"view {name}"): name for name in cx.TABS}
     view = mo.ui.radio(
         _names, value=next(k for k, v in _names.items() if v == session.view), inline=True
     )
@@ -61,7 +61,7 @@ def views(cx, mo, say, session):
 
 
 @app.cell
-def layer_example(cx, made, make, mo, say, session, view):
+def layer_example(cx, made, make, mo, phrase, session, view):
     session.view = view.value
     session.write()
     mo.stop(view.value != "layer")
@@ -73,14 +73,14 @@ def layer_example(cx, made, make, mo, say, session, view):
             make(lambda n: n + 1)
 
     example = mo.ui.dropdown(
-        {say(f"example {name}"): name for name in cx.LAYERS},
-        label=say("start from"),
+        {phrase(f"example {name}"): name for name in cx.LAYERS},
+        label=phrase("start from"),
         on_change=_start,
         full_width=True,
     )
     kind = cx.kind_of(mo, session.layer, session.language)
-    predict = mo.ui.switch(session.predict, label=say("predict"))
-    stepping = mo.ui.switch(session.stepping, label=say("step"))
+    predict = mo.ui.switch(session.predict, label=phrase("predict"))
+    stepping = mo.ui.switch(session.stepping, label=phrase("step"))
     mo.Html(
         f'<div class="cs-controls"><fieldset><div>{example}</div><div>{kind}</div>'
         f"<div>{predict}</div><div>{stepping}</div></fieldset></div>"
@@ -111,12 +111,12 @@ def layer_state(cx, fields, form, session):
 
 
 @app.cell
-def guessing(cx, lang, layer, mo, predict, reveal, say, session):
+def guessing(cx, lang, layer, mo, predict, reveal, phrase, session):
     session.predict = predict.value
     session.write()
     asks = predict.value and cx.problem(layer, lang) is None
     guess = cx.guess_of(mo, session.guessed, lang)
-    answer = mo.ui.button(label=say("reveal"), on_click=lambda _: reveal(session.layer))
+    answer = mo.ui.button(label=phrase("reveal"), on_click=lambda _: reveal(session.layer))
     # As text: a panel that named `guess` would be drawn anew, and lose what is being typed next.
     question = f'{cx.question_panel(layer, lang)}{guess}<div class="cs-buttons">{answer}</div>'
     return answer, asks, guess, question
@@ -156,7 +156,7 @@ def layer_numbers(cx, lang, layer, mo, shown):
 
 
 @app.cell
-def layer_export(cx, lang, layer, mo, partial, say, shown):
+def layer_export(cx, lang, layer, mo, partial, phrase, shown):
     mo.stop(not shown)
     _kinds = {"svg": "image/svg+xml", "gif": "image/gif", "html": "text/html"}
     _buttons = "".join(
@@ -164,19 +164,19 @@ def layer_export(cx, lang, layer, mo, partial, say, shown):
             partial(cx.exported, layer, lang, f".{name}"),
             filename=f"convolution.{name}",
             mimetype=kind,
-            label=say(f"save {name}"),
+            label=phrase(f"save {name}"),
         ).text
         for name, kind in _kinds.items()
     )
     mo.Html(
-        f'<section class="cs-section"><h2>{say("export")}</h2>'
+        f'<section class="cs-section"><h2>{phrase("export")}</h2>'
         f'<div class="cs-buttons">{_buttons}</div></section>'
     )
     return
 
 
 @app.cell
-def stack_example(cx, made, make, mo, say, session, view):
+def stack_example(cx, made, make, mo, phrase, session, view):
     mo.stop(view.value != "stack")
     made()
 
@@ -191,24 +191,24 @@ def stack_example(cx, made, make, mo, say, session, view):
 
     # marimo calls back only what has a public name.
     series = mo.ui.dropdown(
-        {say(f"stack {name}"): name for name in cx.STACKS},
-        label=say("stack example"),
+        {phrase(f"stack {name}"): name for name in cx.STACKS},
+        label=phrase("stack example"),
         on_change=_start,
         full_width=True,
     )
     adds = mo.ui.button(
-        label=say("add layer"),
+        label=phrase("add layer"),
         on_click=lambda _: _change((*session.stack, session.stack[-1])),
         disabled=len(session.stack) >= cx.MOST,
     )
     removes = mo.ui.button(
-        label=say("remove layer"),
+        label=phrase("remove layer"),
         on_click=lambda _: _change(session.stack[:-1]),
         disabled=len(session.stack) < 2,
     )
     rows = cx.stack_rows(mo, session.stack, session.language)
     mo.Html(
-        f'<div class="cs-controls"><p class="cs-note">{say("stack lead")}</p>'
+        f'<div class="cs-controls"><p class="cs-note">{phrase("stack lead")}</p>'
         f"<fieldset><div>{series}</div></fieldset>{rows}"
         f'<div class="cs-buttons">{adds}{removes}</div></div>'
     )
@@ -224,28 +224,28 @@ def stack_result(cx, lang, mo, rows, session):
 
 
 @app.cell
-def model_form(cx, mo, read, say, session, view):
+def model_form(cx, mo, read, phrase, session, view):
     mo.stop(view.value != "model")
     asked = mo.Html("<fieldset><div>{spec}</div><div>{shape}</div></fieldset>").batch(
-        spec=mo.ui.text(session.model or cx.SAMPLE, label=say("model name"), full_width=True),
-        shape=mo.ui.text(session.shape, label=say("model shape"), full_width=True),
+        spec=mo.ui.text(session.model or cx.SAMPLE, label=phrase("model name"), full_width=True),
+        shape=mo.ui.text(session.shape, label=phrase("model shape"), full_width=True),
     )
-    reads = mo.ui.button(label=say("model read"), on_click=lambda _: read(dict(asked.value)))
+    reads = mo.ui.button(label=phrase("model read"), on_click=lambda _: read(dict(asked.value)))
     mo.Html(
-        f'<div class="cs-controls"><p class="cs-note">{say("model lead")}</p>{asked}'
-        f'<div class="cs-buttons">{reads}</div><p class="cs-note">{say("model hint")}</p></div>'
+        f'<div class="cs-controls"><p class="cs-note">{phrase("model lead")}</p>{asked}'
+        f'<div class="cs-buttons">{reads}</div><p class="cs-note">{phrase("model hint")}</p></div>'
     )
     return (reads,)
 
 
 @app.cell
-def model_walk(cx, errors, mo, say, session, view, wanted):
+def model_walk(cx, errors, mo, phrase, session, view, wanted):
     mo.stop(view.value != "model")
     if wanted():
         cx.trust(wanted()["spec"])
         session.model, session.shape = wanted()["spec"], wanted()["shape"]
     _spec = session.model or cx.SAMPLE
-    mo.stop(not cx.is_open(_spec), mo.Html(f'<p class="cs-note">{say("model none")}</p>'))
+    mo.stop(not cx.is_open(_spec), mo.Html(f'<p class="cs-note">{phrase("model none")}</p>'))
     try:
         walk = cx.open_model(_spec, session.shape)
     except errors.ConvsmithError as _error:
@@ -255,7 +255,7 @@ def model_walk(cx, errors, mo, say, session, view, wanted):
         1,
         _last,
         value=min(max(1, session.step), _last),
-        label=say("model walk"),
+        label=phrase("model walk"),
         show_value=True,
         full_width=True,
     )

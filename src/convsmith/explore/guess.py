@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from convsmith.explore.phrases import Language, say
+from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.state import LayerState
 from convsmith.report import count
 from convsmith.report.text import escape
@@ -53,16 +53,16 @@ def verdict_panel(guesses: list[Guess], language: Language) -> str:
     """The guesses beside what is right."""
     rows = []
     for guess in guesses:
-        mark, verdict = ("✓", say("guess right", language))
+        mark, verdict = ("✓", phrase("guess right", language))
         if not guess.right:
-            mark, verdict = "✗", say("guess wrong", language, answer=count(guess.answer))
+            mark, verdict = "✗", phrase("guess wrong", language, answer=count(guess.answer))
         shown = "–" if guess.guessed is None else count(guess.guessed)
         rows.append(
             f'<tr class="{"right" if guess.right else "wrong"}">'
-            f"<td>{escape(say(f'guess {guess.question}', language))}</td>"
+            f"<td>{escape(phrase(f'guess {guess.question}', language))}</td>"
             f"<td>{shown}</td><td>{mark} {escape(verdict)}</td></tr>"
         )
-    end = say("guess all" if all(guess.right for guess in guesses) else "guess some", language)
+    end = phrase("guess all" if all(guess.right for guess in guesses) else "guess some", language)
     return (
         f'<table class="cs-figures cs-guess" role="status"><tbody>{"".join(rows)}</tbody></table>'
         f'<p class="cs-note">{escape(end)}</p>'

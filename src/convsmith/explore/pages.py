@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convsmith.errors import ConvsmithError
 from convsmith.explore import illustrations, panels
-from convsmith.explore.phrases import Language, say
+from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.stack import StackLayer, chain
 from convsmith.explore.state import LayerState
 from convsmith.explore.walk import Walk, field_panel, layer_panel
@@ -16,10 +16,10 @@ __all__ = ["numbers_panel", "question_panel", "scene_panel", "stack_page", "walk
 
 def question_panel(state: LayerState, language: Language) -> str:
     """What is asked before anything is revealed: the layer and its input, and nothing else."""
-    asked = f"{say('input', language)} {shape((state.in_channels, *state.size))}"
+    asked = f"{phrase('input', language)} {shape((state.in_channels, *state.size))}"
     return (
         f'<div class="cs-summary"><span><b>{escape(asked)}</b></span></div>'
-        f'<p class="cs-note">{escape(say("guess lead", language))}</p>'
+        f'<p class="cs-note">{escape(phrase("guess lead", language))}</p>'
     )
 
 
@@ -43,7 +43,7 @@ def scene_panel(state: LayerState, language: Language, step: bool = False) -> st
                 *matrix,
                 f'<figure class="cs-figure">{drawn}</figure>'
                 if drawn
-                else panels.note(say("matrix large", language, most=illustrations.MATRIX)),
+                else panels.note(phrase("matrix large", language, most=illustrations.MATRIX)),
             ),
         ]
     )
@@ -54,7 +54,7 @@ def _scene(state: LayerState, language: Language, view: str | None, step: bool) 
     try:
         return f'<figure class="cs-figure">{show(state, language, view)}</figure>'
     except ConvsmithError as error:
-        return panels.problem_panel(say("no picture", language, reason=error))
+        return panels.problem_panel(phrase("no picture", language, reason=error))
 
 
 def numbers_panel(state: LayerState, language: Language) -> str:
@@ -70,35 +70,35 @@ def stack_page(stack: tuple[StackLayer, ...], language: Language) -> str:
     """What a stack sees: in a sentence, along a line, in the plane, and layer by layer."""
     parts = [panels.stack_panel(stack, language)]
     if line := illustrations.line_picture(stack, language):
-        parts.append(_figure(say("stack line", language), line))
+        parts.append(_figure(phrase("stack line", language), line))
     plane = illustrations.plane_picture(stack, language)
     if plane is None:
         span = chain(stack).receptive_field().span
-        parts.append(panels.note(say("stack large", language, size=shape((span, span)))))
+        parts.append(panels.note(phrase("stack large", language, size=shape((span, span)))))
     else:
-        parts.append(_figure(say("stack plane", language), plane))
+        parts.append(_figure(phrase("stack plane", language), plane))
     parts.append(panels.stack_table(stack, language))
     return "".join(parts)
 
 
 def walk_page(walk: Walk, index: int, language: Language) -> str:
     """One layer of a network, and its receptive field over the image."""
-    of = say(
+    of = phrase(
         "model of",
         language,
         model=walk.report.model,
         shape=", ".join(map(shape, walk.report.inputs)),
     )
-    at = say("model layer", language, index=index + 1, count=len(walk.layers))
+    at = phrase("model layer", language, index=index + 1, count=len(walk.layers))
     name = walk.layers[index].name
     parts = [
         f'<p class="cs-lead" role="status">{escape(of)} · {escape(at)}</p>',
         layer_panel(walk, index, language),
     ]
     if name in walk.states:
-        view = say("view layer", language)
-        parts.append(panels.note(say("model open", language, view=view)))
-    parts.append(_figure(say("model field", language), field_panel(walk, name, language)))
+        view = phrase("view layer", language)
+        parts.append(panels.note(phrase("model open", language, view=view)))
+    parts.append(_figure(phrase("model field", language), field_panel(walk, name, language)))
     return "".join(parts)
 
 

@@ -15,7 +15,7 @@ from convsmith.explore.formulas import (
     ratio_sum,
     size_formulas,
 )
-from convsmith.explore.phrases import Language, say
+from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.problems import problem
 from convsmith.explore.stack import StackLayer, repair, steps
 from convsmith.explore.state import LayerState
@@ -47,10 +47,10 @@ def summary_panel(state: LayerState, language: Language) -> str:
     layer = state.layer()
     outputs = layer.output_size(state.size)
     facts = [
-        (say("input", language), shape((state.in_channels, *state.size))),
-        (say("output", language), shape((state.output_channels(), *outputs))),
-        (say("params", language), count(layer.params)),
-        (say("macs", language), count(layer.macs(state.size))),
+        (phrase("input", language), shape((state.in_channels, *state.size))),
+        (phrase("output", language), shape((state.output_channels(), *outputs))),
+        (phrase("params", language), count(layer.params)),
+        (phrase("macs", language), count(layer.macs(state.size))),
     ]
     cells = "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in facts)
     return f'<div class="cs-summary" role="status">{cells}</div>'
@@ -66,59 +66,59 @@ def size_panel(state: LayerState, language: Language) -> str:
     formulas = size_formulas(state)
     notes = []
     if len(formulas) == 1:
-        notes.append(say("both axes", language))
+        notes.append(phrase("both axes", language))
     if state.padding == "same" and state.kind == "conv":
         rows, columns = map(sum, state.sides)
         if rows % 2 or columns % 2:
-            notes.append(say("same uneven", language, rows=rows, columns=columns))
+            notes.append(phrase("same uneven", language, rows=rows, columns=columns))
     if state.kind != "transposed" and not state.ceil_mode:
         rows, columns = (
             window.dropped(length)
             for window, length in zip(state.layer().windows, state.size, strict=True)
         )
         if (rows or columns) and state.padding_mode == "zeros":
-            notes.append(say("dropped", language, rows=rows, columns=columns))
-    return _section(say("output size", language), _formulas(formulas) + _notes(notes))
+            notes.append(phrase("dropped", language, rows=rows, columns=columns))
+    return _section(phrase("output size", language), _formulas(formulas) + _notes(notes))
 
 
 def cost_panel(state: LayerState, language: Language) -> str:
     """Parameters and multiply-adds, beside the standard and the depthwise separable form."""
     layer = state.layer()
-    title = say("cost", language)
+    title = phrase("cost", language)
     if isinstance(layer, Pool):
-        return _section(title, _notes([say("pool cost", language)]))
+        return _section(title, _notes([phrase("pool cost", language)]))
     formulas = [params_formula(state), macs_formula(state)]
-    named = zip(formulas, (say("params", language), say("macs", language)), strict=True)
+    named = zip(formulas, (phrase("params", language), phrase("macs", language)), strict=True)
     filled = [Formula(name, f.letters, f.numbers, f.value) for f, name in named]
-    rows = [(say("this layer", language), layer.params, layer.macs(state.size))]
+    rows = [(phrase("this layer", language), layer.params, layer.macs(state.size))]
     notes = []
     if state.groups > 1:
         whole = LayerState(**{**state.__dict__, "groups": 1}).layer()
-        rows.append((say("standard", language), whole.params, whole.macs(state.size)))
+        rows.append((phrase("standard", language), whole.params, whole.macs(state.size)))
         part = Fraction(1, state.groups)
-        notes.append(say("ratio standard", language, part=part))
+        notes.append(phrase("ratio standard", language, part=part))
     if isinstance(layer, Conv):
         if layer.is_pointwise:
-            notes.append(say("ratio is pointwise", language))
+            notes.append(phrase("ratio is pointwise", language))
         elif layer.is_depthwise:
-            notes.append(say("ratio is depthwise", language))
+            notes.append(phrase("ratio is depthwise", language))
         else:
             split = layer.separable()
-            rows.append((say("separable", language), split.params, split.macs(state.size)))
+            rows.append((phrase("separable", language), split.params, split.macs(state.size)))
             notes.append(_ratio(layer, language))
     padding = 1 - Fraction(layer.real_macs(state.size), layer.macs(state.size))
     if padding and state.padding_mode == "zeros":
         key = "on cut" if layer.transposed else "on padding"
-        notes.append(say(key, language, share=percent(float(padding))))
+        notes.append(phrase(key, language, share=percent(float(padding))))
     return _section(title, _bars(rows, language) + _formulas(filled) + _notes(notes))
 
 
 def _ratio(layer: Conv, language: Language) -> str:
     written, share = ratio_sum(layer)
     if share >= 1:
-        return say("ratio more", language, sum=written, share=percent(float(share)))
+        return phrase("ratio more", language, sum=written, share=percent(float(share)))
     key = "ratio separable" if layer.groups == 1 else "ratio separable groups"
-    return say(
+    return phrase(
         key,
         language,
         sum=written,
@@ -137,13 +137,13 @@ def transposed_views(state: LayerState, language: Language) -> list[tuple[str, s
         for d, k, sides in zip(state.dilation, state.kernel, state.sides, strict=True)
     ]
     flat = {n for sides in around for n in sides}
-    zeros = say(
+    zeros = phrase(
         "zeros text",
         language,
         between=_alike(between),
         around=flat.pop() if len(flat) == 1 else "; ".join(map(str, around)),
     )
-    matrix = say(
+    matrix = phrase(
         "matrix text",
         language,
         output=shape(outputs),
@@ -152,9 +152,9 @@ def transposed_views(state: LayerState, language: Language) -> list[tuple[str, s
         columns=prod(outputs),
     )
     return [
-        (say("view stamp", language), say("stamp text", language)),
-        (say("view zeros", language), zeros),
-        (say("view matrix", language), matrix),
+        (phrase("view stamp", language), phrase("stamp text", language)),
+        (phrase("view zeros", language), zeros),
+        (phrase("view matrix", language), matrix),
     ]
 
 
@@ -171,26 +171,26 @@ def shared_size(state: LayerState, language: Language) -> str:
         and window.output_length(length) == state.size[0]
     ]
     sizes = " / ".join(map(str, lengths))
-    return note(say("several sizes", language, sizes=sizes, output=state.size[0]))
+    return note(phrase("several sizes", language, sizes=sizes, output=state.size[0]))
 
 
 def code_panel(state: LayerState, language: Language) -> str:
     """The line of PyTorch."""
     code = f'<pre class="cs-code"><code>{escape(pytorch_code(state))}</code></pre>'
-    return _section(say("code", language), code)
+    return _section(phrase("code", language), code)
 
 
 def stack_panel(stack: tuple[StackLayer, ...], language: Language) -> str:
     """What one output value of a stack sees, in sentences."""
     seen = steps(stack)[-1].seen
     size = shape((seen.span, seen.span))
-    sentences = [say("stack field", language, size=size)]
+    sentences = [phrase("stack field", language, size=size)]
     read, every = len(seen) ** 2, seen.span**2
     if read == every:
-        sentences.append(say("stack full", language))
+        sentences.append(phrase("stack full", language))
     else:
         sentences.append(
-            say(
+            phrase(
                 "stack holes",
                 language,
                 read=count(read),
@@ -200,7 +200,7 @@ def stack_panel(stack: tuple[StackLayer, ...], language: Language) -> str:
             )
         )
         if rates := repair(stack):
-            sentences.append(say("stack repair", language, rates=", ".join(map(str, rates))))
+            sentences.append(phrase("stack repair", language, rates=", ".join(map(str, rates))))
     glue = "" if language == "zh" else " "
     return f'<p class="cs-lead" role="status">{escape(glue.join(sentences))}</p>'
 
@@ -208,14 +208,14 @@ def stack_panel(stack: tuple[StackLayer, ...], language: Language) -> str:
 def stack_table(stack: tuple[StackLayer, ...], language: Language) -> str:
     """Layer by layer: the field, how much of it is read, and how far apart neighbours look."""
     heads = [
-        say(key, language) for key in ("stack layer", "stack seen", "stack read", "stack step")
+        phrase(key, language) for key in ("stack layer", "stack seen", "stack read", "stack step")
     ]
     rows = []
     for index, step in enumerate(steps(stack), 1):
         name = (
-            say(f"kind {step.layer.kind}", language)
+            phrase(f"kind {step.layer.kind}", language)
             if step.layer.kind != "pool"
-            else say("kind max", language)
+            else phrase("kind max", language)
         )
         sizes = f"{step.layer.kernel}×{step.layer.kernel}"
         sizes += f", s = {step.layer.stride}" * (step.layer.stride > 1)
@@ -229,7 +229,7 @@ def stack_table(stack: tuple[StackLayer, ...], language: Language) -> str:
                 "–" if step.jump is None else str(step.jump),
             ]
         )
-    return _section(say("stack steps", language), table(heads, rows))
+    return _section(phrase("stack steps", language), table(heads, rows))
 
 
 def note(text: str) -> str:
@@ -251,7 +251,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _bars(rows: Sequence[tuple[str, int, int]], language: Language) -> str:
     most = max(macs for _, _, macs in rows) or 1
-    heads = ["", say("params", language), say("macs", language)]
+    heads = ["", phrase("params", language), phrase("macs", language)]
     top = "".join(f"<th>{escape(head)}</th>" for head in heads)
     body = "".join(
         f"<tr><td>{escape(name)}</td><td>{count(params)}</td><td>{count(macs)}</td></tr>"

@@ -12,7 +12,7 @@ from typing import Literal, cast
 from convsmith.draw.words import WORDS as TERMS
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["LANGUAGE_NAMES", "PHRASES", "Language", "as_language", "say"]
+__all__ = ["LANGUAGE_NAMES", "PHRASES", "Language", "as_language", "phrase"]
 
 Language = Literal["en", "zh"]
 
@@ -319,15 +319,15 @@ PHRASES: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def say(key: str, language: Language, **values: object) -> str:
+def phrase(key: str, language: Language, **values: object) -> str:
     """The text of a key, its braces filled in.
 
     Raises:
         ArgumentError: an unknown key or language.
 
-    >>> say("kind transposed", "zh")
+    >>> phrase("kind transposed", "zh")
     '转置卷积'
-    >>> say("guess wrong", "en", answer=280)
+    >>> phrase("guess wrong", "en", answer=280)
     'it is 280'
     """
     if key not in PHRASES:

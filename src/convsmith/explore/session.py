@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from convsmith.errors import ArgumentError
 from convsmith.explore.examples import STACKS
-from convsmith.explore.phrases import Language, as_language, say
+from convsmith.explore.phrases import Language, as_language, phrase
 from convsmith.explore.stack import MOST, StackLayer, stack_of, written
 from convsmith.explore.state import LayerState
 
@@ -48,12 +48,12 @@ class Session:
                 self.stack = stack_of(address["stack"])
             except ArgumentError:
                 self.complaints.append(
-                    say(
+                    phrase(
                         "problem url",
                         self.language,
                         name="stack",
                         value=address["stack"][:40],
-                        expected=say("expected stack", self.language, most=MOST),
+                        expected=phrase("expected stack", self.language, most=MOST),
                     )
                 )
         self.model = address.get("model", "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
-from convsmith.explore.phrases import Language, say
+from convsmith.explore.phrases import Language, phrase
 
 __all__ = ["KINDS", "MODES", "Kind", "LayerState", "Padding", "Pair", "Sides"]
 
@@ -145,9 +145,9 @@ the usual value is taken instead.']
                 continue
             value = read(query[key])
             if value is None:
-                what = say(expected[0], language, **expected[1])
+                what = phrase(expected[0], language, **expected[1])
                 complaints.append(
-                    say("problem url", language, name=key, value=query[key][:40], expected=what)
+                    phrase("problem url", language, name=key, value=query[key][:40], expected=what)
                 )
             else:
                 values[_KEYS.get(key, key)] = value

@@ -11,7 +11,7 @@ from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.errors import ArgumentError
 from convsmith.explore.alone import alone
 from convsmith.explore.illustrations import localised
-from convsmith.explore.phrases import Language, say
+from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.samples import SAMPLE, small_network
 from convsmith.explore.state import Kind, LayerState, Pair
 from convsmith.report import count, percent, shape
@@ -139,14 +139,14 @@ def layer_panel(walk: Walk, index: int, language: Language) -> str:
     total = walk.report.macs
     known = layer.macs is not None and total
     facts = [
-        (say("model operation", language), layer.operation),
-        (say("model output", language), shape(layer.output)),
-        (say("params", language), count(layer.params)),
-        (say("macs", language), "–" if layer.macs is None else count(layer.macs)),
-        (say("model share", language), percent((layer.macs or 0) / total) if known else "–"),
+        (phrase("model operation", language), layer.operation),
+        (phrase("model output", language), shape(layer.output)),
+        (phrase("params", language), count(layer.params)),
+        (phrase("macs", language), "–" if layer.macs is None else count(layer.macs)),
+        (phrase("model share", language), percent((layer.macs or 0) / total) if known else "–"),
     ]
     field = walk.report.field_of(layer.name)
-    facts.append((say("model field", language), "–" if field is None else shape(field.size)))
+    facts.append((phrase("model field", language), "–" if field is None else shape(field.size)))
     items = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in facts)
     return f'<h2 class="cs-name">{escape(layer.name)}</h2><dl class="cs-facts">{items}</dl>'
 
@@ -156,5 +156,5 @@ def field_panel(walk: Walk, name: str, language: Language) -> str:
     """The receptive field of a layer over the image, or the line that says it has none."""
     figure = walk.report.field_figure(name)
     if figure is None:
-        return f'<p class="cs-note">{escape(say("model no field", language))}</p>'
+        return f'<p class="cs-note">{escape(phrase("model no field", language))}</p>'
     return localised(figure.svg, language)

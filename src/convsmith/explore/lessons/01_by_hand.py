@@ -49,8 +49,8 @@ def numbers(cs):
 
 @app.cell
 def hand(mo, page):
-    row = mo.ui.slider(0, 2, label=page.say("row"), show_value=True)
-    column = mo.ui.slider(0, 2, label=page.say("column"), show_value=True)
+    row = mo.ui.slider(0, 2, label=page.phrase("row"), show_value=True)
+    column = mo.ui.slider(0, 2, label=page.phrase("column"), show_value=True)
     mo.vstack([page.md("hand"), mo.hstack([row, column], justify="start", wrap=True, gap=2)])
     return column, row
 
@@ -116,10 +116,10 @@ def same_scene(cs, image, kernel, mo, page):
 
 @app.cell
 def size(mo, page):
-    h = mo.ui.slider(1, 32, value=7, label=page.say("length"), show_value=True, full_width=True)
-    k = mo.ui.slider(1, 9, value=3, label=page.say("kernel"), show_value=True, full_width=True)
-    s = mo.ui.slider(1, 5, value=2, label=page.say("stride"), show_value=True, full_width=True)
-    p = mo.ui.slider(0, 5, value=1, label=page.say("pad"), show_value=True, full_width=True)
+    h = mo.ui.slider(1, 32, value=7, label=page.phrase("length"), show_value=True, full_width=True)
+    k = mo.ui.slider(1, 9, value=3, label=page.phrase("kernel"), show_value=True, full_width=True)
+    s = mo.ui.slider(1, 5, value=2, label=page.phrase("stride"), show_value=True, full_width=True)
+    p = mo.ui.slider(0, 5, value=1, label=page.phrase("pad"), show_value=True, full_width=True)
     mo.vstack([page.md("size"), mo.Html(f'<div class="cs-knobs">{h}{k}{s}{p}</div>')])
     return h, k, p, s
 
@@ -146,7 +146,7 @@ def task_3(answers, g3, page):
 @app.cell
 def modes(mo, page):
     mode = mo.ui.dropdown(
-        ["zeros", "reflect", "replicate", "circular"], value="reflect", label=page.say("mode")
+        ["zeros", "reflect", "replicate", "circular"], value="reflect", label=page.phrase("mode")
     )
     mo.vstack([page.md("modes"), mode])
     return (mode,)
@@ -198,7 +198,7 @@ def all_parameters(mo, page):
         ("padding_mode", "does mode", "", ""),
     ]
     _shown = [
-        (name, page.say(does), weights, page.say(output) if output == "n maps" else output)
+        (name, page.phrase(does), weights, page.phrase(output) if output == "n maps" else output)
         for name, does, weights, output in _rows
     ]
     mo.vstack([page.md("all"), page.table(("parameter", "does", "weights", "output"), _shown)])

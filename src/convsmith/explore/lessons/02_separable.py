@@ -46,7 +46,7 @@ def asked(lessons, mo):
 
 @app.cell
 def grouped(mo, page):
-    groups = mo.ui.slider(1, 6, value=2, label=page.say("groups"), show_value=True)
+    groups = mo.ui.slider(1, 6, value=2, label=page.phrase("groups"), show_value=True)
     mo.vstack([page.md("grouped"), groups, page.md("divide")])
     return (groups,)
 
@@ -93,11 +93,11 @@ def separable(mo, page):
     n = mo.ui.slider(
         steps=[1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
         value=64,
-        label=page.say("n"),
+        label=page.phrase("n"),
         show_value=True,
         full_width=True,
     )
-    k = mo.ui.slider(1, 11, value=3, label=page.say("k"), show_value=True, full_width=True)
+    k = mo.ui.slider(1, 11, value=3, label=page.phrase("k"), show_value=True, full_width=True)
     mo.vstack([page.md("separable"), mo.Html(f'<div class="cs-knobs">{n}{k}</div>')])
     return k, n
 
@@ -142,7 +142,7 @@ def task_3(answers, g3, page):
 
 @app.cell
 def six_ways(answers, mo, page):
-    _rows = [(page.say(name), *counts) for name, counts in answers["table"].items()]
+    _rows = [(page.phrase(name), *counts) for name, counts in answers["table"].items()]
     mo.vstack([page.md("table"), page.table(("layer", "params", "macs"), _rows)])
     return
 

@@ -69,7 +69,7 @@ def stride(explore, mo, page):
 
 @app.cell
 def dilation(mo, page):
-    d = mo.ui.slider(1, 4, value=2, label=page.say("rate"), show_value=True)
+    d = mo.ui.slider(1, 4, value=2, label=page.phrase("rate"), show_value=True)
     mo.vstack([page.md("dilation"), d])
     return (d,)
 
@@ -126,7 +126,7 @@ def task_4(answers, g4, page):
 @app.cell
 def repair(mo, page):
     r1, r2, r3 = (
-        mo.ui.slider(1, 6, value=2, label=page.say("layer", number=i), show_value=True,
+        mo.ui.slider(1, 6, value=2, label=page.phrase("layer", number=i), show_value=True,
                      full_width=True)
         for i in (1, 2, 3)
     )  # fmt: skip
@@ -140,7 +140,9 @@ def repaired(cs, mo, page, r1, r2, r3, stack):
     _seen = stack(*_rates).receptive_field()
     solved = _seen.span == 13 and not _seen.largest_gap
     _verdict = (
-        page.say("solved") if solved else page.say("unsolved", span=_seen.span, read=len(_seen))
+        page.phrase("solved")
+        if solved
+        else page.phrase("unsolved", span=_seen.span, read=len(_seen))
     )
     mo.vstack(
         [

@@ -64,7 +64,7 @@ def stamp(cs, kernel, mo, page, small):
 
 @app.cell
 def one(mo, page):
-    value = mo.ui.slider(1, 99, value=55, label=page.say("value"), show_value=True)
+    value = mo.ui.slider(1, 99, value=55, label=page.phrase("value"), show_value=True)
     mo.vstack([page.md("one"), value])
     return (value,)
 
@@ -114,7 +114,7 @@ def task_2(answers, g2, page):
 
 @app.cell
 def columns(answers, mo, page):
-    _verdict = page.say("equal" if answers["agree"] else "different")
+    _verdict = page.phrase("equal" if answers["agree"] else "different")
     mo.vstack([page.md("im2col"), page.md("agree", verdict=_verdict)])
     return
 
@@ -123,7 +123,7 @@ def columns(answers, mo, page):
 def no_inverse(answers, mo, page):
     def _grid(key, rows):
         _rows = "".join("<tr>" + "".join(f"<td>{n}</td>" for n in row) + "</tr>" for row in rows)
-        return f"<div><p>{page.say(key)}</p><table>{_rows}</table></div>"
+        return f"<div><p>{page.phrase(key)}</p><table>{_rows}</table></div>"
 
     _maps = _grid("before", answers["before"]) + _grid("after", answers["after"])
     mo.vstack([page.md("values"), mo.Html(f'<div class="cs-maps">{_maps}</div>')])
@@ -134,7 +134,7 @@ def no_inverse(answers, mo, page):
 def output_padding(mo, page):
     def _slider(key, low, high, value):
         return mo.ui.slider(
-            low, high, value=value, label=page.say(key), show_value=True, full_width=True
+            low, high, value=value, label=page.phrase(key), show_value=True, full_width=True
         )
 
     h, k, s = _slider("size", 1, 12, 3), _slider("kernel", 1, 7, 3), _slider("stride", 1, 4, 2)

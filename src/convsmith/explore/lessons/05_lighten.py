@@ -67,7 +67,7 @@ def the_network(count, cs, data, lessons, mo, model, page, percent):
         for layer in report.layers
         if layer.kind in ("convolution", "linear")
     ]  # fmt: skip
-    _rows.append((page.say("all"), report.params, report.macs, percent(1.0)))
+    _rows.append((page.phrase("all"), report.params, report.macs, percent(1.0)))
     mo.vstack(
         [
             page.md("data", train=count(len(data.train)), test=count(len(data.test))),
@@ -117,11 +117,11 @@ def compared(cs, digits, lessons, light, mo, model, page, percent, report, tuned
         small = cs.inspect(tuned.model, (1, 1, 8, 8))
     _counts = dict.fromkeys(networks, small) | {"original": report}
     _rows = [
-        (page.say(name), _counts[name].params, _counts[name].macs, percent(scores[name]))
+        (page.phrase(name), _counts[name].params, _counts[name].macs, percent(scores[name]))
         for name in networks
     ]
     scores["control"] = tuned.report.control.accuracy
-    _rows.append((page.say("control"), small.params, small.macs, percent(scores["control"])))
+    _rows.append((page.phrase("control"), small.params, small.macs, percent(scores["control"])))
     mo.vstack(
         [
             page.table(("network", "params", "macs", "accuracy"), _rows),
@@ -147,13 +147,13 @@ def clock(data, digits, networks, torch):
 
 @app.cell
 def clock_shown(mo, page, times):
-    again = mo.ui.run_button(label=page.say("compile"))
+    again = mo.ui.run_button(label=page.phrase("compile"))
     _ratio = times["original"] / times["tuned"]
     mo.vstack(
         [
             page.md("clock"),
             page.table(
-                ("network", "ms"), [(page.say(name), f"{ms:.3f}") for name, ms in times.items()]
+                ("network", "ms"), [(page.phrase(name), f"{ms:.3f}") for name, ms in times.items()]
             ),
             page.md("faster", times=f"{_ratio:.2f}")
             if _ratio > 1
@@ -174,7 +174,7 @@ def compiled(again, cs, digits, example, lessons, mo, networks, page, times):
             with lessons.alone:
                 _fast = cs.compile(networks[_name], example, threads=1)
             _rows.append(
-                (page.say(_name), f"{_ms:.3f}", f"{digits.milliseconds(_fast, example):.3f}")
+                (page.phrase(_name), f"{_ms:.3f}", f"{digits.milliseconds(_fast, example):.3f}")
             )
         _shown = page.table(("network", "ms", "compiled"), _rows)
     except cs.ConvsmithError as _error:

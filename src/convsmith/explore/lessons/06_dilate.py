@@ -79,7 +79,7 @@ def task_1(g1, page):
 
 @app.cell
 def chosen(mo, page):
-    stride = mo.ui.radio({"1": 1, "2": 2}, value="1", inline=True, label=page.say("stride"))
+    stride = mo.ui.radio({"1": 1, "2": 2}, value="1", inline=True, label=page.phrase("stride"))
     stride
     return (stride,)
 
@@ -103,7 +103,7 @@ def layers(dilated_to, mo, model, page, stride, torch):
     dilated, new = dilated_to(stride.value)
 
     def _steps(conv):
-        return page.say(
+        return page.phrase(
             "steps",
             stride=conv.stride[0],
             dilation=conv.dilation[0],
@@ -143,10 +143,12 @@ def task_2(g2, new, page, stride):
 def sheets(data, digits, lessons, mo, new, old, page, stride):
     _four = slice(2, 5)
     _columns = {
-        page.say("sheet"): data.test[_four, 0],
-        page.say("truth"): data.test_labels[_four],
-        page.say("old"): digits.upsampled(old, 4).argmax(1)[_four],
-        page.say("new", stride=stride.value): digits.upsampled(new, stride.value).argmax(1)[_four],
+        page.phrase("sheet"): data.test[_four, 0],
+        page.phrase("truth"): data.test_labels[_four],
+        page.phrase("old"): digits.upsampled(old, 4).argmax(1)[_four],
+        page.phrase("new", stride=stride.value): digits.upsampled(new, stride.value).argmax(1)[
+            _four
+        ],
     }
     mo.vstack([mo.Html(lessons.sheets(_columns)), page.md("legend")])
     return
@@ -162,8 +164,8 @@ def gain(cs, digits, lessons, mo, model, new, old, page, dilated, shape, stride)
         _before = cs.inspect(model, (1, 1, 40, 40))
         _after = cs.inspect(dilated.model, (1, 1, 40, 40))
     _rows = [
-        (page.say("old"), f"{ious['old']:.3f}", _before.params, _before.macs),
-        (page.say("new", stride=stride.value), f"{ious['new']:.3f}", _after.params, _after.macs),
+        (page.phrase("old"), f"{ious['old']:.3f}", _before.params, _before.macs),
+        (page.phrase("new", stride=stride.value), f"{ious['new']:.3f}", _after.params, _after.macs),
     ]
     mo.vstack(
         [

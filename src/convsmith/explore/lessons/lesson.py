@@ -87,7 +87,7 @@ class LessonPage:
     """A lesson in one language, as the notebook shows it.
 
     >>> from convsmith.explore.lessons.lesson import LessonPage
-    >>> LessonPage(None, 1, "zh").say("right")
+    >>> LessonPage(None, 1, "zh").phrase("right")
     '正确。'
     """
 
@@ -97,7 +97,7 @@ class LessonPage:
         self.language = language
         self._texts = dict(_SAID) | dict(texts_of(number))
 
-    def say(self, key: str, **values: object) -> str:
+    def phrase(self, key: str, **values: object) -> str:
         """A text of this lesson with its braces filled in."""
         if key not in self._texts:
             raise ArgumentError(f"no text {key!r}{nearest(key, self._texts)}")
@@ -106,11 +106,11 @@ class LessonPage:
 
     def md(self, key: str, **values: object) -> Any:
         """A text as Markdown."""
-        return self._mo.md(self.say(key, **values))
+        return self._mo.md(self.phrase(key, **values))
 
     def head(self, switch: Any) -> Any:
         """The top of the page: which lesson, its title, the switch of the language."""
-        of = self.say("of", number=self.lesson.number, count=len(LESSONS))
+        of = self.phrase("of", number=self.lesson.number, count=len(LESSONS))
         return self._mo.Html(
             f'<div class="cs-head"><a href="../?lang={self.language}">{escape(of)}</a>{switch}'
             f'</div><h1 class="cs-title">{escape(self.lesson.title(self.language))}</h1>'
@@ -121,7 +121,7 @@ class LessonPage:
         links = []
         for key, number in (("previous", self.lesson.number - 1), ("next", self.lesson.number + 1)):
             if 1 <= number <= len(LESSONS):
-                text = self.say(key, title=lesson(number).title(self.language))
+                text = self.phrase(key, title=lesson(number).title(self.language))
                 links.append(f'<a href="../{number}/?lang={self.language}">{escape(text)}</a>')
         return self._mo.Html(f'<nav class="cs-foot">{"".join(links)}</nav>')
 
@@ -139,10 +139,10 @@ class LessonPage:
         """A table under headings that are keys of the lesson; its cells are shown as they are.
 
         A cell is never looked up: a parameter may have the name of a section. What a cell says in
-        the lesson's language, the notebook asks `say` for.
+        the lesson's language, the notebook asks `phrase` for.
         """
         shown = [[_cell(value) for value in row] for row in rows]
-        return self._mo.Html(table([self.say(key) for key in heads], shown))
+        return self._mo.Html(table([self.phrase(key) for key in heads], shown))
 
     def task(self, key: str, given: Any, answer: object, **values: object) -> Any:
         """An exercise: the question, the field for the answer, and what becomes of it.
@@ -157,15 +157,15 @@ class LessonPage:
         verdict = ""
         if value is not None:
             right = value == answer
-            text = self.say(f"{key} {'why' if right else 'hint'}", **values)
+            text = self.phrase(f"{key} {'why' if right else 'hint'}", **values)
             mark, word = ("✓", "right") if right else ("✗", "not yet")
             verdict = (
                 f'<div class="cs-verdict {word.partition(" ")[0]}" role="status">'
-                f"{mark} {escape(self.say(word))} {self._mo.md(text).text}</div>"
+                f"{mark} {escape(self.phrase(word))} {self._mo.md(text).text}</div>"
             )
         return self._mo.Html(
-            f'<section class="cs-task"><h3>{escape(self.say("exercise"))}</h3>'
-            f"{self._mo.md(self.say(key, **values)).text}<div>{given}</div>{verdict}</section>"
+            f'<section class="cs-task"><h3>{escape(self.phrase("exercise"))}</h3>'
+            f"{self._mo.md(self.phrase(key, **values)).text}<div>{given}</div>{verdict}</section>"
         )
 
 
