@@ -22,8 +22,8 @@ __all__ = ["Conv"]
 class Conv(Convolution):
     """A convolution of m = `in_channels` maps into n = `out_channels` maps.
 
-    Every size is an int or one int an axis (rows first). `padding` is an int, one int an axis,
-    one `(low, high)` pair an axis, `'same'` or `'valid'`. The number of axes follows from the
+    Every size is an int or one int per axis (rows first). `padding` is an int, one int per axis,
+    one `(low, high)` pair per axis, `'same'` or `'valid'`. The number of axes follows from the
     tuples passed, or from `dims`; it is 2 when nothing says otherwise.
 
     Raises `ArgumentError` for arguments that no convolution can have.
@@ -82,7 +82,7 @@ class Conv(Convolution):
         return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
 
     def depthwise(self, multiplier: int = 1) -> Conv:
-        """The spatial half: `multiplier` kernels a channel, no mixing of channels."""
+        """The spatial half: `multiplier` kernels per channel, no mixing of channels."""
         channels = self.in_channels * count("multiplier", multiplier)
         return self._with(self.in_channels, channels, groups=self.in_channels)
 

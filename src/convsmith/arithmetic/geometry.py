@@ -33,12 +33,12 @@ class Geometry:
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
-        """Taps an axis."""
+        """Taps per axis."""
         return tuple(window.kernel for window in self.windows)
 
     @property
     def stride(self) -> tuple[int, ...]:
-        """Step an axis."""
+        """Step per axis."""
         return tuple(window.stride for window in self.windows)
 
     @property
@@ -48,7 +48,7 @@ class Geometry:
 
     @property
     def dilation(self) -> tuple[int, ...]:
-        """Distance between neighbouring taps an axis."""
+        """Distance between neighbouring taps, per axis."""
         return tuple(window.dilation for window in self.windows)
 
     @property
@@ -57,7 +57,7 @@ class Geometry:
         return prod(self.kernel_size)
 
     def output_size(self, input_size: Size) -> tuple[int, ...]:
-        """The spatial size of the output; `ArgumentError` with the numbers if there is none."""
+        """The spatial size of the output; `ArgumentError` with the numbers if it would be empty."""
         sizes = per_axis("input_size", input_size, self.dims)
         lengths = []
         for axis, length in enumerate(sizes):

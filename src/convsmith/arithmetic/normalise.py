@@ -1,4 +1,4 @@
-"""One normaliser a parameter: `int | one int an axis | (low, high) an axis` become plain tuples.
+"""One normaliser per parameter: an int, one per axis, or `(low, high)` pairs become plain tuples.
 
 Axes come in tensor order: rows before columns, and in 3-D depth before rows.
 """
@@ -63,7 +63,7 @@ def infer_dims(dims: int | None, **values: Any) -> int:
 
 
 def per_axis(name: str, value: Size, dims: int, minimum: int = 1) -> tuple[int, ...]:
-    """Return one int an axis.
+    """Return one int per axis.
 
     >>> per_axis("kernel_size", 3, dims=2)
     (3, 3)
@@ -76,7 +76,7 @@ def per_axis(name: str, value: Size, dims: int, minimum: int = 1) -> tuple[int, 
 
 
 def per_side(name: str, value: Any, dims: int) -> tuple[tuple[int, int], ...]:
-    """Return `(low, high)` an axis from an int, one int an axis, or one pair an axis.
+    """Return `(low, high)` per axis from an int, one int per axis, or one pair per axis.
 
     >>> per_side("padding", ((0, 1), 2), dims=2)
     ((0, 1), (2, 2))

@@ -29,7 +29,7 @@ def evaluate(
         image: nested lists or an array shaped (channels, *spatial), or (*spatial) for one channel.
         weight: shaped as `layer.weight_shape`, or just (*kernel_size) when both sides have one
             channel; a pool takes none.
-        bias: one number an output channel, or nothing.
+        bias: one number per output channel, or nothing.
 
     Returns:
         Nested lists shaped (channels, *spatial), or (*spatial) if the image came without channels

@@ -15,7 +15,7 @@ _PARAMETERS = [
     ("parameter", "values", "default", "what it does", "weights", "output"),
     ("in_channels", "m ≥ 1", "", "maps that come in; a kernel has m / groups slices", "× m", ""),
     ("out_channels", "n ≥ 1", "", "maps that come out, one kernel each", "× n", "n maps"),
-    ("kernel_size", "k or (k, k)", "", "taps of the kernel an axis", "× k·k", "- (k - 1)"),
+    ("kernel_size", "k or (k, k)", "", "taps of the kernel per axis", "× k·k", "- (k - 1)"),
     ("stride", "s or (s, s)", "1", "step of the kernel", "", "÷ s"),
     ("padding", "p, sides, 'same', 'valid'", "0", "positions added around the map", "", "+ 2·p"),
     ("dilation", "d or (d, d)", "1", "distance between taps", "", "- d·(k - 1)"),

@@ -32,7 +32,7 @@ _BESIDE = 18
 
 
 def image(picture: Picture, step: int, scale: float = 2.0) -> Image:
-    """One step, `scale` pixels a pixel of the picture.
+    """One step, `scale` pixels per pixel of the picture.
 
     Raises:
         ArgumentError: an image larger than memory should have to hold.

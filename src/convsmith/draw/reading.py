@@ -13,7 +13,7 @@ from convsmith.errors import ArgumentError, DataError, MissingExtra, no_file
 __all__ = ["optional_values", "optional_weight", "parse_number", "read_values", "read_weight"]
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-# Of a larger image only a few pixels would be drawn, so it has to be shrunk first.
+# A larger image has to be shrunk first: only a few of its pixels would be drawn.
 _PIXELS = 1_000_000
 
 

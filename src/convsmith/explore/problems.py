@@ -11,7 +11,7 @@ __all__ = ["problem"]
 
 
 def problem(state: LayerState, language: Language) -> str | None:
-    """The line that says why there is no output; None where there is one.
+    """The line that says why there is no output, else None.
 
     >>> problem(LayerState(size=(4, 4), kernel=(5, 5)), "en")
     'No output: along the rows the kernel spans 5 = 1·(5 − 1) + 1, but there are only \

@@ -16,7 +16,7 @@ __all__ = ["MOST", "Reach", "StackLayer", "chain", "repair", "stack_of", "steps"
 MOST = 12
 """Layers that a stack has at most."""
 
-# Of sets of rates; each takes a microsecond or two.
+# How many sets of rates to try; each takes a microsecond or two.
 _TRIES = 20_000
 
 _KINDS = {"": "conv", "p": "pool", "t": "transposed"}

@@ -123,7 +123,7 @@ def _plane(
     across = min(_CELL, (room - 2) / (last - first))
     if not strip:
         across = min(across, (WIDTH - 2) / (last_row - first_row))
-    # Whole pixels a cell are sharp; of smaller cells room is worth more.
+    # Whole pixels per cell look sharp; with smaller cells, space matters more.
     across = int(across) if across >= _GRID else across
     down = _STRIP if strip else across
 

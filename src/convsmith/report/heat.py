@@ -53,7 +53,7 @@ def map_picture(
     blocks = _means(values, side)
     peak = max(map(max, blocks)) or 1.0
     cell = min(_CELL, (WIDTH - 2) / max(rows, columns))
-    # Whole pixels a cell are sharp; of smaller cells room is worth more.
+    # Whole pixels per cell look sharp; with smaller cells, space matters more.
     cell = int(cell) if cell >= _SHARP else cell
     down = cell if rows > 1 else _STRIP
     shades: list[list[tuple[float, float, float, float]]] = [[] for _ in range(_LEVELS)]

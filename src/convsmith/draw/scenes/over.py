@@ -47,7 +47,7 @@ WORDS: Words = {
 }
 
 _WIDE, _BLOCKS, _HEAT = 400.0, 40, 32
-# More fields than these are no drawing; of a field far larger than the image only a part is shown.
+# More fields cannot be told apart; of one far larger than the image only a part is shown.
 _MOST, _BEYOND = 60, 1.0
 
 

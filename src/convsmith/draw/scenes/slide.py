@@ -169,7 +169,7 @@ class Slide:
             return piled([columns[:1], columns[1:], below], aligned)
         columns.append(Stack(tuple((panel,) for panel in outputs), sign))
         if channels.ins == channels.outs == 1 < channels.groups and self.bias is None:
-            aligned = len(columns)  # each channel a row of its own
+            aligned = len(columns)  # one row per channel
         if self.dims == 3:
             aligned = 0
         return arranged(columns, aligned)

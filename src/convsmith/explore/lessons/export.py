@@ -30,7 +30,7 @@ _PACKAGE = Path(__file__).parents[2]
 _WHEEL = f"convsmith-{__version__}-py3-none-any.whl"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
-# marimo asks uv, which asks the network, for modules beside a notebook; beside ours there are none.
+# marimo asks uv, which asks the network, for modules beside a notebook; ours has none beside it.
 _EXPORT = """\
 import sys
 from marimo._cli.export import commands

@@ -114,7 +114,7 @@ def _axes_first(conv: _ConvNd) -> tuple[int, ...]:
 
 
 def _cost(conv: _ConvNd, axes: Sequence[int]) -> float:
-    """Multiply-adds a map between the two, in units of the smaller of input and output maps."""
+    """Multiply-adds per map between the two, in units of the smaller of input and output maps."""
     first = conv.in_channels * prod(conv.kernel_size[axis] for axis in axes)
     rest = conv.out_channels * prod(conv.kernel_size) // prod(conv.kernel_size[a] for a in axes)
     before = prod(conv.stride[axis] for axis in axes)

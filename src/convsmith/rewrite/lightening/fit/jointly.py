@@ -37,7 +37,7 @@ def refit_jointly(
     With the depthwise half held the pointwise one is a ridge regression, as in `refit`; with the
     pointwise half held so is the depthwise one, which then sees how input channels vary together.
     Each solution is no worse than the last, for the ridge pulls towards where it started. All of
-    it follows from the second moments of whole patches, (inputs · taps)² values a group; a layer
+    it follows from the second moments of whole patches, (inputs · taps)² values per group; a layer
     whose patches are too large for that gets `refit`.
 
     Args:

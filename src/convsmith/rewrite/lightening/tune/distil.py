@@ -89,7 +89,7 @@ def distil(
     Args:
         student: what is trained; its train flags come back as they were.
         teacher: the original, which is only asked.
-        train: batches, gone through once an epoch: (images, labels), or images alone.
+        train: batches, gone through once per epoch: (images, labels), or images alone.
         schedule: epochs, learning rate and weights.
         loss: the user's own, of outputs and labels, in place of the cross-entropy.
         paths: layers whose responses are to be the teacher's, if the schedule weighs them.
@@ -167,7 +167,7 @@ def distil(
 
 
 def not_finite(model: nn.Module) -> str:
-    """The name of a tensor of a model with a value that is not finite; '' if there is none."""
+    """The name of a tensor of a model with a value that is not finite; '' if all are finite."""
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             return name
