@@ -8,7 +8,9 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,24 @@ def usable_processors() -> int:
     """
     quota = cgroup_cpus()
     return processors() if quota is None else max(1, min(processors(), math.ceil(quota)))
+
+
+def memory(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many bytes of memory this process can have: the machine's or its container's.
+
+    A platform that does not tell has `sys.maxsize` bytes.
+
+    >>> memory() > 0
+    True
+    """
+    try:
+        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, OSError, ValueError):
+        sizes = []
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # 'max' means no limit
+            sizes.append(int((root / name).read_text()))
+    return min((size for size in sizes if size > 0), default=sys.maxsize)
 
 
 def cgroup_cpus(

@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from convsmith.cli.programs import _is_arithmetic, load_program
+from convsmith.cli.expressions import is_arithmetic
+from convsmith.cli.programs import load_program
 from convsmith.errors import ModelError
 
 from .test_weights import Evil
@@ -184,6 +185,121 @@ def test_operators_from_elsewhere_are_refused(whole: Path, tmp_path: Path, targe
         load_program(path)
 
 
+def call(target: str, name: str, **arguments: Any) -> dict[str, Any]:
+    """A node of a graph that calls an operator, its dtype by name."""
+    inputs = [
+        {"name": key, "arg": value, "kind": 2 if key == "dtype" else 1}
+        for key, value in arguments.items()
+    ]
+    return {
+        "target": target, "inputs": inputs, "outputs": [{"as_tensor": {"name": name}}],
+        "metadata": {}, "is_hop_single_tensor_return": None, "name": name,
+    }  # fmt: skip
+
+
+def test_a_program_that_opens_a_file_is_refused_and_leaves_it(whole: Path, here: Path) -> None:
+    """`from_file` maps a file, so that an in-place operator writes into it."""
+    (here / "precious").write_bytes(b"precious")
+
+    def edit(document: Any) -> None:
+        graph = document["graph_module"]["graph"]
+        some = next(iter(graph["tensor_values"].values()))
+        mapped = call(
+            "torch.ops.aten.from_file.default", "evil",
+            filename={"as_string": str(here / "precious")}, shared={"as_bool": True},
+            size={"as_int": 8}, dtype={"as_scalar_type": 1},
+        )  # fmt: skip
+        wiped = call("torch.ops.aten.zero_.default", "wiped", self={"as_tensor": {"name": "evil"}})
+        for name in ("evil", "wiped"):
+            shape = {"sizes": [{"as_int": 8}], "strides": [{"as_int": 1}], "dtype": 1}
+            graph["tensor_values"][name] = {**some, **shape, "requires_grad": False}
+        graph["nodes"] += [mapped, wiped]
+
+    path = forge(whole, here / "evil.pt2", in_json("models/", edit))
+    with pytest.raises(ModelError, match=r"not opened: '.*from_file\.default' opens a file"):
+        load_program(path)
+    assert (here / "precious").read_bytes() == b"precious"
+    # The attack is real: the loader that we do not call directly falls for it.
+    torch.export.load(path).module(check_guards=False)(torch.randn(2, 3, 16, 16))
+    assert (here / "precious").read_bytes() == bytes(8)
+
+
+@pytest.mark.parametrize("target", ["_operator.call", "_operator.attrgetter"])
+def test_functions_of_python_that_reach_others_are_refused(
+    whole: Path, tmp_path: Path, target: str
+) -> None:
+    def edit(document: Any) -> None:
+        node = call(target, "evil", a={"as_string": "__class__.__base__"})
+        document["graph_module"]["graph"]["nodes"].insert(0, node)
+
+    path = forge(whole, tmp_path / "evil.pt2", in_json("models/", edit))
+    with pytest.raises(ModelError, match=f"'{target}' could run code"):
+        load_program(path)
+
+
+def test_an_operator_that_is_passed_to_another_is_judged_too(whole: Path, tmp_path: Path) -> None:
+    def edit(document: Any) -> None:
+        evil = {"as_operator": "torch.ops.aten.from_file.default"}
+        document["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"] = evil
+
+    path = forge(whole, tmp_path / "evil.pt2", in_json("models/", edit))
+    with pytest.raises(ModelError, match="opens a file"):
+        load_program(path)
+
+
+@pytest.mark.parametrize("part", ["models/", "data/weights/"])
+def test_sizes_are_looked_at_before_memory_is_asked_for(
+    whole: Path, tmp_path: Path, part: str
+) -> None:
+    huge = [{"as_int": 1 << 20}] * 3
+    path = forge(
+        whole, tmp_path / "huge.pt2", in_json(part, lambda document: every(document, "sizes", huge))
+    )
+    with pytest.raises(ModelError, match="declares a tensor of 1048576×1048576×1048576 values"):
+        load_program(path)
+
+
+def test_a_weight_whose_bytes_are_missing_is_not_made_up(whole: Path, tmp_path: Path) -> None:
+    """torch would make zeros of the size that the archive declares."""
+
+    def change(name: str, content: bytes) -> bytes:
+        return b"" if name == "data/weights/weight_0" else content
+
+    path = forge(whole, tmp_path / "empty.pt2", change)
+    with pytest.raises(ModelError, match=r"'weight_0' is empty"):
+        load_program(path)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_unpacks_to_more_than_it_holds_is_refused(
+    whole: Path, tmp_path: Path, inner: bool
+) -> None:
+    bomb, stream = tmp_path / "bomb.pt2", io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", bytes(1 << 22))
+    if inner:
+        forge(whole, bomb, unchanged, data__sample_inputs__other=b"")
+        forge(whole, bomb, lambda n, c: stream.getvalue() if n.endswith(".pt") else c)
+    else:
+        with zipfile.ZipFile(whole) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+            for member in old.namelist():
+                new.writestr(member, old.read(member))
+            new.writestr(f"{member.partition('/')[0]}/extra/x", bytes(1 << 22))
+    with pytest.raises(ModelError, match=r"would unpack to [\d,]+ bytes, more than"):
+        load_program(bomb)
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda"])
+def test_a_program_stays_on_one_device(whole: Path, tmp_path: Path, device: str) -> None:
+    def edit(document: Any) -> None:
+        first = next(iter(document["graph_module"]["graph"]["tensor_values"].values()))
+        first["device"] = {"type": device, "index": None}
+
+    path = forge(whole, tmp_path / "evil.pt2", in_json("models/", edit))
+    with pytest.raises(ModelError, match="expected one device"):
+        load_program(path)
+
+
 def test_compiled_code_is_refused(whole: Path, tmp_path: Path) -> None:
     path = forge(whole, tmp_path / "net.pt2", unchanged, data__aotinductor__model__x=b"ELF")
     with pytest.raises(ModelError, match="holds compiled code, which is not loaded"):
@@ -247,10 +363,12 @@ def test_nothing_is_printed_for_a_file_that_is_refused(
         "s0 >= 1",
         "Float('1.5', precision=53)",
         "int_oo",
+        "Pow(Symbol('s0', positive=True), Rational(-1, 2))",
+        "PowByNatural(s0, 2) + s1**2",
     ],
 )
 def test_sizes_are_arithmetic(text: str) -> None:
-    assert _is_arithmetic(text)
+    assert is_arithmetic(text)
 
 
 @pytest.mark.parametrize(
@@ -272,10 +390,22 @@ def test_sizes_are_arithmetic(text: str) -> None:
         "__import__",
         "x := 1",
         "1 if s0 else eval",
+        "9**9**9",
+        "Pow(Integer(10), Integer(1000000000))",
+        "Pow(Pow(Symbol('s0'), Integer(64)), Integer(64))",
+        "Pow(2, s0)",
+        "1 << 10**9",
+        "LShift(1, 1000000000)",
+        "Float('1', precision=1000000000)",
+        "Float('1e1000000000')",
+        "9" * 100,
+        "s0 + " * 2000 + "s0",
+        "b'1'",
+        "1j",
         "",
         "s0!",
         "(" * 10_000,
     ],
 )
 def test_what_is_no_arithmetic_is_refused(text: str) -> None:
-    assert not _is_arithmetic(text)
+    assert not is_arithmetic(text)

@@ -1,101 +1,35 @@
 """A `.pt2` of `torch.export.save`, inspected before torch loads it.
 
 torch's own loader unpickles, imports, and evaluates strings that it finds in the archive, and
-opens compiled libraries. So the archive is first read as data, with torch's reader, and refused
-unless everything in it is a tensor, an operator, or plain arithmetic on sizes.
+opens compiled libraries; and an operator of torch can open a file. So the archive is first read as
+data, with torch's reader, and refused unless everything in it is a tensor, an operator that only
+computes, or plain arithmetic on sizes.
 """
 
 from __future__ import annotations
 
-import ast
 import json
+import math
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
+from convsmith.cli.expressions import is_arithmetic
+from convsmith.cli.operators import refusal
 from convsmith.errors import ModelError, first_line, no_file
+from convsmith.machine import memory
+from convsmith.text import times
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 __all__ = ["load_program"]
 
-# An operator is a name in one of these places, and no name in them is private to Python.
-_OPERATOR = re.compile(
-    r"(torch\.ops\.(higher_order\.\w+|\w+\.\w+\.\w+)|_operator\.\w+|math\.\w+"
-    r"|torch\.(_?sym_\w+|_C\._set_grad_enabled|amp\.autocast_mode\._(enter|exit)_autocast))"
-)
-# What sympy prints sizes with: its own classes, and those of torch.utils._sympy.functions.
-_ARITHMETIC = frozenset(
-    [
-        "Abs",
-        "Add",
-        "And",
-        "BooleanFalse",
-        "BooleanTrue",
-        "Dummy",
-        "Equality",
-        "Float",
-        "GreaterThan",
-        "Integer",
-        "Integral",
-        "ITE",
-        "LessThan",
-        "Max",
-        "Min",
-        "Mod",
-        "Mul",
-        "Not",
-        "Or",
-        "Piecewise",
-        "ExprCondPair",
-        "Pow",
-        "Rational",
-        "StrictGreaterThan",
-        "StrictLessThan",
-        "Symbol",
-        "Tuple",
-        "Unequality",
-        "ceiling",
-        "floor",
-        "One",
-        "Zero",
-        "NegativeOne",
-        "Half",
-        "Infinity",
-        "NegativeInfinity",
-        "CeilDiv",
-        "CeilToInt",
-        "CleanDiv",
-        "FloatPow",
-        "FloatTrueDiv",
-        "FloorDiv",
-        "FloorToInt",
-        "Identity",
-        "IntTrueDiv",
-        "IsNonOverlappingAndDenseIndicator",
-        "LShift",
-        "ModularIndexing",
-        "PowByNatural",
-        "PythonMod",
-        "RShift",
-        "RoundDecimal",
-        "RoundToInt",
-        "ToFloat",
-        "TruncToFloat",
-        "TruncToInt",
-        "Where",
-    ]
-)
-_PIECES = (
-    ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Tuple, ast.keyword,
-    ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Load,
-)  # fmt: skip
-_WORD = re.compile(r"[A-Za-z]\w*|[-+]?[\d.]+(e[-+]?\d+)?")
 _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
@@ -132,39 +66,123 @@ def load_program(path: str | Path) -> ExportedProgram:
 
 
 def _vet(path: Path) -> None:
+    """Refuse an archive that holds anything but tensors, operators on them, and sizes."""
     from torch.export.pt2_archive import PT2ArchiveReader
     from torch.export.pt2_archive import constants as names
 
     with PT2ArchiveReader(str(path)) as archive:
         files = archive.get_file_names()
+        lengths = {file: archive.archive_file.get_record_size(file) for file in files}
+        _check_room(path, lengths)
         if any(file.startswith(names.AOTINDUCTOR_DIR) for file in files):
             raise ModelError(
                 f"{path} holds compiled code, which is not loaded: write it with "
                 "torch.export.save instead"
             )
         for file in files:
-            if file.startswith(names.CONSTANTS_DIR) and file.endswith(".json"):
-                for constant in json.loads(archive.read_string(file))["config"].values():
-                    if not constant["path_name"].startswith(names.TENSOR_CONSTANT_FILENAME_PREFIX):
-                        raise ModelError(f"{path} holds a custom object, which is not unpickled")
-            if file.startswith(names.MODELS_DIR):
-                for key, text in _strings(json.loads(archive.read_string(file))):
-                    if not _is_harmless(key, text):
-                        raise ModelError(f"{path} is not opened: {text[:80]!r} could run code")
+            if file.endswith(".pt"):
+                _check_inner(path, file, archive.read_bytes(file))
+            elif file.endswith(".json"):
+                document = json.loads(archive.read_string(file))
+                if file.startswith((names.CONSTANTS_DIR, names.WEIGHTS_DIR)):
+                    _check_payloads(path, document, names)
+                    _check_bytes(path, document, lengths, Path(file).parent)
+                _check_document(path, document)
 
 
-def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every string under its key; a string that holds JSON is read as that JSON."""
+def _check_room(path: Path, sizes: Mapping[str, int]) -> None:
+    """Refuse compressed members: torch writes none, and a small file could unpack to terabytes."""
+    if sum(sizes.values()) > path.stat().st_size:
+        raise ModelError(
+            f"{path} is not opened: it would unpack to {sum(sizes.values()):,} bytes, more than "
+            "the file holds"
+        )
+
+
+def _check_inner(path: Path, file: str, content: bytes) -> None:
+    """Judge an archive within the archive, such as the example inputs, by the same rule."""
+    if not content.startswith(b"PK"):
+        return
+    with ZipFile(BytesIO(content)) as inner:
+        unpacked = sum(member.file_size for member in inner.infolist())
+    if unpacked > len(content):
+        raise ModelError(
+            f"{path} is not opened: its {file} would unpack to {unpacked:,} bytes, more than it "
+            "holds"
+        )
+
+
+def _check_payloads(path: Path, document: Any, names: Any) -> None:
+    for name, payload in document["config"].items():
+        record = str(payload["path_name"])
+        # Weights and constants share their format, and both may be tensors only.
+        if record.startswith(names.CUSTOM_OBJ_FILENAME_PREFIX) or not record.startswith(
+            (names.TENSOR_CONSTANT_FILENAME_PREFIX, names.WEIGHT_FILENAME_PREFIX)
+        ):
+            raise ModelError(f"{path} holds a custom object, which is not unpickled")
+        if "/" in record or not isinstance(name, str):
+            raise ModelError(f"{path} is not opened: {record!r} is not the name of a tensor")
+
+
+def _check_bytes(path: Path, document: Any, lengths: Mapping[str, int], folder: Path) -> None:
+    """Refuse an empty record for a tensor that has values: torch would make zeros of any size."""
+    for payload in document["config"].values():
+        record = str(payload["path_name"])
+        meta = payload["tensor_meta"]
+        if meta is None or lengths.get((folder / record).as_posix(), 0):
+            continue
+        if not any(size.get("as_int") == 0 for size in meta["sizes"]):
+            raise ModelError(f"{path} is not opened: its tensor {record!r} is empty")
+
+
+def _check_document(path: Path, document: Any) -> None:
+    devices = set()
+    for key, value in _entries(document):
+        if key == "sizes":
+            _check_size(path, value)
+        elif key in ("device", "as_device") and isinstance(value, dict):
+            devices.add(str(value.get("type")))
+        elif key == "operator":
+            if reason := refusal(value):
+                raise ModelError(f"{path} is not opened: {value[:80]!r} {reason}")
+        elif not _is_harmless(key, value):
+            raise ModelError(f"{path} is not opened: {str(value)[:80]!r} could run code")
+    if "meta" in devices or len(devices) > 1:
+        kinds = " and ".join(sorted(devices))
+        raise ModelError(f"{path} is not opened: its tensors are on {kinds}, expected one device")
+
+
+def _check_size(path: Path, sizes: Any) -> None:
+    """Refuse a tensor that could not be made here, before anything asks for its memory."""
+    numbers = [size.get("as_int") for size in sizes if isinstance(size, dict)]
+    known = [size for size in numbers if isinstance(size, int)]
+    if math.prod(known) > memory() or any(size < 0 for size in known):
+        raise ModelError(
+            f"{path} declares a tensor of {times(known)} values, more than this machine has bytes "
+            "of memory: it is not opened"
+        )
+
+
+def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what an archive's JSON says that has to be judged, each under its key.
+
+    Every string comes under "size" or ""; a string that holds JSON is read as that JSON. What
+    names a function comes under "operator", as sizes and devices come under their own keys.
+    """
     if isinstance(value, dict):
         for name, item in value.items():
             yield "", str(name)
-            yield from _strings(item, _KEYS.get(name, "") if key == "" else key)
+            if name in ("sizes", "device", "as_device"):
+                yield name, item
+            if name == "as_operator":
+                yield "operator", str(item)
+            yield from _entries(item, _KEYS.get(name, "") if key == "" else key)
         if "target" in value and "inputs" in value:
             yield "operator", str(value["target"])
         yield from (("size", name) for name in value.get("range_constraints") or ())
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item, key)
+            yield from _entries(item, key)
     elif isinstance(value, str):
         yield key, value
         if value[:1] in "[{" and value:
@@ -172,7 +190,7 @@ def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
                 inner = json.loads(value)
             except ValueError:
                 return
-            yield from _strings(inner, key)
+            yield from _entries(inner, key)
 
 
 _KEYS = {"expr_str": "size"}
@@ -180,34 +198,10 @@ _KEYS = {"expr_str": "size"}
 _IMPORTS = ("__enum__", "default_factory_module")
 
 
-def _is_harmless(key: str, text: str) -> bool:
-    if key == "operator":
-        return _OPERATOR.fullmatch(text) is not None and "__" not in text
+def _is_harmless(key: str, text: Any) -> bool:
     if key == "size":
-        return _is_arithmetic(text)
+        return is_arithmetic(str(text))
     return text not in _IMPORTS
-
-
-def _is_arithmetic(text: str) -> bool:
-    """Whether an expression holds nothing but numbers, symbols and known functions."""
-    try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            if not (isinstance(node.func, ast.Name) and node.func.id in _ARITHMETIC):
-                return False
-        elif isinstance(node, ast.Name):
-            if id(node) not in called and _WORD.fullmatch(node.id) is None:
-                return False
-        elif isinstance(node, ast.Constant):
-            if isinstance(node.value, str) and _WORD.fullmatch(node.value) is None:
-                return False
-        elif not isinstance(node, _PIECES):
-            return False
-    return True
 
 
 @contextmanager
