@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
-from torch import nn
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.errors import ArgumentError, ModelError, first_line
+from convsmith.errors import ArgumentError, ModelError, first_line, no_file
 from convsmith.network import submodule
 from convsmith.nn import Factored
+from convsmith.report.saving import save_folder
+from convsmith.schema import anything, choice, entries, integer, mapping, text
 
 __all__ = ["Craft", "lighter_layers", "load", "read_recipe", "register", "save"]
 
@@ -33,7 +38,8 @@ class Craft:
     Attributes:
         entry: where the recipe keeps its modules: a mapping from path to description.
         describe: turns a module that it made into plain data.
-        redo: makes the module at a path of a fresh model what was described.
+        redo: makes the module at a path of a fresh model what was described; a description from
+            a file is checked first, for an `ArgumentError` with the place of the mistake.
     """
 
     entry: str
@@ -42,6 +48,16 @@ class Craft:
 
 
 _CRAFTS: dict[str, Craft] = {}
+# Larger than any recipe; what is read from a stranger must fit in memory many times over.
+_MOST_BYTES = 1 << 26
+# The rest is checked where it is used: `origin` by the command line, modules by their craft.
+_RULE = entries(
+    {"convsmith": choice("recipe"), "version": integer(LIGHTENED, DILATED),
+     "layers": mapping(anything)},
+    optional={"kind": choice("lightened", "dilated"), "origin": anything, "model": text,
+              "report": mapping(anything), "dilations": mapping(anything),
+              "geometry": mapping(text), "fixed": text},
+)  # fmt: skip
 
 
 def register(craft: Craft) -> None:
@@ -75,8 +91,6 @@ def save(
     Raises:
         ArgumentError: if the folder holds a recipe or weights already and `force` is false.
     """
-    from safetensors.torch import save_model
-
     target = Path(folder)
     taken = [name for name in (RECIPE, WEIGHTS) if (target / name).exists()]
     if taken and not force:
@@ -95,13 +109,23 @@ def save(
         recipe["dilations"] = _described("dilations", model, own)
         recipe["geometry"] = {} if fixed else _geometry(model)
         recipe["fixed"] = fixed
-    target.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=target, prefix=".writing-") as scratch:
-        save_model(model, str(Path(scratch, WEIGHTS)))  # tied tensors are kept tied
-        Path(scratch, RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
-        for name in (WEIGHTS, RECIPE):  # the recipe last: where it is, all is there
-            os.replace(Path(scratch, name), target / name)
-    return target
+    document = json.dumps(recipe, indent=1) + "\n"
+    # The recipe last: where it is, all is there.
+    return save_folder(
+        folder,
+        {WEIGHTS: partial(_write_weights, model), RECIPE: lambda file: _write(file, document)},
+    )
+
+
+def _write(file: IO[bytes], text: str) -> None:
+    file.write(text.encode())
+
+
+def _write_weights(model: nn.Module, file: IO[bytes]) -> None:
+    try:
+        safetensors.torch.save_model(model, file.name)  # tied tensors are kept tied
+    except safetensors.SafetensorError as error:  # a full disk comes as this
+        raise OSError(first_line(error)) from error
 
 
 def load(folder: str | Path, model: nn.Module) -> nn.Module:
@@ -118,23 +142,25 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         ModelError: if the folder holds no recipe of a known version, does not fit the model, or
             holds an exported graph, which is not built again.
     """
-    from safetensors.torch import load_model
-
     recipe = read_recipe(folder)
     if recipe.get("fixed"):
         raise ModelError(f"{Path(folder)} cannot be built again: {recipe['fixed']}")
-    light = deepcopy(model)
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{Path(folder)} rewrites a module, not a {type(model).__name__}")
+    held = _values(Path(folder, WEIGHTS))
     try:
-        for entry in ("layers", "dilations"):
-            for path, description in recipe.get(entry, {}).items():
-                _CRAFTS[entry].redo(light, path, description)
-        for path, windows in _geometry(light).items():
-            expected = recipe.get("geometry", {}).get(path, windows)
-            if windows != expected:
-                # Weights would fit all the same.
-                raise ArgumentError(f"{path!r} has the windows {windows}, not {expected}")
-        load_model(light, str(Path(folder, WEIGHTS)))
-    except (ArgumentError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        trial = _without_memory(model)
+        with torch.device("meta"):
+            _redo(trial, recipe)
+        # Whatever the recipe claims, no more is made than the model and the weights have.
+        own, needed = (sum(t.numel() for t in _tensors(each)) for each in (model, trial))
+        if needed > own + held:
+            raise ArgumentError(f"its layers have {needed:,} values, its weights {held:,}")
+        light = deepcopy(model)
+        _redo(light, recipe)
+        _check_geometry(light, recipe)
+        safetensors.torch.load_model(light, str(Path(folder, WEIGHTS)))
+    except _MISTAKES as error:
         reason = first_line(error)
         raise ModelError(
             f"{Path(folder)} does not fit {type(model).__name__}: it was made from "
@@ -143,19 +169,80 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     return light
 
 
-def read_recipe(folder: str | Path) -> dict[str, Any]:
-    """Read and check the recipe of a folder."""
-    path = Path(folder, RECIPE)
+_MISTAKES = (ArgumentError, ArithmeticError, AttributeError, AssertionError, LookupError,
+             NotImplementedError, OSError, RuntimeError, TypeError, ValueError,
+             safetensors.SafetensorError)  # fmt: skip
+
+
+def _redo(model: nn.Module, recipe: Mapping[str, Any]) -> None:
+    for entry, craft in _CRAFTS.items():
+        for path, description in recipe.get(entry, {}).items():
+            craft.redo(model, path, description)
+
+
+def _check_geometry(model: nn.Module, recipe: Mapping[str, Any]) -> None:
+    for path, windows in _geometry(model).items():
+        expected = recipe.get("geometry", {}).get(path, windows)
+        if windows != expected:
+            # Weights would fit all the same.
+            raise ArgumentError(f"{path!r} has the windows {windows}, not {expected}")
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+def _without_memory(model: nn.Module) -> nn.Module:
+    """A copy of a model whose parameters and buffers have shapes but no values."""
+    memo: dict[int, Any] = {}
+    for tensor in _tensors(model):
+        empty = torch.empty_like(tensor, device="meta")
+        parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if parameter else empty
+    return deepcopy(model, memo)
+
+
+def _values(path: Path) -> int:
+    """How many values a file of weights holds, by its header.
+
+    Raises:
+        ModelError: for a file that is missing or damaged, naming it.
+    """
+    if not path.is_file():
+        raise ModelError(no_file(path))
     try:
+        with safetensors.safe_open(str(path), "pt") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {first_line(error)}") from error
+
+
+def read_recipe(folder: str | Path) -> dict[str, Any]:
+    """Read the recipe of a folder and check it, apart from what its crafts describe.
+
+    Raises:
+        ModelError: naming the file and the place in it.
+    """
+    path = Path(folder, RECIPE)
+    if not path.is_file():
+        raise ModelError(f"{path.parent} holds no {RECIPE}")
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
         recipe = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path.parent} holds no {RECIPE}") from None
+    except RecursionError:
+        raise ModelError(f"{path} cannot be read: it is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if not isinstance(recipe, dict) or recipe.get("convsmith") != "recipe":
         raise ModelError(f"{path} was not written by convsmith: it is not a recipe")
-    if recipe.get("version") not in (LIGHTENED, DILATED):
-        raise ModelError(f"{path} has version {recipe.get('version')}, expected 1 or 2")
+    version = recipe.get("version")
+    if type(version) is not int or version not in (LIGHTENED, DILATED):
+        raise ModelError(f"{path} has version {version}, expected 1 or 2")
+    try:
+        _RULE(recipe, "")
+    except ArgumentError as error:
+        raise ModelError(f"{path}: {error}") from error
     return recipe
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -25,6 +26,17 @@ from convsmith.rewrite.dilation.layers import (
 from convsmith.rewrite.dilation.modules import in_place_of
 from convsmith.rewrite.dilation.window import DilatedWindow
 from convsmith.rewrite.surgery import replace
+from convsmith.schema import (
+    Rule,
+    boolean,
+    choice,
+    either,
+    entries,
+    integer,
+    number,
+    refuse,
+    several,
+)
 
 __all__ = ["describe", "redo"]
 
@@ -54,6 +66,63 @@ _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
 }
 _KINDS = {kind.__name__: kind for kind in _ARGUMENTS}
 
+# A padding can be negative: then it crops.
+_AMOUNT = integer(-(1 << 16), 1 << 16)
+_SIZE = integer(1, 1 << 16)
+_SIDES = several(_AMOUNT, 2, 2)
+_WINDOW = entries(
+    {"old": entries({"kernel": _SIZE, "stride": _SIZE, "padding": _SIDES, "dilation": _SIZE}),
+     "rate": _SIZE, "stride": _SIZE, "dilation": _SIZE, "padding": _SIDES},
+    optional={"ceil": boolean, "trim": boolean},
+)  # fmt: skip
+_WINDOWS = several(_WINDOW, 1, 3)
+_PLAIN = {
+    "windows": _WINDOWS,
+    "rates": several(_SIZE, 1, 3),
+    "kernel_size": either(_SIZE, several(_SIZE, 1, 3)),
+    "stride": either(_SIZE, several(_SIZE, 1, 3)),
+    "dilation": either(_SIZE, several(_SIZE, 1, 3)),
+    "padding": either(_AMOUNT, several(_AMOUNT, 1, 6)),
+    "value": either(number, choice(math.inf, -math.inf)),
+    "count_include_pad": boolean,
+    "divisor": either(choice(None), _SIZE),
+}
+_FILLS = ("constant", "reflect", "replicate", "circular")
+
+
+def _form(name: str, **parts: Rule) -> Rule:
+    return entries({"form": choice(name), **parts})
+
+
+_AXES = several(_SIZE, 1, 3)
+_FORMS: dict[str, Rule] = {
+    "convolution": _form("convolution", stride=_AXES, dilation=_AXES,
+                         padding=either(choice("same", "valid"), several(_AMOUNT, 1, 3))),
+    "dilated convolution": _form("dilated convolution", windows=_WINDOWS, fill=choice(*_FILLS)),
+    **{kind.__name__: _form(kind.__name__, **{name: _PLAIN[name] for name in names})
+       for kind, names in _ARGUMENTS.items()},
+}  # fmt: skip
+
+
+def _rule(description: Any, place: str) -> None:
+    """Check what a description from a file must look like."""
+    form = description.get("form") if isinstance(description, dict) else None
+    if form == "steps":
+        _form("steps", steps=several(_step, 1, 16))(description, place)
+    elif isinstance(form, str) and form in _FORMS:
+        _FORMS[form](description, place)
+    elif isinstance(form, str):
+        raise ArgumentError(f"{place}: no layer is called {form[:40]!r}")
+    else:
+        raise refuse(description, place, "the description of a layer")
+
+
+def _step(description: Any, place: str) -> None:
+    """Check one of several layers in a row, none of which is again several."""
+    if isinstance(description, dict) and description.get("form") == "steps":
+        raise refuse(description, place, "a single layer")
+    _rule(description, place)
+
 
 def describe(module: nn.Module) -> dict[str, Any]:
     """A changed module as plain data.
@@ -81,12 +150,14 @@ def redo(model: nn.Module, path: str, form: Mapping[str, Any]) -> None:
         ArgumentError: for a description that is of no known module, or of another than this.
     """
     old = submodule(model, path)
-    kind = form["form"]
-    if kind not in ("convolution", "dilated convolution"):
+    kind = form.get("form") if isinstance(form, Mapping) else None
+    is_convolution = kind in ("convolution", "dilated convolution")
+    if is_convolution and not isinstance(old, _ConvNd):
+        raise ArgumentError(f"{path!r} is a {type(old).__name__}, not a convolution")
+    _rule(form, f"dilations.{path}")
+    if not isinstance(old, _ConvNd) or not is_convolution:
         replace(model, path, in_place_of(old, _build(form)))
         return
-    if not isinstance(old, _ConvNd):
-        raise ArgumentError(f"{path!r} is a {type(old).__name__}, not a convolution")
     if kind == "dilated convolution":
         replace(model, path, dilated_convolution(old, _windows(form["windows"]), form["fill"]))
         return

@@ -13,12 +13,28 @@ from convsmith.errors import ArgumentError
 from convsmith.nn import Factored
 from convsmith.nn.factored import layer_named
 from convsmith.rewrite.surgery import replace
+from convsmith.schema import boolean, choice, either, entries, integer, several, text
 
 __all__ = ["describe", "redo"]
 
 _ARGUMENTS = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding",
     "dilation", "groups", "padding_mode", "multiplier", "rank", "transposed",
+)  # fmt: skip
+
+_COUNT = integer(1, 1 << 30)
+_SIZES = several(integer(0, 1 << 16), 1, 3)
+_RULE = entries(
+    {"form": text, "bias": several(boolean, 1, 8),
+     "dtype": choice("bfloat16", "float16", "float32", "float64")},
+    optional={
+        **dict.fromkeys(("in_channels", "out_channels", "groups", "multiplier"), _COUNT),
+        "rank": either(several(_COUNT, 2, 2), _COUNT),
+        **dict.fromkeys(("kernel_size", "stride", "output_padding", "dilation"), _SIZES),
+        "padding": either(choice("same", "valid"), _SIZES),
+        "padding_mode": choice("zeros", "reflect", "replicate", "circular"),
+        "transposed": boolean,
+    },
 )  # fmt: skip
 
 
@@ -43,8 +59,10 @@ def redo(model: nn.Module, path: str, description: Mapping[str, Any]) -> None:
     """Put the layer that was described in the place of the one at `path`.
 
     Raises:
-        ArgumentError: for a class that is not a registered form's.
+        ArgumentError: for a class that is not a registered form's, or an argument that no
+            description has, with its place.
     """
+    _RULE(description, f"layers.{path}")
     replace(model, path, _build(description))
 
 
