@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from convsmith.cli import models
 from convsmith.cli.models import load_model
 from convsmith.errors import ArgumentError, ModelError
-from convsmith.rewrite import lighten
+from convsmith.rewrite import dilate, lighten, save
 
 NET = """
 from torch import nn
@@ -131,12 +132,73 @@ def light(net: Path) -> Path:
 
 
 def test_a_lightened_folder_is_a_model(light: Path) -> None:
-    model = load_model("light/")
+    model = load_model("light/", original="net.py:build")
     assert isinstance(model, nn.Module)
     kinds = {type(module).__name__ for module in model.modules()}
     assert "DepthwiseSeparableConv2d" in kinds and type(model).__name__ == "Net"
     with pytest.raises(ArgumentError, match="brings its own weights"):
         load_model("light", "w.pth")
+
+
+@pytest.fixture
+def plain(net: Path) -> Path:
+    """A folder with a recipe that changes nothing, which is quicker to make."""
+    model = load_model("net.py:build")
+    assert isinstance(model, nn.Module)
+    return save(model, net / "light", [], origin="net.py:build")
+
+
+def test_a_folder_does_not_decide_what_code_runs(light: Path) -> None:
+    with pytest.raises(ModelError, match=r"made from 'net.py:build', and a folder does not decide"):
+        load_model("light")
+    with pytest.raises(ArgumentError, match=r"'net\.py:build' is no folder"):
+        load_model("net.py:build", original="net.py:build")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http.server:test", "os:abort", "faulthandler:_sigsegv", "light/evil.py:build", "evil:build",
+     "../evil.py:build", "evil.pt2", "timm", "torchvision", "\0", "\ud800", "x" * 10_000,
+     "light:x"],
+)  # fmt: skip
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_no_origin_at_any_depth_runs_code(plain: Path, origin: str, depth: int) -> None:
+    (plain / "evil.py").write_text("open('ran', 'w')\ndef build(): ...")
+    shutil.copy(plain / "evil.py", "evil.py")
+    innermost = plain
+    for level in range(1, depth):
+        inner = innermost / f"inner{level}"
+        inner.mkdir()
+        for name in ("recipe.json", "model.safetensors"):
+            shutil.copy(plain / name, inner)
+        _set_origin(innermost, str(inner))
+        innermost = inner
+    _set_origin(innermost, origin)
+    with pytest.raises(ModelError) as caught:
+        load_model("light")
+    assert "\n" not in str(caught.value) and not Path("ran").exists()
+
+
+def test_a_folder_made_from_a_folder_needs_the_model_once(light: Path) -> None:
+    twice = load_model("light", original="net.py:build")
+    assert isinstance(twice, nn.Module)
+    wide = dilate(twice, (1, 3, 9, 9), output_stride=1)
+    wide.save("wide", origin="light/")
+    with pytest.raises(ModelError, match="does not decide what code runs"):
+        load_model("wide")
+    assert isinstance(load_model("wide", original="net.py:build"), nn.Module)
+
+
+def test_an_endless_chain_of_folders_ends(plain: Path) -> None:
+    previous = plain
+    for level in range(20):
+        inner = Path(f"chain{level}")
+        inner.mkdir()
+        shutil.copy(plain / "recipe.json", inner)
+        _set_origin(previous, str(inner))
+        previous = inner
+    with pytest.raises(ModelError, match="and so on for more than 16"):
+        load_model("light")
 
 
 def _set_origin(folder: Path, origin: object) -> None:

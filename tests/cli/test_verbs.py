@@ -121,7 +121,9 @@ def test_lighten_from_weights_and_files_to_a_model_that_loads(place, capfd):
         "model.safetensors", "recipe.json",
     ]  # fmt: skip
     capfd.readouterr()
-    assert main(["inspect", "light/", "--input", "1,1,8,8", "--json"]) == 0
+    assert (
+        main(["inspect", "light/", "--model", "my.py:build", "--input", "1,1,8,8", "--json"]) == 0
+    )
     total = json.loads(capfd.readouterr().out)["total"]
     assert total["macs"] == report["lightened"]["macs"]
     assert total["params"] == report["lightened"]["params"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from convsmith.cli.inspect import MODEL
-from convsmith.cli.output import Force, Json, check_targets, emit, talk
+from convsmith.cli.output import Force, Json, Original, check_targets, emit, talk
 from convsmith.errors import ArgumentError, ModelError, kind_and_line
 from convsmith.report import Column, Result, Table, milliseconds
 from convsmith.text import times
@@ -98,6 +98,7 @@ def command(
         float, typer.Option(help="Time to spend measuring all runtimes together.")
     ] = 5.0,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights.")] = None,
+    original: Original = None,
     json: Json = None,
     force: Force = False,
 ) -> None:
@@ -115,7 +116,7 @@ def command(
     from convsmith.cli.models import load_model
     from convsmith.machine import processors
 
-    network = load_model(model, weights)
+    network = load_model(model, weights, original)
     if not isinstance(network, nn.Module):
         raise ModelError(f"{model} is an exported program: bench takes a model in Python")
     shape = (batch, channels, size, size)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convsmith.cli.inspect import INPUT, MODEL
-from convsmith.cli.output import Force, Html, Json, check_targets, console, emit, talk
+from convsmith.cli.output import Force, Html, Json, Original, check_targets, console, emit, talk
 from convsmith.errors import ArgumentError, DataError, ModelError, first_line
 from convsmith.text import read_shape
 
@@ -67,6 +67,7 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed for the random inputs.")] = 0,
+    original: Original = None,
     json: Json = None,
     html: Html = None,
     force: Force = False,
@@ -83,7 +84,7 @@ def command(
     from convsmith.cli.models import load_model
     from convsmith.rewrite import dilate
 
-    network = load_model(model, weights)
+    network = load_model(model, weights, original)
     if not isinstance(network, nn.Module):
         raise ModelError(f"{model} is an exported program: its modules cannot be replaced")
     result = dilate(

@@ -22,6 +22,11 @@ __all__ = ["field", "layer"]
 
 Model = Annotated[str, Option(MODEL, metavar="MODEL", argument=True)]
 Weights = Annotated[str | None, Option("Weights of the network.", metavar="FILE")]
+Original = Annotated[
+    str | None,
+    Option("What a folder with a recipe was made from, if that is code of yours.",
+           ("--model",), "MODEL"),
+]  # fmt: skip
 _FIELDS = 12
 
 
@@ -35,13 +40,14 @@ def layer(
         Option("Size of the input; by default a small one.", ("--in",), "ROWSxCOLUMNS"),
     ] = None,
     weights: Weights = None,
+    original: Original = None,
     values: Values = None,
     as_matrix: Annotated[bool, Option("Draw it as a matrix.", ("--matrix",))] = False,
 ) -> Scene:
     """Draw a convolution or pool of a network, with its own weights."""
     from convsmith.cli.models import load_model
 
-    module = _module(load_model(model, weights), path, model)
+    module = _module(load_model(model, weights, original), path, model)
     arithmetic = _arithmetic(module, path)
     lengths = _small(arithmetic) if size is None else parse_size("--in", size)
     each = (lengths,) * arithmetic.dims if isinstance(lengths, int) else lengths
@@ -69,6 +75,7 @@ def field(
         bool, Option("Draw how much each pixel of --image counts, for --layer or the output.")
     ] = False,
     weights: Weights = None,
+    original: Original = None,
 ) -> Scene:
     """Draw the receptive fields of a network's layers to scale, over an image."""
     from convsmith.cli.models import load_model
@@ -87,7 +94,7 @@ def field(
     if image is not None:
         planes = read_values(image, (high, wide), 3)
         pixels = [list(map(list, zip(*rows, strict=True))) for rows in zip(*planes, strict=True)]
-    network = load_model(model, weights)
+    network = load_model(model, weights, original)
     if effective:
         return _effective(network, pixels, lengths[1], path[0] if path else None)
     traced = trace(network, lengths)

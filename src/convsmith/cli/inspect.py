@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from convsmith.cli.output import (
     Force,
     Html,
     Json,
+    Original,
     as_json,
     check_targets,
     console,
@@ -96,6 +98,7 @@ def command(
         str | None,
         typer.Option(metavar="SOURCE", help="Images for --effective, named as for lighten."),
     ] = None,
+    original: Original = None,
     json: Json = None,
     csv: Csv = None,
     html: Html = None,
@@ -115,7 +118,9 @@ def command(
     from convsmith.measure import inspect
     from convsmith.measure.conventions import warnings_of
 
-    network = load_model(model, weights)
+    # Where only --compare names a folder, --model is for that one.
+    only_second = compare is not None and Path(compare).is_dir() and not Path(model).is_dir()
+    network = load_model(model, weights, None if only_second else original)
     report = inspect(network, inputs or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
     selected: list[View | None] = []
@@ -134,7 +139,8 @@ def command(
     if as_tool is not None:
         selected.append(views.counted(report, as_tool))
     if compare is not None:
-        selected.append(views.compare(report, inspect(load_model(compare), inputs or None)))
+        second = load_model(compare, original=original if Path(compare).is_dir() else None)
+        selected.append(views.compare(report, inspect(second, inputs or None)))
     shown = [view for view in selected if view is not None]
     warnings = warnings_of(report.network) if report.network else ()
     for line in warnings:

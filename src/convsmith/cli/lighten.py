@@ -11,7 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from convsmith.cli.inspect import MODEL
-from convsmith.cli.output import Force, Html, Json, check_targets, console, emit, steps, talk
+from convsmith.cli.output import (
+    Force,
+    Html,
+    Json,
+    Original,
+    check_targets,
+    console,
+    emit,
+    steps,
+    talk,
+)
 from convsmith.errors import ArgumentError, MissingExtra, ModelError
 
 __all__ = ["command"]
@@ -109,6 +119,7 @@ def command(
         bool, typer.Option("--skip-broken", help="Skip broken images, and list them.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed for all random numbers.")] = 0,
+    original: Original = None,
     json: Json = None,
     html: Html = None,
     force: Force = False,
@@ -125,7 +136,7 @@ def command(
     from convsmith.cli.models import load_model
     from convsmith.rewrite import Run, Timing, Tuning, lighten
 
-    network = load_model(model, weights)
+    network = load_model(model, weights, original)
     if not isinstance(network, nn.Module):
         raise ModelError(f"{model} is an exported program: its modules cannot be replaced")
     train, test = train_and_test(

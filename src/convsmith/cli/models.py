@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,9 @@ __all__ = ["load_model"]
 FORMS = "torchvision:NAME, timm:NAME, package.module:callable, file.py:callable or a .pt2"
 
 
-def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | ExportedProgram:
+def load_model(
+    spec: str, weights: str | Path | None = None, original: str | None = None
+) -> nn.Module | ExportedProgram:
     """Build the model that a spec names; nothing is downloaded, nothing unpickled.
 
     Args:
@@ -32,6 +34,9 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
             `file.py:callable`, which is a module, or returns one when called without arguments; a
             `.pt2` of `torch.export.save`; or a folder that `convsmith lighten` wrote.
         weights: a file for `load_weights`; a `.pt2` and a folder bring their own.
+        original: for a folder, the spec of what it was made from. A folder decides itself only
+            where that is a name of torchvision or timm, or another folder: code runs because the
+            user names it, never because a file that was received does.
 
     Raises:
         ArgumentError: for a spec of another form, or weights for a model that brings its own.
@@ -39,10 +44,13 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module | Expo
             the line of the user's code) or must not be read, and for weights that do not fit.
     """
     path = Path(spec)
-    if spec.endswith("/") or (spec and path.is_dir()) or path.suffix == ".pt2":
+    is_folder = spec.endswith("/") or (spec != "" and path.is_dir())
+    if original is not None and not is_folder:
+        raise ArgumentError(f"--model says what a folder was made from, but {spec!r} is no folder")
+    if is_folder or path.suffix == ".pt2":
         if weights is not None:
             raise ArgumentError(f"{spec} brings its own weights: leave out {str(weights)!r}")
-        return load_program(path) if path.suffix == ".pt2" else _load_folder(path)
+        return _load_folder(path, original) if is_folder else load_program(path)
     if path.suffix in (".safetensors", *PICKLED) and ":" not in spec:
         raise ModelError(
             f"{spec} holds weights, and weights alone are not a model: "
@@ -113,33 +121,79 @@ def _from_timm(name: str) -> Any:
     return timm.create_model(name, pretrained=False)
 
 
-def _load_folder(folder: Path) -> Any:
+def _load_folder(folder: Path, original: str | None) -> Any:
     """Build the model that the folder's recipe starts from, and rewrite it as the recipe says."""
     if not folder.is_dir():
         raise ModelError(f"there is no folder {str(folder)!r}")
     if not (folder / "recipe.json").is_file():
         raise ModelError(f"{folder} was not written by `convsmith lighten`: it has no recipe.json")
-    from convsmith.rewrite.recipe import load, read_recipe
+    folders, origin = _chain(folder)
+    library = origin.partition(":")[0]
+    if original is None and library not in _LIBRARIES:
+        raise ModelError(_no_code(folders, origin))
+    from convsmith.rewrite.recipe import load
 
-    origin = read_recipe(folder).get("origin")
-    if not origin or not isinstance(origin, str):
-        raise ModelError(
-            f"{folder} does not record what it was made from: load it in Python, "
+    model: Any = load_model(original or origin)
+    for each in reversed(folders):
+        model = load(each, model)
+    return model
+
+
+# A chain of rewritings is as long as the user's patience, a forged one endless.
+_MOST_FOLDERS = 16
+# Of an origin, messages show so much.
+_SHOWN = 200
+
+
+def _chain(folder: Path) -> tuple[list[Path], str]:
+    """The folders that were each made from the next one, and what the last was made from."""
+    from convsmith.rewrite.recipe import read_recipe
+
+    folders: list[Path] = []
+    seen: set[Path] = set()
+    while True:
+        origin = read_recipe(folder).get("origin")
+        folders.append(folder)
+        seen.add(folder.resolve())
+        if not isinstance(origin, str) or "\0" in origin:
+            return folders, ""
+        library = origin.partition(":")[0]
+        if library in _LIBRARIES or not _is_folder(origin):
+            return folders, origin
+        folder = Path(origin)
+        if folder.resolve() in seen:
+            raise ModelError(f"{folder} names itself as its own origin in its recipe: {origin!r}")
+        if len(folders) == _MOST_FOLDERS:
+            raise ModelError(
+                f"{folders[0]} was made from a folder that was made from another, and so on for "
+                f"more than {_MOST_FOLDERS}: load it in Python, with convsmith.load(folder, model)"
+            )
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return name != "" and Path(name).is_dir()
+    except (OSError, ValueError):  # too long, or not a name for a file
+        return False
+
+
+def _no_code(folders: Sequence[Path], origin: str) -> str:
+    """Say why the origin of a chain of folders is not built without being named by the user."""
+    folder = folders[0]
+    if not origin:
+        return (
+            f"{folder} does not record what it was made from: pass --model, or load it in Python, "
             "with convsmith.load(folder, model)"
         )
+    origin = origin if len(origin) <= _SHOWN else f"{origin[:_SHOWN]}…"
     home = origin.rpartition(":")[0]
     code = Path(home) if home.endswith(".py") else Path.cwd().joinpath(*home.split("."))
-    # Whatever came with the folder is data; only code that was here before is ever called.
-    if home not in _LIBRARIES and code.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(
-            f"{folder} names code inside the folder itself, {origin!r}: such code is not run"
-        )
-    try:
-        return load(folder, load_model(origin))  # type: ignore[arg-type]
-    except RecursionError:
-        raise ModelError(
-            f"{folder} names itself as its own origin in its recipe: {origin!r}"
-        ) from None
+    if home and any(code.resolve().is_relative_to(each.resolve()) for each in folders):
+        return f"{folder} names code inside the folder itself, {origin!r}: such code is not run"
+    return (
+        f"{folder} says it was made from {origin!r}, and a folder does not decide what code runs: "
+        "name the model yourself, with --model MODEL"
+    )
 
 
 _LIBRARIES: dict[str, Callable[[str], Any]] = {

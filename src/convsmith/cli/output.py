@@ -17,7 +17,8 @@ import typer
 from convsmith._version import __version__
 from convsmith.errors import ArgumentError
 from convsmith.report.plain import plain
-from convsmith.report.saving import save_text
+from convsmith.report.saving import as_path, encodable, save_text
+from convsmith.report.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,6 +32,7 @@ __all__ = [
     "Force",
     "Html",
     "Json",
+    "Original",
     "check_targets",
     "console",
     "emit",
@@ -52,6 +54,13 @@ Html = Annotated[
     str | None,
     typer.Option("--html", metavar="[FILE.html]", help="Write a page, to a file or to standard "
                  "output."),
+]  # fmt: skip
+Original = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="MODEL",
+        help="What a folder with a recipe was made from, where that is code of yours.",
+    ),
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
@@ -87,7 +96,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def talk(message: str) -> None:
     """Print a message for the person at the terminal, on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    print(clean(message), file=sys.stderr, flush=True)
 
 
 def check_targets(*targets: str | None, force: bool = False) -> None:
@@ -108,8 +117,8 @@ def check_targets(*targets: str | None, force: bool = False) -> None:
     for target in named:
         if target == "-":
             continue
-        path = os.path.realpath(target)
-        if not target or os.path.isdir(path):
+        path = os.path.realpath(as_path(target))
+        if os.path.isdir(path):
             raise ArgumentError(f"cannot write to {target!r}: it is not a file")
         if not os.path.isdir(os.path.dirname(path)):
             raise ArgumentError(f"cannot write {target!r}: no folder {os.path.dirname(target)!r}")
@@ -167,7 +176,7 @@ def write(target: str, text: str, *, force: bool = False) -> None:
         ArgumentError: for a file that exists, without `force`, or a folder that does not.
     """
     if target == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(encodable(text))
         return
     save_text(target, text, force)
     if sys.stderr.isatty():
