@@ -56,11 +56,12 @@ class _Local:
         self._index = index
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] in ("http", "websocket") and not _is_local(scope):
+        refusal = _refusal(scope) if scope["type"] in ("http", "websocket") else None
+        if refusal is not None:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
-                return
-            await _answer(send, 403, "only from this machine\n", "text/plain")
+            else:
+                await _answer(send, *refusal, "text/plain")
             return
         if self._index is not None and scope["type"] == "http" and scope["path"] == "/":
             query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
@@ -73,6 +74,17 @@ async def _answer(send: Any, status: int, text: str, kind: str) -> None:
     headers = [(b"content-type", kind.encode("ascii"))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})
+
+
+def _refusal(scope: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Status and reason for a request that is malformed or not of this machine; None otherwise."""
+    names = [name for name, _ in scope["headers"]]
+    try:
+        if names.count(b"host") < 2 and names.count(b"origin") < 2:
+            return None if _is_local(scope) else (403, "only from this machine\n")
+    except ValueError:  # such as an address of IPv6 that does not end
+        pass
+    return 400, "malformed request\n"
 
 
 def _is_local(scope: Mapping[str, Any]) -> bool:

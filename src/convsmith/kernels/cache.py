@@ -103,7 +103,8 @@ def _sweep(root: Path) -> None:
 
 
 def _sound(path: Path) -> bool:
-    if not is_private(path):
+    # A pipe would keep its reader waiting.
+    if not (is_private(path) and path.is_file()):
         return False
     try:
         content = path.read_bytes()

@@ -32,7 +32,7 @@ from convsmith.report.column import Column
 from convsmith.report.formats import is_number, raw
 from convsmith.report.grid import Grid
 from convsmith.report.style import TABLE_CSS
-from convsmith.report.text import cells, clean, escape, one_line, wrap
+from convsmith.report.text import cells, clean, escape, in_cell, one_line, wrap
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -111,12 +111,14 @@ class Table:
     def to_csv(self) -> str:
         """The rows as CSV (RFC 4180): keys as header, raw values, sizes as `1x64x112x112`.
 
+        Texts cannot act as formulas or break lines: see `in_cell`.
+
         Title, footer and note are left out: a total among the rows would be counted again.
         """
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\r\n")
-        writer.writerow([column.key for column in self.columns])
-        writer.writerows([raw(value) for value in row] for row in self.rows)
+        writer.writerow([in_cell(column.key) for column in self.columns])
+        writer.writerows([in_cell(raw(value)) for value in row] for row in self.rows)
         return buffer.getvalue()
 
     def to_html(self) -> str:

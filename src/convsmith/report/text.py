@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 from unicodedata import category, east_asian_width
 
-__all__ = ["cells", "clean", "escape", "one_line", "pad", "shorten", "wrap"]
+__all__ = ["cells", "clean", "escape", "in_cell", "one_line", "pad", "shorten", "wrap"]
 
 ELLIPSIS = "…"
 # Joiners carry meaning in Persian, the Indic scripts and emoji; other invisible characters do not.
+# What a spreadsheet takes for the beginning of a formula, also in the width of Chinese signs.
+_FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _JOINERS = "\u200c\u200d"
 
 
@@ -30,6 +32,25 @@ def escape(text: str) -> str:
     '&lt;script&gt;'
     """
     return html.escape(clean(text))
+
+
+def in_cell(text: str) -> str:
+    r"""A text for a cell of a CSV file: a spreadsheet shows it, and never computes it.
+
+    Control characters become visible, and what would be a formula begins with an apostrophe;
+    a number stays one.
+
+    >>> in_cell("conv1"), in_cell("-1.5"), in_cell("=1+1"), in_cell("a\nb")
+    ('conv1', '-1.5', "'=1+1", 'a\\nb')
+    """
+    text = clean(text)
+    if not text.lstrip().startswith(_FORMULAS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def one_line(text: str) -> str:
