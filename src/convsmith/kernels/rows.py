@@ -90,11 +90,16 @@ class Copy(Kernel):
         return result(out), source.arguments
 
 
+_NEAR = 16
+"""Pixels whose sum is made in single precision: as many as a row of most maps has."""
+
+
 @dataclass(frozen=True)
 class RowSum(Kernel):
     """The sum of each row, times a factor. Arguments: x (buffer, ring, row), width, factor, y.
 
-    A map's mean is two of these: of its rows, and of the row of their sums.
+    A map's mean is two of these: of its rows, and of the row of their sums. Sums of a few pixels
+    are added up in double precision: in single precision the error would grow with the width.
     """
 
     family: ClassVar[str] = "rowsum"
@@ -105,16 +110,23 @@ class RowSum(Kernel):
         source = Rows("x")
         (width,) = ints("width")
         factor = hl.Param(hl.Float(32), "factor")
-        r = hl.RDom([(0, width)], "r")
+        few = hl.Func("few")
+        group = hl.Var("group")
+        near = hl.RDom([(0, _NEAR)], "near")
+        near.where(group * _NEAR + near.x < width)
+        few[c, x, y, group] += source[c, x + group * _NEAR + near.x, y]
+        far = hl.RDom([(0, (width + _NEAR - 1) // _NEAR)], "far")
         total = hl.Func("total")
-        total[c, x, y] += source[c, x + r.x, y]
+        total[c, x, y] += hl.cast(hl.Float(64), few[c, x, y, far.x])
         out = hl.Func(self.name)
-        out[c, x, y] = total[c, x, y] * factor
+        out[c, x, y] = hl.cast(hl.Float(32), total[c, x, y]) * factor
         block, lane = hl.Var("block"), hl.Var("lane")
         # Sums of many channels hide each other's latency.
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         total.compute_at(out, block).vectorize(c, isa.lanes)
-        total.update().reorder(c, x, y, r.x).vectorize(c, isa.lanes)
+        total.update().reorder(c, x, y, far.x).vectorize(c, isa.lanes)
+        few.compute_at(total, far.x).vectorize(c, isa.lanes)
+        few.update().reorder(c, x, y, group, near.x).vectorize(c, isa.lanes)
         return result(out), [*source.arguments, width, factor]
 
 
