@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_arg
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, first_line
 from convsmith.runtime.compile import compile
 
 __all__ = ["backend"]
@@ -49,25 +50,37 @@ class _Lazy:
         self.graph, self.options = graph, options
         entries = list(enumerate(graph.graph.find_nodes(op="placeholder")))
         self.fixed = [place for place, node in entries if _is_parameter(node)]
+        # With `dynamic=True`, settings of layers (a batch norm's eps) are tensors of one number.
+        self.numbers = [place for place, node in entries if _is_number(node)]
         # Sizes that nothing reads would make a new graph of every size.
-        self.free = [p for p, node in entries if node.users and p not in self.fixed]
+        apart = {*self.fixed, *self.numbers}
+        self.free = [p for p, node in entries if node.users and p not in apart]
         self.bound: _Bound | None = None
         self.run: Callable[..., Any] = graph.forward
 
     def __call__(self, *args: Any) -> Any:
         parameters = [args[place] for place in self.fixed]
+        numbers = [args[place].item() for place in self.numbers]
         inputs = tuple([args[place] for place in self.free])
-        if self.bound is None or any(
-            a is not b for a, b in zip(self.bound.held, parameters, strict=True)
+        if (
+            self.bound is None
+            or self.bound.numbers != numbers
+            or any(a is not b for a, b in zip(self.bound.held, parameters, strict=True))
         ):
-            self.bound = _Bound(self.graph, self.fixed, parameters, self.free, len(args))
+            graph = _with_numbers(self.graph, self.numbers, numbers)
+            self.bound = _Bound(graph, self.fixed, parameters, self.free, len(args), numbers)
             self.run = self._compile(self.bound, inputs)
         return self.run(*inputs)
 
     def _compile(self, bound: _Bound, inputs: tuple[Any, ...]) -> Callable[..., Any]:
         try:
             compiled = compile(bound, inputs, **self.options)
-        except ConvsmithError:
+        except ConvsmithError as error:
+            warnings.warn(
+                f"PyTorch runs a graph of torch.compile: {first_line(error)}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
             return bound
         settings = [layer.operation.settings for layer in compiled.network]
         if any(each.get("training") or each.get("train") for each in settings):
@@ -79,9 +92,16 @@ class _Bound(nn.Module):
     """A graph with its parameters, which Dynamo passes in each call."""
 
     def __init__(
-        self, graph: GraphModule, fixed: list[int], held: list[Any], free: list[int], length: int
+        self,
+        graph: GraphModule,
+        fixed: list[int],
+        held: list[Any],
+        free: list[int],
+        length: int,
+        numbers: list[Any],
     ) -> None:
         super().__init__()
+        self.numbers = numbers
         self.graph, self.places, self.free, self.length = graph, fixed, free, length
         for place, value in zip(fixed, held, strict=True):
             if isinstance(value, nn.Parameter):
@@ -102,6 +122,33 @@ class _Bound(nn.Module):
         for place, value in zip(self.free, inputs, strict=True):
             args[place] = value
         return self.graph(*args)
+
+
+def _is_number(node: Node) -> bool:
+    """Whether a graph only asks an input for its one value."""
+    return bool(node.users) and all(
+        user.op == "call_method" and user.target == "item" for user in node.users
+    )
+
+
+def _with_numbers(graph: GraphModule, places: list[int], numbers: list[Any]) -> GraphModule:
+    """The graph with numbers in the place of inputs that only stand for them."""
+    if not places:
+        return graph
+    copied = Graph()
+    copied.output(copied.graph_copy(graph.graph, nodes := dict[Node, Node]()))
+    entries = graph.graph.find_nodes(op="placeholder")
+    values = {
+        nodes[item]: number
+        for place, number in zip(places, numbers, strict=True)
+        for item in entries[place].users
+    }
+    for item in values:
+        for user in list(item.users):
+            user.args = map_arg(user.args, lambda node: values.get(node, node))
+            user.kwargs = map_arg(user.kwargs, lambda node: values.get(node, node))
+        copied.erase_node(item)
+    return GraphModule(graph, copied)
 
 
 def _is_parameter(node: Node) -> bool:
