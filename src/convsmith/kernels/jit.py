@@ -18,6 +18,7 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, target
 from convsmith.kernels.library import Library, compiler
 from convsmith.kernels.rows import Pack, Unpack
+from convsmith.kernels.watching import InPython
 
 __all__ = ["JitLibrary", "open_library"]
 
@@ -45,7 +46,7 @@ class JitLibrary(Library):
 
     def __init__(self, isa: Isa) -> None:
         self.isa = isa
-        self.executor, self.abi = None, None
+        self.executor, self.abi, self.watching = None, None, InPython()
         self._functions: dict[str, int] = {}
         self._compiled: list[_Function] = [lambda arguments: None, _fill]
 

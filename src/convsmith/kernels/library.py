@@ -19,6 +19,7 @@ from convsmith.kernels.abi import Abi, read_abi
 from convsmith.kernels.cache import Cache
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, target
+from convsmith.kernels.watching import InPython, Watching
 from convsmith.machine import COMPILERS, cache_folder, find_compiler
 
 __all__ = ["Library", "Progress", "compiler"]
@@ -46,6 +47,7 @@ class Library:
         isa: the instruction set.
         executor: the shared object that runs programs; None where `interpret` does.
         abi: what the executor and this side agree on; None where there is no executor.
+        watching: what compares weights with what they were.
 
     Raises:
         ConvsmithError: where there is no C compiler, or it fails.
@@ -58,6 +60,7 @@ class Library:
         self._functions: dict[str, int] = {}
         self._kept: list[ctypes.CDLL] = []  # a function is valid as long as its object is loaded
         self.abi: Abi | None = None
+        self.watching: InPython
         self.executor: Any = self._load_executor()
 
     def missing(self, kernels: Iterable[Kernel]) -> list[Kernel]:
@@ -138,12 +141,11 @@ class Library:
         path = self.cache.get(key, ".so", make)
         loaded = _open(path, ctypes.RTLD_GLOBAL)
         self.abi = read_abi(loaded, path)
+        self.watching = Watching(path)
         loaded.convsmith_team.restype = ctypes.c_void_p
         loaded.convsmith_team.argtypes = [ctypes.c_int32]
         loaded.convsmith_team_free.argtypes = [ctypes.c_void_p]
         pointer, number = ctypes.c_void_p, ctypes.c_int32
-        loaded.convsmith_prefetch.restype = None
-        loaded.convsmith_prefetch.argtypes = [pointer, number]
         loaded.convsmith_run.argtypes = [pointer, pointer, number, number, pointer, pointer]
         loaded.convsmith_run_batch.argtypes = [
             pointer, pointer, number, pointer, pointer, number, number, pointer,

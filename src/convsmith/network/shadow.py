@@ -21,6 +21,7 @@ from torch.nn.parameter import is_lazy
 
 __all__ = ["shadow"]
 
+# A class with an attribute `shared_by_shadows` is shared, too: its instances are safe to share.
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
 """Where classes come from whose instances are shared: locks, files, types, streams, arrays."""
 
@@ -67,7 +68,7 @@ class _Copier:
         kind = type(value)
         if isinstance(value, Tensor):
             return self._uninitialised if is_lazy(value) else None
-        if isinstance(value, (torch.jit.ScriptModule, type)):
+        if isinstance(value, (torch.jit.ScriptModule, type)) or hasattr(kind, "shared_by_shadows"):
             return None
         if isinstance(value, nn.Module):
             return self._instance

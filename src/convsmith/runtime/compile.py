@@ -14,11 +14,12 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from convsmith.errors import ArgumentError
+from convsmith.kernels.watching import InPython
 from convsmith.machine import cache_folder, processors
 from convsmith.network.trace import example_inputs
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.execution.team import team
-from convsmith.runtime.graph.capture import Capture
+from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Partitioner
 from convsmith.runtime.graph.variant import in_torch
 
@@ -37,6 +38,7 @@ def compile(
     *,
     threads: int | None = None,
     isa: str | None = None,
+    frozen: bool = False,
     progress: Progress | None = None,
 ) -> Compiled:
     """Compile a network for inference on this machine's processor.
@@ -47,6 +49,8 @@ def compile(
         example: a tensor, a shape or several, as for `trace`. Other sizes are served, too.
         threads: how many to use; all processors of this process unless given.
         isa: `avx512` or `avx2`; the widest unless given.
+        frozen: keep the weights of now: a copy of them. Calls then do not look for changes of the
+            model, which takes some microseconds, and nothing of the model is shared.
         progress: called with `(what, done, of)` while kernels are compiled.
 
     Raises:
@@ -68,26 +72,30 @@ def compile(
     threads = threads or processors()
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     args, kwargs = example_inputs(holder, example)
-    partition = _partitioner(threads, isa)
-    first = partition(Capture.of(model, args, kwargs))
-    compiled = Compiled(model, first, (args, kwargs), partition, threads)
+    partition, look = _partitioner(threads, isa)
+    if frozen:
+        model = snapshot(model)
+    compiled = Compiled(model, (args, kwargs), partition, threads, look, frozen)
     compiled.prepare(progress)
     return compiled
 
 
-def _partitioner(threads: int, isa: str | None) -> Partitioner:
-    """What puts regions into a graph; where there are no kernels, it stays as it is."""
+def _partitioner(threads: int, isa: str | None) -> tuple[Partitioner, InPython]:
+    """What puts regions into a graph, and what compares models with what they were.
+
+    Where there are no kernels, a graph stays as it is.
+    """
     try:
         from convsmith.kernels.isa import choose_isa
         from convsmith.kernels.library import compiler
         from convsmith.runtime.graph.partition import partition
     except ImportError:
-        return in_torch
+        return in_torch, InPython()
     chosen = choose_isa(isa)
     if chosen is None:
-        return in_torch
+        return in_torch, InPython()
     library = _library(chosen, cache_folder(), compiler())
-    return lambda captured: partition(captured, library, team(threads))
+    return lambda captured: partition(captured, library, team(threads)), library.watching
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import torch
@@ -12,12 +13,13 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError, TraceError, first_line
-from convsmith.runtime.graph.capture import Capture
+from convsmith.kernels.watching import InPython
+from convsmith.network import Network
+from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.graph.gate import gate
 from convsmith.runtime.graph.signature import describe, signature
 from convsmith.runtime.graph.source import Example, Partitioner, Source
 from convsmith.runtime.graph.variant import Variant
-from convsmith.runtime.graph.watch import Watch
 from convsmith.runtime.lock import LOCK
 
 if TYPE_CHECKING:
@@ -36,41 +38,48 @@ class Compiled(nn.Module):
 
     It serves any inputs that the model serves. A size that is new to it costs milliseconds where
     the model computes the same for every size; where its code depends on the size, that size is
-    captured like the first one. Weights that were changed in the model are taken over in the next
-    call. It may be called from several threads. The memory of the last large result, above 4 MiB,
-    is kept for another call once nothing refers to that result any more.
+    captured like the first one. It may be called from several threads, beside the model, whose
+    modules are never touched. The memory of the last large result, above 4 MiB, is kept for another
+    call once nothing refers to that result any more.
+
+    What is changed in the model is taken over at the next call: parameters and buffers that were
+    written to, replaced or given other memory; layers, hooks and attributes that were replaced,
+    added or removed. Writes that PyTorch does not count (through `.data` or NumPy) are found by
+    their values: those to a whole tensor at once, those to a part of a large one within some calls,
+    as all weights are compared in turns. `refresh` takes over everything at once; it is needed for
+    what lies outside of the modules (globals, closures, methods of a class). A frozen network takes
+    nothing over.
+
+    Under `torch.autocast` on the processor, torch runs the network, as it does the model.
 
     Attributes:
-        network: what it was made from, at the size of the example.
         threads: how many threads the kernels use.
-        reasons: for each layer that runs in torch, why.
+        frozen: whether it keeps the weights that it was compiled with.
     """
+
+    # A copy of a model's modules may use it: it keeps nothing of a call.
+    shared_by_shadows = True
 
     def __init__(
         self,
         model: nn.Module | ExportedProgram,
-        first: Variant,
         example: Example,
         partition: Partitioner,
         threads: int,
+        look: InPython,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         super().train(False)
-        self.threads = threads
-        self._start(Source(model, partition, first, example))
+        self.threads, self.frozen = threads, frozen
+        self._look = look
+        self._start(Source.of(model, partition, example, look))
 
     def _start(self, source: Source) -> None:
-        first = source.first
-        self._source, self._example = source, source.example
-        self._variants: OrderedDict[Any, Variant] = OrderedDict()
-        self._variants[signature(*source.example)] = first
-        self.network, self.reasons = first.network, first.reasons
-        program = first.captured.program
-        values = (*program.state_dict.values(), *program.constants.values())
-        # Batch norm's counts of batches do not change what it computes.
-        weights = [v for v in values if isinstance(v, Tensor) and v.is_floating_point()]
-        executors = [region.library.executor for region in first.regions]
-        self._watch = Watch(weights, executors[0].convsmith_prefetch if any(executors) else None)
+        self._source = source
+        variants: OrderedDict[Any, Variant] = OrderedDict()
+        variants[signature(*source.example)] = source.first
+        self._variants = variants
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives in evaluation mode, without gradients.
@@ -80,6 +89,8 @@ class Compiled(nn.Module):
         """
         if not torch.compiler.is_compiling():
             return self._run(args, kwargs)
+        if not torch.compiler.is_dynamo_compiling() and _are_plain(args, kwargs):
+            return self._run(args, kwargs)  # another thread exports something
         if not self._is_example(args, kwargs):
             return self._apart(args, kwargs)
         with torch.no_grad():
@@ -89,6 +100,16 @@ class Compiled(nn.Module):
     def graph(self) -> nn.Module:
         """The graph for the example."""
         return self._source.first.graph
+
+    @property
+    def network(self) -> Network:
+        """What it was made from, at the size of the example."""
+        return self._source.first.network
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """For each layer that runs in torch, why."""
+        return self._source.first.reasons
 
     @property
     def regions(self) -> list[Region]:
@@ -110,7 +131,7 @@ class Compiled(nn.Module):
         """
         from convsmith.runtime.profiler import profile
 
-        inputs, named = (args, {}) if args else self._example
+        inputs, named = (args, {}) if args else self._source.example
         with torch.no_grad():
             return profile(self._variant(inputs, named), inputs, named, self.threads, rounds)
 
@@ -120,6 +141,17 @@ class Compiled(nn.Module):
             "Compiled.plan() measures and is now called profile()", DeprecationWarning, stacklevel=2
         )
         return self.profile(*args, rounds=rounds)
+
+    def refresh(self) -> None:
+        """Take over all that was changed in the model, even where it cannot be seen.
+
+        Raises:
+            ArgumentError: for a frozen network, which has its own weights, and for a model that no
+                longer takes the example.
+        """
+        if self.frozen:
+            raise ArgumentError("a frozen network keeps its weights: compile the model again")
+        self._renew(self._source)
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Compile the kernels that images of the example's size need."""
@@ -137,56 +169,98 @@ class Compiled(nn.Module):
         try:
             variant = self._variant(args, kwargs)
             try:
-                run = variant.lean or variant.graph
+                run: Callable[..., Any]
+                if torch.is_autocast_enabled("cpu"):
+                    run = variant.plain  # whose operations take other types then
+                else:
+                    run = variant.lean or variant.graph
                 if not torch.is_grad_enabled():
                     return run(*args, **kwargs)
                 with torch.no_grad():
                     return run(*args, **kwargs)
+            except UnfitError:
+                return self._run_alone(args, kwargs)
             except (RuntimeError, ArgumentError) as error:
                 raise self._refused(args, kwargs, error) from error
         finally:
             gate.leave()
 
+    def _run_alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Serve inputs that differ from others of their pattern, by a graph for them alone."""
+        with LOCK, torch.no_grad():
+            variant = self._source.alone(args, kwargs)
+            self._keep(signature(args, kwargs), variant)
+        with torch.no_grad():
+            try:
+                return variant.graph(*args, **kwargs)
+            except UnfitError:
+                return variant.plain(*args, **kwargs)
+
     def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
-        if self._watch.changed:
-            self._renew()
+        if not self.frozen and self._source.structure.changed:
+            self._renew(self._source)
         key = signature(args, kwargs)
-        variant = self._variants.get(key)
-        if variant is not None:
+        variants = self._variants
+        variant = variants.get(key)
+        if variant is not None and (self.frozen or not variant.watch.changed):
             try:  # noqa: SIM105 (a context costs a call two microseconds)
-                self._variants.move_to_end(key)
+                variants.move_to_end(key)
             except KeyError:  # another thread has dropped it
                 pass
             return variant
         with LOCK:
-            if key not in self._variants:
+            variant = self._variants.get(key)
+            if variant is None:
                 try:
-                    self._variants[key] = self._source.find(args, kwargs)
+                    variant = self._source.find(args, kwargs)
                 except TraceError as error:
                     raise self._refused(args, kwargs, error) from error
-            variant = self._variants[key]
-            while len(self._variants) > _VARIANTS:
-                self._variants.popitem(last=False)
+                self._keep(key, variant)
+            if not self.frozen and variant.watch.changed:
+                variant = self._with_new_weights(key, variant, args, kwargs)
         return variant
+
+    def _keep(self, key: Any, variant: Variant) -> None:
+        self._variants[key] = variant
+        while len(self._variants) > _VARIANTS:
+            self._variants.popitem(last=False)
+
+    def _with_new_weights(
+        self, key: Any, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Variant:
+        if variant.watch.converted:
+            self._start(self._captured_again(args, kwargs))
+            return self._variant(args, kwargs)
+        fresh = self._source.renew(variant)
+        for other, held in list(self._variants.items()):
+            if held is variant:
+                self._variants[other] = fresh
+        self._keep(key, fresh)
+        return fresh
 
     def _refused(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
     ) -> ArgumentError:
         return ArgumentError(
-            f"the compiled {self.network.name}, made for {describe(*self._example)}, "
+            f"the compiled {self.network.name}, made for {describe(*self._source.example)}, "
             f"does not take {describe(args, kwargs)}: {first_line(error)}"
         )
 
-    def _renew(self) -> None:
-        """Take over weights that were changed: compile again, for the same example."""
+    def _renew(self, old: Source) -> None:
+        """Take over what was changed: compile again, for the same example."""
         with LOCK:
-            if self._watch.changed:
-                old = self._source
-                first = old.partition(Capture.of(old.model, *old.example))
-                self._start(Source(old.model, old.partition, first, old.example))
+            if self._source is old:
+                self._start(self._captured_again(*old.example))
+
+    def _captured_again(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Source:
+        old = self._source
+        try:
+            return Source.of(old.model, old.partition, old.example, self._look)
+        except TraceError as error:
+            raise self._refused(args, kwargs, error) from error
 
     def _is_example(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        ours, inputs = (tree_leaves(both) for both in (self._example, (args, kwargs)))
+        ours, inputs = (tree_leaves(both) for both in (self._source.example, (args, kwargs)))
         return len(ours) == len(inputs) and all(
             isinstance(a, Tensor)
             and isinstance(b, Tensor)
@@ -219,3 +293,9 @@ class Compiled(nn.Module):
             f"Compiled({self.network.name}: {count} blocks in {len(self.regions)} regions, "
             f"threads: {self.threads})"
         )
+
+
+def _are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether tensors have values: what is exported has others."""
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    return all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)

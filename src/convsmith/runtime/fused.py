@@ -14,22 +14,23 @@ __all__ = ["Fused"]
 
 
 class Fused:
-    """Computes one layer; compiles it when it is first called, and again for other parameters.
+    """Computes one layer; compiles it when it is first called, and again when it was changed.
 
     It is not shared with copies of its layer: a copied or loaded layer compiles again.
     """
 
+    # Nor is it what is captured: it only refers to it.
+    shared_by_shadows = True
+
     def __init__(self) -> None:
         self._compiled: Compiled | None = None
-        self._made_of: list[int] = []
 
     def __call__(self, layer: nn.Module, input: Tensor) -> Tensor | None:
         """What the layer gives in evaluation mode; None where no kernel computes it."""
-        compiled, tensors = self._compiled, _tensors(layer)
-        if compiled is None or self._made_of != tensors:
+        compiled = self._compiled
+        if compiled is None:
             with LOCK:
                 compiled = self._compiled = compile(layer, tuple(input.shape))
-                self._made_of = tensors
         if not compiled.regions:
             return None
         result: Tensor = compiled(input)
@@ -40,7 +41,3 @@ class Fused:
 
     def __reduce__(self) -> tuple[type[Fused], tuple[()]]:
         return Fused, ()
-
-
-def _tensors(layer: nn.Module) -> list[int]:
-    return [*map(id, layer.parameters()), *map(id, layer.buffers())]

@@ -19,6 +19,7 @@ from convsmith.runtime.execution.program import Program, assemble
 from convsmith.runtime.execution.room import Room, aligned
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.execution.tensors import Images, Vectors
+from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.lock import LOCK
 from convsmith.runtime.lowering.block import Array, Block, Input, Output
 
@@ -92,7 +93,12 @@ class Region(nn.Module):
         return _one_or_all(self.compute(tensors))
 
     def compute(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs, for tensors with values."""
+        """The outputs, for tensors with values.
+
+        Raises:
+            UnfitError: for tensors that differ in their batch, or have other channels.
+        """
+        self._check_batch(tensors)
         if not tensors[0].shape[0]:
             return self.fake(tensors)
         with _Call(self, tensors) as call:
@@ -104,11 +110,13 @@ class Region(nn.Module):
         self, tensors: Sequence[Tensor]
     ) -> Iterator[tuple[Program, Callable[[Program], None]]]:
         """The program for tensors, and what runs it, or some of its calls, for the batch."""
+        self._check_batch(tensors)
         with _Call(self, tensors) as call:
             yield call.sized.program, call.run
 
     def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors without values."""
+        self._check_batch(tensors)
         view, first = self.tensors, tensors[0]
         last, order = view.last(first), self._plan(self._sizes(tensors))
         shapes = [view.result(view.images(first), result) for result in self._results(order)]
@@ -117,6 +125,13 @@ class Region(nn.Module):
             torch.empty(s, dtype=torch.float32, device=first.device, memory_format=layout)
             for s in shapes
         ]
+
+    def _check_batch(self, tensors: Sequence[Tensor]) -> None:
+        if len(tensors) > 1:
+            batch = tensors[0].shape[0]
+            for tensor in tensors:
+                if tensor.shape[0] != batch:
+                    raise UnfitError(f"a region got batches of {batch} and {tensor.shape[0]}")
 
     def program(self, *tensors: Tensor) -> Program:
         """The program for tensors of these shapes."""
@@ -153,6 +168,7 @@ class Region(nn.Module):
                 pass
             return known
         with LOCK:
+            self._check_form(tensors)
             order = self._plan(self._sizes(tensors), threads)
             results = self._results(order)
             strides = [view.strides(t) for t in tensors]
@@ -174,6 +190,16 @@ class Region(nn.Module):
             while len(self._plans) > _PROGRAMS * min(2, self.team.threads):
                 self._plans.popitem(last=False)
         return order
+
+    def _check_form(self, tensors: Sequence[Tensor]) -> None:
+        for tensor, block in zip(tensors, self.inputs, strict=True):
+            assert block.target is not None
+            shape = 2 if block.vectors else 4, block.target.channels, torch.float32
+            if (tensor.dim(), tensor.shape[1], tensor.dtype) != shape:
+                raise UnfitError(
+                    f"a region got {tuple(tensor.shape)} {tensor.dtype} "
+                    f"for {block.name} of {block.target.channels} channels"
+                )
 
     def _sizes(self, tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
         return [self.tensors.size(tensor.shape) for tensor in tensors]

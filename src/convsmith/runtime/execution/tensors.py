@@ -26,6 +26,8 @@ class Images:
 
     def readable(self, tensor: Tensor) -> Tensor:
         """The tensor, or a copy where it does not lie as kernels read it."""
+        if tensor.is_neg():  # its memory holds the negative of its values
+            tensor = tensor.resolve_neg()
         if tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last):
             return tensor
         return tensor.contiguous()
@@ -37,7 +39,7 @@ class Images:
 
     def key(self, tensor: Tensor) -> Any:
         """What it has in common with all tensors that one program serves."""
-        return tensor.shape[2:], tensor.stride()[1:]
+        return tensor.shape[1:], tensor.stride()[1:], tensor.dtype
 
     def strides(self, tensor: Tensor) -> Strides:
         """How one of its images lies."""
@@ -69,7 +71,7 @@ class Vectors(Images):
 
     def readable(self, tensor: Tensor) -> Tensor:
         """The tensor, or a copy where it does not lie as kernels read it."""
-        return tensor.contiguous()
+        return tensor.resolve_neg().contiguous()
 
     def last(self, tensor: Tensor) -> bool:
         """No, as far as the memory of a result goes: it is dense."""
@@ -77,7 +79,7 @@ class Vectors(Images):
 
     def key(self, tensor: Tensor) -> Any:
         """What it has in common with all tensors that one program serves."""
-        return tensor.shape
+        return tensor.shape, tensor.dtype
 
     def strides(self, tensor: Tensor) -> Strides:
         """How its image lies."""

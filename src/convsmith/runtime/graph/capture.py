@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -14,11 +16,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network, trace
 from convsmith.network.contexts import quiet, untouched
+from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
+from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
 from convsmith.runtime.lock import LOCK
 
-__all__ = ["Capture"]
+__all__ = ["Capture", "apart"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,7 @@ class Capture:
         kept: why no operation may be moved, or ''.
         fixed: nodes whose arguments follow from the sizes of the inputs.
         guarded: for a graph of free sizes, the graph with its guards.
+        used: the modules that were captured in the place of the model's.
     """
 
     network: Network
@@ -38,6 +43,7 @@ class Capture:
     kept: str = ""
     fixed: frozenset[str] = field(default_factory=frozenset)
     guarded: GraphModule | None = None
+    used: nn.Module | None = None
 
     @classmethod
     def of(
@@ -45,14 +51,19 @@ class Capture:
     ) -> Capture:
         """Capture a model at these inputs, all sizes fixed.
 
+        A second set of its modules is captured: other threads may use the model meanwhile.
+
         Raises:
             TraceError: for a model that cannot be captured.
         """
-        with LOCK:
-            network = trace(model, kwargs or tuple(args))
+        with LOCK, apart(model) as copied:
+            network = trace(copied, kwargs or tuple(args))
+            if isinstance(model, nn.Module):
+                network = replace(network, model=model)
             program = network.program
+            named = name_types(program)
             changed, kept = functional(program)
-            if changed:  # operations in place were taken out
+            if changed or named:  # operations in place were taken out
                 module: nn.Module = (
                     program.module(check_guards=False)
                     if isinstance(model, ExportedProgram)
@@ -61,7 +72,7 @@ class Capture:
                 again = read_program(program, module, network.name, network.free)
                 network = replace(again, model=network.model)
         fixed = frozenset(node.name for node in program.graph.nodes if _is_adaptive(node))
-        return cls(network, program, kept, fixed)
+        return cls(network, program, kept, fixed, used=copied if copied is not model else None)
 
     @classmethod
     def of_free_sizes(
@@ -74,13 +85,14 @@ class Capture:
         if args and kwargs:
             return None
         sizes = tree_map(_free, kwargs or tuple(args))
-        with LOCK, untouched(model), quiet():
+        with LOCK, apart(model) as copied, untouched(copied), quiet():
             try:
                 with torch.no_grad():
                     program = torch.export.export(
-                        model, args, kwargs, dynamic_shapes=sizes, strict=False
+                        copied, args, kwargs, dynamic_shapes=sizes, strict=False
                     )
                 guarded = program.module(check_guards=True)
+                name_types(program)
                 _, kept = functional(program)
                 network = trace(program, kwargs or tuple(args))
             except Exception:
@@ -108,6 +120,13 @@ class Capture:
         except AssertionError:
             return False
         return True
+
+
+@contextmanager
+def apart(model: Any) -> Iterator[Any]:
+    """What is captured in the place of a model, without the caller's autocast."""
+    with torch.autocast("cpu", enabled=False):
+        yield shadow(model) if isinstance(model, nn.Module) else model
 
 
 def _free(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -22,6 +22,7 @@ from convsmith.runtime.execution.team import Team
 from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.functional import writes
 from convsmith.runtime.graph.variant import Variant
+from convsmith.runtime.graph.watch import Watch
 from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.table import refusal
@@ -43,13 +44,9 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     network, graph = captured.network, captured.graph()
     weights = _weights_of(network)
     reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
-    names = {layer.node: layer.name for layer in network if layer.kind != "input"}
-    supported = {node for node, name in names.items() if not reasons[name]}
-    partitioner = CapabilityBasedPartitioner(
-        graph, _Support(supported), allows_single_node_partition=True
-    )
-    for number, candidate in enumerate(partitioner.propose_partitions()):
-        inside = {names[node.name] for node in candidate.nodes}
+    # Before any value is read: what changes meanwhile is then seen at the next call.
+    watch = Watch(_read(weights, reasons), library.watching)
+    for number, inside in enumerate(_candidates(graph, network, reasons)):
         # A region of moving and scaling alone would cost more to enter than it saves.
         if not any(_is_convolution(network[name]) for name in inside):
             linear = [weights[name]["weight"] for name in inside if network[name].kind == "linear"]
@@ -63,7 +60,44 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return Variant(captured, graph, {name: why for name, why in reasons.items() if why})
+    return Variant(captured, graph, {name: why for name, why in reasons.items() if why}, watch)
+
+
+def _read(weights: Weights, reasons: Mapping[str, str]) -> list[Tensor]:
+    """The tensors whose values kernels take over."""
+    return [
+        tensor
+        for name, each in weights.items()
+        if not reasons[name]
+        for tensor in each.values()
+        if tensor.is_floating_point()
+    ]
+
+
+def _candidates(
+    graph: GraphModule, network: Network, reasons: Mapping[str, str]
+) -> Iterator[set[str]]:
+    """The layers of each possible region, which share one batch.
+
+    Regions of one batch are cut out before those of the next are looked for, so that no two of
+    them need each other's results.
+    """
+    names = {layer.node: layer.name for layer in network if layer.kind != "input"}
+    groups: dict[tuple[int, int], set[str]] = {}
+    for node, name in names.items():
+        if not reasons[name]:
+            groups.setdefault(_batch(network[name]), set()).add(node)
+    for supported in groups.values():
+        partitioner = CapabilityBasedPartitioner(
+            graph, _Support(supported), allows_single_node_partition=True
+        )
+        for candidate in partitioner.propose_partitions():
+            yield {names[node.name] for node in candidate.nodes}
+
+
+def _batch(layer: Layer) -> tuple[int, int]:
+    """How many axes a layer's value has, and how many images."""
+    return len(layer.shape), layer.shape[0]
 
 
 def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
@@ -82,7 +116,11 @@ def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
     places = {t.device.type for t in weights.get(layer.name, {}).values()} - {"cpu"}
     if places:
         return f"its weights are on {places.pop()}"
-    return refusal(layer, weights)
+    why = refusal(layer, weights)
+    inputs = [captured.network[name] for name in layer.inputs]
+    if not why and any(_batch(source) != _batch(layer) for source in inputs):
+        return "its inputs differ in their batch"
+    return why
 
 
 def _is_convolution(layer: Layer) -> bool:

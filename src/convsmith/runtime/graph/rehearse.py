@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convsmith.network.contexts import quiet, untouched
 from convsmith.network.families import FAMILIES, FAMILY_OF, Trait
 from convsmith.network.families.reshape import TAKES_SIZES
+from convsmith.runtime.graph.capture import apart
 
 __all__ = ["names_sizes", "record"]
 
@@ -36,14 +37,14 @@ def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     Returns:
         None for a model that cannot run without values.
     """
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    parameters = {name: _without_values(value) for name, value in state.items()}
-    inputs = tree_map(_without_values, (tuple(args), dict(kwargs)))
-    recorder = _Recorder([*parameters.values(), *tree_leaves(inputs)])
-    with untouched(model), quiet(), torch.no_grad():
+    with apart(model) as copied, untouched(copied), quiet(), torch.no_grad():
+        state = {**dict(copied.named_parameters()), **dict(copied.named_buffers())}
+        parameters = {name: _without_values(value) for name, value in state.items()}
+        inputs = tree_map(_without_values, (tuple(args), dict(kwargs)))
+        recorder = _Recorder([*parameters.values(), *tree_leaves(inputs)])
         try:
             with recorder:
-                result = torch.func.functional_call(model, parameters, *inputs)
+                result = torch.func.functional_call(copied, parameters, *inputs)
         except Exception:
             return None
     return [*recorder.calls, tree_map(recorder.describe, result)]

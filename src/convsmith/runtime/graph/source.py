@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
+from convsmith.kernels.watching import InPython
 from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.rehearse import names_sizes, record
 from convsmith.runtime.graph.signature import pattern, without_sizes
+from convsmith.runtime.graph.structure import Structure
 from convsmith.runtime.graph.variant import Variant
 
 __all__ = ["Example", "Partitioner", "Source"]
@@ -30,17 +33,47 @@ class Source:
     Attributes:
         model: a module, or an exported program.
         partition: what puts regions into a captured graph.
+        structure: the parts of the model when it was captured first.
         first: the variant for the example.
         example: the inputs that it was captured with.
     """
 
     model: nn.Module | ExportedProgram
     partition: Partitioner
+    structure: Structure
     first: Variant
     example: Example
     _free: list[tuple[Any, Variant]] = field(default_factory=list)
     _tried: set[Any] = field(default_factory=set)
     _recording: list[list[Any] | None] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module | ExportedProgram,
+        partition: Partitioner,
+        example: Example,
+        look: InPython,
+    ) -> Source:
+        """Capture a model for an example.
+
+        Args:
+            model: a module, or an exported program.
+            partition: what puts regions into a captured graph.
+            example: inputs by place and by name.
+            look: the functions that compare what modules hold.
+
+        Raises:
+            TraceError: for a model that cannot be captured.
+        """
+        program = isinstance(model, ExportedProgram)
+        held = {0: model.state_dict, 1: model.constants} if program else model
+        # Before the capture: what changes meanwhile is then seen at the next call.
+        structure = Structure(held, look.entries)
+        captured = Capture.of(model, *example)
+        if captured.used is not None:
+            structure.ignore_written(captured.used)
+        return cls(model, partition, structure, partition(captured), example)
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
         """The variant for inputs of a signature not met before.
@@ -50,6 +83,11 @@ class Source:
             TraceError: for a model that cannot be captured with them.
         """
         form = pattern(args, kwargs)
+        if _is_empty(self.example) and not _is_empty((args, kwargs)):
+            # Nothing is computed for an empty batch, so it decides nothing.
+            self.first, self.example = self.alone(args, kwargs), (args, kwargs)
+            self._recording.clear()
+            return self.first
         for other, variant in self._free:
             if other == form and variant.captured.takes(args, kwargs):
                 return variant
@@ -65,7 +103,23 @@ class Source:
                     variant = self.partition(captured)
                     self._free.append((form, variant))
                     return variant
+        return self.alone(args, kwargs)
+
+    def alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
+        """A variant for inputs of these sizes alone.
+
+        Raises:
+            TraceError: for a model that cannot be captured with them.
+        """
         return self.partition(Capture.of(self.model, args, kwargs))
+
+    def renew(self, variant: Variant) -> Variant:
+        """The same graph with the weights of now, in the place of the variant."""
+        fresh = self.partition(variant.captured)
+        if self.first is variant:
+            self.first = fresh
+        self._free = [(form, fresh if v is variant else v) for form, v in self._free]
+        return fresh
 
     def _as_first(self, form: Any, calls: list[Any]) -> bool:
         """Whether the model did for inputs of this pattern what it did for the example."""
@@ -81,3 +135,7 @@ class Source:
         if not self._recording:
             self._recording.append(record(self.model, *self.example))
         return self._recording[0]
+
+
+def _is_empty(example: Example) -> bool:
+    return any(isinstance(leaf, Tensor) and not leaf.numel() for leaf in tree_leaves(example))

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsmith.network import Network
 from convsmith.runtime.graph.capture import Capture
+from convsmith.runtime.graph.watch import Watch
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: this is imported where there are kernels.
@@ -29,11 +30,13 @@ class Variant:
         captured: what it was made from.
         graph: what runs.
         reasons: for each layer that runs in torch, why.
+        watch: watches the weights that regions have taken over.
     """
 
     captured: Capture
     graph: GraphModule
     reasons: dict[str, str]
+    watch: Watch
 
     @property
     def network(self) -> Network:
@@ -48,6 +51,11 @@ class Variant:
     def _named_regions(self) -> dict[str, Region]:
         parts: dict[str, Any] = dict(self.graph.named_children())
         return {name: part for name, part in parts.items() if _is_region(part)}
+
+    @cached_property
+    def plain(self) -> GraphModule:
+        """The same graph without regions, for calls that no region is made for."""
+        return self.captured.graph()
 
     @cached_property
     def lean(self) -> Callable[..., Any] | None:
@@ -76,7 +84,8 @@ class Variant:
 def in_torch(captured: Capture) -> Variant:
     """A graph that torch runs, for machines without kernels."""
     why = "there are no kernels on this machine"
-    return Variant(captured, captured.graph(), {layer.name: why for layer in captured.network})
+    reasons = {layer.name: why for layer in captured.network}
+    return Variant(captured, captured.graph(), reasons, Watch(()))
 
 
 def _is_region(module: Any) -> bool:

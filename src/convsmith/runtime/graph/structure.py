@@ -1,0 +1,157 @@
+"""Of which parts a model is made: its modules, and what these hold, each by its identity."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Structure"]
+
+Entries = Callable[[list[dict[Any, Any]], tuple[int, int]], Any]
+"""One value for all entries of some dictionaries, which are also given by address and count."""
+
+_LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
+_HELD = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+_MODULE = frozenset(vars(nn.Module())) - set(_HELD)
+"""Attributes that every module has and that decide nothing in evaluation mode."""
+_VALUES = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+
+
+class Structure:
+    """What modules hold: parameters, buffers, submodules, hooks, and all of their attributes.
+
+    Containers and plain objects among the attributes are looked into. Not seen is what lies
+    outside of the modules: globals, closures, methods replaced in a class.
+
+    Args:
+        root: a module, or a dictionary of tensors.
+        entries: gives one value for all entries of dictionaries.
+
+    >>> from convsmith.kernels.watching import InPython
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1))
+    >>> structure = Structure(net, InPython().entries)
+    >>> net[0].padding = (0, 0)
+    >>> structure.changed
+    True
+    """
+
+    def __init__(self, root: Any, entries: Entries) -> None:
+        self._entries = entries
+        self._dicts: list[dict[Any, Any]] = []
+        self._lists: list[list[Any]] = []
+        self._modules: dict[int, nn.Module] = {}
+        self._visit(root, set())
+        self._written: set[tuple[int, Any]] = set()
+        places = array("Q", map(id, self._dicts))
+        self._places, self._where = places, places.buffer_info()
+        self._note()
+
+    @property
+    def tensors(self) -> Iterator[Tensor]:
+        """All tensors that are held."""
+        held = chain.from_iterable(map(dict.values, self._dicts))
+        return (v for v in chain(held, *self._lists) if isinstance(v, Tensor))
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is another object now; numbers and text may be equal ones."""
+        same = self._entries(self._dicts, self._where) == self._state
+        if same and (not self._lists or self._same_lists()):
+            return False
+        if not self._same():
+            return True
+        self._note()
+        return False
+
+    def ignore_written(self, used: nn.Module) -> None:
+        """Ignore attributes that a forward pass stores: a copy that was used shows which.
+
+        Args:
+            used: a shadow of the model, by whose code they were stored.
+        """
+        copies = list(used.modules())
+        for module, copied in zip(self._modules.values(), copies, strict=False):
+            before, after = vars(module), vars(copied)
+            for name in (before.keys() | after.keys()) - set(_HELD):
+                old, new = before.get(name), after.get(name)
+                whole = isinstance(new, (Tensor, *_VALUES)) or isinstance(old, (Tensor, *_VALUES))
+                if name not in before or (whole and not _equal(old, new)):
+                    self._written.add((id(module), name))
+
+    def _visit(self, value: Any, seen: set[int]) -> None:
+        shared = hasattr(type(value), "shared_by_shadows")
+        if shared or id(value) in seen or isinstance(value, (Tensor, type, *_VALUES)):
+            return
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            self._modules[id(value)] = value
+            self._dicts.append(vars(value))
+            for name, item in vars(value).items():
+                if name not in _MODULE:
+                    self._visit(item, seen)
+        elif isinstance(value, dict):
+            self._dicts.append(value)
+            for item in list(value.values()):
+                self._visit(item, seen)
+        elif isinstance(value, list):
+            self._lists.append(value)
+            for item in value:
+                self._visit(item, seen)
+        elif isinstance(value, (tuple, set, frozenset)):
+            for item in value:
+                self._visit(item, seen)
+        elif type(value).__module__.partition(".")[0] not in _LIBRARIES and hasattr(
+            value, "__dict__"
+        ):
+            self._visit(vars(value), seen)
+
+    def _note(self) -> None:
+        # Kept: the address of an object that is gone may be another one's.
+        self._kept = [dict(each) for each in self._dicts]
+        self._items = [list(each) for each in self._lists]
+        self._flat = list(chain(*self._items))
+        self._state = self._entries(self._dicts, self._where)
+
+    def _same_lists(self) -> bool:
+        return sum(map(len, self._lists)) == len(self._flat) and all(
+            map(is_, chain.from_iterable(self._lists), self._flat)
+        )
+
+    def _same(self) -> bool:
+        """Whether all that differs is equal, or was written by a forward pass."""
+        owners = defaultdict(int, {id(vars(m)): id(m) for m in self._modules.values()})
+        return all(
+            _same_items(now, before, owners[id(now)], self._written)
+            for now, before in zip(self._dicts, self._kept, strict=True)
+        ) and all(
+            len(now) == len(before) and all(map(_equal, before, now))
+            for now, before in zip(self._lists, self._items, strict=True)
+        )
+
+
+def _same_items(
+    now: Mapping[Any, Any], before: Mapping[Any, Any], owner: int, written: set[tuple[int, Any]]
+) -> bool:
+    return all(
+        (owner and (name in _MODULE or (owner, name) in written))
+        or (name in now and name in before and _equal(before[name], now[name]))
+        for name in (*now, *(name for name in before if name not in now))
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return isinstance(one, _VALUES) and bool(one == other)
