@@ -94,7 +94,8 @@ def arguments_of(
         result = _mean(block, plan, start)
     else:
         first = plan.layout(block.sources[0])
-        result = _rows(first, block.sources[0], *block.origin(start))
+        pixels = block.reach(width, first.width)
+        result = _rows(first, block.sources[0], *block.origin(start), pixels)
         weights = iter(constants.arguments(block)) if id(block) in constants.places else iter(())
         for value in block.settings(start, (first.height, first.width)):
             result.append(next(weights) if value is None else _number(value))
@@ -103,7 +104,7 @@ def arguments_of(
             result.append(_buffer(MEMORY, gate.address(0, 0, source.start), (source.pitch,)))
         residual = getattr(block, "residual", None)
         if residual is not None:
-            result += _rows(plan.layout(residual), residual, start, 0)
+            result += _rows(plan.layout(residual), residual, start, 0, width)
     if block.target is not None:
         layout, target = plan.layout(block.target), block.target
         size = (target.channels if block.exact else target.pitch, width, height)
@@ -124,7 +125,7 @@ def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
     source = block.sources[0]
     layout = plan.layout(source)
     if block.of_rows:
-        result, length = _rows(layout, source, start, 0), layout.width
+        result, length = _rows(layout, source, start, 0, layout.width), layout.width
     else:
         # The column of sums is read as one row.
         height = layout.height
@@ -135,10 +136,10 @@ def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
     return [*result, _number(length), _number(1 / length)]
 
 
-def _rows(layout: Layout, source: Map, row: int, column: int) -> list[Argument]:
-    """A map as `Rows` takes it: all of the ring from a column on, its length, the first row."""
+def _rows(layout: Layout, source: Map, row: int, column: int, pixels: int) -> list[Argument]:
+    """A map as `Rows` takes it: so many pixels from a column on, of all rows of the ring, how many
+    these are, and the first one."""
     pitch = layout.map.pitch
-    pixels = layout.width + layout.map.borders[2] + layout.map.borders[3]
     box = (source.pitch, pixels, layout.ring), (1, pitch, layout.row)
     place = layout.address(0, column, source.start)
     return [_buffer(MEMORY, place, *box), _number(layout.ring), _number(row)]

@@ -24,6 +24,7 @@ from convsmith.runtime.execution.arguments import (
     split,
 )
 from convsmith.runtime.execution.bands import Plan
+from convsmith.runtime.execution.extents import check_extents
 from convsmith.runtime.lowering.block import Array, Block, Input, Output
 from convsmith.runtime.lowering.mean import Mean
 
@@ -67,6 +68,7 @@ def assemble(
     library: Library,
     constants: Constants,
     strides: Sequence[Strides],
+    extents: Sequence[int],
     threads: int,
 ) -> Program:
     """Make the calls.
@@ -77,7 +79,11 @@ def assemble(
         library: where kernels come from; those that are missing are compiled.
         constants: the weights.
         strides: of each input and output tensor.
+        extents: the bytes of an image of each of them.
         threads: each band's rows are shared among so many.
+
+    Raises:
+        ConvsmithError: for a program that would leave its memory.
     """
     numbers = {id(block): number for number, block in enumerate(blocks)}
     tensors = iter(range(TENSORS, TENSORS + len(strides)))
@@ -139,7 +145,10 @@ def assemble(
             if len(given) == 1 and shares > 1:
                 given = [(code, some) for some in by_channels(part, given[0][1], shares)]
             emit(given, numbers[id(block)])
-    return Program(np.array(lists, CALL), packed(arguments), plan, np.array(owners))
+    calls, flat = np.array(lists, CALL), packed(arguments)
+    rooms = (plan.memory, constants.memory.nbytes, *extents)
+    check_extents(calls, flat, rooms, library.abi)
+    return Program(calls, flat, plan, np.array(owners))
 
 
 def _few(block: Input) -> int:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -173,7 +174,11 @@ class Region(nn.Module):
             results = self._results(order)
             strides = [view.strides(t) for t in tensors]
             strides += [view.result_strides(result, last) for result in results]
-            program = assemble(self.blocks, order, self.library, self.constants, strides, threads)
+            extents = [view.extent(t) for t in tensors]
+            extents += [4 * prod(result) for result in results]
+            program = assemble(
+                self.blocks, order, self.library, self.constants, strides, extents, threads
+            )
             fresh = self._sized[key] = Sized(program, results)
             while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
                 self._sized.popitem(last=False)
@@ -227,6 +232,9 @@ class _Call:
         # For each image its base addresses: memory, weights, tensors.
         fixed = self.memory[0], region.constants.address
         starts = [(t.data_ptr(), 4 * t.stride(0)) for t in (*inputs, *outputs)]
+        for address, _ in starts:
+            if not address:
+                raise UnfitError("a region got a tensor without memory")
         self.bases = [(*fixed, *[a + i * b for a, b in starts]) for i in range(images)]
 
     def __enter__(self) -> _Call:

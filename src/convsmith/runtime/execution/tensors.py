@@ -46,6 +46,10 @@ class Images:
         _, channel, row, pixel = tensor.stride()
         return Strides(channel, row, pixel, tensor.is_contiguous())
 
+    def extent(self, tensor: Tensor) -> int:
+        """Bytes from the first value of an image to the end of its last one."""
+        return _extent(tensor.shape[1:], tensor.stride()[1:])
+
     def result(self, images: int, size: tuple[int, int, int]) -> tuple[int, ...]:
         """The shape of a result of so many images of so many channels, rows and pixels."""
         return images, *size
@@ -85,6 +89,10 @@ class Vectors(Images):
         """How its image lies."""
         return Strides(1, 0, tensor.shape[1], False)
 
+    def extent(self, tensor: Tensor) -> int:
+        """Bytes from the first value of its image to the end of the last one."""
+        return _extent(tensor.shape, tensor.stride())
+
     def result(self, images: int, size: tuple[int, int, int]) -> tuple[int, ...]:
         """The shape of a result of so many channels, rows and pixels."""
         return images * size[2], size[0]
@@ -92,3 +100,7 @@ class Vectors(Images):
     def result_strides(self, size: tuple[int, int, int], last: bool) -> Strides:
         """How its image lies."""
         return Strides(1, 0, size[0], False)
+
+
+def _extent(shape: Sequence[int], strides: Sequence[int]) -> int:
+    return 4 + 4 * sum((n - 1) * step for n, step in zip(shape, strides, strict=True))

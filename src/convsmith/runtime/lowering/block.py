@@ -79,6 +79,16 @@ class Block:
         rows, columns = self.windows
         return rows.input_range(row, row)[0], -columns.padding[0]
 
+    def reach(self, width: int, source: int) -> int:
+        """Pixels of the first source, from `origin` on, that `width` pixels of a row need.
+
+        Args:
+            width: how many are computed.
+            source: pixels of a row of the first source.
+        """
+        start, stop = self.windows[1].input_range(0, width)
+        return stop - start
+
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel for rows of `width` pixels."""
         raise NotImplementedError

@@ -70,6 +70,10 @@ class Upsampled(Block):
         """The kernel finds its rows by itself."""
         return 0, 0
 
+    def reach(self, width: int, source: int) -> int:
+        """All."""
+        return source
+
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
         return Upsample(self.mode.startswith("bilinear"))
