@@ -197,7 +197,7 @@ class Compiled(nn.Module):
                 return variant.plain(*args, **kwargs)
 
     def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
-        if not self.frozen and self._source.structure.changed:
+        if not self.frozen and self._source.changed:
             self._renew(self._source)
         key = signature(args, kwargs)
         variants = self._variants

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -35,7 +35,6 @@ class Capture:
         kept: why no operation may be moved, or ''.
         fixed: nodes whose arguments follow from the sizes of the inputs.
         guarded: for a graph of free sizes, the graph with its guards.
-        used: the modules that were captured in the place of the model's.
     """
 
     network: Network
@@ -43,7 +42,6 @@ class Capture:
     kept: str = ""
     fixed: frozenset[str] = field(default_factory=frozenset)
     guarded: GraphModule | None = None
-    used: nn.Module | None = None
 
     @classmethod
     def of(
@@ -72,7 +70,7 @@ class Capture:
                 again = read_program(program, module, network.name, network.free)
                 network = replace(again, model=network.model)
         fixed = frozenset(node.name for node in program.graph.nodes if _is_adaptive(node))
-        return cls(network, program, kept, fixed, used=copied if copied is not model else None)
+        return cls(network, program, kept, fixed)
 
     @classmethod
     def of_free_sizes(
@@ -124,8 +122,10 @@ class Capture:
 
 @contextmanager
 def apart(model: Any) -> Iterator[Any]:
-    """What is captured in the place of a model, without the caller's autocast."""
-    with torch.autocast("cpu", enabled=False):
+    """What is captured in the place of a model, without the caller's autocast and device."""
+    elsewhere = torch.get_default_device().type == "meta"
+    device = torch.device("cpu") if elsewhere else nullcontext()
+    with torch.autocast("cpu", enabled=False), device:
         yield shadow(model) if isinstance(model, nn.Module) else model
 
 

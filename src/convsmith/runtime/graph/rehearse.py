@@ -21,7 +21,7 @@ from convsmith.network.families import FAMILIES, FAMILY_OF, Trait
 from convsmith.network.families.reshape import TAKES_SIZES
 from convsmith.runtime.graph.capture import apart
 
-__all__ = ["names_sizes", "record"]
+__all__ = ["names_sizes", "record", "stored"]
 
 
 def names_sizes(program: ExportedProgram) -> bool:
@@ -37,14 +37,40 @@ def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     Returns:
         None for a model that cannot run without values.
     """
-    with apart(model) as copied, untouched(copied), quiet(), torch.no_grad():
-        state = {**dict(copied.named_parameters()), **dict(copied.named_buffers())}
-        parameters = {name: _without_values(value) for name, value in state.items()}
-        inputs = tree_map(_without_values, (tuple(args), dict(kwargs)))
-        recorder = _Recorder([*parameters.values(), *tree_leaves(inputs)])
+    with apart(model) as copied:
+        return _record(copied, args, kwargs)
+
+
+def stored(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> set[tuple[int, str]]:
+    """Which attributes a pass stores: the number of the module among all, and the name."""
+    names: set[tuple[int, str]] = set()
+    with apart(model) as copied:
+        for number, module in enumerate(copied.modules()):
+            if not isinstance(module, (torch.jit.ScriptModule, torch.fx.GraphModule)):
+                module.__class__ = _storing(type(module), number, names)
+        _record(copied, args, kwargs)
+    return names
+
+
+def _storing(kind: type, number: int, names: set[tuple[int, str]]) -> Any:
+    def store(self: Any, name: str, value: Any) -> None:
+        names.add((number, name))
+        kind.__setattr__(self, name, value)
+
+    return type(kind.__name__, (kind,), {"__setattr__": store, "__module__": kind.__module__})
+
+
+def _record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any] | None:
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    parameters = {name: _without_values(value) for name, value in state.items()}
+    inputs = tree_map(_without_values, (tuple(args), dict(kwargs)))
+    recorder = _Recorder([*parameters.values(), *tree_leaves(inputs)])
+    with untouched(model), quiet(), torch.no_grad():
         try:
             with recorder:
-                result = torch.func.functional_call(copied, parameters, *inputs)
+                result = torch.func.functional_call(model, parameters, *inputs)
         except Exception:
             return None
     return [*recorder.calls, tree_map(recorder.describe, result)]

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsmith.kernels.watching import InPython
 from convsmith.runtime.graph.capture import Capture
-from convsmith.runtime.graph.rehearse import names_sizes, record
+from convsmith.runtime.graph.rehearse import names_sizes, record, stored
 from convsmith.runtime.graph.signature import pattern, without_sizes
 from convsmith.runtime.graph.structure import Structure
 from convsmith.runtime.graph.variant import Variant
@@ -46,6 +46,20 @@ class Source:
     _free: list[tuple[Any, Variant]] = field(default_factory=list)
     _tried: set[Any] = field(default_factory=set)
     _recording: list[list[Any] | None] = field(default_factory=list)
+    _rehearsed: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether the model has other parts than when it was captured.
+
+        Attributes that its own passes store do not count.
+        """
+        if not self.structure.changed:
+            return False
+        if not self._rehearsed and isinstance(self.model, nn.Module):
+            self._rehearsed = True
+            self.structure.ignore(stored(self.model, *self.example))
+        return self.structure.changed
 
     @classmethod
     def of(
@@ -71,8 +85,6 @@ class Source:
         # Before the capture: what changes meanwhile is then seen at the next call.
         structure = Structure(held, look.entries)
         captured = Capture.of(model, *example)
-        if captured.used is not None:
-            structure.ignore_written(captured.used)
         return cls(model, partition, structure, partition(captured), example)
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:

@@ -44,12 +44,12 @@ class Structure:
     """
 
     def __init__(self, root: Any, entries: Entries) -> None:
-        self._entries = entries
+        self._root, self._entries = root, entries
         self._dicts: list[dict[Any, Any]] = []
         self._lists: list[list[Any]] = []
         self._modules: dict[int, nn.Module] = {}
         self._visit(root, set())
-        self._written: set[tuple[int, Any]] = set()
+        self._ignored: set[tuple[int, Any]] = set()
         places = array("Q", map(id, self._dicts))
         self._places, self._where = places, places.buffer_info()
         self._note()
@@ -71,20 +71,10 @@ class Structure:
         self._note()
         return False
 
-    def ignore_written(self, used: nn.Module) -> None:
-        """Ignore attributes that a forward pass stores: a copy that was used shows which.
-
-        Args:
-            used: a shadow of the model, by whose code they were stored.
-        """
-        copies = list(used.modules())
-        for module, copied in zip(self._modules.values(), copies, strict=False):
-            before, after = vars(module), vars(copied)
-            for name in (before.keys() | after.keys()) - set(_HELD):
-                old, new = before.get(name), after.get(name)
-                whole = isinstance(new, (Tensor, *_VALUES)) or isinstance(old, (Tensor, *_VALUES))
-                if name not in before or (whole and not _equal(old, new)):
-                    self._written.add((id(module), name))
+    def ignore(self, stored: set[tuple[int, str]]) -> None:
+        """Ignore attributes from now on: the number of a module among all, and the name."""
+        modules = list(self._root.modules())
+        self._ignored = {(id(modules[n]), name) for n, name in stored if name not in _HELD}
 
     def _visit(self, value: Any, seen: set[int]) -> None:
         shared = hasattr(type(value), "shared_by_shadows")
@@ -126,10 +116,10 @@ class Structure:
         )
 
     def _same(self) -> bool:
-        """Whether all that differs is equal, or was written by a forward pass."""
+        """Whether all that differs is equal, or is ignored."""
         owners = defaultdict(int, {id(vars(m)): id(m) for m in self._modules.values()})
         return all(
-            _same_items(now, before, owners[id(now)], self._written)
+            _same_items(now, before, owners[id(now)], self._ignored)
             for now, before in zip(self._dicts, self._kept, strict=True)
         ) and all(
             len(now) == len(before) and all(map(_equal, before, now))
@@ -138,10 +128,10 @@ class Structure:
 
 
 def _same_items(
-    now: Mapping[Any, Any], before: Mapping[Any, Any], owner: int, written: set[tuple[int, Any]]
+    now: Mapping[Any, Any], before: Mapping[Any, Any], owner: int, ignored: set[tuple[int, Any]]
 ) -> bool:
     return all(
-        (owner and (name in _MODULE or (owner, name) in written))
+        (owner and (name in _MODULE or (owner, name) in ignored))
         or (name in now and name in before and _equal(before[name], now[name]))
         for name in (*now, *(name for name in before if name not in now))
     )
