@@ -137,8 +137,7 @@ def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
 
 
 def _rows(layout: Layout, source: Map, row: int, column: int, pixels: int) -> list[Argument]:
-    """A map as `Rows` takes it: so many pixels from a column on, of all rows of the ring, how many
-    these are, and the first one."""
+    """A map as `Rows` takes it: pixels from a column on, of all rows; how many rows; the first."""
     pitch = layout.map.pitch
     box = (source.pitch, pixels, layout.ring), (1, pitch, layout.row)
     place = layout.address(0, column, source.start)

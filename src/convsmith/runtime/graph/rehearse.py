@@ -54,7 +54,7 @@ def stored(
     return names
 
 
-def _storing(kind: type, number: int, names: set[tuple[int, str]]) -> Any:
+def _storing(kind: Any, number: int, names: set[tuple[int, str]]) -> Any:
     def store(self: Any, name: str, value: Any) -> None:
         names.add((number, name))
         kind.__setattr__(self, name, value)
