@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
@@ -47,12 +49,10 @@ def run(options: Namespace) -> dict[str, Any]:
     for name, net in networks().items():
         image = torch.randn(1, 3, 4, 4)
         compiled: dict[str, Any] = {"default": cs.compile(net, image, threads=1)}
-        try:
+        with suppress(TypeError):  # an earlier version, which is compared
             compiled["frozen"] = cs.compile(net, image, threads=1, frozen=True)
-        except TypeError:  # an earlier version, which is compared
-            pass
         for mode, fast in compiled.items():
-            warm, cold = _times(lambda fast=fast: fast(image), options.rounds)
+            warm, cold = _times(partial(fast, image), options.rounds)
             rows.append({"network": name, "mode": mode, "warm_us": warm, "cold_us": cold})
     return {"rows": rows, "missed": []}
 

@@ -47,8 +47,3 @@ int run_alone(const call *calls, int32_t length, int32_t threads, const argument
         }
     return 0;
 }
-
-/* Ask for cache lines, all at once; an address may be any number. */
-void convsmith_prefetch(const uint64_t *addresses, int32_t count) {
-    for (int i = 0; i < count; i++) __builtin_prefetch((const void *)(uintptr_t)addresses[i]);
-}

@@ -16,11 +16,19 @@ static uint64_t mixed(uint64_t hash, uint64_t value) {
     return hash ^ hash >> 29;
 }
 
-/* One number for all entries of some dictionaries, in their order; the interpreter's lock is held. */
-uint64_t convsmith_entries(void *const *dicts, int32_t count, next_entry next) {
+/* One number for all entries of some dictionaries, in their order; the interpreter's lock is held.
+ * Where there is no `next`, dictionaries have a number of their own, `tag` bytes from their
+ * beginning, which changes with every entry: the caller has tried it. */
+uint64_t convsmith_entries(uint8_t *const *dicts, int32_t count, next_entry next, int32_t tag) {
     uint64_t hash = 0;
     for (int32_t i = 0; i < count; i++) {
-        if (i + 4 < count) __builtin_prefetch(dicts[i + 4]);
+        if (i + 16 < count) __builtin_prefetch(dicts[i + 16] + tag);
+        if (!next) {
+            uint64_t number;
+            memcpy(&number, dicts[i] + tag, sizeof number);
+            hash = mixed(hash, number);
+            continue;
+        }
         intptr_t position = 0;
         void *key, *value;
         while (next(dicts[i], &position, &key, &value))
@@ -52,19 +60,29 @@ typedef struct {
     uint64_t checksum;
 } piece;
 
-/* One number for some single words. */
-uint64_t convsmith_sampled(const uint32_t *const *words, int32_t count) {
-    uint64_t hash = 0;
-    for (int32_t i = 0; i < count; i++) __builtin_prefetch(words[i]);
-    for (int32_t i = 0; i < count; i++) hash = mixed(hash, *words[i]);
-    return hash;
-}
+/* What was seen of some weights, and where to look; as in watching.py. */
+typedef struct {
+    const void *const *lines; /* to be asked for at once; an address may be any number */
+    void *const *tensors;     /* objects of Python, */
+    uint8_t *(*address_of)(void *); /* PyTorch's function, which says where their memory is: */
+    uint8_t *const *addresses;
+    const uint32_t *const *samples; /* single words, */
+    const uint32_t *words;          /* and what they were */
+    const piece *pieces;
+    int32_t line_count, tensor_count, sample_count;
+} watched;
 
-/* How many pieces, from the first on and round the end, are what they were; up to so many. */
-int32_t convsmith_unchanged(const piece *pieces, int32_t count, int32_t first, int32_t most) {
-    for (int32_t i = 0; i < most; i++) {
-        const piece *p = pieces + (first + i) % count;
-        if (convsmith_checksum(p->words, p->count) != p->checksum) return i;
-    }
-    return most;
+/* Whether memory is another one, or one of the samples, or one of some pieces, has changed. The
+ * interpreter's lock is held. */
+int32_t convsmith_changed(const watched *w, int32_t first, int32_t most) {
+    for (int32_t i = 0; i < w->line_count; i++) __builtin_prefetch(w->lines[i]);
+    for (int32_t i = 0; i < w->sample_count; i++) __builtin_prefetch(w->samples[i]);
+    if (w->address_of)
+        for (int32_t i = 0; i < w->tensor_count; i++)
+            if (w->address_of(w->tensors[i]) != w->addresses[i]) return 1;
+    for (int32_t i = 0; i < w->sample_count; i++)
+        if (*w->samples[i] != w->words[i]) return 1;
+    for (const piece *p = w->pieces + first; p < w->pieces + first + most; p++)
+        if (convsmith_checksum(p->words, p->count) != p->checksum) return 1;
+    return 0;
 }

@@ -176,8 +176,11 @@ class Compiled(nn.Module):
                     run = variant.lean or variant.graph
                 if not torch.is_grad_enabled():
                     return run(*args, **kwargs)
-                with torch.no_grad():
+                torch._C._set_grad_enabled(False)  # a context costs a call two microseconds
+                try:
                     return run(*args, **kwargs)
+                finally:
+                    torch._C._set_grad_enabled(True)
             except UnfitError:
                 return self._run_alone(args, kwargs)
             except (RuntimeError, ArgumentError) as error:

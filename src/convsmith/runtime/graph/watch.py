@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 from array import array
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from convsmith.kernels.watching import InPython
+from convsmith.kernels.watching import InPython, Seen
 
 __all__ = ["Watch"]
 
@@ -22,7 +24,7 @@ _OBJECT, _TENSOR, _STORAGE = 2, 4, 2
 _FEW = 8
 """Tensors whose objects are in the cache anyway."""
 
-_SAMPLES, _MOST_SAMPLES = 8, 2048
+_SAMPLES, _MOST_SAMPLES = 8, 512
 """Values of a weight that are looked at in every call, and of all of them together."""
 
 _PIECE = 1024
@@ -64,18 +66,26 @@ class Watch:
         # Their memory is not used for anything else as long as this looks at it.
         self._memory = [t.detach() for t in self._tensors]
         self._forms = [_form(t) for t in self._tensors]
-        self._look = look or InPython()
-        self._lines = array("Q", sorted(set(_lines(self._tensors))))
-        self._where = self._lines.buffer_info()
-        self._far = self._look.prefetch is not None and len(self._tensors) > _FEW
+        look = look or InPython()
+        function = _address_of() if look.asks_addresses else 0
+        # Where that function is missing, Python asks each tensor.
+        self._asked = [] if function else self._tensors
         self._turn, self._stale = 0, False
         self._state = self._counts()
-        spans = [(t.data_ptr(), words) for t in self._tensors if (words := _words(t))]
-        self._pieces, self._turns = self._cut(spans)
-        self._pieces_at = self._pieces.ctypes.data, len(self._pieces)
-        self._samples = array("Q", _samples(spans) if len(self._turns) > 1 else ())
-        self._samples_at = self._samples.buffer_info()
-        self._sampled = self._look.sampled(*self._samples_at)
+        addresses = [tensor.data_ptr() for tensor in self._tensors]
+        spans = [(a, n) for t, a in zip(self._tensors, addresses, strict=True) if (n := _words(t))]
+        pieces = _pieces(spans)
+        self._turns = _turns(pieces) or [(0, 0)]
+        self._differs = look.differs(
+            Seen(
+                array("Q", _lines(self._tensors) if len(self._tensors) > _FEW else ()),
+                array("Q", map(id, self._tensors)),
+                array("Q", addresses),
+                function,
+                array("Q", _samples(spans) if len(self._turns) > 1 else ()),
+                pieces,
+            )
+        )
 
     @property
     def changed(self) -> bool:
@@ -83,22 +93,11 @@ class Watch:
 
         Once it is so it stays so: the next call looks elsewhere.
         """
-        self._stale = self._stale or self._look_on()
+        turn = self._turn
+        self._turn = (turn + 1) % len(self._turns)
+        if self._differs(*self._turns[turn]) or self._counts() != self._state:
+            self._stale = True
         return self._stale
-
-    def _look_on(self) -> bool:
-        if self._far:
-            self._look.prefetch(*self._where)
-        if self._counts() != self._state:
-            return True
-        if not self._turns:
-            return False
-        if self._samples:
-            if self._look.sampled(*self._samples_at) != self._sampled:
-                return True
-            self._turn = (self._turn + 1) % len(self._turns)
-        first, most = self._turns[self._turn]
-        return self._look.unchanged(*self._pieces_at, first, most) < most
 
     @property
     def converted(self) -> bool:
@@ -106,23 +105,39 @@ class Watch:
         return [_form(t) for t in self._tensors] != self._forms
 
     def _counts(self) -> list[int]:
-        return [*map(_VERSION, self._counted), *map(Tensor.data_ptr, self._tensors)]
+        counts = list(map(_VERSION, self._counted))
+        return [*counts, *map(Tensor.data_ptr, self._asked)] if self._asked else counts
 
-    def _cut(self, spans: Sequence[tuple[int, int]]) -> tuple[Any, list[tuple[int, int]]]:
-        """Pieces of the weights, and which of them each turn looks at: the first, how many."""
-        pieces = [
-            (at + 4 * start, stop - start, self._look.checksum(at + 4 * start, stop - start))
-            for at, count in spans
-            for start, stop in pairwise([*range(0, count, _PIECE), count])
-        ]
-        turns: list[tuple[int, int]] = []
-        first, words = 0, 0
-        for number, (_, count, _) in enumerate(pieces):
-            words += count
-            if words >= _WORDS or number + 1 - first == _PIECES or number + 1 == len(pieces):
-                turns.append((first, number + 1 - first))
-                first, words = number + 1, 0
-        return np.array(pieces, [("words", "u8"), ("count", "i8"), ("checksum", "u8")]), turns
+
+@cache
+def _address_of() -> int:
+    """The address of PyTorch's function from a tensor, as Python has it, to its memory; or 0."""
+    function = getattr(torch._C._dynamo.guards, "_torchinductor_pyobject_tensor_data_ptr", 0)
+    probe = torch.zeros(3, device="cpu")[1:]
+    if isinstance(function, int) and function:
+        asked = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(function)
+        return function if asked(probe) == probe.data_ptr() else 0
+    return 0
+
+
+def _pieces(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [
+        (at + 4 * start, stop - start)
+        for at, count in spans
+        for start, stop in pairwise([*range(0, count, _PIECE), count])
+    ]
+
+
+def _turns(pieces: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Which pieces each turn looks at: the first one, and how many."""
+    turns: list[tuple[int, int]] = []
+    first, words = 0, 0
+    for number, (_, count) in enumerate(pieces, start=1):
+        words += count
+        if words >= _WORDS or number - first == _PIECES or number == len(pieces):
+            turns.append((first, number - first))
+            first, words = number, 0
+    return turns
 
 
 def _samples(spans: Sequence[tuple[int, int]]) -> list[int]:
