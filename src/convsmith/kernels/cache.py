@@ -21,6 +21,8 @@ _TRAILER = b"convsmith sha256 "
 _DIGEST = 64  # characters
 _UNFINISHED = ".unfinished-"
 _ABANDONED = 3600  # seconds after which an unfinished file counts as abandoned
+_ROOM, _ZEROS = 4 * 2**20, bytes(2**20)
+"""Bytes that are tried: a kernel takes tens of kilobytes, Halide's runtime one megabyte."""
 
 
 class Cache:
@@ -51,13 +53,34 @@ class Cache:
         if name in _PRIVATE:
             return _PRIVATE[name]
         try:
-            with tempfile.TemporaryDirectory(prefix="convsmith-") as scratch:
+            with tempfile.TemporaryDirectory(prefix="convsmith-", dir=self._roomy()) as scratch:
                 fresh = Path(scratch) / name
                 make(fresh)
                 content = fresh.read_bytes()
             return self._keep(name, content + _TRAILER + sha256(content).hexdigest().encode())
         except OSError as error:
             raise ConvsmithError(f"no room for kernels: {error}; set TMPDIR") from error
+
+    def _roomy(self) -> str | None:
+        """A folder with room for what compilers write: LLVM ends the process where there is none.
+
+        Raises:
+            OSError: where none of them has.
+        """
+        problem: OSError | None = None
+        for folder in (None, self.root, Path("/dev/shm")):
+            if folder is not None and not folder.is_dir():
+                continue
+            try:
+                with tempfile.TemporaryFile(prefix=_UNFINISHED, dir=folder) as trial:
+                    for _ in range(_ROOM // len(_ZEROS)):
+                        trial.write(_ZEROS)
+                    trial.flush()
+                return None if folder is None else str(folder)
+            except OSError as error:
+                problem = problem or error
+        assert problem is not None
+        raise problem
 
     def _keep(self, name: str, content: bytes) -> Path:
         try:

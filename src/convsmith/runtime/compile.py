@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torch.export import ExportedProgram
 
 from convsmith.errors import ArgumentError
 from convsmith.kernels.watching import InPython
-from convsmith.machine import cache_folder, processors
+from convsmith.machine import cache_folder, usable_processors
 from convsmith.network.trace import example_inputs
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.execution.team import team
@@ -39,6 +40,7 @@ def compile(
     threads: int | None = None,
     isa: str | None = None,
     frozen: bool = False,
+    new_sizes: str = "wait",
     progress: Progress | None = None,
 ) -> Compiled:
     """Compile a network for inference on this machine's processor.
@@ -47,14 +49,17 @@ def compile(
         model: any module that `torch.export` captures, or an exported program; it is left as it
             was and shares its parameters with the result where torch runs a layer.
         example: a tensor, a shape or several, as for `trace`. Other sizes are served, too.
-        threads: how many to use; all processors of this process unless given.
+        threads: how many to use; unless given, as many as torch uses (`OMP_NUM_THREADS`,
+            `torch.set_num_threads`), within the processors and the quota of this process.
         isa: `avx512` or `avx2`; the widest unless given.
         frozen: keep the weights of now: a copy of them. Calls then do not look for changes of the
             model, which takes some microseconds, and nothing of the model is shared.
+        new_sizes: what to do with inputs of a signature that was not compiled: `wait` for it, or
+            run them in `torch` while a thread compiles for the next ones.
         progress: called with `(what, done, of)` while kernels are compiled.
 
     Raises:
-        ArgumentError: for an invalid example, or less than one thread.
+        ArgumentError: for an invalid example or setting, or less than one thread.
         TraceError: for a model that cannot be captured.
 
     >>> import torch
@@ -67,16 +72,18 @@ def compile(
     """
     if threads is not None and threads < 1:
         raise ArgumentError(f"at least one thread is needed, not {threads}")
+    if new_sizes not in ("wait", "torch"):
+        raise ArgumentError(f"new_sizes is 'wait' or 'torch', not {new_sizes!r}")
     if not isinstance(model, (nn.Module, ExportedProgram)):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
-    threads = threads or processors()
+    threads = threads or min(usable_processors(), torch.get_num_threads())
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     args, kwargs = example_inputs(holder, example)
     partition, look = _partitioner(threads, isa)
     if frozen:
         model = snapshot(model)
-    compiled = Compiled(model, (args, kwargs), partition, threads, look, frozen)
-    compiled.prepare(progress)
+    compiled = Compiled(model, (args, kwargs), partition, threads, look, frozen, new_sizes)
+    compiled.prepare(progress=progress)
     return compiled
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import torch
@@ -15,6 +15,8 @@ from torch.utils._pytree import tree_leaves
 from convsmith.errors import ArgumentError, TraceError, first_line
 from convsmith.kernels.watching import InPython
 from convsmith.network import Network
+from convsmith.network.trace import example_inputs
+from convsmith.runtime.background import Background
 from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.graph.gate import gate
 from convsmith.runtime.graph.signature import describe, signature
@@ -68,11 +70,13 @@ class Compiled(nn.Module):
         threads: int,
         look: InPython,
         frozen: bool = False,
+        new_sizes: str = "wait",
     ) -> None:
         super().__init__()
         super().train(False)
         self.threads, self.frozen = threads, frozen
         self._look = look
+        self._background = Background(model, self._prepare) if new_sizes == "torch" else None
         self._start(Source.of(model, partition, example, look))
 
     def _start(self, source: Source) -> None:
@@ -80,6 +84,8 @@ class Compiled(nn.Module):
         variants: OrderedDict[Any, Variant] = OrderedDict()
         variants[signature(*source.example)] = source.first
         self._variants = variants
+        if self._background is not None:
+            self._background.forget()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives in evaluation mode, without gradients.
@@ -153,11 +159,38 @@ class Compiled(nn.Module):
             raise ArgumentError("a frozen network keeps its weights: compile the model again")
         self._renew(self._source)
 
-    def prepare(self, progress: Progress | None = None) -> None:
-        """Compile the kernels that images of the example's size need."""
-        for region in self.regions:
-            shapes = [self.network[block.name].shape for block in region.inputs]
-            region.prepare([region.tensors.size(shape) for shape in shapes], progress)
+    def prepare(self, sizes: Sequence[Any] | None = None, progress: Progress | None = None) -> None:
+        """Compile all that inputs of some sizes need, so that no call with them waits for it.
+
+        Args:
+            sizes: examples of the inputs, each as for `compile`: a shape, a tensor, or several;
+                that of `compile` unless given.
+            progress: called with `(what, done, of)`.
+
+        Raises:
+            ArgumentError: for inputs that the model does not take.
+
+        >>> import convsmith as cs
+        >>> from torch import nn
+        >>> fast = cs.compile(nn.Conv2d(3, 8, 3).eval(), (1, 3, 16, 16), threads=1)
+        >>> fast.prepare([(1, 3, 24, 32), (4, 3, 16, 16)])
+        """
+        if sizes is None:
+            for region in self.regions:
+                shapes = [self.network[block.name].shape for block in region.inputs]
+                region.prepare([region.tensors.size(shape) for shape in shapes], progress)
+            if self._background is not None:
+                self._background.note(signature(*self._source.example))
+            return
+        model = self._source.model
+        holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+        for done, example in enumerate(sizes, start=1):
+            args, kwargs = example_inputs(holder, example)
+            self._prepare(args, kwargs)
+            if self._background is not None:
+                self._background.note(signature(args, kwargs))
+            if progress is not None:
+                progress("compiling sizes", done, len(sizes))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -167,6 +200,10 @@ class Compiled(nn.Module):
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         gate.enter()
         try:
+            if self._background is not None:
+                key = signature(args, kwargs)
+                if not self._background.is_ready(key) or self._stale:
+                    return self._background.run(key, args, kwargs)
             variant = self._variant(args, kwargs)
             try:
                 run: Callable[..., Any]
@@ -187,6 +224,19 @@ class Compiled(nn.Module):
                 raise self._refused(args, kwargs, error) from error
         finally:
             gate.leave()
+
+    @property
+    def _stale(self) -> bool:
+        """Whether the model has other parts than those that were compiled."""
+        if self.frozen or not self._source.changed:
+            return False
+        assert self._background is not None
+        self._background.forget()
+        return True
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        with LOCK:
+            self._variant(args, kwargs).prepare(args, kwargs)
 
     def _run_alone(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Serve inputs that differ from others of their pattern, by a graph for them alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.lock import LOCK
 from convsmith.runtime.lowering.block import Array, Block, Input, Output
 
-__all__ = ["Progress", "Region", "Sized"]
+__all__ = ["PREPARING", "Progress", "Region", "Sized"]
 
 Memory = tuple[int, Array]
 """Its address, and what keeps it."""
@@ -35,6 +36,14 @@ Progress = Callable[[str, int, int], None]
 _PROGRAMS = 16
 """Kept at once: enough for the sizes of a pyramid; memory does not grow with those met. Twice as
 many where there are threads, which share one image, or take each their own of a batch."""
+
+
+class _Preparing(threading.local):
+    on = False
+
+
+PREPARING = _Preparing()
+"""Whether this thread runs a graph without values so that its programs are made."""
 
 
 @dataclass(eq=False)
@@ -119,6 +128,10 @@ class Region(nn.Module):
         """The outputs, for tensors without values."""
         self._check_batch(tensors)
         view, first = self.tensors, tensors[0]
+        if PREPARING.on and first.shape[0]:
+            readable = [view.readable(tensor) for tensor in tensors]
+            for threads in {1, self.team.threads}:
+                self.sized(readable, threads)
         last, order = view.last(first), self._plan(self._sizes(tensors))
         shapes = [view.result(view.images(first), result) for result in self._results(order)]
         layout = torch.channels_last if last else torch.contiguous_format

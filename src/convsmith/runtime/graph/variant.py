@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Node
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network
 from convsmith.runtime.graph.capture import Capture
@@ -56,6 +58,26 @@ class Variant:
     def plain(self) -> GraphModule:
         """The same graph without regions, for calls that no region is made for."""
         return self.captured.graph()
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Make the programs of all regions for inputs, and compile their kernels.
+
+        The graph is run on tensors without values, so nothing is computed or written.
+        """
+        if not self.regions:
+            return
+        from convsmith.runtime.execution.region import PREPARING
+
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+            empty = tree_map(
+                lambda v: mode.from_tensor(v, static_shapes=True) if isinstance(v, Tensor) else v,
+                (args, kwargs),
+            )
+            PREPARING.on = True
+            try:
+                self.graph(*empty[0], **empty[1])
+            finally:
+                PREPARING.on = False
 
     @cached_property
     def lean(self) -> Callable[..., Any] | None:
