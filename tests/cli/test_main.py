@@ -112,7 +112,11 @@ def test_the_usage_errors_of_a_verb_come_from_the_same_mould(run: Run) -> None:
             1,
             "x needs z: pip install 'convsmith[y]'",
         ),
-        ("raise KeyError('k')", 1, "KeyError: 'k' (a bug in convsmith; --debug shows where)"),
+        (
+            "raise KeyError('k')",
+            1,
+            "KeyError: 'k' (a bug in convsmith; --debug shows where: please report",
+        ),
         ("raise MemoryError", 1, "out of memory"),
         ("raise FileNotFoundError(2, 'No such file', 'x')", 1, "[Errno 2] No such file: 'x'"),
         ("import nowhere", 1, "No module named 'nowhere' (`convsmith doctor` shows what is instal"),

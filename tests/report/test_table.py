@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from convsmith.errors import ArgumentError
 from convsmith.report import Column, Table, count, percent, shape
+from convsmith.report.text import in_cell
 from tests.draw.markup import parse
 
 COLUMNS = [
@@ -217,8 +217,31 @@ def test_csv_round_trip(rows):
     assert head == keys
     assert len(body) == len(rows)
     for (text, integer, decimal, maybe), row in zip(body, rows, strict=True):
-        assert (text, int(integer), float(decimal)) == row[:3]
+        assert (text, int(integer), float(decimal)) == (in_cell(row[0]), *row[1:3])
         assert (int(maybe) if maybe else None) == row[3]
+
+
+FORMULAS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+@given(st.text(st.characters()), st.sampled_from(["", *FORMULAS, "\t=", " @", "\r+"]))
+@example("1+1", "=")
+@example("2", "-")
+def test_a_cell_is_never_a_formula_or_a_command(text, start):
+    table = Table([Column(start + text, "name")], [(start + text,)])
+    head, line, end = table.to_csv().split("\r\n")
+    assert end == ""
+    for cell in (*next(csv.reader([head])), *next(csv.reader([line]), [""])):
+        assert cell.replace("\u200c", "").replace("\u200d", "").isprintable()
+        assert not cell.lstrip().startswith(FORMULAS) or is_number(cell)
+
+
+def is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def test_html_is_a_semantic_table():

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convsmith.cli.bounds import fits, most_threads, within
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Json, Original, check_targets, emit, talk
 from convsmith.errors import ArgumentError, ModelError, kind_and_line
@@ -86,6 +87,9 @@ class RuntimeComparison(Result):
         return f"RuntimeComparison({self.network}: {len(self.runtimes)} runtimes, use {self.use})"
 
 
+_LONGEST = 86_400
+
+
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL.removesuffix(", .pt2"))],
     size: Annotated[int, typer.Option(help="Rows and columns of the images.")] = 224,
@@ -107,10 +111,15 @@ def command(
     for name, value in (("size", size), ("batch", batch), ("channels", channels)):
         if value < 1:
             raise ArgumentError(f"--{name} must be at least 1, not {value}")
+        within(f"--{name}", value, 1, 1 << 20)
     if threads is not None and threads < 1:
         raise ArgumentError(f"--threads must be at least 1, not {threads}")
+    within("--threads", threads, 1, most_threads())
     if not seconds > 0:
         raise ArgumentError(f"--seconds must be above 0, not {seconds}")
+    if seconds > _LONGEST:
+        raise ArgumentError(f"--seconds must be at most {_LONGEST:,}, not {seconds:g}")
+    fits("an input of", (batch, channels, size, size))
     from torch import nn
 
     from convsmith.cli.models import load_model
@@ -133,13 +142,18 @@ def _compare(
     from convsmith.measure.latency import latency
     from convsmith.network.contexts import quiet
 
+    shown = ",".join(map(str, shape))
     calls: dict[str, Any] = {}
     errors: dict[str, float] = {}
     idle: list[RuntimeFigures] = []
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(shape, generator=generator)
     with torch.no_grad(), thread_count(threads):
-        expected = _first(network(image))
+        try:
+            expected = _first(network(image))
+        except Exception as error:
+            reason = kind_and_line(error)
+            raise ModelError(f"{name} does not run on {shown}: {reason}") from error
         for peer in PEERS:
             if peer.missing:
                 idle.append(RuntimeFigures(peer.name, why=peer.missing))

@@ -11,9 +11,12 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from convsmith.cli.bounds import MOST_SEEDS, within
 from convsmith.cli.holdout import Batches, accuracy, train_and_test
 from convsmith.cli.output import Force, check_targets, console, emit, steps, talk
+from convsmith.errors import ArgumentError
 from convsmith.measure import inspect
+from convsmith.report.saving import check_folder
 from convsmith.rewrite import Run, lighten
 
 __all__ = ["command"]
@@ -80,8 +83,13 @@ def command(
     force: Force = False,
 ) -> None:
     """Train, inspect, lighten and compare a small network on handwritten digits."""
+    within("--seed", seed, 0, MOST_SEEDS)
+    check_folder(output)
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"cannot make {output!r}: {error.strerror}") from error
     targets = str(folder / "result.json"), str(folder / "report.html")
     check_targets(*targets, force=force)
     train, test = train_and_test("digits", share=0.3, seed=seed)

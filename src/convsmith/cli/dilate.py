@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convsmith.cli.bounds import MOST_SEEDS, within
 from convsmith.cli.inspect import INPUT, MODEL
 from convsmith.cli.output import Force, Html, Json, Original, check_targets, console, emit, talk
 from convsmith.errors import ArgumentError, DataError, ModelError, first_line
+from convsmith.report.saving import check_folder
 from convsmith.text import read_shape
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ def command(
 ) -> None:
     """Trade a trained network's strides for dilations, and prove what it gives on the old grid."""
     check_targets(json, html, force=force)
+    within("--seed", seed, 0, MOST_SEEDS)
+    if output is not None:
+        check_folder(output)
     inputs = [read_shape(text, "--input") for text in shapes or []]
     if not inputs:
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
@@ -87,6 +92,8 @@ def command(
     network = load_model(model, weights, original)
     if not isinstance(network, nn.Module):
         raise ModelError(f"{model} is an exported program: its modules cannot be replaced")
+    if output is not None:
+        check_folder(output, sum(t.nbytes for t in network.state_dict().values()))
     result = dilate(
         network,
         inputs[0] if len(inputs) == 1 else inputs,

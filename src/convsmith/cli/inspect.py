@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convsmith.cli.bounds import within
 from convsmith.cli.output import (
     Csv,
     Force,
@@ -106,6 +107,7 @@ def command(
 ) -> None:
     """Count a network's parameters, MACs, FLOPs and bytes, layer by layer."""
     check_targets(json, csv, html, force=force)
+    within("--depth", depth, 1, 1000)
     inputs = [read_shape(text, "--input") for text in shapes or []]
     if not inputs and not model.endswith(".pt2"):
         raise ArgumentError(

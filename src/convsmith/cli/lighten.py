@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convsmith.cli.bounds import MOST_SEEDS, within
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import (
     Force,
@@ -23,6 +24,7 @@ from convsmith.cli.output import (
     talk,
 )
 from convsmith.errors import ArgumentError, MissingExtra, ModelError
+from convsmith.report.saving import check_folder
 
 __all__ = ["command"]
 
@@ -126,6 +128,13 @@ def command(
 ) -> None:
     """Rewrite a trained network with lighter convolutions that keep what it learned."""
     leads = int(os.environ.get("LOCAL_RANK", "0")) == int(os.environ.get("NODE_RANK", "0")) == 0
+    within("--images", images, 1, 1 << 31)
+    within("--size", size, 1, 1 << 16)
+    within("--batch", batch, 1, 1 << 20)
+    within("--epochs", epochs, 0, 1 << 20)
+    within("--seed", seed, 0, MOST_SEEDS)
+    if output is not None:
+        check_folder(output)
     if leads:
         check_targets(json, html, force=force)
         if output and Path(output, "recipe.json").exists() and not force:
@@ -139,6 +148,8 @@ def command(
     network = load_model(model, weights, original)
     if not isinstance(network, nn.Module):
         raise ModelError(f"{model} is an exported program: its modules cannot be replaced")
+    if output is not None:
+        check_folder(output, sum(t.nbytes for t in network.state_dict().values()))
     train, test = train_and_test(
         data,
         size=size,

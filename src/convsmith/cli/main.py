@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 broken pipe.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import traceback
@@ -70,6 +72,11 @@ VERBS = {
     ),
 }
 
+# Only what nobody has foreseen ends so; the input's fault has an error of its own.
+_DEFECT = (
+    " (a bug in convsmith; --debug shows where: please report it with that, and with what "
+    "`convsmith doctor` prints)"
+)
 _OPTIONAL_FILE = {"--json": (".json",), "--csv": (".csv",), "--html": (".html", ".htm")}
 
 
@@ -85,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug, words = _take_debug(words)
+    _open_streams()
     # A terminal or pipe that cannot show '×' shows '?', rather than losing the report.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -107,9 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory", 1, debug)
     except OSError as error:
+        if error.errno == errno.ENOSPC:  # standard output, perhaps, and its next flush fails, too
+            _leave_the_pipe()
         return _fail(str(error), 1, debug)
     except Exception as error:
-        hint = "" if debug else " (a bug in convsmith; --debug shows where)"
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
+            return _fail("out of memory: it takes more than this machine has", 1, debug)
+        hint = "" if debug else _DEFECT
         return _fail(f"{type(error).__name__}: {error}{hint}", 1, debug)
     return status
 
@@ -250,6 +262,30 @@ def _one_line(message: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in joined
     )
+
+
+class _Closed(io.TextIOBase):
+    """Stands for a standard output that was closed: what is printed there would be lost."""
+
+    def write(self, text: str) -> int:
+        raise ArgumentError("standard output is closed: write the result to a file instead")
+
+
+def _open_streams() -> None:
+    """Give every standard stream that is closed something to stand for it.
+
+    A file that is opened later would else get its number, and what C code prints to it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process)
 
 
 def _leave_the_pipe() -> None:

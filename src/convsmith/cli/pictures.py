@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from convsmith.cli.output import progress
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line
-from convsmith.machine import processors
+from convsmith.machine import memory, processors
 from convsmith.text import times
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ T = TypeVar("T")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
 # From this size Pillow warns of a decompression bomb.
+_LONGEST_SIDE = 1 << 15
 _MOST_PIXELS = 89_478_485
 # Above this many bytes of float32 the images stay on disk.
 _MOST_BYTES = 1 << 30
@@ -183,6 +184,12 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
     if tuple(images.shape[-2:]) == tuple(size):
         return images
+    needed = math.prod(images.shape[:-2]) * math.prod(size) * 4
+    if needed > memory():
+        raise ArgumentError(
+            f"{len(images)} images of {times(size)} take {needed / 1e9:,.0f} GB, this machine has "
+            f"{memory() / 1e9:,.0f} GB of memory"
+        )
     resized: Tensor = interpolate(images, size, mode="bilinear", antialias=True)
     return resized
 
@@ -196,6 +203,8 @@ def check_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
     pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) == 2 and all(isinstance(n, int) for n in pair) and max(pair) > _LONGEST_SIDE:
+        raise ArgumentError(f"size must be at most {_LONGEST_SIDE}, not {size!r}")
     if len(pair) != 2 or any(not isinstance(n, int) or n < 1 for n in pair):
         raise ArgumentError(f"size must be one or two integers of at least 1, not {size!r}")
     return pair[0], pair[1]

@@ -70,7 +70,16 @@ def parse_size(name: str, text: str) -> int | tuple[int, ...]:
         numbers = tuple(int(part) for part in _parts(text))
     except ValueError:
         raise ArgumentError(f"{name} {text!r} is not a size: expected, say, 3 or 3x2") from None
+    _drawable(f"{name} {text!r}", numbers)
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _drawable(written: str, numbers: Sequence[int], most: int = 4096) -> None:
+    """Refuse what could never be seen, and would take all memory to lay out."""
+    if len(numbers) > 3 or any(abs(number) > most for number in numbers):
+        raise ArgumentError(
+            f"{written[:60]} is too large to draw: at most 3 axes, no number above {most}"
+        )
 
 
 def parse_padding(text: str) -> Any:
@@ -91,6 +100,7 @@ def parse_padding(text: str) -> Any:
             ends = ()
         if len(ends) not in (1, 2):
             raise ArgumentError(f"invalid --padding {text!r}: expected 1, 1x2, 0:1x2:3 or same")
+        _drawable(f"--padding {text!r}", ends)
         sides.append((ends[0], ends[-1]))
     return tuple(sides)
 
@@ -109,6 +119,7 @@ def parse_channels(text: str | None, groups: int) -> tuple[int, int]:
         numbers = []
     if len(numbers) not in (1, 2):
         raise ArgumentError(f"--channels {text!r}: expected IN:OUT, such as 3:10")
+    _drawable(f"--channels {text!r}", numbers)
     return numbers[0], numbers[-1]
 
 
@@ -119,9 +130,12 @@ def parse_rates(name: str, text: str) -> list[int]:
     [1, 2, 3]
     """
     try:
-        return [int(part) for part in text.split(",")]
+        rates = [int(part) for part in text.split(",")]
     except ValueError:
         raise ArgumentError(f"{name} {text!r}: expected rates such as 2,2,2") from None
+    for rate in rates:
+        _drawable(f"{name} {text!r}", [rate])
+    return rates
 
 
 def parse_stack(layers: Sequence[str]) -> list[Conv | Pool]:
@@ -136,6 +150,7 @@ def parse_stack(layers: Sequence[str]) -> list[Conv | Pool]:
         if match is None:
             raise ArgumentError(f"{word!r} is not a layer: expected {STACK}")
         kind, kernel, stride, dilation, padding = match.groups()
+        _drawable(repr(word), [len(digits) and int(digits[:9]) for digits in match.groups("")[1:]])
         taps, spacing, pads = int(kernel), int(dilation or 1), int(padding or 0)
         if kind:
             name = "max" if kind == "max" else "average"
@@ -168,6 +183,8 @@ def named_axes(
     1
     """
     if dims is not None:
+        if dims not in (1, 2, 3):
+            raise ArgumentError(f"--dims must be 1, 2 or 3, not {dims}")
         return dims
     axes = [n for size in sizes if size is not None and (n := len(_parts(size))) > 1]
     if ":" in padding or len(_parts(padding)) > 1:

@@ -15,6 +15,7 @@ __all__ = ["optional_values", "optional_weight", "parse_number", "read_values", 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 # A larger image has to be shrunk first: only a few of its pixels would be drawn.
 _PIXELS = 1_000_000
+_MOST_BYTES = 1 << 26
 
 
 def read_values(path: str, size: Sequence[int] | None, channels: int) -> Any:
@@ -42,7 +43,11 @@ def read_weight(path: str, name: str = "--weight") -> Any:
     if suffix not in (".csv", ".json"):
         kinds = ".csv or .json" + (" or an image" if name == "--values" else "")
         raise ArgumentError(f"{name} is read from {kinds}, not from {path!r}")
+    if file.exists() and not file.is_file():
+        raise DataError(f"{path} is not a file")
     try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path} has more than {_MOST_BYTES >> 20} MB: it is too large to draw")
         content = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(no_file(path)) from None
@@ -51,9 +56,12 @@ def read_weight(path: str, name: str = "--weight") -> Any:
     if suffix == ".json":
         try:
             return json.loads(content)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is not JSON: {error}") from error
-    rows = [[cell for cell in row if cell.strip()] for row in csv.reader(content.splitlines())]
+    try:
+        rows = [[cell for cell in row if cell.strip()] for row in csv.reader(content.splitlines())]
+    except csv.Error as error:
+        raise DataError(f"{path} is not CSV: {error}") from error
     numbers = [[parse_number(cell, f"{name} {path}") for cell in row] for row in rows if row]
     if not numbers:
         raise DataError(f"{path} holds no numbers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError, first_line
+from convsmith.machine import memory
 from convsmith.network.contexts import quiet, untouched, without_collections
 from convsmith.network.explain import explain, source_of, where
 from convsmith.network.naming import Namer
@@ -20,6 +22,7 @@ from convsmith.network.network import FreeSize, Layer, Network, Parameter
 from convsmith.network.operations import Operation
 from convsmith.network.reading import read_operation, tensor_type, tensor_types
 from convsmith.network.static import DATA_DEPENDENT, at_sizes, is_symbolic
+from convsmith.text import times
 
 __all__ = ["example_inputs", "read_program", "trace"]
 
@@ -104,6 +107,12 @@ def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dic
         if any(length is None or length < 0 for length in value):
             raise ArgumentError(
                 f"a shape has no negative lengths and none left free: {tuple(value)}"
+            )
+        needed = math.prod(value) * like.dtype.itemsize
+        if max(value, default=0) >= 1 << 31 or needed > memory():
+            raise ArgumentError(
+                f"an input of {times(value)} takes {needed / 1e9:,.0f} GB, this machine has "
+                f"{memory() / 1e9:,.0f} GB of memory"
             )
         return torch.zeros(*value, device=like.device, dtype=like.dtype)
 

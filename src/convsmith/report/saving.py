@@ -41,7 +41,7 @@ def as_path(target: str | os.PathLike[str]) -> Path:
     """
     name = os.fspath(target)
     if not name or "\0" in name:
-        raise ArgumentError(f"cannot write to {name!r}: it is not a name for a file")
+        raise ArgumentError(f"cannot write to {name!r}: it is not a file's name")
     return Path(name)
 
 

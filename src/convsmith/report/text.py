@@ -9,9 +9,9 @@ __all__ = ["cells", "clean", "escape", "in_cell", "one_line", "pad", "shorten", 
 
 ELLIPSIS = "…"
 # Joiners carry meaning in Persian, the Indic scripts and emoji; other invisible characters do not.
-# What a spreadsheet takes for the beginning of a formula, also in the width of Chinese signs.
-_FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _JOINERS = "\u200c\u200d"
+# What a spreadsheet takes for the beginning of a formula, also in the width of Chinese signs.
+_FORMULAS = ("=", "+", "-", "@", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def clean(text: str) -> str:

@@ -70,6 +70,8 @@ def compile(
     >>> torch.allclose(fast(image), net(image), atol=1e-5)
     True
     """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise ArgumentError(f"threads must be an integer, not {threads!r}")
     if threads is not None and threads < 1:
         raise ArgumentError(f"at least one thread is needed, not {threads}")
     if new_sizes not in ("wait", "torch"):

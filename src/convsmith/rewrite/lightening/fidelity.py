@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
+from convsmith.errors import ArgumentError
 from convsmith.measure import inspect, latency
 from convsmith.network import Network, untouched
 from convsmith.rewrite.lightening.clock import Clock
@@ -55,7 +57,7 @@ class Fidelity:
             if len(outputs) == 1 and outputs[0].ndim > 1 and outputs[0].shape[1] > 1:
                 same = outputs[0].argmax(1) == self._expected[0].argmax(1)
                 agreement = float(same.double().mean())
-            accuracy = None if self._evaluate is None else self._evaluate(model)
+            accuracy = None if self._evaluate is None else _accuracy(self._evaluate(model))
         return Step(name, error, agreement, accuracy)
 
     def _answers(self, model: nn.Module) -> list[Tensor]:
@@ -117,3 +119,16 @@ def _conv_params(model: nn.Module) -> int:
         for p in module.parameters()
     }
     return sum(tensors.values())
+
+
+def _accuracy(value: Any) -> float:
+    """What `evaluate` returned, as a number.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentError(f"evaluate must return a number, not {value!r:.60}")
+    return float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Real
 from typing import Literal
 
 from convsmith.errors import ArgumentError
@@ -40,11 +41,15 @@ class Target:
         if len(targets) > 1:
             raise ArgumentError(f"one target, not {len(targets)}: {', '.join(targets)}")
         name, value = next(iter(targets.items())) if targets else ("speedup", 2.0)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ArgumentError(f"{name} must be a number, not {value!r}")
         if not isfinite(value) or value < 0 or (value == 0 and name != "max_drop"):
             raise ArgumentError(f"{name} must be positive, not {value}")
+        if name == "multiplier" and value != int(value):
+            raise ArgumentError(f"multiplier must be a whole number, not {value!r}")
         if name == "max_drop" and value >= 1:
             raise ArgumentError(f"max_drop is a share below 1, as 0.01 for a point, not {value:g}")
-        return cls(name, value)  # type: ignore[arg-type]
+        return cls(name, value)
 
     @property
     def timed(self) -> bool:
