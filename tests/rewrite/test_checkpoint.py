@@ -88,8 +88,8 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path, RUN)
     checkpoint.save("stage.pt", {"step": 1})
 
-    def interrupted(state, path):
-        path.write_bytes(b"half")
+    def interrupted(state, file):
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", interrupted)
@@ -97,6 +97,27 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch):
         checkpoint.save("stage.pt", {"step": 2})
     assert checkpoint.load("stage.pt") == {"step": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "stage.pt"]
+
+
+def test_a_second_run_on_one_checkpoint_is_refused(tmp_path):
+    checkpoint, again = Checkpoint(tmp_path, RUN), Checkpoint(tmp_path, RUN)
+    with checkpoint.alone():
+        with pytest.raises(ArgumentError, match="in use by another run"), again.alone():
+            pass
+    with again.alone():
+        pass
+
+
+def test_a_full_disk_is_an_error_of_one_line(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path, RUN)
+
+    def full(state, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(ArgumentError, match=r"cannot be written: No space left on device"):
+        checkpoint.save("stage.pt", {"step": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_part_is_apart(tmp_path):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        with _warnings(debug):
+        with _warnings(debug), _terminable():
             status = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -242,6 +244,19 @@ def _warnings(debug: bool) -> Iterator[None]:
         if not (debug or sys.warnoptions):
             warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl+C: drafts are removed, and what was kept stays whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, status: int, debug: bool) -> int:

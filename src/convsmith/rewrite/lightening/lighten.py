@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -195,11 +196,15 @@ class _Job:
 
     def carry_out(self) -> _Outcome:
         """Choose, rewrite, fine-tune, and measure."""
+        with ExitStack() as held:
+            return self._carried_out(held)
+
+    def _carried_out(self, held: ExitStack) -> _Outcome:
         request, model = self.request, self.model
         clock = Clock(request.timing.compiled, remeasure=request.timing.remeasure)
         clock.keep(model)
         image = _stack_images(self.batches, request.timing.batch)
-        attempts = self._attempts(clock, image)
+        attempts = self._attempts(clock, image, held)
         points = curve(attempts, image, clock) if request.run.sweep else ()
         if request.target.name == "max_drop":
             attempt = within(attempts, request.target.value)
@@ -210,10 +215,10 @@ class _Job:
         stopped = "; ".join(filter(None, (attempt.stopped, control_stopped)))
         return _Outcome(attempt, control, rows, points, stopped)
 
-    def _attempts(self, clock: Clock, image: Tensor) -> Attempts:
+    def _attempts(self, clock: Clock, image: Tensor, held: ExitStack) -> Attempts:
         request, model, batches = self.request, self.model, self.batches
         progress = request.run.progress or (lambda what, done, of: None)
-        checkpoint = by_first(request.run.fabric, self._checkpoint)
+        checkpoint = by_first(request.run.fabric, lambda: self._checkpoint(held))
         replaceable = [candidate for candidate in self.layers if not candidate.reason]
         paths = [candidate.path for candidate in replaceable]
         moments = patch_moments(model, batches, paths)
@@ -228,8 +233,11 @@ class _Job:
             request.run.seed, progress,
         )  # fmt: skip
 
-    def _checkpoint(self) -> Checkpoint | None:
-        """The checkpoint, with the settings that a run which continues must share."""
+    def _checkpoint(self, held: ExitStack) -> Checkpoint | None:
+        """The checkpoint, with the settings that a run which continues must share.
+
+        No other run can use it until `held` is closed.
+        """
         request = self.request
         if request.run.checkpoint is None:
             return None
@@ -247,7 +255,9 @@ class _Job:
             "precision": tuning.precision,
             "seed": request.run.seed,
         }
-        return Checkpoint(request.run.checkpoint, run_settings)
+        checkpoint = Checkpoint(request.run.checkpoint, run_settings)
+        held.enter_context(checkpoint.alone())
+        return checkpoint
 
     def _figures(
         self,

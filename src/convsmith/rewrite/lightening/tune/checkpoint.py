@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, ModelError, first_line
+from convsmith.report.saving import drafted
 
 __all__ = ["Checkpoint", "fingerprint"]
 
@@ -46,6 +49,34 @@ class Checkpoint:
         if known is None:
             self.write(_RUN, run)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs from this checkpoint as long as the block lasts.
+
+        Raises:
+            ArgumentError: if another run, in this process or another, uses it now.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise ArgumentError(
+                f"checkpoint {self.folder} is in use by another run: wait for it, or name another "
+                "folder"
+            ) from None
+        except OSError:  # a file system that has no locks
+            pass
+        try:
+            yield
+        finally:
+            os.close(handle)
+
     def part(self, name: str) -> Checkpoint:
         """A folder of its own within this one, of the same run."""
         inner = copy(self)
@@ -54,7 +85,7 @@ class Checkpoint:
 
     def write(self, name: str, values: Any) -> None:
         """Keep plain values under a name, whole or not at all."""
-        self._put(name, lambda path: path.write_text(json.dumps(values) + "\n", encoding="utf-8"))
+        self._put(name, lambda file: file.write(f"{json.dumps(values)}\n".encode()))
 
     def read(self, name: str) -> Any:
         """What was kept under a name, or None."""
@@ -62,7 +93,7 @@ class Checkpoint:
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Keep tensors and plain values."""
-        self._put(name, lambda path: torch.save(state, path))
+        self._put(name, lambda file: torch.save(state, file))
 
     def load(self, name: str) -> dict[str, Any] | None:
         """What `save` kept, or None.
@@ -88,14 +119,14 @@ class Checkpoint:
         except (OSError, ValueError) as error:
             raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
 
-    def _put(self, name: str, write: Any) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{name}.{os.getpid()}.part"
+    def _put(self, name: str, write: Callable[[IO[bytes]], Any]) -> None:
         try:
-            write(draft)
-            draft.replace(self.folder / name)
-        finally:
-            draft.unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with drafted(self.folder / name) as file:
+                write(file)
+        except OSError as error:
+            reason = error.strerror or first_line(error)
+            raise ArgumentError(f"checkpoint {self.folder} cannot be written: {reason}") from error
 
 
 def fingerprint(model: nn.Module) -> str:
