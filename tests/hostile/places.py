@@ -16,7 +16,7 @@ FILES = {
     "TemporaryFile", "replace", "rename", "symlink", "link", "rmtree", "copy", "copyfile",
 }  # fmt: skip
 CODE = {
-    "eval", "exec", "compile", "__import__", "import_module", "exec_module", "find_spec",
+    "eval", "exec", "__import__", "import_module", "exec_module", "find_spec",
     "spec_from_file_location", "run_path", "run_module", "load_module",
 }  # fmt: skip
 PROCESSES = {"run", "Popen", "call", "check_call", "check_output", "system", "popen", "execv",
@@ -27,7 +27,7 @@ ONLY_OF = {
     "open": {"", "os", "gzip", "io", "Image", "Images", "webbrowser"},
     "replace": {"os", "draft"}, "rename": {"os"}, "link": {"os"}, "symlink": {"os"},
     "copy": {"shutil"}, "copyfile": {"shutil"},
-    "eval": {""}, "exec": {""}, "compile": {""},
+    "eval": {""}, "exec": {""},
     "run": {"subprocess"}, "call": {"subprocess"}, "system": {"os"}, "popen": {"os"},
     "fork": {"os"}, "load": {"torch", "pickle", "marshal", "joblib", "np", "numpy"},
     "loads": {"pickle", "marshal"}, "start_new_process": {"mp"},
@@ -50,8 +50,11 @@ def calls(source: str) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         owner, name = called(node.func)
-        if name == "getattr" and len(node.args) > 1 and not isinstance(node.args[1], ast.Constant):
-            yield "getattr"
+        if name == "getattr" and len(node.args) > 1:
+            # Its own attributes are a class's own affair.
+            own = isinstance(node.args[0], ast.Name) and node.args[0].id == "self"
+            if not own and not isinstance(node.args[1], ast.Constant):
+                yield "getattr"
         elif name in EVERY and (name not in ONLY_OF or owner in ONLY_OF[name]):
             yield f"{owner}.{name}" if name in ("load", "loads", "run", "call") else name
         elif name == "open" and isinstance(node.func, ast.Attribute):

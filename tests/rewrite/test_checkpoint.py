@@ -101,9 +101,9 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_a_second_run_on_one_checkpoint_is_refused(tmp_path):
     checkpoint, again = Checkpoint(tmp_path, RUN), Checkpoint(tmp_path, RUN)
-    with checkpoint.alone():
-        with pytest.raises(ArgumentError, match="in use by another run"), again.alone():
-            pass
+    refused = pytest.raises(ArgumentError, match="in use by another run")
+    with checkpoint.alone(), refused, again.alone():
+        pass
     with again.alone():
         pass
 

@@ -86,7 +86,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as safetensors: {error}") from error
+        raise ModelError(f"{path} cannot be read as safetensors: {first_line(error)}") from error
 
 
 def _read_pickled(path: Path) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.explore.phrases import Language, phrase
+from convsmith.report.text import clean
 
 __all__ = ["KINDS", "MODES", "Kind", "LayerState", "Padding", "Pair", "Sides"]
 
@@ -147,7 +148,13 @@ the usual value is taken instead.']
             if value is None:
                 what = phrase(expected[0], language, **expected[1])
                 complaints.append(
-                    phrase("problem url", language, name=key, value=query[key][:40], expected=what)
+                    phrase(
+                        "problem url",
+                        language,
+                        name=key,
+                        value=clean(query[key][:40]),
+                        expected=what,
+                    )
                 )
             else:
                 values[_KEYS.get(key, key)] = value
