@@ -54,6 +54,8 @@ _RECURRENT = {"RNN", "GRU", "LSTM"}
 # What nn.MultiheadAttention keeps its last projection in; it is never called as a module.
 _OUTPUT_PROJECTION = "NonDynamicallyQuantizableLinear"
 _FORMULA = "its formula for nn.MultiheadAttention"
+# What torch's counter sees as one call, and has no rule for.
+_OPAQUE = {"addbmm", "addmv", "affine_grid_generator", "bilinear", "conv_tbc", "lstm"}
 # thop's operations an upsampled value.
 _UPSAMPLED = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}
 
@@ -308,7 +310,7 @@ def _torch(net: Network, layer: Layer) -> _Found:
         return Counter(), ""
     if owner := _fast_path(net, layer):
         return Counter(), f"in the fused kernel of {owner}"
-    if name == "lstm" or (layer.kind == "attention" and _fusible(layer)):
+    if name in _OPAQUE or (layer.kind == "attention" and _fusible(layer)):
         return Counter(), f"no rule for the fused kernel of {name}"
     if family_of(layer).has(Trait.VECTOR) or (
         name == "matmul" and len(layer.operands[1].shape) == 1
