@@ -17,6 +17,7 @@ from convsmith.arithmetic import Window
 from convsmith.errors import ArgumentError, nearest
 from convsmith.network.families import FAMILIES, FAMILY_OF, Family, Trait
 from convsmith.network.families.custom import OwnCost, OwnReads, counted, guarded, reading
+from convsmith.network.families.torchvision import OPERATIONS
 
 __all__ = ["Registered", "forget", "register", "registered"]
 
@@ -38,6 +39,10 @@ class Registered:
     label: str
 
 
+# Operations of other libraries; what a user registers comes before it.
+_KNOWN: Mapping[str, Registered] = MappingProxyType(
+    {name: Registered(family, name, name.partition("::")[2]) for name, family in OPERATIONS.items()}
+)
 _LOCK = Lock()
 _REGISTERED: Mapping[str, Registered] = MappingProxyType({})
 
@@ -129,8 +134,8 @@ def forget(op: Any) -> None:
 
 
 def registered(qualified: str) -> Registered | None:
-    """What is registered under a qualified name, such as `mylib::blur`."""
-    return _REGISTERED.get(qualified)
+    """What is registered under a qualified name, such as `mylib::blur`, or known of a library."""
+    return _REGISTERED.get(qualified) or _KNOWN.get(qualified)
 
 
 def _qualified(op: Any) -> str:
