@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from convsmith.arithmetic import Pool
 from convsmith.network.families import (
     activation,
+    complex_numbers,
     convolution,
     elementwise,
+    fourier,
     index,
     joining,
     matmul,
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "FAMILY_OF", "Family", "Trait", "family_of", "kind_of"]
 
 _FILES = (
-    activation, convolution, elementwise, index, joining, matmul, norm, pad, permute, pool,
-    recurrent, reduction, resample, reshape, shuffle, source,
+    activation, complex_numbers, convolution, elementwise, fourier, index, joining, matmul, norm,
+    pad, permute, pool, recurrent, reduction, resample, reshape, shuffle, source,
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(

@@ -103,6 +103,8 @@ class Trait(Flag):
     """It does several matrix products in one call, which counters of calls do not look into."""
     VECTOR = auto()
     """It is a product with a vector."""
+    COMPLEX = auto()
+    """Its cost is that of complex numbers already."""
     BY_NAME = auto()
     """Its operations differ by name, so that its kind alone does not say what one of them does."""
 

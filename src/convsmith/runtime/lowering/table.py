@@ -38,9 +38,11 @@ LOWERINGS: dict[str, Lowering] = {
 REFUSED: dict[str, str] = {
     "attention": "every position reads every other one",
     "channel shuffle": "it moves channels",
+    "complex parts": "it takes complex numbers apart",
     "creation": "it reads no image",
     "embedding": "it looks rows up",
     "expand": "it repeats values",
+    "fourier transform": "it gives frequencies",
     "index": "its places are computed",
     "input": "not computed from the image",
     "matmul": "both of its factors are computed",
