@@ -48,6 +48,13 @@ EXAMPLES = {
         (nn.BatchNorm1d(4, track_running_stats=False), [(5, 4)]),
     ],
     "channel shuffle": [(lambda s, x: F.channel_shuffle(x, 2), [S])],
+    "complex parts": [
+        (
+            lambda s, x: torch.view_as_real(torch.view_as_complex(x).conj() * (1 + 2j)),
+            [(1, 4, 6, 2)],
+        ),
+        (lambda s, x, y: (torch.complex(x, y) ** 2).imag, [S, S]),
+    ],
     "concat": [
         (lambda s, x, y: torch.cat([x, y], 1), [S, (1, 2, 6, 8)]),
         (lambda s, x, y: torch.stack([x, y], 2), [S, S]),
@@ -69,6 +76,11 @@ EXAMPLES = {
         (lambda s, x: x.repeat(1, 2, 1, 2), [S]),
         (lambda s, x: x.repeat_interleave(2, 3), [S]),
     ],
+    "fourier transform": [
+        (lambda s, x: torch.fft.rfft2(x).abs(), [S]),
+        (lambda s, x: torch.fft.irfft(torch.fft.rfft(x, dim=2), dim=2), [S]),
+        (lambda s, x: torch.stft(x[0, 0], 4, 2, return_complex=True).real, [S]),
+    ],
     "identity": [
         (lambda s, x: x.clone(), [S]),
         (lambda s, x: x.detach().clone() + x.double().float(), [S]),
@@ -76,6 +88,9 @@ EXAMPLES = {
     "index": [
         (lambda s, x: x[:, [2, 0, 1]], [S]),
         (lambda s, x, g: F.grid_sample(x, g - 1, align_corners=False), [S, (1, 3, 5, 2)]),
+        (lambda s, x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), [S]),
+        (lambda s, x: x * x.mean().item(), [S]),
+        (lambda s, x: x.sort(2)[0], [S]),
         (lambda s, x, g: F.grid_sample(x, g - 1, "bicubic"), [S, (1, 3, 5, 2)]),
         (lambda s, x, g: F.grid_sample(x, g - 1), [(2, 3, 4, 3, 5), (2, 2, 3, 4, 3)]),
     ],
@@ -89,6 +104,9 @@ EXAMPLES = {
         (lambda s, x: torch.baddbmm(x[0, :, :, :6], x[0], x[0].transpose(1, 2)), [S]),
         (lambda s, x: torch.einsum("bchw,bcvw->bchv", x, x), [S]),
         (lambda s, x: torch.mv(x[0, 0], x[0, 1, 0]), [S]),
+        (lambda s, x, w: torch.conv_tbc(x[0], w, w[0, 0], 1), [S, (3, 8, 5)]),
+        (lambda s, x, y: torch.tensordot(x, y, ([1], [0])), [S, (4, 3)]),
+        (lambda s, x, w: F.bilinear(x, x + 1, w), [S, (5, 8, 8)]),
     ],
     "norm": [
         (nn.LayerNorm(8), [S]),
@@ -229,7 +247,8 @@ def test_a_view_shares_the_bytes_of_its_input(kind, call, shapes):
 
 ARGUMENTS = {
     "clamp": (0.2, 0.8), "clamp_max": (0.5,), "clamp_min": (0.5,), "threshold": (0.5, 0.1),
-    "prelu": (torch.tensor([0.2]),),
+    "prelu": (torch.tensor([0.2]),), "fake_quantize_per_tensor_affine": (0.1, 0, 0, 255),
+    "fake_quantize_per_channel_affine": (torch.ones(3), torch.zeros(3), 1, 0, 255),
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor
+from torch import SymBool, SymFloat, SymInt, Tensor
 from torch.fx import Node
 
 from convsmith.errors import ArgumentError, kind_and_line
@@ -16,6 +16,11 @@ from convsmith.network.operations import Operation
 from convsmith.network.registry import Registered, registered
 
 __all__ = ["arguments", "read_operation", "tensor_type", "tensor_types"]
+
+
+# What `item` and arithmetic on its results give, and how many bytes that is.
+_SYMBOLS = (SymBool, SymFloat, SymInt)
+_NUMBERS = {SymBool: ("bool", 1), SymFloat: ("float64", 8), SymInt: ("int64", 8)}
 
 
 def read_operation(node: Node) -> Operation:
@@ -83,10 +88,14 @@ def tensor_type(tensor: Tensor) -> TensorType:
 
 
 def tensor_types(node: Node) -> tuple[TensorType, ...]:
-    """The types of the tensors that a node gives."""
+    """The types of the tensors that a node gives; a number that is read from one is of no shape."""
     value = node.meta.get("val")
     values = value if isinstance(value, (tuple, list)) else [value]
-    return tuple(tensor_type(tensor) for tensor in values if isinstance(tensor, Tensor))
+    return tuple(
+        tensor_type(each) if isinstance(each, Tensor) else TensorType((), *_NUMBERS[type(each)])
+        for each in values
+        if isinstance(each, Tensor) or type(each) in _NUMBERS
+    )
 
 
 def _name(node: Node) -> str:
@@ -109,7 +118,8 @@ def _typed(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_typed(item) for item in value]
     if isinstance(value, Node):
-        return next(iter(tensor_types(value)), None)
+        tensors = tensor_types(value) if not isinstance(value.meta.get("val"), _SYMBOLS) else ()
+        return next(iter(tensors), None)
     return value
 
 

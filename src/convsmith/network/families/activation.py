@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES"]
 
-# Operations per value; one for every other activation.
+# Operations per value; one for every other activation. A quantisation scales, rounds, moves and
+# clamps a value, and takes it back.
 _FLOPS = {
-    "celu": 4, "clamp": 2, "elu": 4, "gelu": 5, "glu": 5, "hardshrink": 2, "hardsigmoid": 4,
+    "celu": 4, "clamp": 2, "elu": 4, "fake_quantize_per_channel_affine": 7,
+    "fake_quantize_per_tensor_affine": 7, "gelu": 5, "glu": 5, "hardshrink": 2, "hardsigmoid": 4,
     "hardswish": 5, "hardtanh": 2, "leaky_relu": 2, "log_sigmoid": 4, "mish": 6, "prelu": 2,
     "relu6": 2, "rrelu": 2, "selu": 4, "sigmoid": 4, "silu": 5, "softplus": 4, "softshrink": 3,
 }  # fmt: skip
 
 
 def _first_and_slopes(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    """`prelu`: a value, and the slopes, which are one per channel where they are computed."""
+    """A value, and the slopes of `prelu` or the scales of a quantisation, which may be computed."""
     yield 0, box
     for number in range(1, len(layer.operands)):
         yield number, whole(layer.operands[number].shape)
@@ -60,9 +62,10 @@ FAMILIES = (
     Family(
         kind="activation",
         about="one value in, one value out, non-linear",
-        names="""celu clamp clamp_max clamp_min elu gelu glu hardshrink hardsigmoid hardswish
-            hardtanh leaky_relu log_sigmoid mish prelu relu relu6 rrelu selu sigmoid silu softplus
-            softshrink tanh threshold""",
+        names="""celu clamp clamp_max clamp_min elu fake_quantize_per_channel_affine
+            fake_quantize_per_tensor_affine gelu glu hardshrink hardsigmoid hardswish hardtanh
+            leaky_relu log_sigmoid mish prelu relu relu6 rrelu selu sigmoid silu softplus softshrink
+            tanh threshold""",
         traits=Trait.POINTWISE | Trait.IN_SERIES | Trait.SAME_SHAPE,
         cost=per_value(1, _FLOPS),
         reads=first,
@@ -71,6 +74,9 @@ FAMILIES = (
         step=unmoved,
     )
     .but("clamp clamp_max clamp_min", reads=same_place, axes=axes_merged)  # bounds may be tensors
-    .but("prelu", reads=_first_and_slopes)
+    .but(
+        "fake_quantize_per_channel_affine fake_quantize_per_tensor_affine prelu",
+        reads=_first_and_slopes,
+    )
     .but("glu", lacks=Trait.SAME_SHAPE, reads=_halves, carry=_halved_channels),
 )

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from convsmith.arithmetic import Box
 from convsmith.network.cost import Cost
 from convsmith.network.families.family import NO_TRAIT, Family, Reads
-from convsmith.network.families.rules import all_or_unknown, axes_nowhere, free, unmoved
+from convsmith.network.families.rules import (
+    all_or_unknown,
+    axes_nowhere,
+    everything,
+    free,
+    unmoved,
+)
 from convsmith.network.shapes import whole
 
 if TYPE_CHECKING:
@@ -40,19 +46,62 @@ def _sample_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     yield 1, (box[0], *box[2:], *whole(grid[-1:]))
 
 
+def _folded_cost(layer: Layer) -> Cost:
+    """`col2im`: values of windows that overlap are added up."""
+    return Cost(0, layer.operands[0].numel)
+
+
+def _sort_cost(layer: Layer) -> Cost:
+    """No multiply-adds; comparisons are those of a merge sort of each row, or fewer."""
+    name, operand = layer.operation.name, layer.operands[0]
+    dim = _sorted_dim(layer)
+    length = operand.numel if dim is None else operand.shape[dim] if operand.shape else 1
+    return _at_most(operand.numel * _halvings(length), name)
+
+
+def _search_cost(layer: Layer) -> Cost:
+    """One comparison each time that a sorted row is halved."""
+    row = layer.operands[0 if layer.operation.name == "searchsorted" else -1]
+    return _at_most(layer.numel * _halvings(row.shape[-1] + 1), layer.operation.name)
+
+
+def _sorted_dim(layer: Layer) -> int | None:
+    """The dimension that is sorted; None for all values of the tensor."""
+    name, settings = layer.operation.name, layer.operation.settings
+    dim: int | None = 0 if name == "msort" else settings.get("dim")
+    return dim
+
+
+def _halvings(length: int) -> int:
+    return max(0, length - 1).bit_length()
+
+
+def _at_most(comparisons: int, name: str) -> Cost:
+    if not comparisons:
+        return Cost(0, 0)
+    return Cost(0, comparisons, "upper bound", f"comparisons of {name!r} depend on the values")
+
+
 FAMILIES = (
     Family(
         kind="index",
         about="values picked or placed by computed indices",
-        names="""gather im2col index index_put index_select masked_select meshgrid one_hot scatter
-            sort take topk tril triu unfold grid_sampler grid_sampler_2d grid_sampler_3d""",
+        names="""argsort bucketize col2im fft_fftshift fft_ifftshift gather grid_sampler
+            grid_sampler_2d grid_sampler_3d im2col index index_put index_select item kthvalue
+            masked_select max_unpool2d max_unpool3d median meshgrid msort one_hot scatter
+            searchsorted sort take topk tril triu unfold""",
         traits=NO_TRAIT,
         cost=free,
         reads=None,
         axes=axes_nowhere,
         carry=all_or_unknown,
         step=unmoved,
-    ).but("grid_sampler grid_sampler_2d grid_sampler_3d", cost=_sample_cost, reads=_sample_reads),
+    )
+    .but("grid_sampler grid_sampler_2d grid_sampler_3d", cost=_sample_cost, reads=_sample_reads)
+    .but("argsort kthvalue median msort sort topk", cost=_sort_cost)
+    .but("bucketize searchsorted", cost=_search_cost)
+    .but("col2im", cost=_folded_cost)
+    .but("item", reads=everything),
     Family(
         kind="embedding",
         about="a row of a table for each index",

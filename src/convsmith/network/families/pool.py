@@ -111,6 +111,7 @@ FAMILIES = (
         kind="pool",
         about="the largest or the mean value of a window",
         names="""avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d
+            max_pool1d_with_indices
             max_pool2d_with_indices max_pool3d_with_indices""",
         traits=Trait.WINDOWED | Trait.STARTS_MAP | Trait.TELLS,
         cost=_cost,

@@ -55,8 +55,8 @@ FAMILIES = (
     Family(
         kind="reduction",
         about="a mean, sum or extreme over whole axes",
-        names="""all amax amin any argmax argmin cumsum logsumexp max mean min prod std sum var
-            var_mean std_mean""",
+        names="""all amax amin any argmax argmin cumprod cumsum logsumexp max mean min prod std sum
+            var var_mean std_mean""",
         traits=NO_TRAIT,
         cost=_cost,
         reads=_reads,
@@ -66,5 +66,5 @@ FAMILIES = (
     )
     .but("mean", cost=_mean_cost)
     .but("std var std_mean var_mean", cost=_spread_cost)
-    .but("cumsum", reads=_running_reads),
+    .but("cumprod cumsum", reads=_running_reads),
 )
