@@ -75,6 +75,13 @@ def chain(call):
 matrices = rand((3, 4), (4, 5))
 batches = rand((2, 3, 4), (2, 4, 5))
 EXAMPLES = {
+    "_native_multi_head_attention": (
+        lambda x, *weights: aten._native_multi_head_attention(
+            x, x, x, 8, 2, *weights, None, False
+        )[0],
+        rand((2, 5, 8), (24, 8), (24,), (8, 8), (8,)),
+        loops(2, 5, 24, 8) + 2 * loops(2, 5, 5, 8) + loops(2, 5, 8, 8),
+    ),
     "addbmm": (torch.addbmm, rand((3, 5)) + batches, loops(2, 3, 4, 5)),
     "addmm": (torch.addmm, rand((3, 5)) + matrices, loops(3, 4, 5)),
     "addmv": (torch.addmv, rand((3,), (3, 4), (4,)), loops(3, 4)),

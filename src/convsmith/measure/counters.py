@@ -55,7 +55,10 @@ _RECURRENT = {"RNN", "GRU", "LSTM"}
 _OUTPUT_PROJECTION = "NonDynamicallyQuantizableLinear"
 _FORMULA = "its formula for nn.MultiheadAttention"
 # What torch's counter sees as one call, and has no rule for.
-_OPAQUE = {"addbmm", "addmv", "affine_grid_generator", "bilinear", "conv_tbc", "lstm"}
+_OPAQUE = {
+    "_native_multi_head_attention", "addbmm", "addmv", "affine_grid_generator", "bilinear",
+    "conv_tbc", "lstm",
+}  # fmt: skip
 # thop's operations an upsampled value.
 _UPSAMPLED = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,14 @@ from convsmith.network.network import TensorType
 from convsmith.network.operations import Operation
 from convsmith.network.registry import Registered, registered
 
-__all__ = ["arguments", "read_operation", "tensor_type", "tensor_types"]
+__all__ = [
+    "arguments",
+    "named_arguments",
+    "operation_of",
+    "read_operation",
+    "tensor_type",
+    "tensor_types",
+]
 
 
 # What `item` and arithmetic on its results give, and how many bytes that is.
@@ -30,55 +38,76 @@ def read_operation(node: Node) -> Operation:
         ArgumentError: for a registered operation whose arguments are not those of the family that
             it was registered with.
     """
-    given = arguments(node)
-    settings = MappingProxyType({key: value for key, value in given.items() if not _nodes(value)})
-    own = registered(_qualified(node))
+    args = arguments(node)
+    settings = {key: value for key, value in args.items() if not _nodes(value)}
+    return operation_of(node.target, settings, _typed(args))
+
+
+def operation_of(target: Any, settings: Mapping[str, Any], typed: Mapping[str, Any]) -> Operation:
+    """The operation that a call of `target` is.
+
+    Args:
+        target: the operation of PyTorch's library, or a function.
+        settings: its arguments without those that hold tensors, by their names in the schema.
+        typed: all of its arguments, each tensor as its type.
+    """
+    settings = MappingProxyType(dict(settings))
+    own = registered(_qualified(target))
     if own is not None:
-        spec = _registered_arithmetic(node, own, given)
+        spec = _registered_arithmetic(target, own, typed)
         label = "" if own.label == own.name else own.label
         return Operation(own.family.kind, own.name, spec, settings, label, own.family)
-    name = _name(node)
-    overload = getattr(node.target, "_overloadname", "")
+    name = _name(target)
+    overload = getattr(target, "_overloadname", "")
     kind = FAMILY_OF.get(f"{name}.{overload}") or FAMILY_OF.get(name, "unknown")
-    if getattr(node.target, "namespace", "aten") != "aten":
+    if getattr(target, "namespace", "aten") != "aten":
         kind = "unknown"  # someone's own operation that happens to share a name
     family = FAMILIES[kind].of(name)
     if family.arithmetic is None:
         return Operation(kind, name, None, settings)
     try:
-        spec = family.arithmetic(name, _typed(given))
+        spec = family.arithmetic(name, typed)
     except ArgumentError:
         return Operation("unknown", name, None, settings)  # PyTorch accepts a few windows more
     return Operation(kind_of(spec) if spec else kind, name, spec, settings)
 
 
-def _registered_arithmetic(node: Node, own: Registered, given: dict[str, Any]) -> Arithmetic | None:
+def _registered_arithmetic(
+    target: Any, own: Registered, typed: Mapping[str, Any]
+) -> Arithmetic | None:
     if own.family.arithmetic is None:
         return None
     try:
-        return own.family.arithmetic(own.name, _typed(given))
+        return own.family.arithmetic(own.name, typed)
     except (ArgumentError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = kind_and_line(error)
         raise ArgumentError(
-            f"{_qualified(node)!r} cannot be read as {own.family.kind!r}, the family it was "
-            f"registered with: its arguments are {', '.join(given) or 'none'} ({reason})"
+            f"{_qualified(target)!r} cannot be read as {own.family.kind!r}, the family it was "
+            f"registered with: its arguments are {', '.join(typed) or 'none'} ({reason})"
         ) from error
 
 
 def arguments(node: Node) -> dict[str, Any]:
     """All arguments of a node by their names in the schema, defaults filled in."""
-    schema = getattr(node.target, "_schema", None)
+    return named_arguments(node.target, node.args, node.kwargs)
+
+
+def named_arguments(
+    target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by their names in the schema of `target`, defaults filled in."""
+    schema = getattr(target, "_schema", None)
     if schema is None:
-        return {f"argument_{i}": value for i, value in enumerate(node.args)} | dict(node.kwargs)
-    found: dict[str, Any] = {}
+        return {f"argument_{i}": value for i, value in enumerate(args)} | dict(kwargs)
+    named: dict[str, Any] = {}
     for i, argument in enumerate(schema.arguments):
-        if i < len(node.args):
-            found[argument.name] = node.args[i]
-        elif argument.name in node.kwargs:
-            found[argument.name] = node.kwargs[argument.name]
+        if i < len(args):
+            named[argument.name] = args[i]
+        elif argument.name in kwargs:
+            named[argument.name] = kwargs[argument.name]
         elif argument.has_default_value():
-            found[argument.name] = argument.default_value
-    return found
+            named[argument.name] = argument.default_value
+    return named
 
 
 def tensor_type(tensor: Tensor) -> TensorType:
@@ -98,16 +127,15 @@ def tensor_types(node: Node) -> tuple[TensorType, ...]:
     )
 
 
-def _name(node: Node) -> str:
-    target: Any = node.target
+def _name(target: Any) -> str:
     name: str = getattr(target, "_opname", "") or getattr(target, "__name__", str(target))
     bare = name.rstrip("_")
     return bare if bare in FAMILY_OF else name
 
 
-def _qualified(node: Node) -> str:
+def _qualified(target: Any) -> str:
     """The name of the operation with its namespace, as `register` takes it; '' for a function."""
-    name: str = getattr(getattr(node.target, "_schema", None), "name", "")
+    name: str = getattr(getattr(target, "_schema", None), "name", "")
     return name
 
 

@@ -46,8 +46,8 @@ def _sample_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     yield 1, (box[0], *box[2:], *whole(grid[-1:]))
 
 
-def _folded_cost(layer: Layer) -> Cost:
-    """`col2im`: values of windows that overlap are added up."""
+def _each_cost(layer: Layer) -> Cost:
+    """One operation per value: `col2im` adds those of windows, `nonzero` compares them."""
     return Cost(0, layer.operands[0].numel)
 
 
@@ -87,8 +87,8 @@ FAMILIES = (
         kind="index",
         about="values picked or placed by computed indices",
         names="""argsort bucketize col2im fft_fftshift fft_ifftshift gather grid_sampler
-            grid_sampler_2d grid_sampler_3d im2col index index_put index_select item kthvalue
-            masked_select max_unpool2d max_unpool3d median meshgrid msort one_hot scatter
+            grid_sampler_2d grid_sampler_3d im2col index index_put index_select is_nonzero item kthvalue
+            masked_select max_unpool2d max_unpool3d median meshgrid msort nonzero one_hot scatter
             searchsorted sort take topk tril triu unfold""",
         traits=NO_TRAIT,
         cost=free,
@@ -100,8 +100,9 @@ FAMILIES = (
     .but("grid_sampler grid_sampler_2d grid_sampler_3d", cost=_sample_cost, reads=_sample_reads)
     .but("argsort kthvalue median msort sort topk", cost=_sort_cost)
     .but("bucketize searchsorted", cost=_search_cost)
-    .but("col2im", cost=_folded_cost)
-    .but("item", reads=everything),
+    .but("col2im", cost=_each_cost)
+    .but("is_nonzero item", reads=everything)
+    .but("nonzero", cost=_each_cost),
     Family(
         kind="embedding",
         about="a row of a table for each index",

@@ -205,6 +205,16 @@ def _attention_cost(layer: Layer) -> Cost:
     return Cost(macs, 2 * macs + pairs * (1 + masked + SOFTMAX_FLOPS))
 
 
+def _heads_cost(layer: Layer) -> Cost:
+    """Multi-head attention in one call: three projections, attention, and one of its result."""
+    batch, queries, width = layer.operands[0].shape
+    keys, heads = layer.operands[1].shape[1], layer.operation.settings["num_head"]
+    pairs = batch * queries * keys
+    projected = batch * (2 * queries + 2 * keys) * width
+    macs = projected * width + 2 * pairs * width
+    return Cost(macs, 2 * macs + projected + pairs * heads * (1 + SOFTMAX_FLOPS))
+
+
 def _attention_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     query, key, value = (operand.shape for operand in layer.operands[:3])
     heads = box[:-2]
@@ -256,7 +266,7 @@ FAMILIES = (
     Family(
         kind="attention",
         about="scaled dot-product attention in one call",
-        names="scaled_dot_product_attention",
+        names="_native_multi_head_attention scaled_dot_product_attention",
         traits=Trait.JOINS_AXIS | Trait.FUSED,
         cost=_attention_cost,
         reads=_attention_reads,
@@ -264,5 +274,5 @@ FAMILIES = (
         carry=all_or_unknown,
         step=unmoved,
         title="attention",
-    ),
+    ).but("_native_multi_head_attention", cost=_heads_cost, reads=everything),
 )
