@@ -76,9 +76,9 @@ matrices = rand((3, 4), (4, 5))
 batches = rand((2, 3, 4), (2, 4, 5))
 EXAMPLES = {
     "_native_multi_head_attention": (
-        lambda x, *weights: aten._native_multi_head_attention(
-            x, x, x, 8, 2, *weights, None, False
-        )[0],
+        lambda x, *weights: aten._native_multi_head_attention(x, x, x, 8, 2, *weights, None, False)[
+            0
+        ],
         rand((2, 5, 8), (24, 8), (24,), (8, 8), (8,)),
         loops(2, 5, 24, 8) + 2 * loops(2, 5, 5, 8) + loops(2, 5, 8, 8),
     ),
@@ -199,20 +199,6 @@ def test_a_reparametrised_layer_costs_what_the_plain_one_does(options, wrap):
 
     make = lambda: nn.LSTM(6, 8, batch_first=True, **options)  # noqa: E731
     assert counts(wrap(make(), "weight_hh_l0")) == counts(make())
-
-
-class Packed(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.lstm = nn.LSTM(6, 8)
-
-    def forward(self, x):
-        packed = nn.utils.rnn.PackedSequence(x, torch.tensor([3, 2, 2]))
-        return self.lstm(packed)[0].data
-
-
-def test_packed_sequences_cost_the_steps_that_there_are():
-    assert cs.inspect(Packed(), (7, 6)).macs == loops(7, 32, 6) + loops(7, 32, 8)
 
 
 SORTS = {

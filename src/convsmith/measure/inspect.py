@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
+from torch import nn
+from torch.export import ExportedProgram
+
 from convsmith.arithmetic import Conv, ConvTranspose
+from convsmith.errors import ArgumentError, TraceError
 from convsmith.measure.cost import cost
 from convsmith.measure.inspection import Inspection
 from convsmith.measure.layer_report import LayerReport
 from convsmith.network import Layer, Network, trace
 from convsmith.network.families import Trait, family_of
+from convsmith.network.recording import record
 
 __all__ = ["inspect"]
 
 
-def inspect(model: Any, example: Any = None) -> Inspection:
+def inspect(model: Any, example: Any = None, *, run: bool | None = None) -> Inspection:
     """Count what every layer of a model costs, exactly, without running it.
+
+    A model that `torch.export` refuses, because what it does depends on values, is run once and
+    counted as it runs: its status is then `measured`, and it has no graph to read fields from.
 
     Args:
         model: a `torch.nn.Module`, an exported program, or a `Network` that is traced already.
         example: a tensor, a shape such as `(1, 3, 224, 224)`, or several (see `trace`); a network
             needs none.
+        run: whether to run the model instead of tracing it; None only where tracing fails, False
+            never.
 
     Raises:
-        TraceError: if the model cannot be captured.
+        ArgumentError: for `run=True` with a network that is traced already.
+        TraceError: if the model can be neither captured nor run.
 
     >>> import torch, convsmith as cs
     >>> cs.inspect(torch.nn.Linear(300, 10), (1, 300))
     Inspection(Linear: 3.01 k parameters, 3.00 k MACs, 6.01 k FLOPs, exact)
     """
-    network = model if isinstance(model, Network) else trace(model, example)
+    if run:
+        return _measured(model, example, "")
+    try:
+        network = model if isinstance(model, Network) else trace(model, example)
+    except TraceError as error:
+        if run is False or not isinstance(model, nn.Module):
+            raise
+        try:
+            return _measured(model, example, f"{error}; ")
+        except TraceError:
+            raise error from error.__cause__  # what tracing refused says more
     seen: set[str] = set()
     return Inspection(
         model=network.name,
@@ -40,6 +62,36 @@ def inspect(model: Any, example: Any = None) -> Inspection:
         unused=tuple(parameter.name for parameter in network.unused),
         buffers=sum(p.numel for p in network.parameters.values() if p.buffer),
         network=network,
+    )
+
+
+def _measured(model: Any, example: Any, why: str) -> Inspection:
+    """Count what runs when the model is called once."""
+    if isinstance(model, ExportedProgram):
+        model = model.module(check_guards=False)
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(
+            f"run=True takes a torch.nn.Module or a program, not {type(model).__name__}"
+        )
+    recording = record(model, example)
+    used = {parameter.name for layer in recording.layers for parameter in layer.parameters}
+    seen: set[str] = set()
+    reports = [_report(layer, seen) for layer in recording.layers]
+    values = recording.parameters.values()
+    hint = ""
+    if isinstance(getattr(model, "backbone", None), nn.Module):
+        hint = "; model.backbone can be inspected by itself, fields included"
+    return Inspection(
+        model=recording.name,
+        inputs=recording.inputs,
+        layers=tuple(
+            replace(report, status="measured") if report.status == "exact" else report
+            for report in reports
+        ),
+        params=sum(p.numel for p in values if not p.buffer),
+        unused=tuple(p.name for p in values if not p.buffer and p.name not in used),
+        buffers=sum(p.numel for p in values if p.buffer),
+        measured=f"{why}counted in one run, which other values may change{hint}",
     )
 
 

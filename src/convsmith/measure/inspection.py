@@ -60,7 +60,9 @@ class Inspection(Result):
         params: trained values, shared ones once, unused ones included.
         unused: names of parameters that this forward pass never reads.
         buffers: values that travel with the weights but are not trained.
-        network: the traced network, from which receptive fields are read when asked for.
+        network: the traced network, from which receptive fields are read when asked for; None where
+            the figures were counted in a run.
+        measured: why they were, and what else to do; '' where they follow from a graph.
 
     >>> import torch, convsmith as cs
     >>> report = cs.inspect(torch.nn.Conv2d(3, 10, 3), (1, 3, 128, 128))
@@ -75,6 +77,7 @@ class Inspection(Result):
     unused: tuple[str, ...] = ()
     buffers: int = 0
     network: Network | None = field(default=None, repr=False, compare=False)
+    measured: str = ""
 
     @cached_property
     def receptive_field(self) -> ReceptiveField | None:
@@ -110,9 +113,10 @@ class Inspection(Result):
 
     def field_table(self) -> Table:
         """The receptive fields of the layers at which they change."""
-        if self.network is None or self._output() is None:
+        network = self._traced()
+        if self._output() is None:
             raise ArgumentError(f"{self.model} takes no maps: it has no receptive fields")
-        return field_table(self.network)
+        return field_table(network)
 
     @cached_property
     def memory(self) -> Memory | None:
@@ -131,8 +135,8 @@ class Inspection(Result):
         Raises:
             ArgumentError: if the network or the layer has no map.
         """
-        name = layer or self._output()
-        result = holes(self.network, name) if self.network is not None and name else None
+        network, name = self._traced(), layer or self._output()
+        result = holes(network, name) if name else None
         if result is None:
             raise ArgumentError(f"{name or self.model} has no map, and so no receptive field")
         return result
@@ -208,7 +212,8 @@ class Inspection(Result):
 
     def _traced(self) -> Network:
         if self.network is None:
-            raise ArgumentError(f"the inspection of {self.model} has no network to measure")
+            how = "was counted in one run" if self.measured else "keeps no network"
+            raise ArgumentError(f"the inspection of {self.model} {how}: it has no graph to read")
         return self.network
 
     def _output(self) -> str | None:
@@ -239,8 +244,10 @@ class Inspection(Result):
 
     @property
     def status(self) -> Status:
-        """`exact`, or what inexact layers make of the totals."""
+        """`exact`, or what inexact layers make of the totals; `measured` for those of a run."""
         statuses = {layer.status for layer in self.layers}
+        if self.measured:
+            return "lower bound" if any(x.macs is None for x in self.layers) else "measured"
         if statuses & {"unknown", "lower bound"}:
             return "unknown" if "upper bound" in statuses else "lower bound"
         return "upper bound" if "upper bound" in statuses else "exact"
@@ -250,9 +257,10 @@ class Inspection(Result):
         """Why the totals are not exact, one line per cause."""
         causes: dict[str, list[str]] = {}
         for layer in self.layers:
-            if layer.status != "exact":
+            if layer.status not in ("exact", "measured"):
                 causes.setdefault(layer.reason, []).append(layer.name)
-        return tuple(
+        run = (self.measured,) if self.measured else ()
+        return run + tuple(
             f"{reason} ({names[0]}" + (f" and {len(names) - 1} more)" if len(names) > 1 else ")")
             for reason, names in causes.items()
         )

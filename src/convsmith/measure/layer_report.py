@@ -25,7 +25,7 @@ class LayerReport(Result):
         macs: multiply-adds, None if unknown.
         flops: floating-point operations, None if unknown.
         bytes: of the tensors it reads and writes, each once.
-        status: of `macs` and `flops`: exact, a bound, or unknown.
+        status: of `macs` and `flops`: exact, measured in a run, a bound, or unknown.
         reason: why they are not exact.
         padding_macs: how many of the multiply-adds fall on zero padding, where one factor is 0.
         shared: parameters that an earlier layer has counted.
@@ -59,7 +59,8 @@ def merged(path: str, group: Sequence[LayerReport]) -> LayerReport:
     def total(key: str) -> int:
         return sum(getattr(layer, key) or 0 for layer in group)
 
-    odd = [layer for layer in group if layer.status != "exact"]
+    odd = [layer for layer in group if layer.status not in ("exact", "measured")]
+    sure: Status = "measured" if any(x.status == "measured" for x in group) else "exact"
     return LayerReport(
         name=path,
         path=path,
@@ -71,6 +72,6 @@ def merged(path: str, group: Sequence[LayerReport]) -> LayerReport:
         flops=total("flops"),
         bytes=total("bytes"),
         padding_macs=total("padding_macs"),
-        status="lower bound" if odd else "exact",
+        status="lower bound" if odd else sure,
         reason=odd[0].reason if odd else "",
     )

@@ -9,7 +9,8 @@ from convsmith.report import Result
 
 __all__ = ["Cost", "Status"]
 
-Status = Literal["exact", "lower bound", "upper bound", "unknown"]
+Status = Literal["exact", "measured", "lower bound", "upper bound", "unknown"]
+"""How far a figure can be trusted: `measured` is what one run did, on the inputs it was given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,13 @@ def source_of(node: Node) -> str:
     return ""
 
 
-def explain(model: nn.Module, error: Exception) -> str:
+def explain(model: nn.Module, error: Exception, verb: str = "traced") -> str:
     """One line: the reason, the layer's path, and where in the user's code it happened."""
     reason = first_line(error)
     if type(error).__name__ == "GuardOnDataDependentSymNode":
         reason = "its control flow depends on the values of a tensor"
+    if isinstance(model, torch.jit.ScriptModule) and verb == "traced":
+        reason = "torch.export takes no TorchScript"
     paths = {id(module): path for path, module in model.named_modules()}
     path, place = "", ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -40,7 +42,7 @@ def explain(model: nn.Module, error: Exception) -> str:
         if not _is_library(summary.filename):
             place = f"{Path(summary.filename).name}:{summary.lineno}: {summary.line}"
     where = f" in layer {path!r}" if path else ""
-    return f"{type(model).__name__} cannot be traced: {reason}{where}" + (
+    return f"{type(model).__name__} cannot be {verb}: {reason}{where}" + (
         f" ({place})" if place else ""
     )
 

@@ -92,9 +92,7 @@ def arguments(node: Node) -> dict[str, Any]:
     return named_arguments(node.target, node.args, node.kwargs)
 
 
-def named_arguments(
-    target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def named_arguments(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call by their names in the schema of `target`, defaults filled in."""
     schema = getattr(target, "_schema", None)
     if schema is None:

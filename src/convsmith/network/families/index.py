@@ -86,10 +86,10 @@ FAMILIES = (
     Family(
         kind="index",
         about="values picked or placed by computed indices",
-        names="""argsort bucketize col2im fft_fftshift fft_ifftshift gather grid_sampler
-            grid_sampler_2d grid_sampler_3d im2col index index_put index_select is_nonzero item kthvalue
-            masked_select max_unpool2d max_unpool3d median meshgrid msort nonzero one_hot scatter
-            searchsorted sort take topk tril triu unfold""",
+        names="""_unique2 argsort bucketize col2im fft_fftshift fft_ifftshift gather grid_sampler
+            grid_sampler_2d grid_sampler_3d im2col index index_put index_select is_nonzero item
+            kthvalue masked_select max_unpool2d max_unpool3d median meshgrid msort nonzero one_hot
+            scatter searchsorted sort take topk tril triu unfold unique_consecutive unique_dim""",
         traits=NO_TRAIT,
         cost=free,
         reads=None,
@@ -98,7 +98,10 @@ FAMILIES = (
         step=unmoved,
     )
     .but("grid_sampler grid_sampler_2d grid_sampler_3d", cost=_sample_cost, reads=_sample_reads)
-    .but("argsort kthvalue median msort sort topk", cost=_sort_cost)
+    .but(
+        "_unique2 argsort kthvalue median msort sort topk unique_consecutive unique_dim",
+        cost=_sort_cost,
+    )
     .but("bucketize searchsorted", cost=_search_cost)
     .but("col2im", cost=_each_cost)
     .but("is_nonzero item", reads=everything)

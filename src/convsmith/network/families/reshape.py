@@ -100,8 +100,8 @@ FAMILIES = (
     Family(
         kind="identity",
         about="the same values again: dropout in evaluation, contiguous, a cast",
-        names="""_to_copy alias alpha_dropout clone contiguous detach detach_ dropout
-            copy feature_alpha_dropout feature_dropout lift_fresh_copy to type_as""",
+        names="""_to_copy alias alpha_dropout clone contiguous detach detach_ dropout copy
+            feature_alpha_dropout feature_dropout lift lift_fresh lift_fresh_copy to type_as""",
         traits=Trait.POINTWISE | Trait.IN_SERIES,
         cost=free,
         reads=first,

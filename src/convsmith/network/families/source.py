@@ -38,8 +38,8 @@ FAMILIES = (
         about="a tensor from nothing: zeros, ones, arange",
         names="""arange bartlett_window blackman_window empty empty_like eye fft_fftfreq
             fft_rfftfreq fill full full_like hamming_window hann_window kaiser_window linspace
-            logspace new_empty new_full new_ones new_zeros ones ones_like rand rand_like randint
-            randn randn_like scalar_tensor zero zeros zeros_like""",
+            logspace new_empty new_full new_ones new_zeros normal ones ones_like rand rand_like
+            randint randn randn_like scalar_tensor uniform zero zeros zeros_like""",
         traits=Trait.VIEW,
         cost=free,
         reads=nothing,
