@@ -90,7 +90,6 @@ def test_inspect_sorts_and_groups(place, capfd):
         (["inspect", "my.py:build", "--input", "1,2,8,8"], 1, "expected input"),
         (["inspect", "my.py:build", "--input", "1,1,8,8", "--sort", "mac"], 2, "'macs'"),
         (["inspect", "my.py:biuld", "--input", "1,1,8,8"], 1, "build"),
-        (["inspect", "my.py:Branching", "--input", "1,1,8,8"], 1, "my.py:13"),
         (["lighten", "my.py:build", "--data", "nowhere"], 1, "nowhere"),
         ([*TO_LIGHTEN, "--speedup", "2", "--macs", "9"], 2, "one target"),
         ([*TO_LIGHTEN, "--speedup", "1000"], 2, "cannot be met"),
@@ -101,6 +100,27 @@ def test_what_is_wrong_is_one_line(place, capfd, words, status, message):
     out, err = capfd.readouterr()
     assert out == "" and err.startswith("convsmith: ") and err.count("\n") == 1
     assert message in err and "Traceback" not in err
+
+
+def test_what_cannot_be_traced_is_run_and_its_line_named(place, capfd):
+    words = ["inspect", "my.py:Branching", "--input", "1,1,8,8"]
+    assert main([*words, "--json"]) == 0
+    total = json.loads(capfd.readouterr().out)["total"]
+    assert (total["status"], total["macs"]) == ("measured", 0)
+    assert "my.py:13" in total["reasons"][0]
+    assert main(words) == 0
+    assert "measured" in capfd.readouterr().out
+    for view in ("--receptive-field", "--holes", "--latency", "--sizes"):
+        assert main([*words, view]) == 2
+        assert "was counted in one run" in capfd.readouterr().err
+
+
+def test_a_run_can_be_asked_for(place, capfd):
+    words = ["inspect", "my.py:build", "--input", "1,1,8,8", "--json"]
+    assert main(words) == main([*words, "--run"]) == 0
+    graph, run = (json.loads(x + "}") for x in capfd.readouterr().out.split("\n}\n")[:2])
+    assert (graph["total"]["status"], run["total"]["status"]) == ("exact", "measured")
+    assert graph["total"]["macs"] == run["total"]["macs"]
 
 
 def test_lighten_from_weights_and_files_to_a_model_that_loads(place, capfd):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convsmith.cli.bounds import MOST_SEEDS, within
-from convsmith.cli.inspect import INPUT, MODEL
+from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Html, Json, Original, check_targets, console, emit, talk
 from convsmith.errors import ArgumentError, DataError, ModelError, first_line
 from convsmith.report.saving import check_folder
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 RATES = "Your own dilations: PATH=RATE, or one number per dilated convolution; repeat for more."
+INPUT = "Input shape, such as 1,3,224,224; repeat for several inputs."
 
 
 def command(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convsmith.cli.bounds import within
+from convsmith.cli.inputs import INPUT, read_inputs
 from convsmith.cli.output import (
     Csv,
     Force,
@@ -23,7 +24,6 @@ from convsmith.cli.output import (
     write,
 )
 from convsmith.errors import ArgumentError
-from convsmith.text import read_shape
 
 if TYPE_CHECKING:
     from convsmith.cli.views import View
@@ -31,14 +31,19 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 MODEL = "Network: torchvision:NAME, timm:NAME, file.py:callable, package.module:callable, .pt2"
-INPUT = "Input shape, such as 1,3,224,224; repeat for several inputs."
 
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     shapes: Annotated[
-        list[str] | None, typer.Option("--input", metavar="N,C,H,W", help=INPUT)
+        list[str] | None, typer.Option("--input", metavar="[NAME=]N,C,H,W[:TYPE]", help=INPUT)
     ] = None,
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run", help="Run the model once and count what ran, as where it cannot be traced."
+        ),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Trained weights; only --effective needs them."),
@@ -108,8 +113,8 @@ def command(
     """Count a network's parameters, MACs, FLOPs and bytes, layer by layer."""
     check_targets(json, csv, html, force=force)
     within("--depth", depth, 1, 1000)
-    inputs = [read_shape(text, "--input") for text in shapes or []]
-    if not inputs and not model.endswith(".pt2"):
+    inputs = read_inputs(shapes or [])
+    if inputs is None and not model.endswith(".pt2"):
         raise ArgumentError(
             "the input's shape is missing: pass --input, such as --input 1,3,224,224"
         )
@@ -123,7 +128,7 @@ def command(
     # Where only --compare names a folder, --model is for that one.
     only_second = compare is not None and Path(compare).is_dir() and not Path(model).is_dir()
     network = load_model(model, weights, None if only_second else original)
-    report = inspect(network, inputs or None)
+    report = inspect(network, inputs, run=run or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
     selected: list[View | None] = []
     if receptive_field:
@@ -142,7 +147,7 @@ def command(
         selected.append(views.counted(report, as_tool))
     if compare is not None:
         second = load_model(compare, original=original if Path(compare).is_dir() else None)
-        selected.append(views.compare(report, inspect(second, inputs or None)))
+        selected.append(views.compare(report, inspect(second, inputs, run=run or None)))
     shown = [view for view in selected if view is not None]
     warnings = warnings_of(report.network) if report.network else ()
     for line in warnings:

@@ -68,6 +68,9 @@ def inspect(model: Any, example: Any = None, *, run: bool | None = None) -> Insp
 def _measured(model: Any, example: Any, why: str) -> Inspection:
     """Count what runs when the model is called once."""
     if isinstance(model, ExportedProgram):
+        if example is None and model.example_inputs is not None:
+            args, kwargs = model.example_inputs
+            example = kwargs if kwargs and not args else args
         model = model.module(check_guards=False)
     if not isinstance(model, nn.Module):
         raise ArgumentError(

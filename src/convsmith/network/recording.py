@@ -17,11 +17,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from convsmith.errors import ConvsmithError, TraceError
 from convsmith.network.contexts import quiet, untouched
+from convsmith.network.example import example_inputs
 from convsmith.network.explain import explain
 from convsmith.network.network import Layer, Parameter, TensorType
 from convsmith.network.reading import named_arguments, operation_of, tensor_type
 from convsmith.network.shadow import shadow
-from convsmith.network.trace import example_inputs
 
 __all__ = ["Recording", "record"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -14,17 +12,16 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError, first_line
-from convsmith.machine import memory
 from convsmith.network.contexts import quiet, untouched, without_collections
+from convsmith.network.example import example_inputs
 from convsmith.network.explain import explain, source_of, where
 from convsmith.network.naming import Namer
 from convsmith.network.network import FreeSize, Layer, Network, Parameter
 from convsmith.network.operations import Operation
 from convsmith.network.reading import read_operation, tensor_type, tensor_types
 from convsmith.network.static import DATA_DEPENDENT, at_sizes, is_symbolic
-from convsmith.text import times
 
-__all__ = ["example_inputs", "read_program", "trace"]
+__all__ = ["read_program", "trace"]
 
 _SILENT = {"output", "get_attr"}
 _DATA_SIZE = "the size of a result depends on the values of a tensor"
@@ -41,7 +38,8 @@ def trace(model: nn.Module | ExportedProgram, example: Any = None) -> Network:
         model: any module that `torch.export` captures; it is left exactly as it was. It may live
             on the meta device: nothing is allocated or computed. Or an exported program.
         example: a tensor; a shape such as `(1, 3, 224, 224)`; a tuple or list of these for several
-            positional inputs; or a dict of them for keyword inputs. A program needs none: its
+            positional inputs; or a dict of them for keyword inputs (see `example_inputs`, for
+            types and for inputs that are lists or dicts themselves). A program needs none: its
             sizes are then those it was exported with.
 
     Raises:
@@ -91,40 +89,6 @@ def _read(program: ExportedProgram, example: Any) -> Network:
             place = where(node) if node is not None else ""
             raise TraceError(f"{name} cannot be read: {reason}{place}") from error
     return read_program(static, module, name, free)
-
-
-def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turn an example (tensor, shape, several, or a dict of them) into arguments for `model`.
-
-    Tensors made from a shape have the device and type of the model's first floating tensor.
-    """
-    tensors = (*model.parameters(), *model.buffers())
-    like = next((t for t in tensors if t.is_floating_point()), torch.empty(0))
-
-    def tensor(value: Any) -> Any:
-        if not _is_shape(value):
-            return value
-        if any(length is None or length < 0 for length in value):
-            raise ArgumentError(
-                f"a shape has no negative lengths and none left free: {tuple(value)}"
-            )
-        needed = math.prod(value) * like.dtype.itemsize
-        if max(value, default=0) >= 1 << 31 or needed > memory():
-            raise ArgumentError(
-                f"an input of {times(value)} takes {needed / 1e9:,.0f} GB, this machine has "
-                f"{memory() / 1e9:,.0f} GB of memory"
-            )
-        return torch.zeros(*value, device=like.device, dtype=like.dtype)
-
-    if isinstance(example, Mapping):
-        return (), {name: tensor(value) for name, value in example.items()}
-    if isinstance(example, Tensor) or _is_shape(example):
-        return (tensor(example),), {}
-    if isinstance(example, Sequence) and example and not isinstance(example, str):
-        return tuple(tensor(value) for value in example), {}
-    raise ArgumentError(
-        f"an example is a tensor, a shape, or several of them, not {type(example).__name__}"
-    )
 
 
 def read_program(
@@ -242,15 +206,3 @@ def _sources(node: Node) -> list[Node]:
 
     collect([node.args, node.kwargs])
     return found
-
-
-def _is_shape(value: Any) -> bool:
-    return (
-        isinstance(value, (tuple, list, torch.Size))
-        and len(value) > 0
-        and all(
-            length is None or (isinstance(length, int) and not isinstance(length, bool))
-            for length in value
-        )
-        and any(length is not None for length in value)  # inputs that are None are inputs
-    )

@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from convsmith.errors import ArgumentError
 from convsmith.kernels.watching import InPython
 from convsmith.machine import cache_folder, usable_processors
-from convsmith.network.trace import example_inputs
+from convsmith.network.example import example_inputs
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.execution.team import team
 from convsmith.runtime.graph.snapshot import snapshot

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from convsmith.errors import first_line
 from convsmith.measure import inspect, local_field
 from convsmith.network import Network
-from convsmith.network.trace import example_inputs
+from convsmith.network.example import example_inputs
 from convsmith.rewrite.dilation.certificate import ChangedLayer, Equality, FieldFigures
 from convsmith.rewrite.dilation.plan import Plan
 from convsmith.rewrite.dilation.request import returned_layers
