@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convsmith.cli import usercode
+from convsmith.cli.archives import SCRIPTS, content_of, no_script
 from convsmith.cli.programs import load_program
 from convsmith.cli.weights import PICKLED, load_weights
-from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_line, nearest
+from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_line, nearest, no_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,15 +48,12 @@ def load_model(
     is_folder = spec.endswith("/") or (spec != "" and path.is_dir())
     if original is not None and not is_folder:
         raise ArgumentError(f"--model says what a folder was made from, but {spec!r} is no folder")
+    if not is_folder:
+        _refuse_other_files(path, spec)
     if is_folder or path.suffix == ".pt2":
         if weights is not None:
             raise ArgumentError(f"{spec} brings its own weights: leave out {str(weights)!r}")
         return _load_folder(path, original) if is_folder else load_program(path)
-    if path.suffix in (".safetensors", *PICKLED) and ":" not in spec:
-        raise ModelError(
-            f"{spec} holds weights, and weights alone are not a model: "
-            f"pass file.py:callable --weights {spec}"
-        )
     library, _, name = spec.partition(":")
     model: nn.Module | ExportedProgram
     if library in _LIBRARIES:
@@ -71,6 +69,27 @@ def load_model(
             raise ArgumentError(f"{spec} brings its own weights: leave out {str(weights)!r}")
         load_weights(model, weights, spec)
     return model
+
+
+def _refuse_other_files(path: Path, spec: str) -> None:
+    """Tell files of PyTorch's apart by what they hold: their names are alike."""
+    suffixes = (".pt2", ".safetensors", *PICKLED, *SCRIPTS)
+    if ":" in spec or path.suffix not in suffixes:
+        return
+    content = content_of(path)
+    if content == "TorchScript":
+        raise ModelError(no_script(spec))
+    if content == "program" and path.suffix != ".pt2":
+        raise ModelError(f"{spec} is a program of torch.export.save: name it {path.stem}.pt2")
+    if path.suffix in SCRIPTS:
+        raise ModelError(
+            f"{spec} is not a model: expected {FORMS}" if path.is_file() else no_file(path)
+        )
+    if path.suffix != ".pt2" or content == "pickle":
+        raise ModelError(
+            f"{spec} holds weights, and weights alone are not a model: "
+            f"pass file.py:callable --weights {spec}"
+        )
 
 
 def _from_code(spec: str) -> Any:

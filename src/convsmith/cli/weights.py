@@ -8,6 +8,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from convsmith.cli.archives import content_of
 from convsmith.errors import ArgumentError, ModelError, first_line, last_line, no_file
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise ModelError(no_file(path))
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    if content_of(path) == "program":
+        raise ModelError(
+            f"{path} is a program of torch.export.save, not weights: it is a model itself, named "
+            f"{path.stem}.pt2"
+        )
     return _state_dict(_read_pickled(path), path)
 
 
