@@ -6,12 +6,24 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
-from convsmith.arithmetic import Box, Positions, Window
+from convsmith.arithmetic import Box, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.cost import Cost
 from convsmith.network.families.einsum import einsum_cost
 from convsmith.network.families.family import Family, Reads, Trait
 from convsmith.network.families.norm import SOFTMAX_FLOPS
+from convsmith.network.families.products import (
+    affine_grid_cost,
+    bilinear_cost,
+    chain_cost,
+    inner_cost,
+    outer_cost,
+    summed_products_cost,
+    tbc_cost,
+    tbc_reads,
+    tensordot_cost,
+    vectors_cost,
+)
 from convsmith.network.families.rules import (
     all_or_unknown,
     axes_in_place,
@@ -80,91 +92,6 @@ def _product_cost(layer: Layer) -> Cost:
 def _added_product_cost(layer: Layer) -> Cost:
     macs = layer.numel * layer.operands[1].shape[-1]
     return Cost(macs, 2 * macs + layer.numel)
-
-
-def _vectors_cost(layer: Layer) -> Cost:
-    """`addmv`: every value of the matrix once, and what is added."""
-    macs = layer.operands[1].numel
-    return Cost(macs, 2 * macs + layer.numel)
-
-
-def _summed_products_cost(layer: Layer) -> Cost:
-    """`addbmm`: the products of a batch, summed over it, and what is added."""
-    macs = layer.operands[1].numel * layer.shape[-1]
-    return Cost(macs, 2 * macs + layer.numel)
-
-
-def _outer_cost(layer: Layer) -> Cost:
-    """Every pair of values is multiplied once; `addr` adds the product to a matrix."""
-    return Cost(0, layer.numel * (2 if layer.operation.name == "addr" else 1))
-
-
-def _inner_cost(layer: Layer) -> Cost:
-    """Sums along the last dimension of both; a number scales."""
-    shapes = [operand.shape for operand in layer.operands]
-    if not all(shapes):
-        return Cost(0, layer.numel)
-    macs = layer.numel * shapes[0][-1]
-    return Cost(macs, 2 * macs)
-
-
-def _tensordot_cost(layer: Layer) -> Cost:
-    """Every value of the result is a sum along the dimensions that are contracted."""
-    settings = layer.operation.settings
-    left, right = (operand.shape for operand in layer.operands)
-    pairs = list(zip(settings["dims_self"], settings["dims_other"], strict=True))
-    if not pairs:
-        return Cost(0, layer.numel)
-    macs = layer.numel * prod(max(left[mine], right[other]) for mine, other in pairs)
-    return Cost(macs, 2 * macs)
-
-
-def _chain_cost(layer: Layer) -> Cost:
-    """The cheapest order of a chain of matrices, which is the one that PyTorch takes."""
-    first, *rest = (operand.shape for operand in layer.operands)
-    # A vector at an end is a row, or a column.
-    sizes = [1, *first] if len(first) == 1 else [*first]
-    sizes += [shape[-1] if len(shape) == 2 else 1 for shape in rest]
-    count = len(sizes) - 1
-    best: dict[tuple[int, int], int] = {(i, i): 0 for i in range(count)}
-    for length in range(1, count):
-        for i in range(count - length):
-            last = i + length
-            best[i, last] = min(
-                best[i, k] + best[k + 1, last] + sizes[i] * sizes[k + 1] * sizes[last + 1]
-                for k in range(i, last)
-            )
-    macs = best[0, count - 1]
-    return Cost(macs, 2 * macs)
-
-
-def _bilinear_cost(layer: Layer) -> Cost:
-    """Per result a product of the first input with a matrix, and of that with the second."""
-    inner, outer = (operand.shape[-1] for operand in layer.operands[:2])
-    macs = layer.numel * (inner * outer + outer)
-    return Cost(macs, 2 * macs + layer.numel * (len(layer.operands) > 3))
-
-
-def _affine_grid_cost(layer: Layer) -> Cost:
-    """A matrix times each position, with a one behind its coordinates."""
-    macs = layer.numel * (layer.shape[-1] + 1)
-    return Cost(macs, 2 * macs)
-
-
-def _tbc_cost(layer: Layer) -> Cost:
-    """`conv_tbc`, with time first and channels last: a matrix per tap, and a bias."""
-    macs = layer.numel * prod(layer.operands[1].shape[:2])
-    return Cost(macs, 2 * macs + layer.numel)
-
-
-def _tbc_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    """The taps along time, of every channel, and the weights whole."""
-    image, weight, bias = (operand.shape for operand in layer.operands)
-    pad = layer.operation.settings["pad"]
-    steps = Window(weight[0], padding=(pad, pad)).reads(box[0])
-    yield 0, (steps, box[1], Positions.range(0, image[-1]))
-    yield 1, whole(weight)
-    yield 2, whole(bias)
 
 
 def _product_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
@@ -254,15 +181,15 @@ FAMILIES = (
     .but("baddbmm", cost=_added_product_cost, reads=_added_product_reads)
     .but("dot mv vdot", adds=Trait.VECTOR, reads=everything)
     .but("einsum", cost=einsum_cost, reads=everything)
-    .but("tensordot", cost=_tensordot_cost, reads=everything)
-    .but("inner", cost=_inner_cost, reads=everything)
-    .but("addr ger outer", cost=_outer_cost, reads=everything)
-    .but("addmv", adds=Trait.VECTOR, cost=_vectors_cost, reads=everything)
-    .but("addbmm", cost=_summed_products_cost, reads=everything)
-    .but("chain_matmul linalg_multi_dot", cost=_chain_cost, reads=everything)
-    .but("affine_grid_generator", cost=_affine_grid_cost, reads=everything)
-    .but("bilinear", adds=Trait.FUSED, cost=_bilinear_cost, reads=everything)
-    .but("conv_tbc", adds=Trait.FUSED, cost=_tbc_cost, reads=_tbc_reads),
+    .but("tensordot", cost=tensordot_cost, reads=everything)
+    .but("inner", cost=inner_cost, reads=everything)
+    .but("addr ger outer", cost=outer_cost, reads=everything)
+    .but("addmv", adds=Trait.VECTOR, cost=vectors_cost, reads=everything)
+    .but("addbmm", cost=summed_products_cost, reads=everything)
+    .but("chain_matmul linalg_multi_dot", cost=chain_cost, reads=everything)
+    .but("affine_grid_generator", cost=affine_grid_cost, reads=everything)
+    .but("bilinear", adds=Trait.FUSED, cost=bilinear_cost, reads=everything)
+    .but("conv_tbc", adds=Trait.FUSED, cost=tbc_cost, reads=tbc_reads),
     Family(
         kind="attention",
         about="scaled dot-product attention in one call",
