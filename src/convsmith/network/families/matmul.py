@@ -179,17 +179,17 @@ FAMILIES = (
         title="matrix products",
     )
     .but("baddbmm", cost=_added_product_cost, reads=_added_product_reads)
-    .but("dot mv vdot", adds=Trait.VECTOR, reads=everything)
+    .but("dot mv vdot", adds=Trait.VECTOR, reads=everything, axes=axes_nowhere)
     .but("einsum", cost=einsum_cost, reads=everything)
-    .but("tensordot", cost=tensordot_cost, reads=everything)
-    .but("inner", cost=inner_cost, reads=everything)
-    .but("addr ger outer", cost=outer_cost, reads=everything)
-    .but("addmv", adds=Trait.VECTOR, cost=vectors_cost, reads=everything)
-    .but("addbmm", cost=summed_products_cost, reads=everything)
-    .but("chain_matmul linalg_multi_dot", cost=chain_cost, reads=everything)
-    .but("affine_grid_generator", cost=affine_grid_cost, reads=everything)
-    .but("bilinear", adds=Trait.FUSED, cost=bilinear_cost, reads=everything)
-    .but("conv_tbc", adds=Trait.FUSED, cost=tbc_cost, reads=tbc_reads),
+    .but("tensordot", cost=tensordot_cost, reads=everything, axes=axes_nowhere)
+    .but("inner", cost=inner_cost, reads=everything, axes=axes_nowhere)
+    .but("addr ger outer", cost=outer_cost, reads=everything, axes=axes_nowhere)
+    .but("addmv", adds=Trait.VECTOR, cost=vectors_cost, reads=everything, axes=axes_nowhere)
+    .but("addbmm", cost=summed_products_cost, reads=everything, axes=axes_nowhere)
+    .but("chain_matmul linalg_multi_dot", cost=chain_cost, reads=everything, axes=axes_nowhere)
+    .but("affine_grid_generator", cost=affine_grid_cost, reads=everything, axes=axes_nowhere)
+    .but("bilinear", adds=Trait.FUSED, cost=bilinear_cost, reads=everything, axes=axes_nowhere)
+    .but("conv_tbc", adds=Trait.FUSED, cost=tbc_cost, reads=tbc_reads, axes=axes_nowhere),
     Family(
         kind="attention",
         about="scaled dot-product attention in one call",
