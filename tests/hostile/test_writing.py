@@ -177,9 +177,13 @@ def test_room_is_looked_at_before_long_work(tmp_path: Path) -> None:
 
 
 def test_a_draft_that_fails_is_removed(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), drafted(tmp_path / "x") as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with drafted(tmp_path / "x") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -204,7 +208,7 @@ def test_a_real_disk_that_is_full(small_disk: Path) -> None:
         save_bytes(old, bytes(1 << 20), force=True)
     assert old.read_bytes() == b"old"
     model = nn.Sequential(nn.Conv2d(64, 64, 9))
-    with pytest.raises(ArgumentError, match="kept in '(.*)'") as caught:
+    with pytest.raises(ArgumentError, match=r"kept in '(.*)'") as caught:
         save(model, small_disk / "model", [])
     kept = Path(str(caught.value).rpartition("kept in '")[2].rstrip("'"))
     loaded = cs.load(kept, nn.Sequential(nn.Conv2d(64, 64, 9)))

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from convsmith.errors import ArgumentError, TraceError, first_line
 from convsmith.kernels.watching import InPython
 from convsmith.network import Network
-from convsmith.network.trace import example_inputs
+from convsmith.network.example import example_inputs
 from convsmith.runtime.background import Background
 from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.graph.gate import gate
