@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 
 import pytest
