@@ -129,7 +129,7 @@ def mapping(rule: Rule) -> Rule:
         _object(value, place)
         for name, item in value.items():
             text(name, f"a name in {place}")
-            rule(item, f"{place}.{name}" if place else name)
+            rule(item, f"{place}.{_name(name)}" if place else _name(name))
 
     return rule_of_object
 
@@ -147,10 +147,16 @@ def entries(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = 
         for name, item in value.items():
             if name not in known:
                 hint = nearest(name, known)
-                raise ArgumentError(f"{inside}{name[:_SHOWN]} is not an entry that is known{hint}")
+                raise ArgumentError(f"{inside}{_name(name)} is not an entry that is known{hint}")
             known[name](item, f"{inside}{name}")
 
     return rule
+
+
+def _name(name: str) -> str:
+    """A name for a message: of one line, and not too long."""
+    shown = name if name.isprintable() else repr(name)[1:-1]
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def _object(value: Any, place: str) -> None:

@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recipes(place: Path) -> list[Path]:
     light = cs.lighten(
-        network(), torch.rand(4, 3, 8, 8), multiplier=1, timing=Timing(compiled=False)
+        network(), torch.rand(16, 3, 8, 8), multiplier=1, timing=Timing(compiled=False)
     )
     wide = cs.dilate(network(), (1, 3, 16, 16), output_stride=1)
     return [light.save(place / "light"), wide.save(place / "wide")]

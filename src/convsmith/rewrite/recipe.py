@@ -21,6 +21,7 @@ from convsmith.errors import ArgumentError, ModelError, first_line, no_file
 from convsmith.network import submodule
 from convsmith.nn import Factored
 from convsmith.report.saving import save_folder
+from convsmith.report.text import clean
 from convsmith.schema import anything, choice, entries, integer, mapping, text
 
 __all__ = ["Craft", "lighter_layers", "load", "read_recipe", "register", "save"]
@@ -144,7 +145,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     """
     recipe = read_recipe(folder)
     if recipe.get("fixed"):
-        raise ModelError(f"{Path(folder)} cannot be built again: {recipe['fixed']}")
+        raise ModelError(f"{Path(folder)} cannot be built again: {clean(recipe['fixed'])}")
     if not isinstance(model, nn.Module):
         raise ModelError(f"{Path(folder)} rewrites a module, not a {type(model).__name__}")
     held = _values(Path(folder, WEIGHTS))
@@ -164,7 +165,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         reason = first_line(error)
         raise ModelError(
             f"{Path(folder)} does not fit {type(model).__name__}: it was made from "
-            f"{recipe.get('model')}: {reason}"
+            f"{clean(str(recipe.get('model'))[:200])}: {reason}"
         ) from error
     return light
 
