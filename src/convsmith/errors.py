@@ -28,7 +28,16 @@ __all__ = [
 
 
 class ConvsmithError(Exception):
-    """Anything that convsmith refuses or cannot do."""
+    r"""Anything that convsmith refuses or cannot do.
+
+    The lines of a message are joined: what was passed may be shown by several.
+
+    >>> str(ConvsmithError("size must be an integer, not Net(\n  (0): ReLU()\n)"))
+    'size must be an integer, not Net( (0): ReLU() )'
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_joined(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ArgumentError(ConvsmithError, ValueError):
@@ -118,6 +127,11 @@ def kind_and_line(error: BaseException) -> str:
     """
     kind, line = type(error).__name__, first_line(error)
     return kind if line == kind else f"{kind}: {line}"
+
+
+def _joined(text: str) -> str:
+    lines = text.splitlines()
+    return text if len(lines) < 2 else " ".join(line.strip() for line in lines if line.strip())
 
 
 def _lines(error: BaseException | str | None) -> list[str]:

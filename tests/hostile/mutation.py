@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from convsmith.errors import ConvsmithError
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-# What `make fuzz` reads of each kind of file.
+# Files of each kind in the thorough profile.
 MOST = 20_000
 SECONDS, BYTES = 10.0, 1 << 30
 
