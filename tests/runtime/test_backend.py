@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch import nn
 from torch.fx import GraphModule
 
 import convsmith as cs
+from convsmith.errors import TraceError
+from convsmith.runtime.execution.region import Region
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +112,36 @@ def test_the_model_is_no_other_than_before():
         torch.compile(model, backend="convsmith")(torch.zeros(1, 3, 16, 16))
     assert list(before) == list(model.state_dict())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_settings_that_are_tensors(monkeypatch):
+    """With dynamic=True, numbers of the layers are inputs of the graph."""
+    torch._dynamo.reset()
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(0.2)).eval()
+    ran = []
+    compute = Region.compute
+    monkeypatch.setattr(
+        Region, "compute", lambda self, tensors: ran.append(1) or compute(self, tensors)
+    )
+    fast = torch.compile(net, backend="convsmith", dynamic=True)
+    with torch.no_grad():
+        for size in ((2, 3, 16, 16), (2, 3, 20, 20), (3, 3, 20, 21)):
+            image = torch.randn(size)
+            assert torch.allclose(fast(image), net(image), atol=1e-5)
+        net[1].eps, net[2].negative_slope = 0.7, 0.5
+        assert torch.allclose(fast(image), net(image), atol=1e-5)
+    assert len(ran) == 4
+
+
+def test_what_cannot_be_captured_is_said(monkeypatch):
+    torch._dynamo.reset()
+    room = sys.modules["convsmith.runtime.backend"]
+
+    def refuse(*args, **kwargs):
+        raise TraceError("a reason")
+
+    monkeypatch.setattr(room, "compile", refuse)
+    net, image = nn.Conv2d(3, 8, 3).eval(), torch.randn(1, 3, 9, 9)
+    with torch.no_grad(), pytest.warns(RuntimeWarning, match="a reason"):
+        found = torch.compile(net, backend="convsmith")(image)
+    assert torch.allclose(found, net(image), atol=1e-5)
