@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -95,16 +97,19 @@ def command(
         raise ModelError(f"{model} is an exported program: its modules cannot be replaced")
     if output is not None:
         check_folder(output, sum(t.nbytes for t in network.state_dict().values()))
-    result = dilate(
-        network,
-        inputs[0] if len(inputs) == 1 else inputs,
-        output_stride=output_stride,
-        layers=layers or None,
-        rates=parse_rates(rates or []),
-        features=features or None,
-        strict=strict,
-        seed=seed,
-    )
+    try:
+        result = dilate(
+            network,
+            inputs[0] if len(inputs) == 1 else inputs,
+            output_stride=output_stride,
+            layers=layers or None,
+            rates=parse_rates(rates or []),
+            features=features or None,
+            strict=strict,
+            seed=seed,
+        )
+    except ArgumentError as error:
+        raise ArgumentError(as_options(str(error))) from error
     pair = {"before": network, "after": result.model}
     certificate = result.certificate
     if latency:
@@ -127,6 +132,25 @@ def command(
         json=json,
         html=html,
         force=force,
+    )
+
+
+def as_options(message: str) -> str:
+    """The advice of a message as it is typed on the command line.
+
+    >>> as_options("pass features='layer 3' to check less, or pass strict=False to go on")
+    "pass --features 'layer 3' to check less, or pass --no-strict to go on"
+    >>> as_options("pass an example of 1×3×32×32")
+    'pass --input 1,3,32,32'
+    """
+    message = re.sub(
+        r"pass features='([^']*)'", lambda m: f"pass --features {quote(m[1])}", message
+    )
+    message = message.replace("pass strict=False", "pass --no-strict")
+    return re.sub(
+        r"pass an example of (\d+(?:×\d+)*)",
+        lambda m: f"pass --input {m[1].replace('×', ',')}",
+        message,
     )
 
 

@@ -11,8 +11,10 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network, quiet, submodule, untouched
+from convsmith.network.modules import copied
+from convsmith.network.trace import example_inputs
 
-__all__ = ["Runner", "by_layers", "by_modules", "by_nodes", "random_inputs"]
+__all__ = ["Runner", "by_layers", "by_modules", "by_nodes", "passed_on", "random_inputs"]
 
 Runner = Callable[[Any], Mapping[str, Tensor]]
 """From the arguments of a network, positional and by name, to its results by name."""
@@ -27,7 +29,7 @@ def by_modules(model: nn.Module, names: Sequence[str], paths: Mapping[str, str])
         paths: further names, each with the module whose result it is.
     """
     with quiet():
-        copy = deepcopy(model).double().eval()
+        copy = copied(model).double().eval()
 
     def run(inputs: Any) -> Mapping[str, Tensor]:
         results: dict[str, Tensor] = {}
@@ -122,3 +124,34 @@ def random_inputs(inputs: Any, generator: torch.Generator, grow: Sequence[int] =
         return torch.randn(size, generator=generator, dtype=torch.float64)
 
     return tree_map(one, inputs)
+
+
+def passed_on(model: nn.Module, example: Any, path: str) -> str | None:
+    """The module whose result the one at `path` is given, if it is the result of a module."""
+    args, kwargs = example_inputs(model, example)
+    results: dict[int, str] = {}
+    kept: list[Any] = []  # the identity of a tensor is free again once it is gone
+    found: list[str | None] = []
+    handles = [
+        submodule(model, path).register_forward_pre_hook(
+            lambda _, given: found.append(results.get(id(given[0])) if given else None)
+        )
+    ]
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, __: Any, result: Any) -> None:
+            kept.append(result)
+            results.setdefault(id(result), name)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if name and name != path:
+            handles.append(module.register_forward_hook(keep(name)))
+    try:
+        with untouched(model), torch.no_grad(), quiet():
+            model(*args, **kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[-1] if found else None

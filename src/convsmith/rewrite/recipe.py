@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError, ModelError, first_line, no_file
 from convsmith.network import submodule
+from convsmith.network.modules import copied
 from convsmith.nn import Factored
 from convsmith.report.saving import save_folder
 from convsmith.report.text import clean
@@ -157,7 +157,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         own, needed = (sum(t.numel() for t in _tensors(each)) for each in (model, trial))
         if needed > own + held:
             raise ArgumentError(f"its layers have {needed:,} values, its weights {held:,}")
-        light = deepcopy(model)
+        light = copied(model)
         _redo(light, recipe)
         _check_geometry(light, recipe)
         safetensors.torch.load_model(light, str(Path(folder, WEIGHTS)))

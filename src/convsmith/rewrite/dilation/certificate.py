@@ -112,6 +112,7 @@ class Certificate(Result):
         rates: dilations that were changed beyond the exact rule, `path: from → to`.
         changes: the layers that changed, in order of execution.
         notes: what else has to be known, such as layers after the results that are judged.
+        coarse: layers whose maps stay coarser than was asked for, `path: reason`.
         before: figures of the old network.
         after: figures of the new one.
         by_theorem: figures of the exact network, where `rates` went beyond it.
@@ -127,13 +128,17 @@ class Certificate(Result):
     after: FieldFigures
     by_theorem: FieldFigures | None = None
     changes: tuple[ChangedLayer, ...] = ()
+    coarse: tuple[str, ...] = ()
     seed: int = 0
 
     @property
     def exact(self) -> bool:
-        """Whether all results agree on the old grid for inputs of the example's size."""
+        """Whether all results agree on the old grid, and the stride that was asked for is reached.
+
+        For inputs of the example's size.
+        """
         rows = [row for row in self.equalities if row.at_example]
-        return bool(rows) and all(row.exact for row in rows)
+        return bool(rows) and not self.coarse and all(row.exact for row in rows)
 
     @property
     def error(self) -> float:
@@ -142,8 +147,8 @@ class Certificate(Result):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the results may differ; empty where nothing is known to break the theorem."""
-        return (*self.refusals, *(f"{rate}, as asked for" for rate in self.rates))
+        """Why it may not be exact; empty where nothing is known to break the theorem."""
+        return (*self.refusals, *self.coarse, *(f"{rate}, as asked for" for rate in self.rates))
 
     def with_figures(self, **measured: Mapping[str, float]) -> Certificate:
         """The same with a figure that was measured elsewhere, of `before` and of `after`."""
@@ -236,6 +241,7 @@ class Certificate(Result):
             "tolerance": TOLERANCE,
             "equalities": [row.to_dict() | {"exact": row.exact} for row in self.equalities],
             "refusals": list(self.refusals),
+            "coarse": list(self.coarse),
             "rates": list(self.rates),
             "changes": self.changes,
             "notes": list(self.notes),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError, TraceError
-from convsmith.network import Network, trace
+from convsmith.errors import ArgumentError, ConvsmithError, TraceError
+from convsmith.network import Layer, Network, trace
+from convsmith.network.modules import copied
+from convsmith.network.shadow import shadow
 from convsmith.report import Result, Table
-from convsmith.rewrite.dilation.certificate import Certificate
+from convsmith.rewrite.dilation.certificate import Certificate, Equality
 from convsmith.rewrite.dilation.evidence import (
     Work,
     changed_layers,
@@ -24,7 +26,7 @@ from convsmith.rewrite.dilation.evidence import (
 )
 from convsmith.rewrite.dilation.graph import on_graph
 from convsmith.rewrite.dilation.modules import NoModule, on_modules
-from convsmith.rewrite.dilation.plan import Plan, Refusal
+from convsmith.rewrite.dilation.plan import Plan, Refusal, Striding
 from convsmith.rewrite.dilation.request import (
     Rates,
     judged_layers,
@@ -34,7 +36,9 @@ from convsmith.rewrite.dilation.request import (
     with_rates,
 )
 from convsmith.rewrite.dilation.rule import plan
+from convsmith.rewrite.dilation.strides import strides_at, too_coarse
 from convsmith.rewrite.recipe import lighter_layers, save
+from convsmith.text import times
 
 __all__ = ["Dilated", "dilate"]
 
@@ -136,129 +140,291 @@ def dilate(
     """
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
-    network = trace(model, example)
-    striding = striding_of(network, output_stride, layers)
-    exact = plan(network, striding)
-    whole, changed_rates = with_rates(network, exact, rates)
-    judged = judged_layers(network, features)
-    broken = _refusals(network, exact, judged.values())
-    if broken and strict:
-        raise ArgumentError(
-            refusal_message(network, exact, broken, judged, asked=features is not None)
-        )
-    work = _carry_out(network, model, example, whole, judged, cut=features is not None)
-    hidden = [r for r in exact.refusals if r not in broken]
-    notes = list(work.notes)
-    if hidden:
-        notes.append(f"after what is judged: {some_of(map(str, hidden))}")
-    if broken:
-        warnings.warn(
-            f"{network.name} is not dilated exactly: {some_of(map(str, broken))}", stacklevel=2
-        )
-    equalities, more = evidence(network, model, example, exact, judged, work, seed)
-    judge = next(iter(judged.values()))
-    theorem = None
-    if changed_rates:
-        plain = _carry_out(network, model, example, exact, judged, cut=features is not None)
-        theorem = figures_at(plain.network, same_layer(plain, network, judge))
-    certificate = Certificate(
-        model=network.name,
-        equalities=equalities,
-        refusals=tuple(map(str, broken)),
-        rates=changed_rates,
-        changes=changed_layers(network, whole),
-        notes=(*notes, *more),
-        before=figures_at(network, judge),
-        after=figures_at(work.network, same_layer(work, network, judge)),
-        by_theorem=theorem,
-        seed=seed,
+    job = _Job.of(model, example, output_stride, layers, rates, features, seed)
+    if strict and (job.broken or job.coarse):
+        raise ArgumentError(refusal_message(job))
+    try:
+        work, equalities, more = job.attempt(job.whole)
+    except ArgumentError as error:
+        raise ArgumentError(f"{error}{_advice(job, runs=False)}") from error
+    by_rule = None
+    if job.changed_rates:
+        by_rule, judged_by_rule, _ = job.attempt(job.exact)
+    certificate = job.certificate(work, equalities, more, by_rule)
+    rows = judged_by_rule if by_rule is not None else equalities
+    unexplained = (
+        "" if _all_exact(rows) or job.broken else f"{_differing(rows)}, for no known reason"
     )
+    if strict and unexplained:
+        raise ArgumentError(f"{job.network.name} cannot be dilated exactly: {unexplained}")
+    problems = [*map(str, (*job.broken, *job.coarse)), *filter(None, [unexplained])]
+    if problems:
+        warnings.warn(
+            f"{job.network.name} is not dilated exactly: {some_of(problems)}", stacklevel=2
+        )
+    if not job.whole.changes:
+        warnings.warn(f"{job.network.name}: {_NOTHING}", stacklevel=2)
     return Dilated(work.model, certificate, work.changed, "; ".join(work.notes), work.network)
 
 
-# What breaks the theorem
+_TRIES = 3
+"""How many of the last exact maps are tried before none is advised."""
+_NOTHING = "nothing was changed, as no layer exceeds the stride that was asked for"
 
 
-def _refusals(network: Network, exact: Plan, layers: Any) -> list[Refusal]:
-    refusals = [refusal for layer in layers for refusal in exact.upstream(network, layer)]
-    return list(dict.fromkeys(refusals))
+@dataclass(frozen=True)
+class _Job:
+    """One call of `dilate`, once its arguments are known to fit.
+
+    Attributes:
+        model: the user's own, which is only copied.
+        example: of its input.
+        network: traced from its shadow.
+        striding: which strides go.
+        exact: what becomes of each layer by the theorem.
+        whole: the same with the user's rates.
+        changed_rates: what these changed.
+        judged: what is compared, and its layer.
+        named: whether the user said what is judged.
+        broken: what breaks the theorem on the way.
+        coarse: layers whose maps stay coarser than was asked for.
+        seed: for the random inputs.
+        asked: the output stride, layers, rates and features that the user named.
+    """
+
+    model: nn.Module
+    example: Any
+    network: Network
+    striding: Striding
+    exact: Plan
+    whole: Plan
+    changed_rates: tuple[str, ...]
+    judged: Mapping[str, str]
+    named: bool
+    broken: tuple[Refusal, ...]
+    coarse: tuple[Refusal, ...]
+    seed: int
+    asked: tuple[Any, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        example: Any,
+        output_stride: int | Sequence[int] | None,
+        layers: str | Sequence[str] | None,
+        rates: Rates | None,
+        features: str | Sequence[str] | None,
+        seed: int,
+    ) -> _Job:
+        """Trace, plan, and find what stands in the way."""
+        network = trace(shadow(model), example)
+        striding = striding_of(network, output_stride, layers)
+        exact = plan(network, striding)
+        whole, changed_rates = with_rates(network, exact, rates)
+        judged = judged_layers(network, features, example)
+        ways = (refusal for x in judged.values() for refusal in exact.upstream(network, x))
+        coarse = too_coarse(network, exact, striding, list(judged.values()))
+        return cls(
+            model, example, network, striding, exact, whole, changed_rates, judged,
+            features is not None, tuple(dict.fromkeys(ways)),
+            tuple(
+                Refusal(name, network[name].path or name, f"a stride of {float(stride):g} is left")
+                for name, stride in coarse.items()
+            ),
+            seed, (output_stride, layers, rates, features),
+        )  # fmt: skip
+
+    def attempt(self, plan: Plan) -> tuple[Work, tuple[Equality, ...], list[str]]:
+        """Carry a plan out and compare: the new network, the comparisons, and notes on them."""
+        work = _carry_out(self, plan, self.judged, cut=self.named)
+        found = evidence(
+            self.network, self.model, self.example, self.exact, self.judged, work, self.seed
+        )
+        return work, *found
+
+    def certificate(
+        self,
+        work: Work,
+        equalities: tuple[Equality, ...],
+        notes: Sequence[str],
+        by_rule: Work | None,
+    ) -> Certificate:
+        """Everything that was established."""
+        hidden = [refusal for refusal in self.exact.refusals if refusal not in self.broken]
+        first = list(work.notes)
+        if hidden:
+            first.append(f"after what is judged: {some_of(map(str, hidden))}")
+        if not self.whole.changes:
+            first.append(_NOTHING)
+        judge = next(iter(self.judged.values()))
+        before, after = strides_at(self.network, self.exact, judge)
+        theorem = None
+        if by_rule is not None:
+            theorem = figures_at(by_rule.network, same_layer(by_rule, self.network, judge), after)
+        return Certificate(
+            model=self.network.name,
+            equalities=equalities,
+            refusals=tuple(map(str, self.broken)),
+            coarse=tuple(map(str, self.coarse)),
+            rates=self.changed_rates,
+            changes=changed_layers(self.network, self.whole),
+            notes=(*first, *notes),
+            before=figures_at(self.network, judge, before),
+            after=figures_at(work.network, same_layer(work, self.network, judge), after),
+            by_theorem=theorem,
+            seed=self.seed,
+        )
 
 
-def refusal_message(
-    network: Network, exact: Plan, broken: Sequence[Refusal], judged: Mapping[str, str], asked: bool
-) -> str:
-    message = f"{network.name} cannot be dilated exactly: {some_of(map(str, broken))}"
-    if any("circular" in refusal.reason for refusal in broken):
-        return f"{message}; try another input size, or pass strict=False to continue anyway"
-    last = None if asked else _last_exact(network, exact, judged)
+def _all_exact(rows: Sequence[Equality]) -> bool:
+    found = [row.exact for row in rows if row.at_example]
+    return bool(found) and all(found)
+
+
+def _differing(rows: Sequence[Equality]) -> str:
+    return some_of(
+        f"{row.name!r} differs by {row.relative:.1e} of its largest value"
+        for row in rows
+        if row.at_example and not row.exact
+    )
+
+
+# What breaks the theorem, and what can be done
+
+
+def refusal_message(job: _Job) -> str:
+    """Why a network cannot be dilated exactly, and what works: all that is advised was tried."""
+    network = job.network
+    if not job.broken:
+        return (
+            f"{network.name} cannot reach the output stride that was asked for: "
+            f"{some_of(map(str, job.coarse))}{_advice(job)}"
+        )
+    return (
+        f"{network.name} cannot be dilated exactly: {some_of(map(str, job.broken))}{_advice(job)}"
+    )
+
+
+def _advice(job: _Job, *, runs: bool | None = None) -> str:
+    """What the user can do, as the end of a message; '' if nothing is known to work.
+
+    Args:
+        job: what cannot be done as it is.
+        runs: whether the new network runs at all, where that is known.
+    """
+    found = []
+    if any("circular" in refusal.reason for refusal in job.broken):
+        found += _other_size(job)
+    exact_maps = [] if job.named else _exact_maps(job.network, job.exact, job.judged)
+    last = next((name for name in exact_maps[:_TRIES] if _works_up_to(job, name)), None)
     if last:
-        hint = f"pass features={last!r} to check only up to the last exact map, or strict=False"
-    else:
-        hint = "pass strict=False"
-    return f"{message}; {hint} to continue anyway"
+        found.append(f"pass features={last!r} to check only up to the last exact map")
+    if runs is None:
+        runs = _runs(job)
+    if runs:
+        found.append("pass strict=False to continue anyway")
+    return f"; {', or '.join(found)}" if found else ""
 
 
-def _last_exact(network: Network, exact: Plan, judged: Mapping[str, str]) -> str | None:
-    """The shortest name of the last map that follows no refusal."""
-    broken = {refusal.layer for refusal in exact.refusals}
-    affected = set(broken)
-    last = None
+def _works_up_to(job: _Job, name: str) -> bool:
+    judged = judged_layers(job.network, name)
+    layers = list(judged.values())
+    if any(job.exact.upstream(job.network, layer) for layer in layers) or too_coarse(
+        job.network, job.exact, job.striding, layers
+    ):
+        return False
+    try:
+        other = replace(job, judged=judged, named=True)
+        return _all_exact(other.attempt(job.exact)[1])
+    except ConvsmithError:
+        return False
+
+
+def _runs(job: _Job) -> bool:
+    try:
+        job.attempt(job.whole)
+    except ConvsmithError:
+        return False
+    return True
+
+
+def _other_size(job: _Job) -> list[str]:
+    """A size of the image that works where circular padding does not, in words."""
+    shape = job.example.shape if isinstance(job.example, Tensor) else job.example
+    if not all(isinstance(n, int) for n in shape):
+        return []  # several inputs
+    strides = [g.stride for grids in job.exact.grids.values() if grids for g in grids[0]]
+    step = ceil(max(strides, default=1))
+    size = (*shape[:2], *(-(-n // step) * step for n in shape[2:]))
+    try:
+        output_stride, layers, rates, features = job.asked
+        other = _Job.of(job.model, size, output_stride, layers, rates, features, job.seed)
+        if other.broken or other.coarse or not _all_exact(other.attempt(other.exact)[1]):
+            return []
+    except ConvsmithError:
+        return []
+    return [f"pass an example of {times(size)}"]
+
+
+def _exact_maps(network: Network, exact: Plan, judged: Mapping[str, str]) -> list[str]:
+    """The shortest names of finer maps that follow no refusal, the last one first."""
+    affected = {refusal.layer for refusal in exact.refusals}
     ways = {up.name for layer in judged.values() for up in network.upstream(layer)}
+    ways |= set(judged.values())
+    maps = []
     for layer in network:
         if affected.intersection(layer.inputs):
             affected.add(layer.name)
         rates = exact.rates(layer.name)
         if layer.name in ways and layer.name not in affected and rates and max(rates) > 1:
-            last = layer
-    if last is None:
-        return None
-    parts = last.path.split(".") if last.path else []
+            maps.append(layer)
+    return list(dict.fromkeys(_shortest_name(network, layer) for layer in reversed(maps)))
+
+
+def _shortest_name(network: Network, layer: Layer) -> str:
+    parts = layer.path.split(".") if layer.path else []
     for n in range(1, len(parts) + 1):
         prefix = ".".join(parts[:n])
-        if layers_in(network, prefix)[-1].name == last.name:
+        if layers_in(network, prefix)[-1].name == layer.name:
             return prefix
-    return last.name
+    return layer.name
 
 
 # What is done about it
 
 
-def _carry_out(
-    network: Network,
-    model: nn.Module,
-    example: Any,
-    whole: Plan,
-    judged: Mapping[str, str],
-    *,
-    cut: bool,
-) -> Work:
-    notes: list[str] = []
-    copy = deepcopy(model)
+def _carry_out(job: _Job, whole: Plan, judged: Mapping[str, str], *, cut: bool) -> Work:
+    """Change the modules of a copy; or the exported graph; or that of what is judged alone."""
+    network, example = job.network, job.example
+    changed = copied(job.model)
     try:
-        paths = on_modules(network, copy, whole)
-        return Work(copy, trace(copy, example), changed=paths)
+        paths = on_modules(network, changed, whole)
+        return Work(changed, trace(shadow(changed), example), changed=paths)
     except NoModule as reason:
-        notes.append(
+        note = (
             f"the exported graph was changed, since {reason}: fixed to the example's size and to "
-            "evaluation"
+            "evaluation, and its modules are no longer called, nor are their hooks"
         )
+        failed: TraceError | None = None
     except TraceError as error:
         failed = error
-        notes.clear()
     nodes = {name: network[layer].node for name, layer in judged.items()}
-    if notes:
-        graph = on_graph(network, whole)
+    if failed is None:
         try:
-            return Work(graph, trace(graph, example), nodes, False, tuple(notes))
+            graph = on_graph(network, whole)
+            return Work(graph, trace(graph, example), nodes, False, (note,))
         except TraceError as error:
             failed = error
-    if not cut:
-        reasons = some_of(map(str, whole.refusals)) or str(failed)
-        raise ArgumentError(f"{network.name} cannot run when it is dilated: {reasons}") from failed
-    graph = on_graph(network, whole, last=list(judged.values()))
-    reasons = some_of(map(str, whole.refusals))
-    notes = [
-        f"the model ends at its features, as an exported graph for the example's size: what "
-        f"follows cannot run on the finer map ({reasons})"
-    ]
-    return Work(graph, trace(graph, example), nodes, True, tuple(notes))
+    reasons = some_of(map(str, whole.refusals)) or str(failed)
+    try:
+        if cut:
+            graph = on_graph(network, whole, last=list(judged.values()))
+            note = (
+                f"the model ends at its features, as an exported graph for the example's size: "
+                f"what follows cannot run on the finer map ({reasons})"
+            )
+            return Work(graph, trace(graph, example), nodes, True, (note,))
+    except TraceError as error:
+        failed = error
+    raise ArgumentError(f"{network.name} cannot run when it is dilated: {reasons}") from failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import inf
 from typing import Any
 
@@ -81,12 +82,20 @@ def _sides(pads: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple((int(pads[i]), int(pads[i + 1])) for i in range(0, len(pads), 2))[::-1]
 
 
-def figures_at(traced: Network, layer: str | None) -> FieldFigures:
-    """Figures of a network, its field and stride at one layer."""
+def figures_at(
+    traced: Network, layer: str | None, strides: Sequence[Fraction] = ()
+) -> FieldFigures:
+    """Figures of a network, its field and stride at one layer.
+
+    Args:
+        traced: the network.
+        layer: the layer; None if it is not there.
+        strides: those that the plan counted; else those of the local field.
+    """
     counted = inspect(traced)
     field = local_field(traced, layer) if layer else None
     return FieldFigures(
-        stride=tuple(map(float, field.stride)) if field else (),
+        stride=tuple(map(float, strides or (field.stride if field else ()))),
         params=counted.params,
         macs=counted.macs,
         field=field.size if field else None,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import fx, nn
 
+from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network, quiet, submodule
 from convsmith.rewrite.dilation.layers import Trim
 from convsmith.rewrite.dilation.modules import padding_of, pool
@@ -32,6 +34,7 @@ def on_graph(network: Network, plan: Plan, last: Sequence[str] = ()) -> fx.Graph
         if "_assert" in str(node.target):  # they hold the types of the trace
             graph.erase_node(node)
     nodes = {node.name: node for node in graph.nodes}
+    now = dict(nodes)  # what gives the results of each node
     for layer in network:
         node = nodes.get(layer.node)
         change = plan.changes.get(layer.name)
@@ -43,24 +46,19 @@ def on_graph(network: Network, plan: Plan, last: Sequence[str] = ()) -> fx.Graph
             before = plan.grids[layer.inputs[0]]
             assert before is not None
             lengths = [grid.length for grid in before[0][-len(change.windows) :]]
-            _convolve(exported, node, change, lengths)
+            now[layer.node] = _convolve(exported, node, change, lengths)
         elif change.windows:
-            _call(exported, node, pool(layer, change.windows))
+            now[layer.node] = _call(exported, node, pool(layer, change.windows))
         elif change.pads:
             pads = list(change.pads)
             padding = padding_of(layer, pads)
-            _call(
-                exported,
-                node,
-                nn.Sequential(padding, Trim(change.trim)) if change.trim else padding,
-            )
+            steps = nn.Sequential(padding, Trim(change.trim)) if change.trim else padding
+            now[layer.node] = _call(exported, node, steps)
         elif change.cut:
             node.args = (node.args[0], *change.cut)
             node.kwargs = {}
     if last:
-        graph.set_codegen(fx.graph.CodeGen())
-        ends = tuple(nodes[network[name].node] for name in last)
-        graph.output_node().args = (ends[0] if len(ends) == 1 else ends,)
+        end_at(graph, [now[network[name].node] for name in last])
     graph.eliminate_dead_code()
     graph.lint()
     with quiet():
@@ -71,8 +69,80 @@ def on_graph(network: Network, plan: Plan, last: Sequence[str] = ()) -> fx.Graph
     return new
 
 
+def end_at(graph: fx.Graph, ends: Sequence[fx.Node]) -> None:
+    """Return the results of some nodes, as they are when these have run, and nothing after them.
+
+    What works in place cannot be told from its users alone: it stays if it runs before the last of
+    them, and writes to what they need.
+    """
+    order = {node: number for number, node in enumerate(graph.nodes)}
+    last = max(order[end] for end in ends)
+    results = []
+    for end in ends:
+        with graph.inserting_after(end):  # a later operation may overwrite it
+            results.append(graph.call_function(torch.ops.aten.clone.default, (end,)))
+    graph.set_codegen(fx.graph.CodeGen())
+    graph.output_node().args = (results[0] if len(results) == 1 else tuple(results),)
+    writers = [node for node in order if order[node] <= last and _writes(node)]
+    needed = _ancestors(results)
+    while more := [node for node in writers if node not in needed and _written(node) in needed]:
+        needed |= _ancestors(more)
+    for node in reversed(list(graph.nodes)):
+        if node not in needed and node.op not in ("placeholder", "output"):
+            graph.erase_node(node)
+
+
+def _writes(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return bool(schema is not None and schema.is_mutable)
+
+
+def _written(node: fx.Node) -> fx.Node:
+    """The tensor that a node writes to, before any view of it was taken."""
+    found = node.args[0] if node.args else node.kwargs.get("self")
+    assert isinstance(found, fx.Node)
+    while found.op == "call_function" and found.args and isinstance(found.args[0], fx.Node):
+        schema = getattr(found.target, "_schema", None)
+        aliases = schema is not None and any(r.alias_info is not None for r in schema.returns)
+        if not aliases:
+            break
+        found = found.args[0]
+    return found
+
+
+def _ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
+    """Nodes and everything that their results depend on."""
+    found, waiting = set(nodes), list(nodes)
+    while waiting:
+        for source in waiting.pop().all_input_nodes:
+            if source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
+
+
+class Inlined(nn.Module):
+    """Stands where a module was whose operations are now the graph's own; it is never called."""
+
+    def __init__(self, was: str) -> None:
+        super().__init__()
+        self.was = was
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: nothing is computed here any more."""
+        raise ArgumentError(f"this {self.was} is part of an exported graph and cannot be called")
+
+    def extra_repr(self) -> str:
+        """What it was."""
+        return f"was {self.was}"
+
+
 def _complete(new: fx.GraphModule, model: nn.Module) -> None:
-    """Take over what the graph has no use for, so that the keys of the `state_dict` stay."""
+    """Take over what the graph has no use for: modules by name, and keys of the `state_dict`."""
+    for path, module in model.named_modules():
+        parent, _, name = path.rpartition(".")
+        if path and not hasattr(new.get_submodule(parent), name):
+            new.get_submodule(parent).add_module(name, Inlined(type(module).__name__))
     for key in sorted(model.state_dict().keys() - new.state_dict().keys()):
         path, _, name = key.rpartition(".")
         tensor = getattr(submodule(model, path) if path else model, name, None)
@@ -89,11 +159,12 @@ def _complete(new: fx.GraphModule, model: nn.Module) -> None:
             owner.register_buffer(name, deepcopy(tensor))
 
 
-def _call(model: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
+def _call(model: fx.GraphModule, node: fx.Node, module: nn.Module) -> fx.Node:
     """Let a module compute what a node did, from the node's first operand."""
     with model.graph.inserting_before(node):
         new = model.graph.call_module(_put(model, node, module), (node.args[0],))
     _give(node, new)
+    return new
 
 
 def _put(model: fx.GraphModule, node: fx.Node, module: nn.Module) -> str:
@@ -114,7 +185,9 @@ def _give(node: fx.Node, new: fx.Node) -> None:
             user.replace_input_with(node, new)
 
 
-def _convolve(model: fx.GraphModule, node: fx.Node, change: Change, lengths: Sequence[int]) -> None:
+def _convolve(
+    model: fx.GraphModule, node: fx.Node, change: Change, lengths: Sequence[int]
+) -> fx.Node:
     windows, graph = change.windows, model.graph
     schema = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
     given = dict(zip(schema, node.args, strict=False)) | dict(node.kwargs)
@@ -134,6 +207,7 @@ def _convolve(model: fx.GraphModule, node: fx.Node, change: Change, lengths: Seq
             trim = Trim([w.rate_out for w in windows])
             new = graph.call_module(_put(model, node, trim), (new,))
     _give(node, new)
+    return new
 
 
 def _resize(node: fx.Node, layer: Layer, plan: Plan) -> None:

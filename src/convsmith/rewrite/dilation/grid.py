@@ -50,9 +50,13 @@ class NotEquivalent(Exception):
 
 
 def of_image(shape: Sequence[int]) -> Grids:
-    """The grids of an input: batch, channels, and the image."""
+    """The grids of an input: any of its dimensions may be one of the image.
+
+    Channels may come last, and an image may come without a batch; the first layer with weights
+    leaves those that are none behind.
+    """
     one = Fraction(1) if len(shape) > 2 else NOWHERE
-    return (*fixed(shape[:2]), *(Grid(one, 1, n) for n in shape[2:]))
+    return tuple(Grid(one, 1, n) for n in shape)
 
 
 def fixed(shape: Sequence[int]) -> Grids:

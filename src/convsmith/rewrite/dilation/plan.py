@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
 from typing import NamedTuple
 
 from convsmith.network import Network
@@ -58,11 +60,13 @@ class Plan:
         changes: by layer, in order of execution.
         refusals: layers that break the theorem for what follows them.
         grids: for each layer the grids of its results; None if they are not known.
+        coarse: layers that step and whose map stays coarser than was asked for, and its stride.
     """
 
     changes: Mapping[str, Change]
     refusals: tuple[Refusal, ...]
     grids: Mapping[str, tuple[Grids, ...] | None]
+    coarse: Mapping[str, Fraction] = field(default_factory=lambda: MappingProxyType({}))
 
     def rates(self, layer: str) -> tuple[int, ...] | None:
         """The rate of each dimension of a layer's first result; None if it is not known."""
@@ -86,3 +90,9 @@ class Striding(NamedTuple):
 
     total: tuple[int, ...] | None = None
     layers: frozenset[str] = frozenset()
+
+    def most(self, axis: int) -> int:
+        """The largest total stride along an axis, counted from the end."""
+        assert self.total is not None
+        several = len(self.total) > 1 and -axis <= len(self.total)
+        return self.total[axis] if several else self.total[0]

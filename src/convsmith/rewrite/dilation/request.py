@@ -14,6 +14,7 @@ from convsmith.errors import ArgumentError, nearest
 from convsmith.network import Layer, Network
 from convsmith.rewrite.dilation.plan import Change, Plan, Striding
 from convsmith.rewrite.dilation.window import DilatedWindow
+from convsmith.rewrite.observation import passed_on
 from convsmith.text import times
 
 __all__ = [
@@ -84,14 +85,37 @@ def layers_in(network: Network, name: str) -> list[Layer]:
     return found
 
 
-def judged_layers(network: Network, features: str | Sequence[str] | None) -> dict[str, str]:
-    """What is compared: the name by which it is reported, and its layer."""
+def judged_layers(
+    network: Network, features: str | Sequence[str] | None, example: Any = None
+) -> dict[str, str]:
+    """What is compared: the name by which it is reported, and its layer.
+
+    A module that computes nothing (an `Identity`) stands for the one whose result it passes on,
+    which a run on the example shows.
+    """
     if features is None:
         return {name: name for name in returned_layers(network)}
     names = [features] if isinstance(features, str) else list(features)
     if not names:
         raise ArgumentError("features names no layer")
-    return {name: layers_in(network, name)[-1].name for name in names}
+    return {name: layers_in(network, _computing(network, name, example))[-1].name for name in names}
+
+
+def _computing(network: Network, name: str, example: Any) -> str:
+    """The module of this name, or the one whose result it passes on."""
+    inside = f"{name}."
+    if name not in network.modules or any(
+        layer.path == name or layer.path.startswith(inside) for layer in network
+    ):
+        return name
+    source = None if example is None else passed_on(network.model, example, name)
+    if source is None or not any(layer.path.startswith(source) for layer in network):
+        kind = network.modules[name]
+        raise ArgumentError(
+            f"features: {name!r} in {network.name} computes nothing ({kind}): name the module "
+            "before it"
+        )
+    return source
 
 
 def returned_layers(network: Network) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
+from convsmith.arithmetic import Window
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.network.families import Trait, family_of
@@ -24,6 +26,7 @@ from convsmith.rewrite.dilation.grid import (
     of_image,
 )
 from convsmith.rewrite.dilation.plan import Change, Plan, Refusal, Striding
+from convsmith.rewrite.dilation.strides import located
 from convsmith.rewrite.dilation.window import DilatedWindow, windows_of
 
 __all__ = ["RULES", "Rule", "plan"]
@@ -44,7 +47,7 @@ def plan(network: Network, striding: Striding) -> Plan:
         for layer in network:
             walk.visit(layer)
         if walk.to_trim <= trims:
-            return Plan(walk.changes, tuple(walk.refusals), walk.grids)
+            return Plan(walk.changes, tuple(walk.refusals), walk.grids, walk.coarse)
         trims |= walk.to_trim
 
 
@@ -57,6 +60,7 @@ class _Walk:
     changes: dict[str, Change] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     grids: dict[str, tuple[Grids, ...] | None] = field(default_factory=dict)
+    coarse: dict[str, Fraction] = field(default_factory=dict)
 
     def visit(self, layer: Layer) -> None:
         """Find the grids of a layer's results, and what it has to do for them."""
@@ -99,6 +103,12 @@ class _Walk:
         old, ceil = windows_of(layer)
         grids = sources[0]
         spatial = grids[len(grids) - len(old) :]
+        if self.striding.total is not None and any(window.stride > 1 for window in old):
+            places = range(len(grids) - len(old), len(grids))
+            found = located(self.network, self.grids, layer.inputs[0], grids, places)
+            if found is None:
+                self._refuse(layer, "its place in the image is lost: no map before has such a size")
+            spatial = found or spatial
         new = []
         for axis, (window, grid) in enumerate(zip(old, spatial, strict=True)):
             stride = self._new_stride(layer, window.stride, grid, axis - len(old))
@@ -111,6 +121,8 @@ class _Walk:
             if "indices" in layer.operation.name and _takes_indices(self.network, layer):
                 raise NotEquivalent("the indices of a max pool")
             self.changes[layer.name] = Change(layer.name, windows=tuple(new))
+        if any(window.old.stride > 1 for window in new):
+            self._note_coarse(layer, spatial, new, -len(new))
         after = (
             Grid(
                 grid.stride * window.old.stride, window.rate_out, window.output_length(grid.length)
@@ -125,20 +137,47 @@ class _Walk:
             return 1
         if self.striding.total is None:
             return 1 if layer.name in self.striding.layers else stride
-        total = self.striding.total
-        most = total[axis] if len(total) > 1 and -axis <= len(total) else total[0]
+        most = self.striding.most(axis)
         before, after = grid.stride / grid.rate, grid.stride * stride
         if after <= most:
             return stride
         kept = most / before
-        if grid.stride == 0 or kept < 1:
-            return stride
+        if kept < 1:
+            return 1  # it is too coarse already, by an operation whose step nothing can take
         if kept.denominator > 1 or (after / most).denominator > 1:
             raise ArgumentError(
                 f"output_stride={most} cannot be reached exactly: at {layer.name!r} the stride "
                 f"goes from {before} to {after}, and {most} is not a divisor between them"
             )
         return int(kept)
+
+    def _located_slice(self, layer: Layer, grids: Grids, dim: int) -> Grid:
+        """The grid of a dimension that a slice steps along, if it may belong to a map."""
+        others = sum(1 for grid in grids if grid.stride)
+        if dim == 0 or len(grids) < 4 or others > 1:
+            return grids[dim]
+        # Channels are the second or the last dimension.
+        places = range(1, len(grids) - 1) if dim == 1 else range(2, len(grids))
+        found = located(self.network, self.grids, layer.inputs[0], grids, places)
+        return grids[dim] if found is None else found[dim - places.start]
+
+    def _note_coarse(
+        self, layer: Layer, spatial: Grids, windows: Sequence[DilatedWindow], first: int
+    ) -> None:
+        """Remember a layer that steps and whose map stays coarser than was asked for.
+
+        Args:
+            layer: the layer.
+            spatial: the grids of the axes that it steps along, before it.
+            windows: what it does along each.
+            first: the first of these axes, counted from the end.
+        """
+        if self.striding.total is None:
+            return
+        for axis, (grid, window) in enumerate(zip(spatial, windows, strict=True), first):
+            left = grid.stride * window.old.stride / window.rate_out
+            if left > self.striding.most(axis):
+                self.coarse[layer.name] = max(left, self.coarse.get(layer.name, left))
 
     def pad(self, layer: Layer, sources: list[Grids]) -> Grids:
         settings, grids = layer.operation.settings, sources[0]
@@ -191,7 +230,12 @@ class _Walk:
         else:
             step = int(settings.get("step") or 1)
             start, end = _bounds(settings.get("start"), settings.get("end"), old)
+        if step > 1 and not grid.stride and self.striding.total is not None:
+            grid = self._located_slice(layer, grids, dim)
         stride = self._new_stride(layer, step, grid, dim - len(grids))
+        if step > 1:
+            window = DilatedWindow.of(Window(1, step), grid.rate, stride)
+            self._note_coarse(layer, (grid,), (window,), dim - len(grids))
         rate_out = grid.rate * step // stride
         first = grid.rate * start
         last = grid.length if end == old else grid.rate * end

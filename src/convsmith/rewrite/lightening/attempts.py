@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from convsmith.errors import ModelError
 from convsmith.network import Network, untouched
+from convsmith.network.modules import copied
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.fidelity import Fidelity
 from convsmith.rewrite.lightening.fit.moments import Moments
@@ -128,7 +129,7 @@ class Attempts:
                 "whitened", decomposed(self.model, self.replaceable, choices, moments)
             ),
         ]
-        light = deepcopy(self.model)
+        light = copied(self.model)
         errors = rewrite(
             light, self.model, self.network, self.replaceable, choices, moments, self.batches,
             lambda done, of: self.progress("rewriting", done, of),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import nn
 from convsmith.errors import ArgumentError
 from convsmith.measure import inspect
 from convsmith.network import Network
+from convsmith.network.modules import copied
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.moments import Moments, covariance
@@ -204,7 +204,7 @@ class Selector:
 
     def _ms(self, c: Candidate, choice: Choice | None) -> float:
         def make() -> nn.Module:
-            return deepcopy(c.conv) if choice is None else choice.form.make(c.conv, choice.rank)
+            return copied(c.conv) if choice is None else choice.form.make(c.conv, choice.rank)
 
         like = c.conv.weight
         form = "as it is" if choice is None else str(choice)
@@ -213,7 +213,7 @@ class Selector:
 
     def _skeleton(self, picks: Sequence[Option]) -> nn.Module:
         """The network in its new forms, for its time: weights do not change it."""
-        light = deepcopy(self.model)
+        light = copied(self.model)
         with torch.no_grad():
             for c, pick in zip(self.replaceable, picks, strict=True):
                 if pick.choice is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.network import Layer, Network, submodule
+from convsmith.network.modules import copied
 from convsmith.nn import Factored, SeparablePair
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.fit.following import following
@@ -29,7 +29,7 @@ def decomposed(
     moments: Mapping[str, Moments] | None = None,
 ) -> nn.Module:
     """A copy with the chosen forms as the decomposition gives them, weighed by moments if given."""
-    light = deepcopy(model)
+    light = copied(model)
     for c in replaceable:
         choice = choices[c.path]
         if choice is not None:
