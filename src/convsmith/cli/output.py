@@ -236,8 +236,8 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
 
         def step(what: str, done: int, of: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=of)
-            bar.update(tasks[what], completed=done, total=of)
+                tasks[what] = bar.add_task(what, total=of or None)
+            bar.update(tasks[what], completed=done, total=of or None)  # 0: nobody knows
 
         yield step
 

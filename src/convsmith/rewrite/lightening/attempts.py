@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from convsmith.rewrite.lightening.report import Step
 from convsmith.rewrite.lightening.selector import Selection, Selector
 from convsmith.rewrite.lightening.settings import Progress
 from convsmith.rewrite.lightening.target import Target
+from convsmith.rewrite.lightening.tune.batches import number_of
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
 from convsmith.rewrite.lightening.tune.distil import Diverged, Fleet, by_first, distil, not_finite
 from convsmith.rewrite.lightening.tune.schedule import Schedule
@@ -163,14 +164,13 @@ class Attempts:
         if callable(training.data):
             with seeded(self.seed):
                 return [], _by_user(training.data, student, self.model)
-        data = training.data
-        batches = data if isinstance(data, Sized) else list(data)
-        steps, done = schedule.epochs * len(batches), 0
+        batches = training.data
+        number, done = number_of(batches), 0
 
         def advance() -> None:
             nonlocal done
             done += 1
-            self.progress(stage, done, steps)
+            self.progress(stage, done, schedule.epochs * number if number else 0)
 
         paths = [path for path, choice in selection.choices.items() if choice is not None]
         keep = self.checkpoint

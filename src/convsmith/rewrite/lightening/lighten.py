@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +36,7 @@ from convsmith.rewrite.lightening.selector import Selection, Selector
 from convsmith.rewrite.lightening.sensitivity import sensitivities
 from convsmith.rewrite.lightening.settings import Run, Timing, Tuning
 from convsmith.rewrite.lightening.sweep import curve, within
+from convsmith.rewrite.lightening.tune.batches import Replayed
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint, fingerprint
 from convsmith.rewrite.lightening.tune.distil import by_first
 from convsmith.rewrite.lightening.tune.schedule import Schedule
@@ -325,8 +326,14 @@ def _training(request: Request) -> Training | None:
         tuning.epochs, tuning.learning_rate, features=tuning.features, precision=tuning.precision
     )
     control = replace(schedule, learning_rate=tuning.control_learning_rate, optimizer="adamw")
+    data = tuning.train
+    once = tuning.epochs == 1 and not (
+        tuning.control or request.run.sweep or request.target.name == "max_drop"
+    )
+    if isinstance(data, Iterator) and not once:
+        data = Replayed(data)
     return Training(
-        tuning.train, schedule, control if tuning.control else None, tuning.loss,
+        data, schedule, control if tuning.control else None, tuning.loss,
         request.run.fabric,
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ Evaluate = Callable[[nn.Module], float]
 """From a model to its accuracy."""
 
 Progress = Callable[[str, int, int], None]
-"""Called as `progress(what, done, of)`."""
+"""Called as `progress(what, done, of)`; `of` is 0 where the number is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_line
+from convsmith.rewrite.lightening.tune.batches import Replayed, number_of
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.lightening.tune.teacher import Loss, Teacher
 
 __all__ = ["Diverged", "Fleet", "by_first", "distil", "not_finite"]
+
+
+_WARM = 50
+"""Steps of warm-up where the number of batches is unknown."""
 
 
 class Diverged(ConvsmithError):
@@ -105,20 +111,23 @@ def distil(
         ArgumentError: if there is nothing to train on.
         Diverged: if the loss is not a number.
     """
-    batches = train if isinstance(train, Sized) else list(train)
-    steps = schedule.epochs * len(batches)
-    if steps <= 0:
+    once = isinstance(train, Iterator)
+    batches = Replayed(train) if once and schedule.epochs > 1 else train
+    pace = _Pace(schedule, number_of(batches))
+    if schedule.epochs <= 0 or pace.batches == 0:
         raise ArgumentError(
-            f"nothing to train on: {len(batches)} batches, {schedule.epochs} epochs"
+            f"nothing to train on: {pace.batches} batches, {schedule.epochs} epochs"
         )
     grader = Teacher(teacher, student, schedule, loss, paths)
     optimizer = _optimizer(student, schedule)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.rate(step, steps))
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, pace.rate)
     model: Any = student
     flags = [(module, module.training) for module in student.modules()]
     state = by_first(fabric, lambda: checkpoint and checkpoint.load(f"{stage}.pt"))
     history = _resume(state, stage, student, optimizer, rates)
-    for _ in range(len(history) * len(batches)):
+    if history:
+        pace.batches = pace.batches or (rates.last_epoch // len(history))
+    for _ in range(len(history) * (pace.batches or 0)):
         advance()
     if fabric is not None:
         model, optimizer = fabric.setup(student, optimizer)
@@ -135,7 +144,7 @@ def distil(
     try:
         while len(history) < schedule.epochs:
             student.train()
-            total = 0.0
+            total, count = 0.0, 0
             for number, whole in enumerate(batches):
                 batch = _share(whole, fabric)
                 with _precision(schedule, student):
@@ -151,12 +160,16 @@ def distil(
                 optimizer.step()
                 rates.step()
                 total += shared.item()
+                count += 1
                 advance()
+            if not count:
+                raise ArgumentError(f"nothing to train on: 0 batches, {schedule.epochs} epochs")
+            pace.batches = count
             if fabric is not None:  # each process has its own statistics of batch norm
                 student.load_state_dict(fabric.broadcast(student.state_dict()))
             if broken := not_finite(student):
                 raise diverged(f"{broken} has values that are not numbers")
-            history.append(total / len(batches))
+            history.append(total / count)
             good = deepcopy(student.state_dict())
             if checkpoint is not None and (fabric is None or fabric.global_rank == 0):
                 _keep(checkpoint, stage, student, optimizer, rates, history)
@@ -164,6 +177,20 @@ def distil(
         for module, flag in flags:
             module.training = flag
     return history
+
+
+@dataclass
+class _Pace:
+    """The learning rate by step; a number of batches that is unknown is counted in an epoch."""
+
+    schedule: Schedule
+    batches: int | None
+
+    def rate(self, step: int) -> float:
+        """The share of the peak at a step: warm, then full, until the end can be seen."""
+        if self.batches is None:
+            return min(1.0, (step + 1) / _WARM)
+        return self.schedule.rate(step, self.schedule.epochs * self.batches)
 
 
 def not_finite(model: nn.Module) -> str:
@@ -207,6 +234,8 @@ def _share(batch: Any, fabric: Fleet | None) -> Any:
         return batch
     if batch is None:
         return None
+    if isinstance(batch, Mapping):
+        return {key: _share(part, fabric) for key, part in batch.items()}
     if isinstance(batch, (tuple, list)):
         return tuple(_share(part, fabric) for part in batch)
     if len(batch) < fabric.world_size:

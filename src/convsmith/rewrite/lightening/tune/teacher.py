@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from convsmith.errors import ArgumentError
-from convsmith.network import submodule, untouched
+from convsmith.network import submodule
+from convsmith.rewrite.lightening.tune.batches import parts
+from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.surgery import watching
 
@@ -43,6 +44,7 @@ class Teacher:
     ) -> None:
         self.original, self.student, self.schedule, self.loss = original, student, schedule, loss
         self.paths = list(paths) if schedule.features else []
+        self._examiner: Examiner | None = None
 
     def grade(
         self, model: Callable[[Tensor], Tensor], batch: Any, step: Callable[[], Tensor] | None
@@ -54,10 +56,10 @@ class Teacher:
             batch: what it learns from.
             step: the student's own loss on the batch, in place of that of the labels.
         """
-        images, labels = _parts(batch)
-        watched = self._responses(self.original)
-        with torch.no_grad(), untouched(self.original), watched as targets:
-            expected = self.original(images)
+        images, labels = parts(batch)
+        examiner = self._examiner = self._examiner or Examiner(self.original, images)
+        with examiner.asking() as original, self._responses(original) as targets:
+            expected = original(images)
         with self._responses(self.student) as responses:
             outputs = model(images)
         value = self._answers(outputs, expected, labels, step)
@@ -86,20 +88,37 @@ class Teacher:
             return distance
         if step is not None:
             return soft * distance + (1 - soft) * step()
-        known = isinstance(outputs, Tensor) and (
-            outputs.ndim == 2 or _one_per_place(outputs, labels)
-        )
-        if self.loss is None and not known:
+        main = self._main(outputs)
+        known = isinstance(main, Tensor) and (main.ndim == 2 or _one_per_place(main, labels))
+        if self.loss is not None:
+            return soft * distance + (1 - soft) * self.loss(outputs, labels)
+        if not known:
             return distance  # what labels mean for such an output only the user's own loss knows
-        return soft * distance + (1 - soft) * (self.loss or F.cross_entropy)(outputs, labels)
+        return soft * distance + (1 - soft) * F.cross_entropy(main, labels)
+
+    def _main(self, outputs: Any) -> Any:
+        """What labels are for: of an output with auxiliary heads in training, the first tensor."""
+        if isinstance(outputs, Tensor) or self._examiner is None or not self._examiner.differs:
+            return outputs
+        return next((x for x in tree_leaves(outputs) if isinstance(x, Tensor)), outputs)
 
     def _distance(self, outputs: Any, expected: Any, labels: Any) -> Tensor:
         """How far the student's answers are from the teacher's."""
-        if not isinstance(outputs, Tensor):
-            pairs = zip(tree_leaves(outputs), tree_leaves(expected), strict=True)
-            return torch.stack(
-                [_difference(a, b) for a, b in pairs if isinstance(a, Tensor)]
-            ).mean()
+        if isinstance(outputs, Tensor):
+            return self._apart(outputs, expected, labels)
+        ours, theirs = (
+            [x for x in tree_leaves(answer) if isinstance(x, Tensor)]
+            for answer in (outputs, expected)
+        )
+        heads = self._examiner is not None and self._examiner.differs
+        return torch.stack(
+            [
+                self._apart(a, b, labels) if heads else _difference(a, b)
+                for a, b in zip(ours, theirs, strict=True)
+            ]
+        ).mean()
+
+    def _apart(self, outputs: Tensor, expected: Tensor, labels: Any) -> Tensor:
         t = self.schedule.temperature
         classes = outputs.ndim > 1 and outputs.shape[1] > 1
         if not classes or not (outputs.ndim == 2 or _one_per_place(outputs, labels)):
@@ -113,15 +132,6 @@ class Teacher:
 
 def _one_per_place(outputs: Tensor, labels: Any) -> bool:
     return isinstance(labels, Tensor) and outputs.shape[:1] + outputs.shape[2:] == labels.shape
-
-
-def _parts(batch: Any) -> tuple[Any, Any]:
-    """Images, and labels or None."""
-    if not isinstance(batch, (tuple, list)):
-        return batch, None
-    if len(batch) not in (1, 2):
-        raise ArgumentError(f"a batch is (images, labels), or images alone, not {len(batch)} parts")
-    return batch[0], batch[1] if len(batch) == 2 else None
 
 
 def _by_place(maps: Tensor) -> Tensor:

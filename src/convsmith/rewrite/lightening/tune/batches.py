@@ -1,0 +1,93 @@
+"""Batches as users have them: of any structure, of unknown number, to be gone through once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from convsmith.errors import ArgumentError
+
+__all__ = ["Replayed", "number_of", "parts"]
+
+_IMAGES = ("image", "images", "pixel_values", "x", "input", "inputs", "img", "data")
+_LABELS = ("label", "labels", "target", "targets", "y", "class", "mask", "masks", "labels_ids")
+
+
+def parts(batch: Any) -> tuple[Any, Any]:
+    """Images, and labels or None: of a pair, of a mapping by its keys, or of images alone.
+
+    Raises:
+        ArgumentError: if it cannot be told which are the images.
+
+    >>> parts({"label": 3, "image": "a cat"}), parts(["a cat"])
+    (('a cat', 3), ('a cat', None))
+    """
+    if isinstance(batch, Mapping):
+        images = next((key for key in _IMAGES if key in batch), None)
+        labels = next((key for key in _LABELS if key in batch), None)
+        if images is None:
+            raise ArgumentError(
+                f"a batch has the keys {', '.join(map(repr, batch))}: its images must be called "
+                f"{', '.join(map(repr, _IMAGES[:3]))} or the like"
+            )
+        return batch[images], None if labels is None else batch[labels]
+    if not isinstance(batch, (tuple, list)):
+        return batch, None
+    if len(batch) not in (1, 2):
+        raise ArgumentError(f"a batch is (images, labels), or images alone, not {len(batch)} parts")
+    return batch[0], batch[1] if len(batch) == 2 else None
+
+
+def number_of(batches: Iterable[Any]) -> int | None:
+    """How many batches there are; None where they have to be gone through to know it."""
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except TypeError:  # a loader of an iterable data set has a length that it does not know
+        return None
+
+
+class Replayed:
+    """Batches of an iterator, which can be gone through again: kept on disk, one at a time.
+
+    >>> batches = Replayed(iter([torch.zeros(2), torch.ones(2)]))
+    >>> [len(list(batches)) for _ in range(3)]
+    [2, 2, 2]
+    """
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._source = batches
+        self._folder = TemporaryDirectory(prefix="convsmith-batches-", ignore_cleanup_errors=True)
+        self._kept: list[tuple[list[Any], TreeSpec]] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        number = 0
+        while True:
+            if number < len(self._kept):
+                yield self._read(number)
+            else:
+                try:
+                    batch = next(self._source)
+                except StopIteration:
+                    return
+                self._keep(batch)
+                yield batch
+            number += 1
+
+    def _path(self, number: int) -> Path:
+        return Path(self._folder.name, f"{number}.pt")
+
+    def _keep(self, batch: Any) -> None:
+        leaves, structure = tree_flatten(batch)
+        torch.save([x for x in leaves if isinstance(x, Tensor)], self._path(len(self._kept)))
+        self._kept.append(([None if isinstance(x, Tensor) else x for x in leaves], structure))
+
+    def _read(self, number: int) -> Any:
+        leaves, structure = self._kept[number]
+        tensors = iter(torch.load(self._path(number), weights_only=True))
+        return tree_unflatten([next(tensors) if x is None else x for x in leaves], structure)
