@@ -17,6 +17,7 @@ import typer
 from convsmith._version import __version__
 from convsmith.errors import ArgumentError
 from convsmith.report.plain import plain
+from convsmith.report.progress import Lines
 from convsmith.report.saving import as_path, encodable, save_text
 from convsmith.report.text import clean
 
@@ -229,7 +230,7 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
     ...     step("fine-tuning", 1, 20)
     """
     if not _on_terminal():
-        yield _ignore_step
+        yield Lines()
         return
     with _bar() as bar:
         tasks: dict[str, TaskID] = {}
@@ -260,8 +261,4 @@ def _bar() -> Progress:
 
 
 def _ignore(n: int = 1) -> None:
-    pass
-
-
-def _ignore_step(what: str, done: int, of: int) -> None:
     pass

@@ -5,11 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["copied", "submodule"]
+__all__ = ["copied", "plain", "submodule"]
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:
@@ -23,15 +24,39 @@ def submodule(model: nn.Module, path: str) -> nn.Module:
         ) from None
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     """A deep copy of a model, also of one whose weights are computed from others.
 
     What pruning, or the older `weight_norm`, leaves on a module as its weight is a result of
     autograd, which PyTorch refuses to copy; it is computed anew in each call.
+
+    Args:
+        model: the model.
+        memo: what is put in the place of objects, by identity, as `deepcopy` takes it.
     """
-    memo: dict[int, Any] = {}
+    memo = {} if memo is None else memo
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
+                memo.setdefault(id(value), value.detach().clone())
     return deepcopy(model, memo)
+
+
+def plain(model: Any) -> nn.Module:
+    """The module that a user passed, out of what `torch.compile` wraps it in.
+
+    Raises:
+        ArgumentError: for anything but a module, and for TorchScript, whose parts cannot be
+            replaced.
+    """
+    while isinstance(model, nn.Module) and type(model).__name__ == "OptimizedModule":
+        model = model._orig_mod
+    if isinstance(model, torch.jit.ScriptModule):
+        name = getattr(model, "original_name", "model")
+        raise ArgumentError(
+            f"{name} is TorchScript, whose layers cannot be replaced: pass the module that it was "
+            "scripted or traced from"
+        )
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
+    return model

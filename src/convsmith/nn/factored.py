@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,19 @@ class Factored(nn.Module):
         _FORMS.setdefault(form, []).append(cls)
         if formerly:
             _FORMER[formerly] = form
+
+    __jit_unused_properties__: ClassVar[list[str]] = ["last", "weight", "bias"]
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight of the last convolution, for code that asks a layer for its type or device."""
+        weight: Tensor = self.last.weight
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of the last convolution."""
+        return self.last.bias
 
     @property
     def last(self) -> _ConvNd:

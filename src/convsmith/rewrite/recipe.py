@@ -18,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError, ModelError, first_line, no_file
 from convsmith.network import submodule
-from convsmith.network.modules import copied
+from convsmith.network.modules import copied, plain
 from convsmith.nn import Factored
 from convsmith.report.saving import save_folder
 from convsmith.report.text import clean
@@ -148,6 +148,7 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         raise ModelError(f"{Path(folder)} cannot be built again: {clean(recipe['fixed'])}")
     if not isinstance(model, nn.Module):
         raise ModelError(f"{Path(folder)} rewrites a module, not a {type(model).__name__}")
+    model = plain(model)
     held = _values(Path(folder, WEIGHTS))
     try:
         trial = _without_memory(model)
@@ -200,7 +201,7 @@ def _without_memory(model: nn.Module) -> nn.Module:
         empty = torch.empty_like(tensor, device="meta")
         parameter = isinstance(tensor, nn.Parameter)
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if parameter else empty
-    return deepcopy(model, memo)
+    return copied(model, memo)
 
 
 def _values(path: Path) -> int:

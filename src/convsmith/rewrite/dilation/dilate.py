@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError
 from convsmith.network import Layer, Network, trace
-from convsmith.network.modules import copied
-from convsmith.network.shadow import shadow
+from convsmith.network.modules import copied, plain
+from convsmith.network.trace import example_inputs
 from convsmith.report import Result, Table
 from convsmith.rewrite.dilation.certificate import Certificate, Equality
 from convsmith.rewrite.dilation.evidence import (
@@ -38,6 +38,7 @@ from convsmith.rewrite.dilation.request import (
 from convsmith.rewrite.dilation.rule import plan
 from convsmith.rewrite.dilation.strides import strides_at, too_coarse
 from convsmith.rewrite.recipe import lighter_layers, save
+from convsmith.rewrite.surgery import working_copy
 from convsmith.text import times
 
 __all__ = ["Dilated", "dilate"]
@@ -138,9 +139,7 @@ def dilate(
     >>> dilated.model[2].stride, dilated.model[3].dilation, dilated.certificate.exact
     ((1, 1), (2, 2), True)
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
-    job = _Job.of(model, example, output_stride, layers, rates, features, seed)
+    job = _Job.of(plain(model), example, output_stride, layers, rates, features, seed)
     if strict and (job.broken or job.coarse):
         raise ArgumentError(refusal_message(job))
     try:
@@ -218,7 +217,7 @@ class _Job:
         seed: int,
     ) -> _Job:
         """Trace, plan, and find what stands in the way."""
-        network = trace(shadow(model), example)
+        network = trace(_working(model, example), example)
         striding = striding_of(network, output_stride, layers)
         exact = plan(network, striding)
         whole, changed_rates = with_rates(network, exact, rates)
@@ -394,13 +393,18 @@ def _shortest_name(network: Network, layer: Layer) -> str:
 # What is done about it
 
 
+def _working(model: nn.Module, example: Any) -> nn.Module:
+    args, kwargs = example_inputs(model, example)
+    return working_copy(model, *args, **kwargs)
+
+
 def _carry_out(job: _Job, whole: Plan, judged: Mapping[str, str], *, cut: bool) -> Work:
     """Change the modules of a copy; or the exported graph; or that of what is judged alone."""
     network, example = job.network, job.example
     changed = copied(job.model)
     try:
         paths = on_modules(network, changed, whole)
-        return Work(changed, trace(shadow(changed), example), changed=paths)
+        return Work(changed, trace(_working(changed, example), example), changed=paths)
     except NoModule as reason:
         note = (
             f"the exported graph was changed, since {reason}: fixed to the example's size and to "

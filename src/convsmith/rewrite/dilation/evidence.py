@@ -20,6 +20,7 @@ from convsmith.rewrite.dilation.certificate import ChangedLayer, Equality, Field
 from convsmith.rewrite.dilation.plan import Plan
 from convsmith.rewrite.dilation.request import returned_layers
 from convsmith.rewrite.observation import Runner, by_layers, by_modules, by_nodes, random_inputs
+from convsmith.rewrite.surgery import working_copy
 from convsmith.text import times
 
 __all__ = ["Work", "changed_layers", "evidence", "figures_at", "same_layer"]
@@ -128,7 +129,10 @@ def evidence(
     sizes: list[tuple[int, ...]] = []
     if work.nodes is None and all(name in modules or name in returned for name in known):
         asked = {name: path for name, path in modules.items() if name not in returned}
-        old, new = (by_modules(m, returned, asked) for m in (model, work.model))
+        old, new = (
+            by_modules(working_copy(m, *inputs[0], **inputs[1]), returned, asked)
+            for m in (model, work.model)
+        )
         sizes = _neighbours(network)
     elif work.nodes is None:
         names = {name: judged[name] for name in known}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from convsmith.errors import ArgumentError, nearest
 from convsmith.measure import image_batches
 from convsmith.network import Network, submodule, trace, untouched
+from convsmith.network.modules import plain
 from convsmith.report import Result, Table
+from convsmith.report.progress import Lines
 from convsmith.rewrite.dilation.certificate import Certificate
 from convsmith.rewrite.dilation.dilate import Dilated, dilate
 from convsmith.rewrite.lightening.attempts import Attempt, Attempts, Training, seeded
@@ -34,13 +37,15 @@ from convsmith.rewrite.lightening.keywords import Keywords, Request
 from convsmith.rewrite.lightening.report import LightenReport, NetworkFigures, Point, RewrittenLayer
 from convsmith.rewrite.lightening.selector import Selection, Selector
 from convsmith.rewrite.lightening.sensitivity import sensitivities
-from convsmith.rewrite.lightening.settings import Run, Timing, Tuning
+from convsmith.rewrite.lightening.settings import Progress, Run, Timing, Tuning
 from convsmith.rewrite.lightening.sweep import curve, within
 from convsmith.rewrite.lightening.tune.batches import Replayed
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint, fingerprint
 from convsmith.rewrite.lightening.tune.distil import by_first
+from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.recipe import save
+from convsmith.rewrite.surgery import give_hooks, working_copy
 
 __all__ = ["Lightened", "lighten"]
 
@@ -158,16 +163,26 @@ def lighten(
     request = Request.of(speedup, train, epochs, tuning, timing, run, others)
     batches = image_batches(images)
     _check_images(batches)
-    model, network, dilated = _traced(model, batches, request)
+    original = plain(model)
+    _check_inputs(original)
+    progress = _progress(request)
+    progress("tracing", 0, 1)
+    original, network, dilated = _traced(original, batches, request)
+    model = working_copy(original, batches[0][:1])
+    if request.tuning.trains_by_itself:
+        with seeded(request.run.seed):
+            Examiner(model, batches[0][:2])
     allowed_forms = forms_named(forms)
     layers = candidates(network, model, _allowed(request.layers, filter_fn), allowed_forms)
     _check_layers(request.layers, layers, network)
     refuse_empty(layers, network.name)
-    job = _Job(request, model, network, batches, layers, allowed_forms)
+    job = _Job(request, model, network, batches, layers, allowed_forms, progress)
     with untouched(model), seeded(request.run.seed):
         outcome = job.carry_out()
     for lighter in (outcome.attempt.model, outcome.control):
-        _copy_train_flags(lighter, model)
+        if lighter is not None:
+            _copy_train_flags(lighter, original)
+            give_hooks(original, lighter)
     if outcome.stopped:
         warnings.warn(outcome.stopped, RuntimeWarning, stacklevel=2)
     return Lightened(outcome.attempt.model, job.report(outcome), outcome.control, dilated)
@@ -194,6 +209,7 @@ class _Job:
     batches: Sequence[Tensor]
     layers: Sequence[Candidate]
     forms: Sequence[Form]
+    progress: Progress
 
     def carry_out(self) -> _Outcome:
         """Choose, rewrite, fine-tune, and measure."""
@@ -212,13 +228,15 @@ class _Job:
         else:
             attempt = attempts.attempt(attempts.choose(request.target))
         control, control_stopped = attempts.control(attempt.selection)
+        self.progress("measuring", 0, 1)
         rows = self._figures(attempts, attempt, control, image, clock)
         stopped = "; ".join(filter(None, (attempt.stopped, control_stopped)))
         return _Outcome(attempt, control, rows, points, stopped)
 
     def _attempts(self, clock: Clock, image: Tensor, held: ExitStack) -> Attempts:
         request, model, batches = self.request, self.model, self.batches
-        progress = request.run.progress or (lambda what, done, of: None)
+        progress = self.progress
+        progress("looking at the images", 0, 1)
         checkpoint = by_first(request.run.fabric, lambda: self._checkpoint(held))
         replaceable = [candidate for candidate in self.layers if not candidate.reason]
         paths = [candidate.path for candidate in replaceable]
@@ -312,7 +330,7 @@ def _traced(
     """The network that becomes lighter, traced: the model, or what `dilate` makes of it."""
     example = batches[0][:1]
     if request.output_stride is None:
-        return model, trace(model, example), None
+        return model, trace(working_copy(model, example), example), None
     dilated = dilate(model, example, output_stride=request.output_stride, seed=request.run.seed)
     return dilated.model, dilated.network or trace(dilated.model, example), dilated
 
@@ -338,10 +356,33 @@ def _training(request: Request) -> Training | None:
     )  # fmt: skip
 
 
-def _copy_train_flags(light: nn.Module | None, model: nn.Module) -> None:
-    """Copy the original's train flags; a new layer takes those of the layer it replaces."""
-    if light is None:
+def _progress(request: Request) -> Progress:
+    """Where progress is reported to."""
+    if request.run.progress is False:
+        return lambda what, done, of: None
+    return request.run.progress or Lines()
+
+
+def _check_inputs(model: nn.Module) -> None:
+    """Refuse a network of several inputs."""
+    try:
+        parameters = signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
         return
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(needed) > 1:
+        raise ArgumentError(
+            f"{type(model).__name__} takes {len(needed)} inputs ({', '.join(needed)}): lighten "
+            "takes networks of one input, so pass a module that gives the others itself"
+        )
+
+
+def _copy_train_flags(light: nn.Module, model: nn.Module) -> None:
+    """Copy the original's train flags; a new layer takes those of the layer it replaces."""
     flags = {path: module.training for path, module in model.named_modules()}
     for path, module in light.named_modules():
         while path not in flags:

@@ -57,6 +57,11 @@ class Tuning:
     control: bool = True
     control_learning_rate: float = 0.02
 
+    @property
+    def trains_by_itself(self) -> bool:
+        """Whether batches are to be gone through, and not by a loop of the user's own."""
+        return self.train is not None and self.epochs > 0 and not callable(self.train)
+
     def __post_init__(self) -> None:
         _whole("epochs", self.epochs, 0)
         if isinstance(self.train, Tensor):
@@ -113,7 +118,8 @@ class Run:
         checkpoint: a folder; an interrupted run that is called again continues from it.
         fabric: a launched `lightning.fabric.Fabric`, whose processes share each batch.
         seed: for all random numbers.
-        progress: called as `progress(what, done, of)`.
+        progress: called as `progress(what, done, of)`; lines on standard error unless given,
+            and nothing if it is False.
 
     Raises:
         ArgumentError: for a value of the wrong type or range.
@@ -129,11 +135,12 @@ class Run:
     checkpoint: str | Path | None = None
     fabric: Fleet | None = None
     seed: int = 0
-    progress: Progress | None = None
+    progress: Progress | Literal[False] | None = None
 
     def __post_init__(self) -> None:
         _function("evaluate", self.evaluate)
-        _function("progress", self.progress)
+        if self.progress is not False:
+            _function("progress", self.progress)
         _flag("sweep", self.sweep)
         known = isinstance(self.seed, int) and not isinstance(self.seed, bool)
         _check("seed", self.seed, known, "an integer")

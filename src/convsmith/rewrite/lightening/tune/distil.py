@@ -111,13 +111,12 @@ def distil(
         ArgumentError: if there is nothing to train on.
         Diverged: if the loss is not a number.
     """
-    once = isinstance(train, Iterator)
-    batches = Replayed(train) if once and schedule.epochs > 1 else train
+    repeated = isinstance(train, Iterator) and schedule.epochs > 1
+    batches = Replayed(iter(train)) if repeated else train
     pace = _Pace(schedule, number_of(batches))
     if schedule.epochs <= 0 or pace.batches == 0:
-        raise ArgumentError(
-            f"nothing to train on: {pace.batches} batches, {schedule.epochs} epochs"
-        )
+        number = pace.batches or "no"
+        raise ArgumentError(f"nothing to train on: {number} batches, {schedule.epochs} epochs")
     grader = Teacher(teacher, student, schedule, loss, paths)
     optimizer = _optimizer(student, schedule)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, pace.rate)
