@@ -117,6 +117,18 @@ def command(
     channels: Annotated[
         int | None, typer.Option(help="Convert images to grey (1) or colour (3).")
     ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,N", help="Mean that the network expects taken off its images."),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,N", help="Deviation that it expects them divided by."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Mean, deviation, size and channels of 'imagenet'."),
+    ] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Skip broken images, and list them.")
     ] = False,
@@ -141,8 +153,9 @@ def command(
             raise ArgumentError(f"{output} holds a lightened model: pass --force to overwrite it")
     from torch import nn
 
-    from convsmith.cli.holdout import Batches, accuracy, train_and_test
+    from convsmith.cli.holdout import Batches, accuracy, chance, train_and_test
     from convsmith.cli.models import load_model
+    from convsmith.cli.preparation import preparation
     from convsmith.rewrite import Run, Timing, Tuning, lighten
 
     network = load_model(model, weights, original)
@@ -150,12 +163,16 @@ def command(
         raise ModelError(f"{model} is an exported program: its modules cannot be replaced")
     if output is not None:
         check_folder(output, sum(t.nbytes for t in network.state_dict().values()))
-    train, test = train_and_test(
-        data,
-        size=size,
-        channels=channels,
-        on_error="skip" if skip_broken else "fail",
-        seed=seed,
+    wanted = preparation(mean, std, preset, size, channels)
+    train, test = (
+        wanted.of(part)
+        for part in train_and_test(
+            data,
+            size=wanted.size,
+            channels=wanted.channels,
+            on_error="skip" if skip_broken else "fail",
+            seed=seed,
+        )
     )
     fabric = None if devices == num_nodes == 1 else launch(devices, num_nodes)
     if leads:
@@ -199,6 +216,12 @@ def command(
     if output:
         talk(f"wrote {result.save(output, origin=model, force=force)}")
     report = result.report
+    score = report.original.accuracy
+    if labels is not None and score is not None and score <= chance(labels):
+        talk(
+            f"the original classifies {score:.1%} of the held-out images correctly, no more than "
+            "chance: are they prepared as it was trained (--mean and --std, --preset, --size)?"
+        )
     if json is None and html is None:
         for table in (
             report.layer_table(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -149,6 +150,10 @@ class Factored(nn.Module):
     ) -> tuple[_ConvNd, ...]:
         """Return the convolutions, in order, that stand for `conv` at a rank: shapes alone."""
         raise NotImplementedError
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return the parts alone, in order: what `torch.jit.script` compiles in its place."""
+        return nn.Sequential(OrderedDict(self.named_children()))
 
     def reset_parameters(self) -> None:
         """Initialise again every part that can be."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from numbers import Real
 from typing import Any
@@ -36,8 +37,15 @@ class Fidelity:
         self, original: nn.Module, batches: Sequence[Tensor], evaluate: Evaluate | None
     ) -> None:
         self._original, self._batches, self._evaluate = original, batches, evaluate
+        self._judged: _Seen | None = None
         with untouched(original), torch.no_grad():
             self._expected = self._answers(original)
+            if _is_collapsed(self._expected):
+                warnings.warn(
+                    f"{type(original).__name__} gives the same class for all images: are they "
+                    "prepared as it was trained (mean and std, size, channels)?",
+                    stacklevel=5,
+                )
 
     @cached_property
     def original(self) -> Step:
@@ -57,7 +65,19 @@ class Fidelity:
             if len(outputs) == 1 and outputs[0].ndim > 1 and outputs[0].shape[1] > 1:
                 same = outputs[0].argmax(1) == self._expected[0].argmax(1)
                 agreement = float(same.double().mean())
-            accuracy = None if self._evaluate is None else _accuracy(self._evaluate(model))
+            accuracy = None
+            if self._evaluate is not None:
+                seen = _Seen()
+                with seen.watching(model):
+                    accuracy = _accuracy(self._evaluate(model))
+                if model is self._original:
+                    self._judged = seen
+                elif self._judged is None:
+                    self._judged = _Seen()
+                    with self._judged.watching(self._original), untouched(self._original):
+                        self._evaluate(self._original)
+                shared = seen.agreement(self._judged) if self._judged is not None else None
+                agreement = agreement if shared is None else shared
         return Step(name, error, agreement, accuracy)
 
     def _answers(self, model: nn.Module) -> list[Tensor]:
@@ -67,6 +87,50 @@ class Fidelity:
             for batch in self._batches
         ]
         return [torch.cat(parts) for parts in zip(*outputs, strict=True)]
+
+
+class _Seen:
+    """The classes that a network gave while it was evaluated, and on what.
+
+    So that agreement is measured on the very images that accuracy is measured on.
+    """
+
+    _MOST = 2**24
+
+    def __init__(self) -> None:
+        self._inputs: list[tuple[Any, ...]] = []
+        self._classes: list[Tensor] = []
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        """Note what the model is given and answers."""
+        handle = model.register_forward_hook(self._note)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _note(self, _: nn.Module, given: tuple[Any, ...], answer: Any) -> None:
+        known = isinstance(answer, Tensor) and answer.ndim > 1 and answer.shape[1] > 1
+        if not known or sum(map(len, self._classes)) > self._MOST:
+            return
+        first = given[0] if given and isinstance(given[0], Tensor) else torch.zeros(0)
+        self._inputs.append((*first.shape, float(first.double().sum())))
+        self._classes.append(answer.detach().argmax(1).flatten().to(torch.int32))
+
+    def agreement(self, other: _Seen) -> float | None:
+        """How often both gave the same class; None if they did not see the same images."""
+        if not self._classes or self._inputs != other._inputs:
+            return None
+        ours, theirs = torch.cat(self._classes), torch.cat(other._classes)
+        return float((ours == theirs).double().mean()) if ours.shape == theirs.shape else None
+
+
+def _is_collapsed(answers: Sequence[Tensor]) -> bool:
+    """Whether a network that tells classes apart gives the same one for every image."""
+    if len(answers) != 1 or answers[0].ndim != 2 or answers[0].shape[1] < 2:
+        return False
+    return len(answers[0]) > 1 and len(set(answers[0].argmax(1).tolist())) == 1
 
 
 def measured_figures(

@@ -24,6 +24,7 @@ from convsmith.rewrite.surgery import replace
 __all__ = ["Selection", "Selector"]
 
 _ROUNDS = 5
+_NEGLIGIBLE = 0.05
 _CLOSE, _NEAR = 0.95, 1.02
 """A measured time between these shares of the budget is what was asked for: medians repeat no
 better."""
@@ -131,8 +132,7 @@ class Selector:
             return met
         raise ArgumentError(
             f"{target.name}={target.value:g} cannot be met: the best here is "
-            f"{target.of_cost(best, total)}, as {outside:.0%} of its time lies outside "
-            "the convolutions that may change"
+            f"{target.of_cost(best, total)}, {_why(outside, 'time')}"
         )
 
     def _whole(self, options: list[list[Option]]) -> tuple[float, float]:
@@ -155,8 +155,7 @@ class Selector:
         if least > budget:
             raise ArgumentError(
                 f"{target.name}={target.value:g} cannot be met: the best here is "
-                f"{target.of_cost(least, total)}, as {rest / total:.0%} of the cost lies outside "
-                "the convolutions that may change"
+                f"{target.of_cost(least, total)}, {_why(rest / total, 'multiply-adds')}"
             )
         return choose(options, budget - rest)
 
@@ -219,3 +218,10 @@ class Selector:
                 if pick.choice is not None:
                     replace(light, c.path, pick.choice.form.make(c.conv, pick.choice.rank))
         return light
+
+
+def _why(outside: float, what: str) -> str:
+    """Why nothing better can be had: a share of the cost outside the convolutions is a reason."""
+    if outside < _NEGLIGIBLE:
+        return "with every convolution in the cheapest of its forms"
+    return f"as {outside:.0%} of its {what} lies outside the convolutions that may change"

@@ -59,7 +59,9 @@ def within(attempts: Attempts, drop: float) -> Attempt:
     if best is None:
         why = "no network is faster here"
         if lost is not None:
-            why = f"a speed-up of {high:.2f} already loses {lost:.3f}"
+            factor = f"{high:.2f}"
+            change = f"a speed-up of {factor}" if float(factor) > 1 else "the gentlest change"
+            why = f"{change} already loses {lost:.3f}"
         raise ArgumentError(f"max_drop={drop:g} cannot be met: {why}")
     return best
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import ceil, floor, isfinite
 from numbers import Real
 from typing import Literal
 
@@ -69,10 +69,18 @@ class Target:
         return self.value
 
     def of_cost(self, cost: float, total: float) -> str:
-        """This target with the value that a cost would meet, in words."""
+        """This target with the value that a cost would meet, as it was asked for, rounded to it.
+
+        >>> Target("macs", 0.05).of_cost(4.201, 10.0), Target("speedup", 9).of_cost(4.201, 10.0)
+        ('macs=0.421', 'speedup=2.38')
+        """
         if self.name == "speedup":
-            return f"speedup={total / cost:.2f}"
-        return f"{self.name}={cost:.0f}" if self.name == "macs" else f"{self.name}={cost:.3g}"
+            return f"speedup={floor(100 * total / cost) / 100:.2f}"
+        if self.name == "macs" and self.value < 1:
+            return f"macs={ceil(1000 * cost / total) / 1000:g}"
+        if self.name == "macs":
+            return f"macs={ceil(cost)}"
+        return f"{self.name}={cost * 1.005:.3g}"
 
     def __str__(self) -> str:
         value = self.value
