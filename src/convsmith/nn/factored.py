@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import torch
@@ -153,7 +154,7 @@ class Factored(nn.Module):
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Return the parts alone, in order: what `torch.jit.script` compiles in its place."""
-        return nn.Sequential(OrderedDict(self.named_children()))
+        return _parts_of(type(self))(OrderedDict(self.named_children()))
 
     def reset_parameters(self) -> None:
         """Initialise again every part that can be."""
@@ -161,6 +162,12 @@ class Factored(nn.Module):
             reset = getattr(child, "reset_parameters", None)
             if callable(reset):
                 reset()
+
+
+@cache
+def _parts_of(kind: type[Factored]) -> type[nn.Sequential]:
+    """A class of its own: TorchScript takes equal parts of one class, in any order, for the same."""
+    return type(f"{kind.__name__}Parts", (nn.Sequential,), {})
 
 
 def form_names() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from convsmith.network import quiet, submodule, untouched
 from convsmith.network.shadow import shadow
 
-__all__ = ["answers", "give_hooks", "inputs", "replace", "watching", "working_copy"]
+__all__ = ["answers", "give_hooks", "has_hooks", "inputs", "replace", "watching", "working_copy"]
 
 
 class _Enough(Exception):
@@ -82,6 +82,13 @@ def working_copy(model: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         if isinstance(a, Tensor) and isinstance(b, Tensor)
     )
     return bare if same else found
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module has forward hooks, other than those that compute its weight."""
+    return any(
+        not _computes(hook) for key in _HOOKS[:2] for hook in (vars(module).get(key) or {}).values()
+    )
 
 
 def _silence(model: nn.Module) -> bool:

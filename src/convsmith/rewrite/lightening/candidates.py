@@ -14,6 +14,7 @@ from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.nn import Rank
 from convsmith.rewrite.lightening.forms import Form, all_forms
+from convsmith.rewrite.surgery import has_hooks
 from convsmith.text import times
 
 __all__ = ["Candidate", "Choice", "Filter", "candidates", "refuse_empty"]
@@ -118,6 +119,8 @@ def _plain(
     module = model.get_submodule(layer.path)
     if not _computes_plainly(module):
         return None, f"called from {type(module).__name__}, not a plain convolution module"
+    if has_hooks(module):  # those that change nothing are not seen here
+        return None, "a hook on it may change what it computes"
     if any(name in network.shared for name in (p.name for p in layer.parameters)):
         return None, "its weight is shared by several calls"
     if allow is not None and not allow(module, layer.path):

@@ -52,6 +52,10 @@ def number_of(batches: Iterable[Any]) -> int | None:
         return None
 
 
+class _OnDisk:
+    """Marks a tensor of a batch that is kept on disk."""
+
+
 class Replayed:
     """Batches of an iterator, which can be gone through again: kept on disk, one at a time.
 
@@ -85,9 +89,9 @@ class Replayed:
     def _keep(self, batch: Any) -> None:
         leaves, structure = tree_flatten(batch)
         torch.save([x for x in leaves if isinstance(x, Tensor)], self._path(len(self._kept)))
-        self._kept.append(([None if isinstance(x, Tensor) else x for x in leaves], structure))
+        self._kept.append(([_OnDisk if isinstance(x, Tensor) else x for x in leaves], structure))
 
     def _read(self, number: int) -> Any:
         leaves, structure = self._kept[number]
         tensors = iter(torch.load(self._path(number), weights_only=True))
-        return tree_unflatten([next(tensors) if x is None else x for x in leaves], structure)
+        return tree_unflatten([next(tensors) if x is _OnDisk else x for x in leaves], structure)
