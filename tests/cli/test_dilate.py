@@ -90,7 +90,8 @@ def test_it_prints_the_card_and_writes_every_format(place, capfd):
     assert "--force" in capfd.readouterr().err
     assert main([*words, "-o", "fine", "--force", "--no-latency", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["after"]["ms"] is None
-    assert main(["inspect", "fine", "--input", "1,3,32,32", "--json"]) == 0
+    inspected = ["inspect", "fine", "--model", "my.py:features", "--input", "1,3,32,32", "--json"]
+    assert main(inspected) == 0
     assert json.loads(capfd.readouterr().out)["layers"][-1]["output"] == [1, 8, 16, 16]
 
 

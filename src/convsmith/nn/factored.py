@@ -154,7 +154,8 @@ class Factored(nn.Module):
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Return the parts alone, in order: what `torch.jit.script` compiles in its place."""
-        return _parts_of(type(self))(OrderedDict(self.named_children()))
+        kind: Any = type(self)
+        return _parts_of(kind)(OrderedDict(self.named_children()))
 
     def reset_parameters(self) -> None:
         """Initialise again every part that can be."""
@@ -165,8 +166,8 @@ class Factored(nn.Module):
 
 
 @cache
-def _parts_of(kind: type[Factored]) -> type[nn.Sequential]:
-    """A class of its own: TorchScript takes equal parts of one class, in any order, for the same."""
+def _parts_of(kind: Any) -> type[nn.Sequential]:
+    """A class of its own: TorchScript takes the same parts in another order for the same."""
     return type(f"{kind.__name__}Parts", (nn.Sequential,), {})
 
 
