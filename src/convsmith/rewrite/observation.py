@@ -11,8 +11,8 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network, quiet, submodule, untouched
+from convsmith.network.example import example_inputs
 from convsmith.network.modules import copied
-from convsmith.network.trace import example_inputs
 
 __all__ = ["Runner", "by_layers", "by_modules", "by_nodes", "passed_on", "random_inputs"]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError
 from convsmith.network import Layer, Network, trace
+from convsmith.network.example import example_inputs
 from convsmith.network.modules import copied, plain
-from convsmith.network.trace import example_inputs
 from convsmith.report import Result, Table
 from convsmith.rewrite.dilation.certificate import Certificate, Equality
 from convsmith.rewrite.dilation.evidence import (
