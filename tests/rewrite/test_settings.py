@@ -118,6 +118,8 @@ def test_a_former_keyword_does_what_it_did_and_says_what_it_is_now(name):
 def test_the_warning_points_at_the_call(counted):
     with pytest.warns(DeprecationWarning, match="is now lighten") as told:
         cs.lighten(chain(), pictures(), multiplier=1, compiled=False, seed=1)
+    # An untrained network gives one class for all images, which is another warning.
+    told = [each for each in told if each.category is DeprecationWarning]
     assert len(told) == 1 and told[0].filename == __file__
     assert str(told[0].message) == (
         "lighten(compiled=, seed=) is now lighten(timing=Timing(compiled=…), run=Run(seed=…))"
@@ -128,7 +130,7 @@ def test_classes_and_former_keywords_give_the_same_network(counted):
     images = pictures()
     data = {"speedup": 1.6, "train": labelled(images), "epochs": 1}
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", DeprecationWarning)
         new = cs.lighten(
             chain(), images, 1.6, tuning=Tuning(train=labelled(images), epochs=1, features=0.1),
             timing=Timing(compiled=False, batch=2), run=Run(seed=3),
