@@ -28,16 +28,17 @@ _PRIVATE = frozenset([
     "__or__", "__rshift__", "__xor__", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
     "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "_batch_norm_no_update",
     "_batch_norm_with_update", "_batch_norm_with_update_functional", "_cdist_forward", "_conj",
-    "_conj_physical", "_convolution", "_convolution_mode", "_embedding_bag", "_fft_c2c", "_fft_c2r",
-    "_fft_r2c", "_functional_assert_async", "_functional_assert_scalar", "_fused_rms_norm",
-    "_local_scalar_dense", "_log_softmax", "_native_batch_norm_legit",
-    "_native_batch_norm_legit_functional", "_native_batch_norm_legit_no_training", "_neg_view",
-    "_pdist_forward", "_prelu_kernel", "_reshape_alias", "_safe_softmax",
-    "_scaled_dot_product_attention_math", "_scaled_dot_product_flash_attention_for_cpu",
-    "_shape_as_tensor", "_softmax", "_stack", "_to_copy", "_trilinear", "_unique2", "_unsafe_index",
-    "_unsafe_view", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
-    "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
-    "_weight_norm", "_weight_norm_interface",
+    "_conj_physical", "_convolution", "_convolution_mode", "_embedding_bag", "_fft_c2c",
+    "_fft_c2r", "_fft_r2c", "_functional_assert_async", "_functional_assert_scalar",
+    "_fused_rms_norm", "_local_scalar_dense", "_log_softmax", "_native_batch_norm_legit",
+    "_native_batch_norm_legit_functional", "_native_batch_norm_legit_no_training",
+    "_native_multi_head_attention", "_neg_view", "_pdist_forward", "_prelu_kernel",
+    "_reshape_alias", "_safe_softmax", "_scaled_dot_product_attention_math",
+    "_scaled_dot_product_flash_attention_for_cpu", "_shape_as_tensor", "_softmax", "_stack",
+    "_to_copy", "_trilinear", "_unique2", "_unsafe_index", "_unsafe_view",
+    "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa", "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "_weight_norm",
+    "_weight_norm_interface",
 ])  # fmt: skip
 _MOVES = "moves tensors between devices"
 _STORAGE = "changes the memory behind a tensor"
@@ -48,14 +49,14 @@ _REFUSED = {
     "record_stream": _MOVES,
     "set": _STORAGE, "set_": _STORAGE, "set_data": _STORAGE, "data": _STORAGE,
     "resize": _STORAGE, "resize_": _STORAGE, "resize_as": _STORAGE, "resize_as_": _STORAGE,
-    "as_strided_": _STORAGE, "lift": _STORAGE, "swap": _STORAGE,
+    "as_strided_": _STORAGE, "swap": _STORAGE,
     "requires_grad_": _HISTORY, "retain_grad": _HISTORY, "retains_grad": _HISTORY,
     "output_nr": _HISTORY, "is_leaf": _HISTORY, "embedding_renorm_": _HISTORY,
     "ctc_loss": _TRUSTS,
 }  # fmt: skip
 # Formats other than plain tensors, and kernels of one vendor, which check less.
 _FORMATS = re.compile(
-    r"(cudnn|miopen|mkldnn|mps|fbgemm|quantized|fake_quantize|fused_moving|sparse|hspmm|sspaddmm"
+    r"(cudnn|miopen|mkldnn|mps|fbgemm|quantized|fused_moving|sparse|hspmm|sspaddmm"
     r"|nested|segment_reduce|ccol|crow|to_(sparse|mkldnn|padded)|q_|quantize|dequantize|int_repr"
     r"|coalesce|is_coalesced|copy_sparse|smm|chalf).*|.*(_sparse|_mkldnn|_sparse_backward"
     r"|_mps|_cudnn|quantized.*)_?|(col|row)_indices(_copy)?|(indices|values)(_copy)?|per_channel.*"
