@@ -185,7 +185,10 @@ def test_off_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture[str]) -> N
         advance()
         advance(n=1)
         step("training", 1, 2)
-    assert capsys.readouterr() == ("", "")
+        step("training", 2, 2)
+        step("judging", 1, 1)
+    # A line for each kind of work, so that a log shows how far a long run has come.
+    assert capsys.readouterr() == ("", "training\njudging\n")
 
 
 BAR = """

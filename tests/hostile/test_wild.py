@@ -21,7 +21,7 @@ from convsmith.cli.main import VERBS, main
 from convsmith.errors import ConvsmithError
 from tests.hostile.mutation import THOROUGH
 
-LINES = 700 if THOROUGH else 100
+LINES = 300 if THOROUGH else 100
 CALLS = 400 if THOROUGH else 120
 SECONDS = 60.0
 
