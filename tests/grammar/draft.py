@@ -124,7 +124,8 @@ class Draft:
         self.need(x.ndim == 2 + len(self.axes) and x.is_floating_point())
         self.need(0 < x.numel() <= MOST_VALUES and x.shape[1] <= MOST_CHANNELS)
         self.need(max(x.shape[2:], default=1) <= LONGEST)
-        self.need(x.isfinite().all() and x.abs().max() < 1e3)
+        # Beyond this a sigmoid or an error function would round to a constant.
+        self.need(x.isfinite().all() and x.abs().max() < 12)
 
     @contextlib.contextmanager
     def undone_if_unfit(self) -> Iterator[None]:

@@ -211,6 +211,7 @@ def computed_batch_norm_weight(d):
 @step
 def computed_layer_norm(d):
     n = d.space[-1]
+    d.need(n > 1)
     dims = tuple(range(d.x.ndim - 1))
     d.run(f"x = F.layer_norm(x, ({n},), weight=x.mean({dims}))")
 

@@ -153,6 +153,7 @@ def instance_norm_module(d):
 @step
 def group_norm(d):
     groups = d.pick(*(g for g in (1, 2, 3, 4) if d.channels % g == 0))
+    d.need(max(d.space) > 1)
     d.run(f"x = {d.module(f'nn.GroupNorm({groups}, {d.channels})')}(x)")
 
 
@@ -166,6 +167,7 @@ def layer_norm_of_channels(d):
 @step
 def layer_norm_of_space(d):
     last = d.space[-d.pick(1, d.dims) :]
+    d.need(max(last) > 1)
     d.run(f"x = F.layer_norm(x, {last})")
 
 

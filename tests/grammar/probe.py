@@ -114,6 +114,7 @@ def _differences(sample, cells, others, size):
     changed = [np.zeros(size) for _ in cells]
     generator = torch.Generator().manual_seed(1)
     rng = random.Random(1)
+    few = int(np.prod(size)) <= 40
     for seed in range(starts):
         image = sample.image(seed) * (1 + seed) - 0.3 * seed
         before = first_output(model(image)).double()
@@ -121,7 +122,7 @@ def _differences(sample, cells, others, size):
             where = [slice(None)] * len(sample.shape)
             for d, p in zip(sample.space, pixel):
                 where[d] = p
-            for change in rng.sample(CHANGES, 2):
+            for change in rng.sample(CHANGES, 4 if few else 2):
                 other = image.clone()
                 part = other[tuple(where)]
                 part += change * (0.5 + torch.rand(part.shape, generator=generator))
