@@ -1,7 +1,7 @@
-"""A network in the making: its source grows line by line, and each line is run as it is written.
+"""A network under construction: source grows line by line, and each line runs as it is written.
 
-The map lies as (batch, channels, *space) between two steps of the grammar. `axes` tells for each
-dimension of space which axis of the image it runs along, or None where several were merged.
+Between two steps of the grammar the map is laid out as (batch, channels, *space). `axes` holds, for
+each dimension of space, the axis of the image it runs along, or None if several were merged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_VALUES, LONGEST, MOST_CHANNELS = 3000, 20, 12
 
 
 class Unfit(Exception):
-    """A draw that does not fit the map as it is."""
+    """Raised for a step that does not fit the current map."""
 
 
 def step(function: Callable[[Draft], None]) -> Callable[[Draft], None]:
@@ -37,13 +37,13 @@ def step(function: Callable[[Draft], None]) -> Callable[[Draft], None]:
 
 
 class Draft:
-    """Source lines, modules, and the tensors that they give on one image."""
+    """Source lines, modules, and the tensors they compute for one image."""
 
     def __init__(self, rng: random.Random, image: Tensor, axes: list[int | None]) -> None:
         self.rng, self.axes = rng, axes
         self.modules: dict[str, str] = {}
         self.lines: list[str] = []
-        self.smooth = True  # a gradient that is not zero shows all that is read
+        self.smooth = True  # gradients that are not zero show everything that is read
         self.differentiable = True  # gradients pass at all
         self.leaves_attributes = False
         self.names = 0
@@ -67,7 +67,7 @@ class Draft:
         return tuple(self.x.shape[2:])
 
     def module(self, source: str) -> str:
-        """Add a module, or a parameter; the source by which a line calls it."""
+        """Add a module or a parameter; returns the expression that refers to it."""
         name = f"m{self._number()}"
         self.modules[name] = source
         torch.manual_seed(0)
@@ -79,7 +79,7 @@ class Draft:
         return self.module(f"nn.Parameter(torch.ones{shape})")
 
     def name(self) -> str:
-        """A variable that no other line uses."""
+        """Return a variable name that no other line uses."""
         return f"v{self._number()}"
 
     def _number(self) -> int:
@@ -94,11 +94,11 @@ class Draft:
         self.lines += source.split("\n")
 
     def rough(self) -> None:
-        """What was written may depend on values through which no gradient passes."""
+        """Note that the result may depend on values through which no gradient passes."""
         self.smooth = False
 
     def blocked(self) -> None:
-        """What was written stops gradients."""
+        """Note that gradients stop here, or that torch has none."""
         self.differentiable = False
 
     def each(self, low: int, high: int) -> tuple[int, ...]:
@@ -115,7 +115,7 @@ class Draft:
             raise Unfit
 
     def place(self) -> int:
-        """A dimension of space, of any role."""
+        """Pick a dimension of space."""
         return 2 + self.rng.randrange(self.dims)
 
     def fits(self) -> None:
@@ -129,7 +129,7 @@ class Draft:
 
     @contextlib.contextmanager
     def undone_if_unfit(self) -> Iterator[None]:
-        """Take back all that was written since, where it turns out not to fit."""
+        """Undo everything written in this block if it turns out not to fit."""
         kept = copy.copy(self.__dict__)
         modules, lines, axes = dict(self.modules), list(self.lines), list(self.axes)
         scope, children = (
@@ -166,9 +166,9 @@ _count = iter(range(10**9))
 
 
 def build(source: str) -> nn.Module:
-    """The network that the source of a class `Net` describes, in float64 and evaluation."""
+    """Build the network from the source of its class `Net`, in float64 and evaluation mode."""
     scope, name = _scope(), f"<grammar {next(_count)}>"
-    # So that messages can show the line, as with a file of the user's own.
+    # Lets messages quote the line, as they do for a file on disk.
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     exec(compile(source, name, "exec"), scope)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Whole random networks: how the image lies, some steps, and in which shape the result leaves."""
+"""Complete random networks: a layout of the image, some steps, and a form of the result."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _image(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def sample(seed: int, most: int = 4) -> Sample:
-    """The random network of this number."""
+    """Write the random network with this seed."""
     rng = random.Random(f"network {seed}")
     (layout,) = rng.choices(LAYOUTS, WEIGHTS)
     space = [letter for letter in layout if letter not in "NC"]
@@ -142,7 +142,7 @@ def write(
 
 
 def _enter(d: Draft, layout: str) -> None:
-    """Bring the image into the order (batch, channels, *space)."""
+    """Put the image into the order (batch, channels, *space)."""
     channels = d.x.shape[layout.index("C")] if "C" in layout else 1
     if layout in ("NHWC", "NLC"):
         if d.chance(0.4):
@@ -165,7 +165,7 @@ def _enter(d: Draft, layout: str) -> None:
 
 
 def _leave(d: Draft, end: str) -> tuple[str, list[Role]]:
-    """What the network returns, and the roles of its dimensions."""
+    """Write what the network returns; gives the expression and the roles of its dimensions."""
     roles: list[Role] = ["N", "C", *d.axes]
     space = tuple(range(2, d.x.ndim))
     if end == "channels last":

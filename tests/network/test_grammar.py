@@ -35,15 +35,15 @@ def contradictions(samples):
 @pytest.mark.parametrize("first", range(0, SEEDS, EACH))
 def test_what_is_stated_about_random_networks_is_true(first):
     seeds = range(first, first + EACH)
-    found = contradictions((f"seed {seed}", grammar.sample(seed)) for seed in seeds)
-    assert not found, found
+    text = contradictions((f"seed {seed}", grammar.sample(seed)) for seed in seeds)
+    assert not text, text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_what_is_stated_about_each_step_alone_is_true(name):
-    found = contradictions((f"seed {seed}", grammar.one_step(name, seed)) for seed in range(3))
-    assert not found, found
+    text = contradictions((f"seed {seed}", grammar.one_step(name, seed)) for seed in range(3))
+    assert not text, text
 
 
 @pytest.mark.slow
