@@ -185,8 +185,12 @@ def _leave(d: Draft, end: str) -> tuple[str, list[Role]]:
         d.run(f"x = {linear}(x.mean({space}))")
         return "x", ["N", "C"]
     if end == "flat":
+        lengths = list(d.x.shape[1:])
+        (longer, *more) = [i for i, n in enumerate(lengths) if n != 1] or [0]
+        # A map of one row and one channel stays what it is.
+        role = d.axes[longer - 1] if longer and not more else None
         d.run("x = x.flatten(1)")
-        return "x", ["N", None]
+        return "x", ["N", role]
     if end == "several":
         return "x, x.mean()", roles
     if end == "named":

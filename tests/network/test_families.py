@@ -27,6 +27,15 @@ class Calls(nn.Module):
 
 
 S = (1, 4, 6, 8)
+
+
+def written(x, y, view):
+    """A copy of `x`, into a view of which the same view of `y` is added."""
+    z = x.clone()
+    view(z).add_(view(y))
+    return z
+
+
 EXAMPLES = {
     "activation": [
         (lambda s, x: F.relu(x), [S]),
@@ -96,6 +105,7 @@ EXAMPLES = {
     ],
     "input": [(lambda s, x: x * 2, [S])],
     "linear": [
+        (lambda s, x, w: F.linear(x, w), [(1, 3, 5), (4, 5)]),
         (nn.Linear(8, 3), [S]),
         (lambda s, x, y: torch.addmm(y[0, 0], x[0, 0], x[0, 1].t()), [S, (1, 1, 6, 6)]),
     ],
@@ -168,6 +178,13 @@ EXAMPLES = {
         (lambda s, x: F.interpolate(x, size=(9, 7), mode="bilinear", align_corners=True), [S]),
         (lambda s, x: F.interpolate(x, scale_factor=1.5, mode="bicubic"), [S]),
         (lambda s, x: F.interpolate(x, scale_factor=1.5, mode="nearest-exact"), [S]),
+    ],
+    "write": [
+        (lambda s, x, y: written(x, y, lambda z: z[:, :, 1:]), [S, S]),
+        (lambda s, x, y: written(x, y, lambda z: z[..., ::2]), [S, S]),
+        (lambda s, x, y: written(x, y, lambda z: z.transpose(2, 3)[:, 1]), [S, S]),
+        (lambda s, x, y: written(x, y, lambda z: z.view(1, -1)), [S, S]),
+        (lambda s, x, y: written(x, y, lambda z: z.select(3, 2)), [S, S]),
     ],
 }
 CASES = [

@@ -8,7 +8,7 @@ import os
 import pytest
 
 import convsmith as cs
-from convsmith.network.operations import KINDS
+from convsmith.network.families import FAMILIES
 from tests import grammar
 from tests.grammar.draft import STEPS
 
@@ -52,4 +52,4 @@ def test_the_grammar_has_every_family():
     for name in STEPS:
         sample = grammar.one_step(name)
         kinds |= {layer.kind for layer in cs.trace(sample.model(), sample.image())}
-    assert kinds == set(KINDS)
+    assert kinds == set(FAMILIES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import convsmith as cs
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.errors import ArgumentError, TraceError
 from convsmith.network.families import FAMILIES, FAMILY_OF
+from convsmith.printing import prints_kept_back
 from tests.networks import Everything, resnet18
 from tests.specifications import convolutions, pools, transposed
 
@@ -256,13 +258,17 @@ def test_a_missing_layer_is_answered_with_the_nearest(everything):
         everything["twise"]
 
 
-def test_what_the_model_prints_stays_out_of_reports(capfd):
+def test_what_the_model_prints_is_the_callers(capfd):
     class Talks(nn.Module):
         def forward(self, x):
             print("hello")
             return x + 1
 
+    before = sys.stdout
     cs.trace(Talks(), (1,))
+    assert sys.stdout is before and capfd.readouterr() == ("hello\n", "")
+    with prints_kept_back():  # as the command line does, for its reports
+        cs.trace(Talks(), (1,))
     assert capfd.readouterr() == ("", "")
 
 

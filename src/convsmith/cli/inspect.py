@@ -38,6 +38,14 @@ def command(
     shapes: Annotated[
         list[str] | None, typer.Option("--input", metavar="[NAME=]N,C,H,W[:TYPE]", help=INPUT)
     ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LETTERS",
+            help="What the image's dimensions are: N batch, C channels, any other letter space or "
+            "time, such as NHWC or NTCHW. By default it is seen from the first convolution.",
+        ),
+    ] = None,
     run: Annotated[
         bool,
         typer.Option(
@@ -128,7 +136,7 @@ def command(
     # Where only --compare names a folder, --model is for that one.
     only_second = compare is not None and Path(compare).is_dir() and not Path(model).is_dir()
     network = load_model(model, weights, None if only_second else original)
-    report = inspect(network, inputs, run=run or None)
+    report = inspect(network, inputs, axes=axes, run=run or None)
     table = report.table(sort=sort, by=by, depth=depth, all_layers=every)
     selected: list[View | None] = []
     if receptive_field:
@@ -147,9 +155,11 @@ def command(
         selected.append(views.counted(report, as_tool))
     if compare is not None:
         second = load_model(compare, original=original if Path(compare).is_dir() else None)
-        selected.append(views.compare(report, inspect(second, inputs, run=run or None)))
+        selected.append(views.compare(report, inspect(second, inputs, axes=axes, run=run or None)))
     shown = [view for view in selected if view is not None]
     warnings = warnings_of(report.network) if report.network else ()
+    if axes is None and report.unusual_axes:
+        talk(f"The image's axes are taken to be {report.unusual_axes}; --axes says otherwise.")
     for line in warnings:
         talk(line)
     if json is not None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from convsmith._version import __version__
 from convsmith.errors import ArgumentError, ConvsmithError, nearest
+from convsmith.printing import prints_kept_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        with _warnings(debug), _terminable():
+        with _warnings(debug), _terminable(), prints_kept_back():
             status = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import lcm
-
 from convsmith.arithmetic import Region
 from convsmith.measure.receptive import ReceptiveField
 from convsmith.network import Network
-from convsmith.network.backward import spatial_axes
+from convsmith.network.backward import space_of, spatial_axes
 from convsmith.report import Figure, field_picture
 
 __all__ = ["field_figure"]
@@ -24,22 +22,22 @@ def field_figure(network: Network, field: ReceptiveField) -> Figure | None:
     axes = spatial_axes(network)[name]
     lengths = [network[name].shape[axes.index(a)] if a in axes else 1
                for a in range(len(field.size))]  # fmt: skip
-    # Positions a period apart read alike: the one nearest to the middle that reads as 0 does.
-    each, rest = divmod(len(field.phases), len(lengths))
-    alike = not rest and len(set(field.stride)) == 1
-    period = each + 1 if alike else lcm(*range(1, len(field.phases) + 2))
-    middle = [length // 2 - length // 2 % period for length in lengths]
-    moves = [int(step * at) for step, at in zip(field.stride, middle, strict=True)]
+    # Positions a period apart read alike: the one nearest to the middle that reads as `index` does.
+    own = field.index or (0,) * len(lengths)
+    middle = []
+    for axis, (length, at) in enumerate(zip(lengths, own, strict=True)):
+        period = max(1, len(field.spans[axis])) if axis < len(field.spans) else 1
+        far = (length // 2 - at) * field.stride[axis]
+        back = 0 if far.denominator == 1 and period == 1 else (length // 2 - at) % period
+        middle.append(length // 2 - back)
+    moves = [int(step * (at - i)) for step, at, i in zip(field.stride, middle, own, strict=True)]
     boxes = Region(
         tuple(axis.shift(by) for axis, by in zip(box, moves, strict=True)) for box in field.region
     )
-    image = next(
-        size for x in network.inputs if len(size := network[x].shape) > 2
-    )  # fmt: skip
+    image = space_of(network)
     where = f"What position {', '.join(map(str, middle))} of layer {name!r} reads."
     beyond = any(
-        -p + by < 0 or -p + by + n > length
-        for p, by, n, length in zip(field.padding, moves, field.size, image[2:], strict=True)
+        start < 0 or stop > length for (start, stop), length in zip(boxes.hull, image, strict=True)
     )
     notes = [
         "Beyond the image's frame lies padding." if beyond else "",
@@ -47,6 +45,6 @@ def field_figure(network: Network, field: ReceptiveField) -> Figure | None:
         f"{field.reason[0].upper()}{field.reason[1:]}." if field.reason else "",
     ]
     return Figure(
-        field_picture(boxes, image=image[2:], title=f"Receptive field of {name}"),
+        field_picture(boxes, image=image, title=f"Receptive field of {name}"),
         " ".join(filter(None, [where, *notes])),
     )

@@ -21,7 +21,9 @@ from convsmith.network.recording import record
 __all__ = ["inspect"]
 
 
-def inspect(model: Any, example: Any = None, *, run: bool | None = None) -> Inspection:
+def inspect(
+    model: Any, example: Any = None, *, axes: str | None = None, run: bool | None = None
+) -> Inspection:
     """Count what every layer of a model costs, exactly, without running it.
 
     A model that `torch.export` refuses, because what it does depends on values, is run once and
@@ -31,6 +33,7 @@ def inspect(model: Any, example: Any = None, *, run: bool | None = None) -> Insp
         model: a `torch.nn.Module`, an exported program, or a `Network` that is traced already.
         example: a tensor, a shape such as `(1, 3, 224, 224)`, or several (see `trace`); a network
             needs none.
+        axes: what the dimensions of the image are, such as `NHWC` (see `trace`).
         run: whether to run the model instead of tracing it; None only where tracing fails, False
             never.
 
@@ -45,7 +48,7 @@ def inspect(model: Any, example: Any = None, *, run: bool | None = None) -> Insp
     if run:
         return _measured(model, example, "")
     try:
-        network = model if isinstance(model, Network) else trace(model, example)
+        network = model if isinstance(model, Network) else trace(model, example, axes=axes)
     except TraceError as error:
         if run is False or not isinstance(model, nn.Module):
             raise

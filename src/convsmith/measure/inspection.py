@@ -15,8 +15,10 @@ from convsmith.measure.fields import field_table, fields
 from convsmith.measure.holes import Holes, holes
 from convsmith.measure.layer_report import LayerReport, merged
 from convsmith.measure.memory import Memory, memory
-from convsmith.measure.receptive import ReceptiveField, local_field, true_field
+from convsmith.measure.receptive import ReceptiveField, local_field, main_field
 from convsmith.network import Network
+from convsmith.network.backward import image_of
+from convsmith.network.layout import layout_of
 from convsmith.report import (
     Column,
     Facts,
@@ -79,6 +81,18 @@ class Inspection(Result):
     network: Network | None = field(default=None, repr=False, compare=False)
     measured: str = ""
 
+    @property
+    def axes(self) -> str:
+        """What the dimensions of the image are, such as `NCHW`; '' where no input is an image."""
+        if self.network is None or not image_of(self.network):
+            return ""
+        return layout_of(self.network, image_of(self.network))
+
+    @property
+    def unusual_axes(self) -> str:
+        """The axes, where they are not batch, channels and space in this order; else ''."""
+        return "" if self.axes.startswith("NC") else self.axes
+
     @cached_property
     def receptive_field(self) -> ReceptiveField | None:
         """What the middle of the (first) output really reads, borders and global layers included.
@@ -88,9 +102,7 @@ class Inspection(Result):
         name = self._output()
         if name is None or self.network is None:
             return None
-        local = self.local_receptive_field
-        true = true_field(self.network, name)
-        return local if local and true.status == "exact" and local.layer == name else true
+        return main_field(self.network, name)
 
     @cached_property
     def local_receptive_field(self) -> ReceptiveField | None:
@@ -219,8 +231,7 @@ class Inspection(Result):
     def _output(self) -> str | None:
         if self.network is None or not self.network.outputs:
             return None
-        maps = any(len(self.network[name].shape) > 2 for name in self.network.inputs)
-        return self.network.outputs[0] if maps else None
+        return self.network.outputs[0] if image_of(self.network) else None
 
     @property
     def macs(self) -> int:

@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Box, Positions, Region
 from convsmith.errors import ArgumentError
 from convsmith.network import Network
-from convsmith.network.backward import Dependence, depends_on, periods, spatial_axes, strides
+from convsmith.network.backward import (
+    Dependence,
+    depends_on,
+    image_dims,
+    image_of,
+    one_of_batch,
+    periods,
+    space_of,
+    spatial_axes,
+    strides,
+)
+from convsmith.network.families import Trait, family_of
 from convsmith.network.forward import views
 from convsmith.network.local import is_moved, pixel, seen, walk
 from convsmith.network.merges import drifts, merge_note, unequal_merge
@@ -29,6 +40,7 @@ __all__ = [
     "ReceptiveField",
     "has_map",
     "local_field",
+    "main_field",
     "true_field",
     "walked_field",
 ]
@@ -51,17 +63,20 @@ class ReceptiveField(Result):
     """The positions of the image that one output value depends on, rows first.
 
     Attributes:
-        size: positions from the first to the last along each axis.
+        size: positions from the first to the last along each axis, of the middle of the map.
         stride: by how much the field moves when the output position moves by one; a fraction
             after upsampling.
         padding: how far the field of output position 0 reaches before the image's first position.
-        region: the exact set for output position 0, in the image's coordinates; outside the image
-            it lies in the padding.
+        region: the exact set for output position `index`, in the image's coordinates; outside the
+            image it lies in the padding.
         status: `exact`, `whole image`, `varies` (from position to position) or `upper bound`.
         reason: why it is not exact, or which layers join the whole image.
         phases: further fields, where output positions differ (after upsampling): for positions
             1, 2, … of one period along each axis, their regions.
         layer: the layer whose field it is.
+        index: the output position that `region` belongs to, one that reads as the middle does.
+        spans: along each axis, for positions 0, 1, … of one period, the first position that is
+            read and one past the last.
 
     A field of the whole image has the image's size and stride 0.
     """
@@ -74,6 +89,41 @@ class ReceptiveField(Result):
     reason: str = ""
     phases: tuple[Region, ...] = field(default=(), repr=False)
     layer: str = ""
+    index: tuple[int, ...] = field(default=(), repr=False)
+    spans: tuple[tuple[tuple[int, int], ...], ...] = field(default=(), repr=False)
+
+    @property
+    def largest(self) -> tuple[int, ...]:
+        """The size of the largest field of any position along each axis, not only of the middle.
+
+        >>> import convsmith as cs
+        >>> from torch import nn
+        >>> up = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.ConvTranspose2d(1, 1, 3, 2, 1, 1))
+        >>> field = cs.inspect(up, (1, 1, 16, 16)).receptive_field
+        >>> field.size, field.largest, field.halo
+        ((3, 3), (5, 5), ((1, 2), (1, 2)))
+        """
+        return tuple(
+            max([size, *(stop - start for start, stop in spans)])
+            for size, spans in zip(self.size, self.spans or ((),) * len(self.size), strict=True)
+        )
+
+    @property
+    def halo(self) -> tuple[tuple[int, int], ...]:
+        """How far any position reads beyond its own place, before and after it, along each axis.
+
+        The place of position i is from i·stride to (i + 1)·stride.
+        """
+        found = []
+        for axis, spans in enumerate(self.spans or ((),) * len(self.size)):
+            step = self.stride[axis] or Fraction(0)
+            if not step:  # it does not move: every position may read all that this one does
+                found.append((self.size[axis], self.size[axis]))
+                continue
+            before = [ceil(i * step - start) for i, (start, _) in enumerate(spans)]
+            after = [ceil(stop - (i + 1) * step) for i, (_, stop) in enumerate(spans)]
+            found.append((max([0, *before]), max([0, *after])))
+        return tuple(found)
 
     @property
     def coverage(self) -> float:
@@ -107,13 +157,15 @@ class ReceptiveField(Result):
     def centre_of(self, index: Sequence[int]) -> tuple[float, ...]:
         """The centre of the field of an output position, in the image's coordinates.
 
-        If the stride is a fraction, it is the centre of the field without phases.
+        If the stride is a fraction, it is as if every position read like the middle one.
         """
         if len(index) != len(self.size):
             raise ArgumentError(f"a position has {len(self.size)} numbers here, not {index!r}")
+        own = self.index or (0,) * len(self.size)
+        starts = [start for start, _ in self.region.hull] or [-p for p in self.padding]
         return tuple(
-            float(i * s) - p + (n - 1) / 2
-            for i, s, p, n in zip(index, self.stride, self.padding, self.size, strict=True)
+            float((i - at) * s) + start + (n - 1) / 2
+            for i, at, s, start, n in zip(index, own, self.stride, starts, self.size, strict=True)
         )
 
     def row(self) -> tuple[Any, ...]:
@@ -142,6 +194,8 @@ class ReceptiveField(Result):
             "size": list(self.size),
             "stride": [float(s) for s in self.stride],
             "padding": list(self.padding),
+            "largest": list(self.largest),
+            "halo": [list(sides) for sides in self.halo],
             "coverage": self.coverage,
             "gaps": list(self.gaps),
             "status": self.status,
@@ -170,20 +224,88 @@ def true_field(network: Network, name: str, index: Sequence[int] | None = None) 
         index: a position along the layer's own spatial axes; the middle unless given.
     """
     image = _image(network)
-    box, _ = _seed(network, name, index)
+    box, places = _seed(network, name, index)
     found = depends_on(network, name, [box])
-    region = found.inputs.get(image, Region()).project(range(2, len(network[image].shape)))
-    size = tuple(stop - start for start, stop in region.hull) or (0,) * region_dims(network)
-    whole = size == network[image].shape[2:]
+    region = found.inputs.get(image, Region()).project(image_dims(network))
+    dims = region_dims(network)
+    size = tuple(stop - start for start, stop in region.hull) or (0,) * dims
+    axes = spatial_axes(network)[name]
+    position = [0] * dims
+    for place in places:
+        position[axes[place] or 0] = box[place].start
+    whole = size == space_of(network) and max(size, default=0) > 1
+    # Where a map is lost, and not read whole, a position is more than one of the image's own.
+    ends = _where_lost(network, name) if len(places) < dims else []
+    lost = any(not family_of(network[layer]).has(Trait.ENDS_AXIS) for layer in ends)
+    bound = found.guessed or (lost and not whole)
+    status = "upper bound" if bound else "whole image" if whole else "exact"
     return ReceptiveField(
         size=size,
         stride=(Fraction(0),) * len(size),
         padding=tuple(-start for start, _ in region.hull) or (0,) * len(size),
         region=region,
-        status="upper bound" if found.guessed else "whole image" if whole else "exact",
-        reason=_guesses(found),
+        status=status,
+        reason="" if status == "exact" else _whole_reason(network, name, found, len(places)),
         layer=name,
+        index=tuple(position),
     )
+
+
+def _whole_reason(network: Network, name: str, found: Dependence, places: int) -> str:
+    """Why a true field may be larger than a position's: bounds, whole axes, and lost maps."""
+    parts = [_guesses(found)]
+    dims = region_dims(network)
+    if places < dims and network[name].kind != "input":
+        if lost := _where_lost(network, name):
+            parts.append(_named("the map ends at", lost))
+    else:
+        seed = pixel(network, name, [0] * dims)
+        parts.append(_named("through", depends_on(network, name, [seed], local=True).globals))
+    return "; ".join(filter(None, parts))
+
+
+def _where_lost(network: Network, name: str) -> list[str]:
+    """The layers before `name` at which an axis of the image ends, last first."""
+    axes = spatial_axes(network)
+    found = []
+    for layer in (network[name], *network.upstream(name)):
+        before = {a for source in layer.inputs for a in axes[source]} - {None}
+        if before - set(axes[layer.name]):
+            found.append(layer.name)
+    return found
+
+
+def main_field(network: Network, name: str) -> ReceptiveField:
+    """What the middle of a layer's map reads.
+
+    It is the local field, with what lies in the padding, where that says it all; where borders or
+    global paths change it, it is `true_field`.
+    """
+    true = true_field(network, name)
+    local = local_field(network, name)
+    if local is None or local.layer != name or local.status != "exact" or true.status != "exact":
+        return true
+    return local if _within(network, local, true) else true
+
+
+def _within(network: Network, local: ReceptiveField, true: ReceptiveField) -> bool:
+    """Whether a local field, at the middle and within the image, is what is truly read there."""
+    moves = []
+    for at, own, step in zip(true.index, local.index, local.stride, strict=True):
+        move = (at - own) * step
+        if move.denominator != 1:
+            return False
+        moves.append(int(move))
+    inside = []
+    for box in local.region:
+        cut = tuple(
+            axis.shift(by).clip(0, n)
+            for axis, by, n in zip(box, moves, space_of(network), strict=True)
+        )
+        if all(cut):
+            inside.append(cut)
+    one, other = Region(inside), true.region
+    return one.count() == other.count() == (one | other).count()
 
 
 def local_field(network: Network, name: str) -> ReceptiveField | None:
@@ -219,20 +341,24 @@ def walked_field(network: Network, name: str, *, whole_way: bool = True) -> Rece
         return None
     dims, steps = region_dims(network), strides(network)[name]
     look = walk if whole_way else seen
+
+    def at(axis: int, k: int) -> Region:
+        return look(network, name, pixel(network, name, [k * (a == axis) for a in range(dims)]))[0]
+
     base, found = look(network, name, pixel(network, name, [0] * dims))
     if not base:
         return None
-    phases: list[Region] = []
+    fields: list[list[Region]] = []
     varies = any(drifts(network, passed) for passed in found.layers)
     for axis, period in enumerate(periods(network)[name][:dims]):
-        fields = [
-            look(network, name, pixel(network, name, [k * (a == axis) for a in range(dims)]))[0]
-            for k in range(1, period + 1)
-        ]
+        ahead = [at(axis, k) for k in range(1, period + 1)]
         by = int(period * steps.get(axis, Fraction(0)))
-        varies |= not is_moved(fields[-1], base, axis, by)
-        phases += fields[:-1]
-    return _field(network, name, base, phases, found, varies)
+        varies |= not is_moved(ahead[-1], base, axis, by)
+        fields.append(ahead[:-1])
+    middle = _middle(network, name)
+    index = middle if varies else _alike(network, name)
+    region = look(network, name, pixel(network, name, index))[0] if any(index) else base
+    return _field(network, name, base, region or base, index, fields, found, varies)
 
 
 def _viewed(network: Network, name: str, view: View) -> ReceptiveField | None:
@@ -241,42 +367,65 @@ def _viewed(network: Network, name: str, view: View) -> ReceptiveField | None:
     base = view.region([0] * dims)
     if not base:
         return None
-    phases = [
-        view.region([k * (a == axis) for a in range(dims)])
+    fields = [
+        [view.region([k * (a == axis) for a in range(dims)]) for k in range(1, period)]
         for axis, period in enumerate(view.periods)
-        for k in range(1, period)
     ]
+    index = tuple(i % n for i, n in zip(_middle(network, name), view.periods, strict=True))
+    region = view.region(index) or base
     names = [layer.name for layer in network.layers] if view.guessed or view.globals else []
     guessed, left_out = (
         tuple(names[number] for number in numbers) for numbers in (view.guessed, view.globals)
     )
-    return _field(network, name, base, phases, Dependence({}, {}, guessed, left_out), False)
+    found = Dependence({}, {}, guessed, left_out)
+    return _field(network, name, base, region, index, fields, found, False)
+
+
+def _middle(network: Network, name: str) -> tuple[int, ...]:
+    """The middle of a layer's map, 0 along an axis that it has lost."""
+    shape, axes = network[name].shape, spatial_axes(network)[name]
+    dims = region_dims(network)
+    return tuple(shape[axes.index(a)] // 2 if a in axes else 0 for a in range(dims))
+
+
+def _alike(network: Network, name: str) -> tuple[int, ...]:
+    """A position of the first period that reads as the middle does."""
+    lengths = periods(network)[name]
+    return tuple(i % n for i, n in zip(_middle(network, name), lengths, strict=False))
 
 
 def _field(
     network: Network,
     name: str,
     base: Region,
-    phases: Sequence[Region],
+    region: Region,
+    index: Sequence[int],
+    fields: Sequence[Sequence[Region]],
     found: Dependence,
     varies: bool,
 ) -> ReceptiveField:
-    hull, steps = base.hull, strides(network)[name]
+    """A field from that of position 0, that of `index`, and those of a period along each axis."""
+    steps = strides(network)[name]
     return ReceptiveField(
-        size=tuple(stop - start for start, stop in hull),
-        stride=tuple(steps.get(axis, Fraction(0)) for axis in range(len(hull))),
-        padding=tuple(-start for start, _ in hull),
-        region=base,
+        size=tuple(stop - start for start, stop in region.hull),
+        stride=tuple(steps.get(axis, Fraction(0)) for axis in range(len(region.hull))),
+        padding=tuple(-start for start, _ in base.hull),
+        region=region,
         status="upper bound" if found.guessed else "varies" if varies else "exact",
         reason=_reason(network, name, found, varies),
-        phases=tuple(phases),
+        phases=tuple(phase for along in fields for phase in along),
         layer=name,
+        index=tuple(index),
+        spans=tuple(
+            tuple(each.hull[axis] if each else (0, 0) for each in (base, *along))
+            for axis, along in enumerate(fields)
+        ),
     )
 
 
 def region_dims(network: Network) -> int:
     """The number of spatial axes of the network's input."""
-    return max(0, len(network[_image(network)].shape) - 2)
+    return len(image_dims(network))
 
 
 _VARIES = "the field is not the same at every position: an interpolation is not by a whole factor"
@@ -307,16 +456,16 @@ def _seed(network: Network, name: str, index: Sequence[int] | None) -> tuple[Box
     box = [Positions.range(0, length) for length in shape]
     for place, position in zip(places, at, strict=True):
         box[place] = Positions.of([position])
-    if shape and 0 not in places:
+    if one_of_batch(network, name):
         box[0] = Positions.of([0])
     return tuple(box), places
 
 
 def _image(network: Network) -> str:
-    maps = [name for name in network.inputs if len(network[name].shape) > 2]
-    if not maps:
+    image = image_of(network)
+    if not image:
         raise ArgumentError(f"{network.name} takes no maps: its inputs have no spatial axes")
-    return maps[0]
+    return image
 
 
 def _reason(network: Network, name: str, found: Dependence, varies: bool) -> str:

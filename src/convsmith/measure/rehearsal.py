@@ -18,7 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from convsmith.network import Network, quiet, untouched
+from convsmith.network import Network, quiet
+from convsmith.network.contexts import forked
+from convsmith.network.shadow import shadow
 
 __all__ = ["Allocation", "Watch", "address", "nbytes", "rehearse", "tensors"]
 
@@ -97,13 +99,13 @@ def rehearse(network: Network) -> Watch | None:
             )
         return fake[id(value)]
 
+    model = shadow(model)
     named = [
         *model.named_parameters(remove_duplicate=False),
         *model.named_buffers(remove_duplicate=False),
     ]
-    attributes = [(module, dict(vars(module))) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
-    with untouched(model), quiet(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+    with quiet(), forked(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         state = {name: like(tensor) for name, tensor in named}
         args, kwargs = tree_map(like, program.example_inputs)
         watch = Watch({address(tensor) for tensor in fake.values()})
@@ -115,10 +117,6 @@ def rehearse(network: Network) -> Watch | None:
             return None
         finally:
             torch.backends.mha.set_fastpath_enabled(fused)
-            for module, before in attributes:
-                for name in vars(module).keys() - before.keys():
-                    del vars(module)[name]
-                vars(module).update(before)
     return watch
 
 

@@ -12,8 +12,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from convsmith.errors import ArgumentError, first_line
-from convsmith.network import Network, quiet, trace, untouched
+from convsmith.network import Network, quiet, trace
 from convsmith.network.backward import spatial_axes, strides
+from convsmith.network.contexts import forked
+from convsmith.network.shadow import shadow
 from convsmith.report import Column, Result, Table, shape
 
 __all__ = ["Sizes", "sizes"]
@@ -120,7 +122,8 @@ def sizes(model: Any, example: Any = None) -> Sizes:
     periods: list[int] = []
     broken: list[tuple[int, ...]] = []
     reasons: list[str] = []
-    with quiet(), FakeTensorMode(allow_non_fake_inputs=True), untouched(module), torch.no_grad():
+    module = shadow(module)
+    with quiet(), forked(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
 
         def fault(axis: int, length: int) -> str:
             lengths = (*image.shape[: 2 + axis], length, *image.shape[3 + axis :])

@@ -16,8 +16,8 @@ from convsmith.network.network import Layer, Network
 from convsmith.network.shapes import Axes, whole
 
 __all__ = [
-    "Dependence", "at_position", "depends_on", "inputs_of", "joins", "periods", "spatial_axes",
-    "strides",
+    "Dependence", "at_position", "depends_on", "image_dims", "image_of", "inputs_of", "joins",
+    "one_of_batch", "periods", "space_of", "spatial_axes", "strides",
 ]  # fmt: skip
 
 # What is asked of one network again and again, for as long as it lives.
@@ -83,7 +83,7 @@ def depends_on(
                 ends[layer.name, result] = region
                 continue
             family = family_of(layer)
-            if family.reads is None:
+            if family.guesses(layer):
                 guessed.append(layer.name)
             for box in region:
                 parts = inputs_of(network, layer, box, result, bounded=not local)
@@ -116,8 +116,8 @@ def depends_on(
 def spatial_axes(network: Network) -> dict[str, Axes]:
     """For each layer, which dimensions of its result run along the image's spatial axes.
 
-    They begin as the dimensions behind batch and channels of the input, and end where a layer
-    joins them: global pooling, flattening, attention.
+    They begin as those of the image's layout, by default the dimensions after batch and channels,
+    and end where a layer joins them: global pooling, flattening, attention.
     """
     if network not in _AXES:
         found: dict[str, Axes] = {}
@@ -125,6 +125,37 @@ def spatial_axes(network: Network) -> dict[str, Axes]:
             found[layer.name] = _axes_of(layer, found)
         _AXES[network] = found
     return _AXES[network]
+
+
+def image_of(network: Network) -> str:
+    """The first input that has axes of space or time; '' if none has."""
+    axes = spatial_axes(network)
+    return next((i for i in network.inputs if any(a is not None for a in axes[i])), "")
+
+
+def image_dims(network: Network) -> tuple[int, ...]:
+    """The dimensions of the image that are its axes, in the order of the axes."""
+    image = image_of(network)
+    if not image:
+        return ()
+    axes = spatial_axes(network)[image]
+    return tuple(axes.index(a) for a in sorted(a for a in axes if a is not None))
+
+
+def space_of(network: Network) -> tuple[int, ...]:
+    """The lengths of the image's axes."""
+    shape = network[image_of(network)].shape if image_of(network) else ()
+    return tuple(shape[d] for d in image_dims(network))
+
+
+def one_of_batch(network: Network, name: str) -> bool:
+    """Whether the first dimension of a layer is taken to be the batch, of which one item counts."""
+    image, axes = image_of(network), spatial_axes(network)
+    shape = network[name].shape
+    if not shape or not image or axes[name][0] is not None or axes[image][0] is not None:
+        return False
+    layout = network[image].operation.settings.get("layout", "N")
+    return str(layout).startswith("N") and shape[0] == network[image].shape[0]
 
 
 def strides(network: Network) -> dict[str, dict[int, Fraction]]:
@@ -213,14 +244,15 @@ def at_position(shape: tuple[int, ...], axes: Axes, position: int) -> Box:
 def joins(layer: Layer, before: Axes, after: Axes, shape: tuple[int, ...], part: Box) -> bool:
     """Whether a layer reads a whole axis of the map at once; `part` is read for one position."""
     family = family_of(layer)
-    if family.has(Trait.WINDOWED):
-        return False
     lost = {axis for axis in before if axis is not None} - set(after)
-    full = any(
-        axis is not None and length > 1 and positions == Positions.range(0, length)
+    full = {
+        axis
         for axis, length, positions in zip(before, shape, part, strict=True)
-    )
-    return bool(lost) or (full and family.has(Trait.JOINS_AXIS))
+        if axis is not None and length > 1 and positions == Positions.range(0, length)
+    }
+    if family.has(Trait.WINDOWED):  # a position picked from a lost axis is not the whole of it
+        return bool(lost & full)
+    return bool(lost) or (bool(full) and family.has(Trait.JOINS_AXIS))
 
 
 def _clip(box: Box, shape: tuple[int, ...], axes: Axes) -> Box:

@@ -6,13 +6,23 @@ import gc
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 
 import torch
+import torch.export._trace
 from torch import nn
 
-__all__ = ["quiet", "untouched", "without_collections"]
+from convsmith.network.lock import LOCK
+from convsmith.printing import kept_back
+
+__all__ = ["forked", "quiet", "untouched", "without_collections"]
+
+
+@contextmanager
+def forked() -> Iterator[None]:
+    """Give back the random state."""
+    with torch.random.fork_rng(devices=[]):
+        yield
 
 
 @contextmanager
@@ -20,7 +30,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """Put every module into evaluation mode, then give back each flag and the random state."""
     flags = [(module, module.training) for module in model.modules()]
     try:
-        with torch.random.fork_rng(devices=[]):
+        with forked():
             for module, _ in flags:
                 module.training = False
             yield
@@ -31,19 +41,25 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what is printed while a model is traced; errors are exceptions anyway.
+    """Keep back warnings and logs while a model is traced; errors are exceptions anyway.
 
-    A model that prints in its forward pass must not write into a report on standard output.
+    One thread at a time is in here, as `torch.export` and what is switched off serve only one.
+    What the model prints is the caller's, except on the command line (`convsmith.printing`).
     """
-    logger = logging.getLogger("torch")
-    level = logger.level
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+    with LOCK:
+        logger = logging.getLogger("torch")
+        level = logger.level
+        exporter = vars(torch.export._trace)
+        with warnings.catch_warnings(), kept_back():
+            warnings.simplefilter("ignore")
+            logger.setLevel(logging.CRITICAL)
+            # Where a capture fails, it prints half of the graph: give it another `print`.
+            exporter["print"] = lambda *values, **options: None
+            try:
+                yield
+            finally:
+                exporter.pop("print", None)
+                logger.setLevel(level)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 from convsmith.arithmetic import Positions
 from convsmith.network.backward import (
     at_position,
+    image_dims,
+    image_of,
     inputs_of,
     joins,
     periods,
@@ -57,8 +59,7 @@ class _Pass:
         self.network, self.found = network, found
         self.axes, self.steps = spatial_axes(network), strides(network)
         self.periods = periods(network)
-        self.image = next((i for i in network.inputs if len(network[i].shape) > 2), "")
-        self.dims = len(network[self.image].shape) - 2 if self.image else 0
+        self.image, self.dims = image_of(network), len(image_dims(network))
 
     def view(self, number: int, layer: Layer, result: int) -> View | None:
         """The view of one result of a layer whose operands' views are found."""
@@ -74,7 +75,7 @@ class _Pass:
             return None
         left_out: set[int] = set()
         family = family_of(layer)
-        guessed = {number} if family.reads is None else set()
+        guessed = {number} if family.guesses(layer) else set()
         sources = []
         box = at_position(shape, mine, 0)
         for nth, (operand, source, which, part) in enumerate(

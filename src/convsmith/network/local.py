@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convsmith.arithmetic import Box, Positions, Region
-from convsmith.network.backward import Dependence, depends_on, spatial_axes, strides
+from convsmith.network.backward import (
+    Dependence,
+    depends_on,
+    image_dims,
+    image_of,
+    one_of_batch,
+    spatial_axes,
+    strides,
+)
 from convsmith.network.channels import numbers_of
 from convsmith.network.forward import views
 from convsmith.network.network import Layer, Network
@@ -21,7 +29,7 @@ def pixel(network: Network, name: str, index: Sequence[int]) -> Box:
     for axis, position in enumerate(index):
         if axis in axes:
             box[axes.index(axis)] = Positions.of([position])
-    if axes[0] is None:
+    if one_of_batch(network, name):
         box[0] = Positions.of([0])
     return tuple(box)
 
@@ -29,9 +37,8 @@ def pixel(network: Network, name: str, index: Sequence[int]) -> Box:
 def walk(network: Network, name: str, box: Box) -> tuple[Region, Dependence]:
     """What positions of a layer see of the first image, its borders and global layers left out."""
     found = depends_on(network, name, [box], local=True)
-    image = next(i for i in network.inputs if len(network[i].shape) > 2)
-    region = found.inputs.get(image, Region())
-    return region.project(range(2, len(network[image].shape))), found
+    region = found.inputs.get(image_of(network), Region())
+    return region.project(image_dims(network)), found
 
 
 def seen(

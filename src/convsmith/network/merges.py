@@ -8,7 +8,7 @@ from fractions import Fraction
 from convsmith.network.backward import spatial_axes, strides
 from convsmith.network.families import Trait, family_of
 from convsmith.network.forward import views
-from convsmith.network.network import Network
+from convsmith.network.network import Layer, Network
 from convsmith.network.views import View
 from convsmith.text import times
 
@@ -54,9 +54,22 @@ def drifts(network: Network, name: str) -> bool:
     unequal strides.
     """
     layer = network[name]
+    if layer.kind == "write" or _end_to_end(network, layer):
+        return True
     if family_of(layer).has(Trait.WINDOWED) and layer.operation.settings.get("align_corners"):
         return layer.shape != layer.operands[0].shape
     return len(set(_ways(network, _branches(network, name)).values())) > 1
+
+
+def _end_to_end(network: Network, layer: Layer) -> bool:
+    """Whether a layer puts maps end to end along an axis of the image."""
+    axes = spatial_axes(network)[layer.name]
+    return family_of(layer).has(Trait.MERGES) and any(
+        axis is not None and operand.shape[d] not in (1, layer.shape[d])
+        for operand in layer.operands
+        if len(operand.shape) == len(layer.shape)
+        for d, axis in enumerate(axes)
+    )
 
 
 def unequal_merge(network: Network, name: str) -> str:

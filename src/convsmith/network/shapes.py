@@ -8,7 +8,10 @@ from math import prod
 
 from convsmith.arithmetic import Box, Positions
 
-__all__ = ["Axes", "Shape", "factor_groups", "flattened", "per_axis", "reshaped", "whole"]
+__all__ = [
+    "Axes", "Shape", "factor_groups", "flattened", "per_axis", "reshaped",
+    "unflattened", "whole",
+]  # fmt: skip
 
 Shape = tuple[int, ...]
 Axes = tuple[int | None, ...]
@@ -52,7 +55,7 @@ def reshaped(box: Box, before: Shape, after: Shape) -> list[Box]:
             pieces.append((ours, [(box[theirs[0]],)]))
             continue
         flat = flattened([box[d] for d in theirs], [after[d] for d in theirs])
-        pieces.append((ours, list(_unflat(flat, [before[d] for d in ours]))))
+        pieces.append((ours, list(unflattened(flat, [before[d] for d in ours]))))
     found = []
     for choice in product(*(options for _, options in pieces)):
         axes = [Positions.of([0])] * len(before)
@@ -65,11 +68,14 @@ def reshaped(box: Box, before: Shape, after: Shape) -> list[Box]:
 
 def flattened(axes: Sequence[Positions], lengths: Sequence[int]) -> Positions:
     """The row-major numbers of a product of positions."""
+    if (first := axes[0].start) < 0:  # beyond the border of a map
+        moved = flattened([axes[0].shift(-first), *axes[1:]], lengths)
+        return moved.shift(first * prod(lengths[1:]))
     flat = axes[-1]
     size = lengths[-1]
     for positions, length in zip(reversed(axes[:-1]), reversed(lengths[:-1]), strict=True):
         whole_row = len(flat) == size
-        if whole_row and len(positions) == length:
+        if whole_row and positions == Positions.range(0, length):
             flat = Positions.range(0, length * size)
         else:
             bits = 0
@@ -80,13 +86,13 @@ def flattened(axes: Sequence[Positions], lengths: Sequence[int]) -> Positions:
     return flat
 
 
-def _unflat(flat: Positions, lengths: Sequence[int]) -> Iterator[Box]:
+def unflattened(flat: Positions, lengths: Sequence[int]) -> Iterator[Box]:
     """Row-major numbers as products: rows that hold the same columns together."""
     if len(lengths) == 1:
         yield (flat,)
         return
     size = prod(lengths[1:])
-    if len(flat) == size * lengths[0]:
+    if len(flat) == size * lengths[0] and flat.start == 0:
         yield whole(lengths)
         return
     rows: dict[Positions, list[int]] = {}
@@ -95,7 +101,7 @@ def _unflat(flat: Positions, lengths: Sequence[int]) -> Iterator[Box]:
         if inside:
             rows.setdefault(inside, []).append(row)
     for inside, members in rows.items():
-        for rest in _unflat(inside, lengths[1:]):
+        for rest in unflattened(inside, lengths[1:]):
             yield (Positions.of(members), *rest)
 
 

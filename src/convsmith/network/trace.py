@@ -12,14 +12,20 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError, first_line
-from convsmith.network.contexts import quiet, untouched, without_collections
+from convsmith.network.constants import Constants
+from convsmith.network.contexts import forked, quiet, without_collections
 from convsmith.network.example import example_inputs
 from convsmith.network.explain import explain, source_of, where
+from convsmith.network.inline import inlined
+from convsmith.network.layout import laid_out
 from convsmith.network.naming import Namer
 from convsmith.network.network import FreeSize, Layer, Network, Parameter
 from convsmith.network.operations import Operation
+from convsmith.network.overlap import Overlap
 from convsmith.network.reading import read_operation, tensor_type, tensor_types
+from convsmith.network.shadow import shadow
 from convsmith.network.static import DATA_DEPENDENT, at_sizes, is_symbolic
+from convsmith.network.writes import Memory
 
 __all__ = ["read_program", "trace"]
 
@@ -27,7 +33,9 @@ _SILENT = {"output", "get_attr"}
 _DATA_SIZE = "the size of a result depends on the values of a tensor"
 
 
-def trace(model: nn.Module | ExportedProgram, example: Any = None) -> Network:
+def trace(
+    model: nn.Module | ExportedProgram, example: Any = None, *, axes: str | None = None
+) -> Network:
     """Read a model into a `Network`, as it computes in evaluation mode.
 
     A network is read for one size of its inputs. A module is captured with these sizes fixed, so
@@ -41,9 +49,13 @@ def trace(model: nn.Module | ExportedProgram, example: Any = None) -> Network:
             positional inputs; or a dict of them for keyword inputs (see `example_inputs`, for
             types and for inputs that are lists or dicts themselves). A program needs none: its
             sizes are then those it was exported with.
+        axes: what the dimensions of the image are, one letter per dimension: `N` for the batch,
+            `C` for channels, any other letter for an axis of space or time, such as `NHWC`, `CHW`
+            or `NTCHW`. Unless given, it is seen from the first convolution that the image reaches.
 
     Raises:
-        ArgumentError: for an example that is none of these, or that a program does not take.
+        ArgumentError: for an example that is none of these, or that a program does not take; for
+            axes that do not fit it.
         TraceError: for a model that cannot be captured, or that refuses the example: the reason,
             the layer's path and the line of the user's code.
 
@@ -52,23 +64,25 @@ def trace(model: nn.Module | ExportedProgram, example: Any = None) -> Network:
     Conv(3, 8, kernel_size=3, stride=2)
     """
     if isinstance(model, ExportedProgram):
-        return _read(model, example)
+        return laid_out(_read(model, example), axes)
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     args, kwargs = example_inputs(model, example)
-    with untouched(model), quiet(), without_collections():
+    copied = shadow(model)  # what the code stores in its modules stays in the copy
+    with quiet(), forked(), without_collections():
         try:
             with torch.no_grad():
-                program = torch.export.export(model, args, kwargs, strict=False)
+                program = torch.export.export(copied, args, kwargs, strict=False)
         except ConvsmithError:
             raise
         except Exception as error:
-            raise TraceError(explain(model, error)) from error
+            raise TraceError(explain(copied, error)) from error
         name = type(model).__name__
         for node in program.graph.nodes:
             if is_symbolic(node):  # every size of the inputs is a number
                 raise TraceError(f"{name} cannot be traced: {_DATA_SIZE}{where(node)}")
-        return replace(read_program(program, model, name), model=model)
+        network = replace(read_program(inlined(program), model, name), model=model)
+    return laid_out(network, axes)
 
 
 def _read(program: ExportedProgram, example: Any) -> Network:
@@ -88,7 +102,7 @@ def _read(program: ExportedProgram, example: Any) -> Network:
             )
             place = where(node) if node is not None else ""
             raise TraceError(f"{name} cannot be read: {reason}{place}") from error
-    return read_program(static, module, name, free)
+    return read_program(inlined(static), module, name, free)
 
 
 def read_program(
@@ -106,37 +120,67 @@ def read_program(
     layers: dict[str, Layer] = {}  # by node
     behind: dict[str, tuple[Parameter, ...]] = {}  # parameters a constant node is made from
     outputs: list[str] = []
+    memory, constants = Memory(), Constants(program)
+
+    def written(key: str, node: Node, new: str, writer: Node, over: Overlap | None) -> str:
+        """The layer of a tensor after a view of it was written into."""
+        made, sources = f"{node.name} after {writer.name}", (key, new)
+        constant = all(source in behind for source in sources)
+        if constant:
+            behind[made] = tuple(p for source in sources for p in behind[source])
+        taken = [i for i, s in enumerate(sources) if s in layers and (constant or s not in behind)]
+        known = layers.get(key) or layers[new]
+        path = known.path
+        layers[made] = Layer(
+            name=namer.name(writer, "write", path, False, True),
+            path=path,
+            operation=Operation("write", "write", None, MappingProxyType({"overlap": over})),
+            inputs=tuple(layers[sources[i]].name for i in taken),
+            places=tuple(taken),
+            parameters=(),
+            operands=(*tensor_types(node)[:1], *tensor_types(writer)[:1]),
+            results=tensor_types(node),
+            source=source_of(writer),
+            node=made,
+            constant=constant,
+        )
+        return made
+
     for node in program.graph.nodes:
         if node.op == "output":
-            outputs = [n.name for n in node.all_input_nodes]
+            outputs = [memory.key(n, written) for n in node.all_input_nodes]
         if node.op in _SILENT or (node.op == "call_function" and node.meta.get("val") is None):
             continue
         if node.name in placeholders:
             behind[node.name] = placeholders[node.name]
+            memory.add(node)
             continue
         sources = _sources(node)
+        keys = [memory.key(s, written) for s in sources]
+        memory.add(node)
         direct = [p for s in sources if s.op == "placeholder" for p in behind.get(s.name, ())]
-        used = [p for s in sources for p in behind.get(s.name, ())]
+        used = [p for key in keys for p in behind.get(key, ())]
         constant = node.op != "placeholder" and not any(
-            s.name in layers and s.name not in behind for s in sources
+            key in layers and key not in behind for key in keys
         )
         if constant:
             behind[node.name] = tuple(dict.fromkeys(used))
         taken = [
-            i
-            for i, source in enumerate(sources)
-            if source.name in layers and (constant or source.name not in behind)
+            i for i, key in enumerate(keys) if key in layers and (constant or key not in behind)
         ]
         operation = (
             Operation("input", "input") if node.op == "placeholder" else read_operation(node)
         )
+        if operation.kind == "index" and (picks := constants.picks(node)) is not None:
+            settings = MappingProxyType({**operation.settings, "picks": picks})
+            operation = replace(operation, settings=settings)
         path = namer.path(node, [alias for p in direct for alias in (p.name, *p.aliases)])
         title = operation.label or operation.name
         layers[node.name] = Layer(
             name=namer.name(node, title, path, bool(used) and not constant, constant),
             path=path,
             operation=operation,
-            inputs=tuple(layers[sources[i].name].name for i in taken),
+            inputs=tuple(layers[keys[i]].name for i in taken),
             places=tuple(taken),
             parameters=() if constant else tuple(dict.fromkeys(used)),
             operands=tuple(kind for s in sources for kind in tensor_types(s)[:1]),

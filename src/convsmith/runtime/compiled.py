@@ -16,13 +16,13 @@ from convsmith.errors import ArgumentError, TraceError, first_line
 from convsmith.kernels.watching import InPython
 from convsmith.network import Network
 from convsmith.network.example import example_inputs
+from convsmith.network.lock import LOCK
 from convsmith.runtime.background import Background
 from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.graph.gate import gate
 from convsmith.runtime.graph.signature import describe, signature
 from convsmith.runtime.graph.source import Example, Partitioner, Source
 from convsmith.runtime.graph.variant import Variant
-from convsmith.runtime.lock import LOCK
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.

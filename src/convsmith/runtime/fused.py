@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from convsmith.network.lock import LOCK
 from convsmith.runtime.compile import compile
 from convsmith.runtime.compiled import Compiled
-from convsmith.runtime.lock import LOCK
 
 __all__ = ["Fused"]
 

@@ -30,6 +30,7 @@ from convsmith.network.families import (
     reshape,
     shuffle,
     source,
+    write,
 )
 from convsmith.network.families.family import Arithmetic, Family, Trait
 
@@ -42,7 +43,7 @@ __all__ = ["FAMILIES", "FAMILY_OF", "Family", "Trait", "family_of", "kind_of"]
 
 _FILES = (
     activation, complex_numbers, convolution, elementwise, fourier, index, joining, matmul, norm,
-    pad, permute, pool, recurrent, reduction, resample, reshape, shuffle, source,
+    pad, permute, pool, recurrent, reduction, resample, reshape, shuffle, source, write,
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(

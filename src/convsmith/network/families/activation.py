@@ -13,12 +13,12 @@ from convsmith.network.families.rules import (
     axes_merged,
     first,
     index_of,
+    per_channel,
     per_value,
     same_channels,
     same_place,
     unmoved,
 )
-from convsmith.network.shapes import whole
 
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
@@ -38,8 +38,7 @@ _FLOPS = {
 def _first_and_slopes(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     """A value, and the slopes of `prelu` or the scales of a quantisation, which may be computed."""
     yield 0, box
-    for number in range(1, len(layer.operands)):
-        yield number, whole(layer.operands[number].shape)
+    yield from per_channel(layer, box)
 
 
 def _halves(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:

@@ -10,7 +10,7 @@ from convsmith.arithmetic import Box, Conv, ConvTranspose, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.cost import Cost
 from convsmith.network.families.family import Family, Reads, Trait
-from convsmith.network.families.rules import axes_in_place, blocks, strided
+from convsmith.network.families.rules import axes_in_place, blocks, computed, strided
 from convsmith.network.shapes import per_axis, whole
 
 if TYPE_CHECKING:
@@ -55,8 +55,15 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     channels = groups.scale(step).spread(step, 1)
     space = tuple(spec.reads(axis, box[at + 1 + axis]) for axis in range(spec.dims))
     yield 0, (*box[:at], channels, *space)
-    for number in range(1, len(layer.operands)):  # weights that are computed are read whole
-        yield number, whole(layer.operands[number].shape)
+    for number in range(1, len(layer.operands)):  # weights and bias may be computed, too
+        shape = layer.operands[number].shape
+        own = number == 2 or not spec.transposed
+        yield number, (box[at], *whole(shape[1:])) if own else whole(shape)
+
+
+def _bounds(layer: Layer) -> bool:
+    """Whether its weights are computed: which of them a position near the border uses, varies."""
+    return computed(layer, 1)
 
 
 def _carry(passage: Passage) -> Positions | None:
@@ -77,6 +84,7 @@ _FORWARD = Family(
     traits=Trait.WINDOWED | Trait.STARTS_MAP | Trait.TELLS,
     cost=_cost,
     reads=_reads,
+    bounds=_bounds,
     axes=axes_in_place,
     carry=_carry,
     step=strided,
@@ -90,6 +98,7 @@ _TRANSPOSED = Family(
     traits=_FORWARD.traits,
     cost=_cost,
     reads=_reads,
+    bounds=_bounds,
     axes=axes_in_place,
     carry=_carry,
     step=strided,

@@ -21,10 +21,11 @@ FAMILIES = (
         kind="elementwise",
         about="broadcast arithmetic of one, two or three tensors",
         names="""__and__ __or__ __xor__ abs acos add addcdiv addcmul asin atan atan2 bitwise_and
-            bitwise_not bitwise_or ceil cos cosh div eq erf exp expm1 floor floor_divide fmod ge gt
-            isinf isnan le lerp log log10 log1p log2 logical_and logical_not logical_or lt
-            masked_fill maximum minimum mul ne neg pow reciprocal remainder round rsqrt rsub sign
-            sin sinh sqrt square sub tan true_divide trunc where max.other min.other""",
+            bitwise_not bitwise_or ceil cos cosh div eq erf exp expm1 floor floor_divide fmax
+            fmin fmod ge gt hypot isinf isnan le lerp log log10 log1p log2 logaddexp logical_and
+            logical_not logical_or lt masked_fill maximum minimum mul ne neg pow reciprocal
+            remainder round rsqrt rsub sign sin sinh sqrt square sub tan true_divide trunc where
+            xlogy max.other min.other""",
         traits=Trait.POINTWISE | Trait.MERGES | Trait.IN_SERIES | Trait.TELLS | Trait.BROADCASTS,
         cost=per_value(1, _FLOPS),
         reads=same_place,

@@ -2,7 +2,7 @@
 
 A family answers every question that a room asks of an operation: what it costs, what it reads,
 which axes of the image its result keeps, how channels pass through it, how far its input moves
-with its output, and its traits. No field but the last four has a default, so a family that does
+with its output, and its traits. No field but the last five has a default, so a family that does
 not answer a question cannot be written down.
 """
 
@@ -28,6 +28,7 @@ __all__ = [
     "Arithmetic",
     "ArithmeticRule",
     "AxesRule",
+    "BoundsRule",
     "CarryRule",
     "CostRule",
     "Family",
@@ -62,6 +63,10 @@ is not known."""
 StepRule = Callable[["Layer", int], Fraction]
 """By how much the operand's position moves with the result's, along one dimension."""
 
+BoundsRule = Callable[["Layer"], bool]
+"""Whether what a layer is said to read is an upper bound: never less than it reads, perhaps more.
+"""
+
 ArithmeticRule = Callable[[str, Mapping[str, Any]], Arithmetic | None]
 """The windows and channels of an operation from its name and its arguments by the names they have
 in PyTorch's schema, tensors as `TensorType`. An `ArgumentError` means that PyTorch accepts what
@@ -81,6 +86,8 @@ class Trait(Flag):
     """It slides along the axis `dim` alone, and is pointwise along the others."""
     JOINS_AXIS = auto()
     """It may read the whole of an axis that its result still has."""
+    ENDS_AXIS = auto()
+    """Where an axis of the image ends in it, a value is that of one place along it, or of all."""
     STATISTICS = auto()
     """It reads other positions for its statistics alone: without them it is pointwise."""
     MIXES_CHANNELS = auto()
@@ -130,6 +137,7 @@ class Family:
         step: the rule for how far its operand moves with its result.
         arithmetic: how to read its windows and channels; None where it has none.
         title: what its multiply-adds are called in a sum; '' where it has none.
+        bounds: the rule for whether `reads` is an upper bound; without `reads` it always is.
         exceptions: operations of the family that differ from it, by name.
     """
 
@@ -144,12 +152,18 @@ class Family:
     step: StepRule
     arithmetic: ArithmeticRule | None = None
     title: str = ""
+    bounds: BoundsRule = field(default=lambda layer: False)
     exceptions: Mapping[str, Family] = field(default_factory=lambda: MappingProxyType({}))
 
     def has(self, trait: Trait) -> bool:
         """Whether it has a trait (any one of several)."""
         # Asked several times per layer: `Flag.__and__` would make an object each time.
         return bool(self.traits._value_ & trait._value_)
+
+    def guesses(self, layer: Layer) -> bool:
+        """Whether what one of its layers is said to read may be more than it reads."""
+        bound = self.reads is None or getattr(self.reads, "bound", False)
+        return bool(bound) or self.bounds(layer)
 
     def of(self, name: str) -> Family:
         """The family as one of its operations has it."""

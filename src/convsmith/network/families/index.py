@@ -2,24 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
 
-from convsmith.arithmetic import Box
+from convsmith.arithmetic import Box, Positions
 from convsmith.network.cost import Cost
-from convsmith.network.families.family import NO_TRAIT, Family, Reads
+from convsmith.network.families.family import NO_TRAIT, Family, Reads, Trait
 from convsmith.network.families.rules import (
     all_or_unknown,
+    along,
     axes_nowhere,
     everything,
     free,
     unmoved,
 )
-from convsmith.network.shapes import whole
+from convsmith.network.shapes import Axes, Shape, flattened, whole
 
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
 
-__all__ = ["FAMILIES"]
+__all__ = ["FAMILIES", "Pick"]
+
+
+class Pick(NamedTuple):
+    """Positions that are picked along one dimension by an index whose values are known."""
+
+    shape: Shape
+    values: tuple[int, ...]
+
+
+def _pick(layer: Layer) -> tuple[int, Pick] | None:
+    """The only dimension that an index picks along, and what; None where that is not known."""
+    picks = layer.operation.settings.get("picks") or ()
+    found = [(dim, pick) for dim, pick in enumerate(picks) if pick is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _pick_step(pick: Pick) -> int | None:
+    """By how much an even pick moves; None for another one."""
+    values = pick.values
+    if len(pick.shape) != 1 or min(values, default=-1) < 0 or len(values) < 2:
+        return None
+    step = values[1] - values[0]
+    return step if step > 0 and values == tuple(range(values[0], values[-1] + 1, step)) else None
+
+
+def _picked_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    known = _pick(layer)
+    if known is None:
+        yield from everything(layer, box, result, bounded)
+        return
+    dim, pick = known
+    end, length = dim + len(pick.shape), layer.operands[0].shape[dim]
+    step = _pick_step(pick)
+    if step is not None and not bounded:
+        yield 0, along(box, dim, box[dim].scale(step).shift(pick.values[0]))
+        return
+    numbers = flattened(box[dim:end], pick.shape) if pick.shape else Positions.of([0])
+    read = Positions.of({pick.values[n] % length for n in numbers if 0 <= n < len(pick.values)})
+    yield 0, (*box[:dim], read, *box[end:])
+
+
+def _picked_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    known = _pick(layer)
+    if known is None or 0 not in layer.places:
+        return axes_nowhere(layer, sources)
+    dim, pick = known
+    own = sources[0][dim] if _pick_step(pick) is not None else None
+    middle = (own,) if len(pick.shape) == 1 else (None,) * len(pick.shape)
+    return (*sources[0][:dim], *middle, *sources[0][dim + 1 :])
+
+
+def _picked_step(layer: Layer, place: int) -> Fraction:
+    known = _pick(layer)
+    step = _pick_step(known[1]) if known and known[0] == place else None
+    return Fraction(step or 1)
 
 
 def _embedding_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
@@ -105,7 +163,15 @@ FAMILIES = (
     .but("bucketize searchsorted", cost=_search_cost)
     .but("col2im", cost=_each_cost)
     .but("is_nonzero item", reads=everything)
-    .but("nonzero", cost=_each_cost),
+    .but("nonzero", cost=_each_cost)
+    .but(
+        "index index_select",
+        adds=Trait.POINTWISE,
+        reads=_picked_reads,
+        bounds=lambda layer: _pick(layer) is None,
+        axes=_picked_axes,
+        step=_picked_step,
+    ),
     Family(
         kind="embedding",
         about="a row of a table for each index",

@@ -11,6 +11,7 @@ from convsmith.network.channels import Passage
 from convsmith.network.families.family import Family, Reads, Trait
 from convsmith.network.families.rules import (
     along,
+    axes_kept,
     axes_merged,
     axes_nowhere,
     everything,
@@ -31,8 +32,20 @@ __all__ = ["FAMILIES"]
 # Concat
 
 
+def _joined_dim(layer: Layer) -> int:
+    """The dimension along which tensors are put end to end."""
+    if layer.operation.name in ("hstack", "vstack"):
+        return 1 if layer.operation.name == "hstack" and len(layer.shape) > 1 else 0
+    return index_of(layer)
+
+
+def _fewer(layer: Layer) -> bool:
+    """Whether a tensor of fewer dimensions than the result is among those put end to end."""
+    return any(len(operand.shape) != len(layer.shape) for operand in layer.operands)
+
+
 def _end_to_end(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    dim, offset = index_of(layer), 0
+    dim, offset = _joined_dim(layer), 0
     for number, operand in enumerate(layer.operands):
         if len(operand.shape) != len(box):
             continue  # torch lets an empty list-like tensor stand among the others
@@ -48,6 +61,18 @@ def _stacked(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
             yield number, (*box[:dim], *box[dim + 1 :])
 
 
+def _stacks(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    yield from (everything if _fewer(layer) else _end_to_end)(layer, box, result, bounded)
+
+
+def _stacked_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """Those of the tensors, around the new dimension."""
+    dim, merged = index_of(layer), list(sources[0])
+    for axes in sources[1:]:
+        merged = [a if a is not None else b for a, b in zip(merged, axes, strict=True)]
+    return axes_kept((*merged[:dim], None, *merged[dim:]))
+
+
 def _concat_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     same = len(sources[0]) == len(layer.shape)
     return axes_merged(layer, sources) if same else axes_nowhere(layer, sources)
@@ -56,7 +81,7 @@ def _concat_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
 def _concat_carry(passage: Passage) -> Positions | None:
     layer, dims = passage.layer, passage.before.dims
     total = layer.shape
-    dim = layer.operation.settings.get("dim", 0) % len(total)
+    dim = _joined_dim(layer)
     if dim not in dims or any(total[d] > 1 for d in dims if d != dim):
         return None
     if any(len(other.shape) != len(total) for other in layer.operands):
@@ -167,8 +192,8 @@ FAMILIES = (
         carry=_concat_carry,
         step=unmoved,
     )
-    .but("stack", reads=_stacked, carry=_unknown_carry)
-    .but("hstack vstack", reads=everything, carry=_unknown_carry),
+    .but("stack", reads=_stacked, axes=_stacked_axes, carry=_unknown_carry)
+    .but("hstack vstack", reads=_stacks, bounds=_fewer),
     Family(
         kind="slice",
         about="a range of positions along one dimension, or a single one",
@@ -177,6 +202,7 @@ FAMILIES = (
         | Trait.WINDOWED
         | Trait.ANY_AXIS
         | Trait.ONE_AXIS
+        | Trait.ENDS_AXIS
         | Trait.STARTS_MAP
         | Trait.TELLS
         | Trait.VIEW,
@@ -197,13 +223,13 @@ FAMILIES = (
         kind="split",
         about="a tensor in several parts along one dimension",
         names="chunk split split_with_sizes tensor_split unbind",
-        traits=Trait.POINTWISE | Trait.VIEW,
+        traits=Trait.POINTWISE | Trait.ENDS_AXIS | Trait.VIEW,
         cost=free,
         reads=_split_reads,
         axes=_cut_axes,
         carry=_split_carry,
         step=unmoved,
-    ).but("unbind", reads=_unbind_reads, carry=_dropped_carry),
+    ).but("unbind", reads=_unbind_reads, axes=_select_axes, carry=_dropped_carry),
     Family(
         kind="select",
         about="one of the results of a layer that has several",

@@ -27,7 +27,9 @@ from convsmith.network.families.products import (
 from convsmith.network.families.rules import (
     all_or_unknown,
     axes_in_place,
+    axes_kept,
     axes_nowhere,
+    blocks,
     everything,
     mixed_channels,
     serve,
@@ -55,21 +57,25 @@ def _addmm_cost(layer: Layer) -> Cost:
     return Cost(macs, 2 * macs + layer.numel)
 
 
-def _rows(layer: Layer, box: Box, number: int) -> Reads:
-    """Whole rows of one operand; weights and biases that are computed are read whole."""
-    for other, operand in enumerate(layer.operands):
-        if other == number:
-            yield other, (*box[:-1], Positions.range(0, operand.shape[-1]))
-        else:
-            yield other, whole(operand.shape)
-
-
 def _linear_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    return _rows(layer, box, 0)
+    """Whole rows, and the weights and bias of the outputs that are asked for."""
+    yield 0, (*box[:-1], Positions.range(0, layer.operands[0].shape[-1]))
+    for number in range(1, len(layer.operands)):
+        shape = layer.operands[number].shape
+        yield number, (box[-1], *whole(shape[1:])) if len(box) and shape else whole(shape)
 
 
 def _addmm_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    return _rows(layer, box, 1)
+    yield 1, (*box[:-1], Positions.range(0, layer.operands[1].shape[-1]))
+    yield from _added(layer, box)
+    if len(layer.operands) > 2:
+        yield 2, (Positions.range(0, layer.operands[2].shape[0]), box[-1])
+
+
+def _added(layer: Layer, box: Box) -> Reads:
+    """The same place of what is added, which may be repeated."""
+    shape = layer.operands[0].shape
+    yield 0, tuple(serve(p, n) for p, n in zip(box[len(box) - len(shape) :], shape, strict=True))
 
 
 def _linear_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
@@ -99,7 +105,7 @@ def _product_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 
 
 def _added_product_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    yield 0, whole(layer.operands[0].shape)
+    yield from _added(layer, box)
     yield from _rows_and_columns(layer, box, result, bounded, 1)
 
 
@@ -115,6 +121,82 @@ def _rows_and_columns(layer: Layer, box: Box, result: int, bounded: bool, left: 
     ):
         batch = box[len(box) - len(shape) : -2]
         yield number, (*(serve(p, n) for p, n in zip(batch, shape, strict=False)), *last)
+
+
+def _product_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """The axes of the left's rows and of the right's columns."""
+    known = dict(zip(layer.places, sources, strict=True))
+    dims, left = len(layer.shape), len(layer.operands) - 2
+    axes: list[int | None] = [None] * dims
+    if dims < 2 or _vectors(layer):
+        return tuple(axes)
+    for number, kept in ((left, -2), (left + 1, -1)):
+        mine = known.get(number, ())
+        for place in range(-len(mine), 0):
+            if place < -2 or place == kept:
+                axes[place] = mine[place] if axes[place] is None else axes[place]
+    return axes_kept(axes)
+
+
+def _product_bounds(layer: Layer) -> bool:
+    """Whether an operand is a vector, or a constant that may hold zeros, such as a triangle."""
+    return _vectors(layer) or _constant(layer)
+
+
+def _constant(layer: Layer) -> bool:
+    trained = any(not parameter.buffer for parameter in layer.parameters)
+    return len(layer.places) < len(layer.operands) and not trained
+
+
+def _vectors(layer: Layer) -> bool:
+    """Whether an operand is a vector."""
+    return min(len(operand.shape) for operand in layer.operands[-2:]) < 2
+
+
+# Einsum
+
+
+def _terms(layer: Layer) -> tuple[list[str], str] | None:
+    """The letters of each operand and of the result; None where they are not all written out."""
+    equation = str(layer.operation.settings["equation"]).replace(" ", "")
+    before, arrow, after = equation.partition("->")
+    terms = before.split(",")
+    if "." in equation or len(terms) != len(layer.operands):
+        return None
+    if not arrow:
+        after = "".join(sorted(x for x in set(before) - {","} if before.count(x) == 1))
+    return terms, after
+
+
+def _einsum_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """Along a letter of the result what is asked for, along the others everything."""
+    letters = _terms(layer)
+    if letters is None:
+        yield from everything(layer, box, result, bounded)
+        return
+    terms, after = letters
+    places = dict(zip(after, box, strict=True))
+    for number, (term, operand) in enumerate(zip(terms, layer.operands, strict=True)):
+        yield (
+            number,
+            tuple(
+                serve(places[x], n) if x in places else Positions.range(0, n)
+                for x, n in zip(term, operand.shape, strict=True)
+            ),
+        )
+
+
+def _einsum_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    letters = _terms(layer)
+    if letters is None:
+        return axes_nowhere(layer, sources)
+    terms, after = letters
+    found: dict[str, int] = {}
+    for number, axes in zip(layer.places, sources, strict=True):
+        for letter, axis in zip(terms[number], axes, strict=True):
+            if axis is not None:
+                found.setdefault(letter, axis)
+    return axes_kept([found.get(letter) for letter in after])
 
 
 # Attention
@@ -146,9 +228,25 @@ def _attention_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Read
     query, key, value = (operand.shape for operand in layer.operands[:3])
     heads = box[:-2]
     yield 0, (*heads, box[-2], Positions.range(0, query[-1]))
-    yield 1, (*(serve(p, n) for p, n in zip(heads, key, strict=False)), *whole(key[-2:]))
-    keys = Positions.range(0, value[-2])
-    yield 2, (*(serve(p, n) for p, n in zip(heads, value, strict=False)), keys, box[-1])
+    # A causal mask lets a position see those up to its own.
+    seen = min(key[-2], box[-2].stop) if layer.operation.settings.get("is_causal") else key[-2]
+    keys, grouped = Positions.range(0, seen), layer.operation.settings.get("enable_gqa")
+    for number, shape, last in ((1, key, Positions.range(0, key[-1])), (2, value, box[-1])):
+        batch = [serve(p, n) for p, n in zip(heads, shape, strict=False)]
+        if grouped and len(batch) > 1:
+            batch[-1] = blocks(heads[-1], max(1, query[-3] // shape[-3]))
+        yield number, (*batch, keys, last)
+    for number in range(3, len(layer.operands)):
+        mask = layer.operands[number].shape
+        places = (*heads, box[-2], keys)[len(box) - len(mask) :]
+        yield number, tuple(serve(p, n) for p, n in zip(places, mask, strict=True))
+
+
+def _attention_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """Those of the query."""
+    if 0 not in layer.places or len(sources[0]) != len(layer.shape):
+        return axes_nowhere(layer, sources)
+    return (*sources[0][:-1], None)
 
 
 FAMILIES = (
@@ -173,14 +271,21 @@ FAMILIES = (
         traits=Trait.JOINS_AXIS,
         cost=_product_cost,
         reads=_product_reads,
-        axes=axes_nowhere,
+        bounds=_product_bounds,
+        axes=_product_axes,
         carry=all_or_unknown,
         step=unmoved,
         title="matrix products",
     )
     .but("baddbmm", cost=_added_product_cost, reads=_added_product_reads)
     .but("dot mv vdot", adds=Trait.VECTOR, reads=everything, axes=axes_nowhere)
-    .but("einsum", cost=einsum_cost, reads=everything)
+    .but(
+        "einsum",
+        cost=einsum_cost,
+        reads=_einsum_reads,
+        bounds=lambda layer: _terms(layer) is None or _constant(layer),
+        axes=_einsum_axes,
+    )
     .but("tensordot", cost=tensordot_cost, reads=everything, axes=axes_nowhere)
     .but("inner", cost=inner_cost, reads=everything, axes=axes_nowhere)
     .but("addr ger outer", cost=outer_cost, reads=everything, axes=axes_nowhere)
@@ -197,7 +302,8 @@ FAMILIES = (
         traits=Trait.JOINS_AXIS | Trait.FUSED,
         cost=_attention_cost,
         reads=_attention_reads,
-        axes=axes_nowhere,
+        bounds=lambda layer: len(layer.operands) > 3,  # what a mask hides is not known
+        axes=_attention_axes,
         carry=all_or_unknown,
         step=unmoved,
         title="attention",

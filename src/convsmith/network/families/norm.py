@@ -8,6 +8,11 @@ from convsmith.arithmetic import Box, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.cost import Cost
 from convsmith.network.families.family import Family, Reads, Trait
+from convsmith.network.families.reduction import (
+    reduced_axes,
+    reduced_channels,
+    reduced_reads,
+)
 from convsmith.network.families.rules import (
     all_or_unknown,
     along,
@@ -16,6 +21,7 @@ from convsmith.network.families.rules import (
     everything,
     index_of,
     mixed_channels,
+    per_channel,
     per_value,
     same_channels,
     unmoved,
@@ -38,6 +44,7 @@ def _batch_norm_cost(layer: Layer) -> Cost:
 
 def _batch_norm_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     """The same place; without stored statistics all that they are taken over."""
+    yield from per_channel(layer, box)
     if not layer.operation.settings.get("training"):
         yield 0, box
         return
@@ -64,6 +71,8 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     if "layer_norm" in name or "rms" in name:
         normalised = len(layer.operation.settings["normalized_shape"])
         yield 0, (*box[:-normalised], *full[-normalised:])
+        for number in range(1, len(layer.operands)):
+            yield number, box[-normalised:]
     elif "group_norm" in name:
         groups = layer.operation.settings[
             "num_groups" if "num_groups" in layer.operation.settings else "group"
@@ -71,8 +80,11 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
         width = shape[1] // groups
         channels = blocks(box[1], width).scale(width).spread(width, 1)
         yield 0, (box[0], channels, *full[2:])
+        yield from per_channel(layer, box)
     elif "instance_norm" in name:
-        yield 0, (*box[:2], *full[2:])
+        own = layer.operation.settings.get("use_input_stats", True)
+        yield 0, (*box[:2], *full[2:]) if own else box
+        yield from per_channel(layer, box)
     else:
         yield from everything(layer, box, result, bounded)
 
@@ -119,7 +131,16 @@ FAMILIES = (
         axes=axes_in_place,
         carry=_carry,
         step=unmoved,
-    ).but("_weight_norm linalg_vector_norm norm", cost=_length_cost),
+    )
+    .but("_weight_norm", cost=_length_cost, bounds=lambda layer: True)
+    .but(
+        "linalg_vector_norm norm",
+        lacks=Trait.STATISTICS | Trait.MIXES_CHANNELS,
+        cost=_length_cost,
+        reads=reduced_reads,
+        axes=reduced_axes,
+        carry=reduced_channels,
+    ),
     Family(
         kind="softmax",
         about="values along one dimension as shares of their sum",

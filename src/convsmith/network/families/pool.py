@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,11 @@ from convsmith.errors import ArgumentError
 from convsmith.network.cost import Cost
 from convsmith.network.families.family import Family, Reads, Trait
 from convsmith.network.families.rules import (
-    all_or_unknown,
     axes_in_place,
-    axes_nowhere,
     same_channels,
     strided,
-    unmoved,
 )
-from convsmith.network.shapes import per_axis
+from convsmith.network.shapes import Axes, per_axis
 
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
@@ -106,6 +104,16 @@ def _adaptive_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads
     yield 0, (*box[:at], *axes)
 
 
+def _adaptive_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """An axis ends where the pool leaves a single position of it."""
+    axes = axes_in_place(layer, sources)
+    return tuple(axis if n > 1 else None for axis, n in zip(axes, layer.shape, strict=True))
+
+
+def _adaptive_step(layer: Layer, place: int) -> Fraction:
+    return Fraction(layer.operands[0].shape[place], max(1, layer.shape[place]))
+
+
 FAMILIES = (
     Family(
         kind="pool",
@@ -126,12 +134,12 @@ FAMILIES = (
         about="a pool whose windows follow from the output size, unequal or over the whole map",
         names="""adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
             adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d""",
-        traits=Trait.TELLS | Trait.BY_NAME,
+        traits=Trait.WINDOWED | Trait.ENDS_AXIS | Trait.TELLS | Trait.BY_NAME,
         cost=_adaptive_cost,
         reads=_adaptive_reads,
-        axes=axes_nowhere,
-        carry=all_or_unknown,
-        step=unmoved,
+        axes=_adaptive_axes,
+        carry=same_channels,
+        step=_adaptive_step,
         arithmetic=_as_plain_pool,
     ),
 )

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
+from math import prod
 from typing import TYPE_CHECKING
 
 from convsmith.arithmetic import Box, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.families.family import Family, Reads, Trait
 from convsmith.network.families.rules import (
+    all_or_unknown,
+    along,
     axes_in_place,
     axes_merged,
+    axes_nowhere,
     everything,
     first,
     free,
     same_channels,
+    same_place,
     serve,
     unmoved,
 )
-from convsmith.network.shapes import Axes, factor_groups, reshaped
+from convsmith.network.shapes import Axes, Shape, factor_groups, reshaped
 
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
@@ -37,12 +43,45 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 
 
 def _axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
-    """A dimension that stays as it is keeps its axis."""
-    kept: list[int | None] = [None] * len(layer.shape)
-    for ours, theirs in factor_groups(layer.operands[0].shape, layer.shape):
+    """A dimension that stays keeps its axis; in parts, the slowest of them has it.
+
+    Where dimensions are merged, the axis goes on if only the slowest of them had one.
+    """
+    before, after = layer.operands[0].shape, layer.shape
+    kept: list[int | None] = [None] * len(after)
+    for ours, theirs in factor_groups(before, after):
+        axes = [sources[0][d] for d in ours]
+        if axes[0] is not None and not any(a is not None for a in axes[1:]):
+            kept[theirs[0]] = axes[0]
         if len(ours) == len(theirs) == 1:
-            kept[theirs[0]] = sources[0][ours[0]]
+            kept[theirs[0]] = axes[0]
+    for d, place in _same_ones(before, after):
+        kept[place] = sources[0][d]
     return tuple(kept)
+
+
+def _same_ones(before: Shape, after: Shape) -> list[tuple[int, int]]:
+    """Dimensions of length 1 that stay where they are, counted from the first or from the last."""
+    front = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b),
+                 min(len(before), len(after)))  # fmt: skip
+    found = {d: d for d in range(front) if before[d] == 1}
+    for i in range(1, min(len(before), len(after)) + 1):
+        if before[-i] != after[-i]:
+            break
+        if before[-i] == 1:
+            found.setdefault(len(before) - i, len(after) - i)
+    places = set()
+    return [(d, p) for d, p in found.items() if not (p in places or places.add(p))]  # type: ignore[func-returns-value]
+
+
+def _step(layer: Layer, place: int) -> Fraction:
+    """A part of a dimension moves by all that is faster; a merged one by a share of a position."""
+    before, after = layer.operands[0].shape, layer.shape
+    for ours, theirs in factor_groups(before, after):
+        if theirs[0] == place:
+            slow = prod(after[d] for d in theirs[1:])
+            return Fraction(slow, prod(before[d] for d in ours[1:]))
+    return Fraction(1)
 
 
 def _carry(passage: Passage) -> Positions | None:
@@ -62,13 +101,46 @@ def _expand_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 def _repeat_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     shape = layer.operands[0].shape
     place = box[len(box) - len(shape) :]
+    lengths = layer.shape[len(box) - len(shape) :]
     yield (
         0,
         tuple(
-            Positions.of(p % n for p in positions)
-            for positions, n in zip(place, shape, strict=True)
+            positions if n == length else Positions.of(p % n for p in positions)
+            for positions, n, length in zip(place, shape, lengths, strict=True)
         ),
     )
+
+
+def _interleaved(layer: Layer) -> tuple[int, int] | None:
+    """How often each position is repeated, and along which dimension, where that is known."""
+    settings = layer.operation.settings
+    times, dim = settings.get("repeats"), settings.get("dim")
+    return (times, dim % len(layer.shape)) if isinstance(times, int) and dim is not None else None
+
+
+def _interleave_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    known = _interleaved(layer)
+    if known is None:
+        yield from everything(layer, box, result, bounded)
+        return
+    times, dim = known
+    yield 0, along(box, dim, Positions.of({p // times for p in box[dim]}))
+
+
+def _interleave_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    return axes_in_place(layer, sources) if _interleaved(layer) else axes_nowhere(layer, sources)
+
+
+def _interleave_step(layer: Layer, place: int) -> Fraction:
+    known = _interleaved(layer)
+    return Fraction(1, known[0]) if known and known[1] == place else Fraction(1)
+
+
+def _copy_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """`copy_`: what is copied, and nothing of what was there."""
+    for number, part in same_place(layer, box, result, bounded):
+        if number or len(layer.operands) == 1:
+            yield number, part
 
 
 FAMILIES = (
@@ -81,7 +153,7 @@ FAMILIES = (
         reads=_reads,
         axes=_axes,
         carry=_carry,
-        step=unmoved,
+        step=_step,
     ),
     Family(
         kind="expand",
@@ -96,7 +168,15 @@ FAMILIES = (
     )
     .but("expand expand_as broadcast_to", adds=Trait.VIEW)
     .but("repeat tile", lacks=Trait.POINTWISE, reads=_repeat_reads)
-    .but("repeat_interleave", reads=everything),
+    .but(
+        "repeat_interleave",
+        lacks=Trait.POINTWISE,
+        reads=_interleave_reads,
+        bounds=lambda layer: _interleaved(layer) is None,
+        axes=_interleave_axes,
+        carry=all_or_unknown,
+        step=_interleave_step,
+    ),
     Family(
         kind="identity",
         about="the same values again: dropout in evaluation, contiguous, a cast",
@@ -108,5 +188,7 @@ FAMILIES = (
         axes=axes_in_place,
         carry=same_channels,
         step=unmoved,
-    ).but("alias detach dropout", adds=Trait.VIEW),
+    )
+    .but("alias detach dropout", adds=Trait.VIEW)
+    .but("copy", reads=_copy_reads, axes=axes_merged),
 )

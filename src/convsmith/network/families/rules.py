@@ -19,15 +19,18 @@ __all__ = [
     "all_or_unknown",
     "along",
     "axes_in_place",
+    "axes_kept",
     "axes_merged",
     "axes_nowhere",
     "blocks",
+    "computed",
     "everything",
     "first",
     "free",
     "index_of",
     "mixed_channels",
     "nothing",
+    "per_channel",
     "per_value",
     "same_channels",
     "same_place",
@@ -44,6 +47,9 @@ def everything(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     """All of every operand: an upper bound for any operation."""
     for number, operand in enumerate(layer.operands):
         yield number, whole(operand.shape)
+
+
+everything.bound = True  # type: ignore[attr-defined]
 
 
 def nothing(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
@@ -69,6 +75,19 @@ def same_place(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
                 for (own, length), positions in zip(lengths, place, strict=True)
             ),
         )
+
+
+def computed(layer: Layer, number: int) -> bool:
+    """Whether an operand depends on the input: it is no parameter."""
+    return number in layer.places
+
+
+def per_channel(layer: Layer, box: Box, dim: int = 1) -> Reads:
+    """Further operands with one value per channel, or a single one, where they are computed."""
+    for number in range(1, len(layer.operands)):
+        shape = layer.operands[number].shape
+        one = len(shape) == 1 and len(box) > dim and shape[0] == layer.operands[0].shape[dim]
+        yield number, (box[dim],) if one else whole(shape)
 
 
 def serve(positions: Positions, length: int) -> Positions:
@@ -114,6 +133,11 @@ def axes_merged(layer: Layer, sources: Sequence[Axes]) -> Axes:
     return tuple(merged)
 
 
+def axes_kept(axes: Sequence[int | None]) -> Axes:
+    """Axes of a result, each at the first dimension that has it."""
+    return tuple(None if axis in axes[:d] else axis for d, axis in enumerate(axes))
+
+
 def axes_nowhere(layer: Layer, sources: Sequence[Axes]) -> Axes:
     """The map ends here."""
     return (None,) * len(layer.shape)
@@ -157,9 +181,10 @@ def unmoved(layer: Layer, place: int) -> Fraction:
 def strided(layer: Layer, place: int) -> Fraction:
     """By the stride of its windows."""
     spec = layer.operation.arithmetic
-    if spec is None:
+    axis = place - len(layer.shape) + (spec.dims if spec else 0)
+    if spec is None or axis < 0:
         return Fraction(1)
-    stride = spec.stride[place - len(layer.shape)]
+    stride = spec.stride[axis]
     return Fraction(1, stride) if spec.transposed else Fraction(stride)
 
 

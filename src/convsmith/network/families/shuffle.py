@@ -130,6 +130,7 @@ FAMILIES = (
         cost=free,
         reads=_roll_reads,
         axes=axes_in_place,
+        bounds=lambda layer: not layer.operation.settings["dims"],
         carry=all_or_unknown,
         step=unmoved,
     ),

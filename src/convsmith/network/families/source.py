@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from convsmith.network.families.family import Family, Trait
+from convsmith.arithmetic import Box
+from convsmith.network.families.family import Family, Reads, Trait
 from convsmith.network.families.rules import all_or_unknown, axes_nowhere, free, nothing, unmoved
-from convsmith.network.shapes import Axes
+from convsmith.network.shapes import Axes, whole
 
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
@@ -16,9 +17,17 @@ __all__ = ["FAMILIES"]
 
 
 def _image_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
-    """All dimensions but batch and channels are axes of the image."""
+    """Those of its layout; else all dimensions but batch and channels are axes of the image."""
+    if "axes" in layer.operation.settings:
+        return tuple(layer.operation.settings["axes"])
     dims = len(layer.shape)
     return (None, None, *range(dims - 2)) if dims > 2 else (None,) * dims
+
+
+def _filled(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """The value that fills it, where that is computed."""
+    for number in range(1, len(layer.operands)):
+        yield number, whole(layer.operands[number].shape)
 
 
 FAMILIES = (
@@ -46,7 +55,7 @@ FAMILIES = (
         axes=axes_nowhere,
         carry=all_or_unknown,
         step=unmoved,
-    ),
+    ).but("fill", reads=_filled),
     Family(
         kind="unknown",
         about="an operation without rules, kept by its name",

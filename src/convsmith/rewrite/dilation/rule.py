@@ -410,6 +410,7 @@ RULES: Mapping[str, Rule] = {
     "transposed convolution": _unchanged(passage.transposed),
     "unknown": _unknown,
     "upsample": _unchanged(passage.upsample),
+    "write": _UNCHANGEABLE,
 }
 """One rule per kind; inputs, and results picked from several, are grids that are there already."""
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.kernels.library import Library
+from convsmith.network.lock import LOCK
 from convsmith.runtime.execution.arguments import Constants
 from convsmith.runtime.execution.bands import Plan, plan
 from convsmith.runtime.execution.operator import call, number_of
@@ -22,7 +23,6 @@ from convsmith.runtime.execution.room import Room, aligned
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.execution.tensors import Images, Vectors
 from convsmith.runtime.execution.unfit import UnfitError
-from convsmith.runtime.lock import LOCK
 from convsmith.runtime.lowering.block import Array, Block, Input, Output
 
 __all__ = ["PREPARING", "Progress", "Region", "Sized"]

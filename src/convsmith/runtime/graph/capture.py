@@ -16,11 +16,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network, trace
 from convsmith.network.contexts import quiet, untouched
+from convsmith.network.lock import LOCK
 from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
-from convsmith.runtime.lock import LOCK
 
 __all__ = ["Capture", "apart"]
 

@@ -18,20 +18,9 @@ from torch.export.graph_signature import TensorArgument
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
+from convsmith.network.writes import writes
+
 __all__ = ["functional", "writes"]
-
-
-def writes(node: Node) -> list[Node]:
-    """The nodes whose values a node changes."""
-    schema = getattr(node.target, "_schema", None)
-    if node.op != "call_function" or schema is None:
-        return []
-    written: list[Node] = []
-    for place, argument in enumerate(schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
-            written += [leaf for leaf in tree_leaves(value) if isinstance(leaf, Node)]
-    return written
 
 
 def functional(program: ExportedProgram) -> tuple[bool, str]:
