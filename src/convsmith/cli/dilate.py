@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-RATES = "Your own dilations: PATH=RATE, or one number per dilated convolution; repeat for more."
-INPUT = "Input shape, such as 1,3,224,224; repeat for several inputs."
+RATES = (
+    "Set dilations yourself: PATH=RATE, or one number per dilated convolution; "
+    "repeat the option for several."
+)
+INPUT = "Input shape, such as 1,3,224,224; repeat the option for several inputs."
 
 
 def command(
@@ -38,7 +41,9 @@ def command(
     layers: Annotated[
         list[str] | None,
         typer.Option(
-            "--layers", metavar="PATH", help="Module that loses its stride; repeat for more."
+            "--layers",
+            metavar="PATH",
+            help="Module that loses its stride; repeat the option for several.",
         ),
     ] = None,
     rates: Annotated[
@@ -47,7 +52,9 @@ def command(
     features: Annotated[
         list[str] | None,
         typer.Option(
-            "--features", metavar="PATH", help="Module whose result is checked; repeat for more."
+            "--features",
+            metavar="PATH",
+            help="Module whose output is checked; repeat the option for several.",
         ),
     ] = None,
     weights: Annotated[
@@ -68,7 +75,7 @@ def command(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="SOURCE", help="Also the accuracy of both networks on held-out images."
+            metavar="SOURCE", help="Also report the accuracy of both networks on held-out images."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed for the random inputs.")] = 0,
@@ -77,7 +84,7 @@ def command(
     html: Html = None,
     force: Force = False,
 ) -> None:
-    """Trade a trained network's strides for dilations, and prove what it gives on the old grid."""
+    """Trade a network's strides for dilations, and verify the result on the original grid."""
     check_targets(json, html, force=force)
     within("--seed", seed, 0, MOST_SEEDS)
     if output is not None:

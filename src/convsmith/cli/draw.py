@@ -41,7 +41,9 @@ _EVERY = {
     "strip": (
         Annotated[
             bool,
-            typer.Option("--strip", help="All steps as one still, the last first (.svg, .png)."),
+            typer.Option(
+                "--strip", help="All steps in one still image, last step first (.svg, .png)."
+            ),
         ],
         False,
     ),

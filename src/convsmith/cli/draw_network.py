@@ -24,7 +24,7 @@ Model = Annotated[str, Option(MODEL, metavar="MODEL", argument=True)]
 Weights = Annotated[str | None, Option("Weights of the network.", metavar="FILE")]
 Original = Annotated[
     str | None,
-    Option("What a folder with a recipe was made from, if that is code of yours.",
+    Option("For a saved folder: the model it was made from, if that is your own code.",
            ("--model",), "MODEL"),
 ]  # fmt: skip
 _FIELDS = 12
@@ -44,7 +44,7 @@ def layer(
     values: Values = None,
     as_matrix: Annotated[bool, Option("Draw it as a matrix.", ("--matrix",))] = False,
 ) -> Scene:
-    """Draw a convolution or pool of a network, with its own weights."""
+    """Draw a convolution, transposed convolution or pooling layer of a network."""
     from convsmith.cli.models import load_model
 
     module = _module(load_model(model, weights, original), path, model)
@@ -68,7 +68,7 @@ def field(
     model: Model,
     shape: Annotated[str, Option("Shape of an input.", ("--input",), "N,C,H,W")] = "1,3,224,224",
     path: Annotated[
-        list[str] | None, Option("A layer; repeat it for several.", ("--layer",), "NAME")
+        list[str] | None, Option("Layer; repeat the option for several.", ("--layer",), "NAME")
     ] = None,
     image: Annotated[str | None, Option("An image to draw the fields on.", metavar="FILE")] = None,
     effective: Annotated[

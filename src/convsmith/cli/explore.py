@@ -15,14 +15,14 @@ __all__ = ["command"]
 
 def command(
     port: Annotated[
-        int | None, typer.Option(help="Port; by default the first free one from 2718 on.")
+        int | None, typer.Option(help="Port; default: first free port from 2718.")
     ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
     model: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Network to walk through, named as for inspect."),
+        typer.Option(metavar="MODEL", help="Network to walk through, specified as in `inspect`."),
     ] = None,
     shape: Annotated[
         str | None,
@@ -37,9 +37,7 @@ def command(
         str | None, typer.Option(help="Padding: a number, same, valid, or top,bottom,left,right.")
     ] = None,
     dilation: Annotated[str | None, typer.Option(help="Dilation, such as 2 or 2x1.")] = None,
-    groups: Annotated[
-        str | None, typer.Option(help="Groups that the channels are split into.")
-    ] = None,
+    groups: Annotated[str | None, typer.Option(help="Number of channel groups.")] = None,
     channels: Annotated[
         str | None, typer.Option(metavar="IN,OUT", help="Input and output channels.")
     ] = None,
@@ -54,7 +52,7 @@ def command(
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the page: en or zh.")] = "en",
 ) -> None:
-    """Try every parameter of a convolution in the browser; served to this machine alone."""
+    """Try every parameter of a convolution in the browser; served on this machine only."""
     from convsmith.explore.phrases import as_language
     from convsmith.explore.serve import EXPLORER, address, free_port, make_app, serve
     from convsmith.explore.stack import stack_of, written

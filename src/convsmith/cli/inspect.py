@@ -59,9 +59,10 @@ def command(
     sort: Annotated[
         str, typer.Option(help="Sort by order, params, macs, flops or bytes (largest first).")
     ] = "order",
-    by: Annotated[str, typer.Option(help="What makes a row: layer or module.")] = "layer",
+    by: Annotated[str, typer.Option(help="One row per: layer or module.")] = "layer",
     depth: Annotated[
-        int, typer.Option(help="With --by module: how many names of a module's path make a row.")
+        int,
+        typer.Option(help="With --by module: depth of module path at which rows are grouped."),
     ] = 1,
     every: Annotated[
         bool, typer.Option("--all", help="Include layers without parameters or operations.")
@@ -84,7 +85,10 @@ def command(
         typer.Option("--latency", help="Add the time of each layer, measured on this machine."),
     ] = False,
     sizes: Annotated[
-        bool, typer.Option("--sizes", help="Add which input sizes work, and what flooring drops.")
+        bool,
+        typer.Option(
+            "--sizes", help="Add which input sizes work, and what is lost to rounding down."
+        ),
     ] = False,
     as_tool: Annotated[
         str | None,
@@ -100,17 +104,18 @@ def command(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Layer that --holes and --effective look at."),
+        typer.Option(metavar="NAME", help="Layer to examine with --holes or --effective."),
     ] = None,
     effective: Annotated[
         bool,
         typer.Option(
-            "--effective", help="Add the effective receptive field: where the gradient really lies."
+            "--effective",
+            help="Add the effective receptive field: where the gradient is actually concentrated.",
         ),
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Images for --effective, named as for lighten."),
+        typer.Option(metavar="SOURCE", help="Images for --effective, specified as in `lighten`."),
     ] = None,
     original: Original = None,
     json: Json = None,

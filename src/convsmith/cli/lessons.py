@@ -14,11 +14,11 @@ __all__ = ["command"]
 
 def command(
     number: Annotated[
-        int | None, typer.Argument(metavar="[NUMBER]", help="Open this lesson; else the list.")
+        int | None, typer.Argument(metavar="NUMBER", help="Lesson to open; without it, the list.")
     ] = None,
     language: Annotated[str, typer.Option(help="en or zh.")] = "en",
     port: Annotated[
-        int | None, typer.Option(help="By default the first free one from 2718 on.")
+        int | None, typer.Option(help="Port; default: first free port from 2718.")
     ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")
@@ -27,13 +27,12 @@ def command(
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write the lessons that need no PyTorch as pages "
-            "that run in the browser alone, and end.",
+            help="Write the lessons that need no PyTorch as standalone browser pages, then exit.",
         ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Learn the convolutions: six lessons with pictures and exercises, in English and Chinese."""
+    """Learn about convolutions: six lessons with pictures and exercises, in English and Chinese."""
     from convsmith.explore.lessons import LESSONS, index_page, lesson
     from convsmith.explore.phrases import as_language
 

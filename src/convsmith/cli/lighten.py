@@ -69,7 +69,7 @@ def command(
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Target: at most this much accuracy lost (0.01 is one point)."),
+        typer.Option(help="Target: maximum accuracy loss (0.01 = one percentage point)."),
     ] = None,
     multiplier: Annotated[
         int | None,
@@ -80,11 +80,13 @@ def command(
     ] = None,
     form: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Form that convolutions may take; repeat for more."),
+        typer.Option(metavar="NAME", help="Allowed form; repeat the option for several."),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="Convolution that may change; repeat for more."),
+        typer.Option(
+            metavar="PATH", help="Convolution allowed to change; repeat the option for several."
+        ),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning; 0 trains nothing.")] = 0,
     learning_rate: Annotated[
@@ -98,7 +100,7 @@ def command(
     ] = True,
     batch: Annotated[int, typer.Option(help="Images timed together as one batch.")] = 1,
     compiled: Annotated[
-        bool, typer.Option(help="Go by the time in fused kernels, or by PyTorch's.")
+        bool, typer.Option(help="Judge speed by the fused kernels, or by PyTorch.")
     ] = True,
     remeasure: Annotated[
         bool, typer.Option("--remeasure", help="Time layers again, even if they were timed before.")
@@ -108,12 +110,16 @@ def command(
     ] = False,
     checkpoint: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Folder from which an interrupted run continues."),
+        typer.Option(
+            metavar="FOLDER", help="Checkpoint folder; an interrupted run resumes from it."
+        ),
     ] = None,
-    devices: Annotated[int, typer.Option(help="Processes per machine that share fine-tuning.")] = 1,
-    num_nodes: Annotated[int, typer.Option(help="Machines that share fine-tuning.")] = 1,
+    devices: Annotated[int, typer.Option(help="Processes per machine for fine-tuning.")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="Machines for fine-tuning.")] = 1,
     images: Annotated[int, typer.Option(help="Images used for calibration.")] = 512,
-    size: Annotated[int | None, typer.Option(help="Resize images to this many pixels.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Resize images to this many pixels per side.")
+    ] = None,
     channels: Annotated[
         int | None, typer.Option(help="Convert images to grey (1) or colour (3).")
     ] = None,

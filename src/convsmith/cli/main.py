@@ -43,11 +43,11 @@ VERBS = {
     ),
     "lighten": Verb(
         "convsmith.cli.lighten",
-        "Rewrite a trained network with depthwise separable convolutions",
+        "Rewrite a trained network with lighter convolutions",
     ),
     "dilate": Verb(
         "convsmith.cli.dilate",
-        "Trade a trained network's strides for dilations, with the proof",
+        "Trade a trained network's strides for dilations, and verify the result",
     ),
     "bench": Verb(
         "convsmith.cli.bench",
@@ -67,7 +67,7 @@ VERBS = {
     ),
     "lessons": Verb(
         "convsmith.cli.lessons",
-        "Learn the convolutions in the browser: pictures, exercises, trained networks",
+        "Learn about convolutions in the browser: pictures, exercises, trained networks",
     ),
     "doctor": Verb(
         "convsmith.cli.doctor",
@@ -199,7 +199,7 @@ def _help() -> str:
             "Options:",
             "  --debug     Show the traceback of an error",
             "  --version   Show the version",
-            "  -h, --help  Show this",
+            "  -h, --help  Show this message",
         ]
     )
 

@@ -53,14 +53,14 @@ Csv = Annotated[
 ]
 Html = Annotated[
     str | None,
-    typer.Option("--html", metavar="[FILE.html]", help="Write a page, to a file or to standard "
+    typer.Option("--html", metavar="[FILE.html]", help="Write an HTML page, to a file or standard "
                  "output."),
 ]  # fmt: skip
 Original = Annotated[
     str | None,
     typer.Option(
         "--model", metavar="MODEL",
-        help="What a folder with a recipe was made from, where that is code of yours.",
+        help="For a saved folder: the model it was made from, if that is your own code.",
     ),
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]

@@ -39,7 +39,13 @@ __all__ = [
 Input = Annotated[str, Option("Size of the input, such as 4x4.", ("--in",), "ROWSxCOLUMNS")]
 Kernel = Annotated[str, Option("Size of the kernel, such as 3 or 3x2.", metavar="SIZE")]
 Stride = Annotated[str, Option("Step of the window.", metavar="SIZE")]
-Padding = Annotated[str, Option("1, 1x2, 0:1x2:3 (low:high), same or valid.", metavar="SIZE")]
+Padding = Annotated[
+    str,
+    Option(
+        "same, valid, or sizes: 1, 1x2, or low:high pairs per axis, such as 0:1x2:3.",
+        metavar="SIZE",
+    ),
+]
 Dilation = Annotated[str, Option("Distance between the taps.", metavar="SIZE")]
 Groups = Annotated[int, Option("Number of groups; channels of different groups never mix.")]
 Channels = Annotated[str | None, Option("Channels in and out, such as 3:10.", metavar="IN:OUT")]
@@ -49,10 +55,8 @@ Transposed = Annotated[bool, Option("Draw a transposed convolution.")]
 OutputPadding = Annotated[
     str, Option("With --transposed: positions added at the end.", metavar="SIZE")
 ]
-Values = Annotated[
-    str | None, Option("Values of the input: .csv, .json or an image.", metavar="FILE")
-]
-Weight = Annotated[str | None, Option("Values of the kernel: .csv or .json.", metavar="FILE")]
+Values = Annotated[str | None, Option("Input values: .csv, .json or an image.", metavar="FILE")]
+Weight = Annotated[str | None, Option("Kernel values: .csv or .json.", metavar="FILE")]
 
 STACK = "3 (a convolution), 3s2 (stride), 3d2 (dilation), max2 or avg3s2 (a pool)"
 """How people write a layer of a stack."""

@@ -11,6 +11,7 @@ from convsmith.draw.options import (
     Dilation,
     Groups,
     OutputPadding,
+    Padding,
     PaddingMode,
     Transposed,
     Values,
@@ -109,10 +110,7 @@ def _command(
     stride: Annotated[
         str | None, Option("1 by default; for a pool, as large as its kernel.", metavar="SIZE")
     ] = None,
-    padding: Annotated[
-        str,
-        Option("1, 1x2, 0:1x2:3 (low:high; one pair is one axis), same or valid.", metavar="SIZE"),
-    ] = "0",
+    padding: Padding = "0",
     dilation: Dilation = "1",
     groups: Groups = 1,
     channels: Annotated[
@@ -126,13 +124,13 @@ def _command(
     transposed: Transposed = False,
     output_padding: OutputPadding = "0",
     view: Annotated[str | None, Option("With --transposed: scatter, zeros or matrix.")] = None,
-    pool: Annotated[str | None, Option("Draw a pool instead: max or average.")] = None,
+    pool: Annotated[str | None, Option("Draw a pooling layer instead: max or average.")] = None,
     ceil: Annotated[bool, Option("With --pool: round the output size up.")] = False,
     values: Values = None,
     weight: Weight = None,
     bias: Annotated[str | None, Option("One number per output channel.", metavar="N,N,…")] = None,
 ) -> Scene:
-    """Draw a convolution, a transposed one or a pool, with its real numbers."""
+    """Draw a convolution, transposed convolution or pooling layer, with its real numbers."""
     lengths = None if size is None else parse_size("--in", size)
     ins, outs = parse_channels(channels, groups)
     image = optional_values(values, lengths, ins)
