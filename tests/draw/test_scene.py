@@ -263,7 +263,7 @@ def test_numbers_as_they_are_shown():
     [
         (lambda: animate(cs.Conv(1, 1, 5), 3), r"no output: 5 taps .* 3 input positions"),
         (lambda: animate(cs.ConvTranspose(1, 1, 1, padding=2), 2), r"no output: \(2 - 1\)·1 - 2"),
-        (lambda: animate(cs.Conv(1, 1, 3), (5, 5, 5)), "size must be one int or 2 of them"),
+        (lambda: animate(cs.Conv(1, 1, 3), (5, 5, 5)), "size must be an int or 2 ints"),
         (lambda: animate("conv", 5), "Conv, ConvTranspose or Pool can be drawn, not 'conv'"),
         (lambda: animate(cs.Conv(1, 1, 3), 5, language="fr"), "'en', 'zh', not 'fr'"),
         (lambda: animate(cs.Conv(1, 1, 3), 5, theme="blue"), "not 'blue'"),
@@ -275,7 +275,7 @@ def test_numbers_as_they_are_shown():
         (lambda: animate(cs.Conv(1, 1, 2), 2, values=[[1, "2"], [3, 4]]), "must hold numbers"),
         (lambda: animate(cs.Conv(1, 1, 2), 2, values=[[1, None], [3, 4]]), "must hold numbers"),
         (lambda: animate(cs.Conv(1, 2, 2), 4, weight=[[1, 0], [2, 1]]), "shaped 2×1×2×2, not 2×2"),
-        (lambda: animate(cs.Conv(1, 2, 2), 4, bias=[1]), "bias must be shaped 2, not 1"),
+        (lambda: animate(cs.Conv(1, 2, 2), 4, bias=[1]), "bias must have 2 values, not 1"),
         (lambda: animate(cs.Conv(1, 1, 27), 40), "spans 27 positions is too large to draw"),
     ],
 )
@@ -332,3 +332,10 @@ def test_the_sizes_of_dumoulin_and_visin_and_back(size, kernel, stride, padding,
         panel = animate(back, output, view=view).panel("output0")
         kept = [cell for cell in panel.cells if cell.role != "cropped"]
         assert len(kept) == size**2
+
+
+def test_a_panel_that_is_not_there_is_told_with_those_that_are():
+    scene = animate(cs.Conv(1, 1, 3), 5)
+    names = ", ".join(panel.name for panel in scene.panels)
+    with pytest.raises(ArgumentError, match=f"^no panel 'output1'; there are {names}$"):
+        scene.values("output1")

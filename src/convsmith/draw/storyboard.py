@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from convsmith.draw.words import Text
+from convsmith.errors import ArgumentError
 
 __all__ = [
     "CELL",
@@ -170,8 +171,16 @@ class Storyboard:
         return f"{name}({self.kind!r}, {len(self.panels)} panels, {len(self.steps)} steps)"
 
     def panel(self, name: str) -> Panel:
-        """The panel of that name."""
-        return next(panel for panel in self.panels if panel.name == name)
+        """The panel of that name.
+
+        Raises:
+            ArgumentError: if there is none, with the names that there are.
+        """
+        for panel in self.panels:
+            if panel.name == name:
+                return panel
+        names = ", ".join(panel.name for panel in self.panels)
+        raise ArgumentError(f"no panel {name!r}; there are {names}")
 
     def values(self, name: str, step: int = -1) -> dict[At, Any]:
         """What the cells of a panel show in a step, by default the last."""
