@@ -118,7 +118,7 @@ def test_what_the_first_edition_wrote_still_loads(name, build):
         ({"rank": [9, 9]}, "rank must be from 1 to"),
         ({"form": "ComposedConv"}, "no layer is called 'ComposedConv'"),
         ({"bias": [True]}, "zip"),
-        ({"rank": [1, 1]}, "size mismatch"),
+        ({"rank": [1, 1]}, " in the folder and ("),
         ({"surprise": 1}, "surprise"),
     ],
 )
@@ -131,3 +131,25 @@ def test_a_recipe_that_does_not_fit_is_refused(change, message, tmp_path):
     with pytest.raises(ModelError, match="does not fit Sequential") as caught:
         load(folder, nn.Sequential(nn.Conv2d(4, 6, 3)))
     assert message in str(caught.value) or message in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        # What is left of the model has other shapes, or other keys.
+        (lambda: [nn.Conv2d(4, 6, 3), nn.BatchNorm2d(7)], r"'1\.weight' is \(6,\) in the folder"),
+        (lambda: [nn.Conv2d(4, 6, 3), nn.Conv2d(6, 6, 1)], r"'1\.weight' is \(6,\) in the folder"),
+        (lambda: [nn.Conv2d(4, 6, 3), nn.ReLU()], r'Unexpected key.*"1\.bias"'),
+        # Only what was replaced differs: no weights are left that could tell.
+        (lambda: [nn.Conv2d(5, 6, 3), nn.BatchNorm2d(6)], "in_channels of '0' is 4 in the folder"),
+        (lambda: [nn.Conv2d(4, 9, 3), nn.BatchNorm2d(6)], "out_channels of '0' is 6 in the folder"),
+        (lambda: [nn.Conv2d(4, 6, 5), nn.BatchNorm2d(6)], r"kernel_size of '0' is \(3, 3\) in the"),
+    ],
+)
+@FORM
+def test_another_model_is_refused_by_name(form, other, message, tmp_path):
+    conv = nn.Conv2d(4, 6, 3)
+    rank = (2, 3) if isinstance(form.full_rank(conv), tuple) else 1
+    folder = save(nn.Sequential(form.make(conv, rank), nn.BatchNorm2d(6)), tmp_path, ["0"])
+    with pytest.raises(ModelError, match=f"made from Sequential: .*{message}"):
+        load(folder, nn.Sequential(*other()))

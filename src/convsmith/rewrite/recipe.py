@@ -95,7 +95,9 @@ def save(
     target = Path(folder)
     taken = [name for name in (RECIPE, WEIGHTS) if (target / name).exists()]
     if taken and not force:
-        raise ArgumentError(f"{target / taken[0]} exists: choose another folder, or force it")
+        raise ArgumentError(
+            f"{target / taken[0]} exists: choose another folder, or pass force=True"
+        )
     recipe: dict[str, Any] = {
         "convsmith": "recipe",
         "version": LIGHTENED if dilated is None else DILATED,
@@ -149,7 +151,8 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(f"{Path(folder)} rewrites a module, not a {type(model).__name__}")
     model = plain(model)
-    held = _values(Path(folder, WEIGHTS))
+    shapes = _shapes(Path(folder, WEIGHTS))
+    held = sum(map(math.prod, shapes.values()))
     try:
         trial = _without_memory(model)
         with torch.device("meta"):
@@ -161,9 +164,10 @@ def load(folder: str | Path, model: nn.Module) -> nn.Module:
         light = copied(model)
         _redo(light, recipe)
         _check_geometry(light, recipe)
+        _check_shapes(light, shapes)
         safetensors.torch.load_model(light, str(Path(folder, WEIGHTS)))
     except _MISTAKES as error:
-        reason = first_line(error)
+        reason = _reason(error)
         raise ModelError(
             f"{Path(folder)} does not fit {type(model).__name__}: it was made from "
             f"{clean(str(recipe.get('model'))[:200])}: {reason}"
@@ -190,6 +194,23 @@ def _check_geometry(model: nn.Module, recipe: Mapping[str, Any]) -> None:
             raise ArgumentError(f"{path!r} has the windows {windows}, not {expected}")
 
 
+def _check_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights of other shapes than the model's, and name the first."""
+    for key, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor) and shapes.get(key, tensor.shape) != tuple(tensor.shape):
+            raise ArgumentError(
+                f"{key!r} is {shapes[key]} in the folder and {tuple(tensor.shape)} in the model"
+            )
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, without the line that torch puts above what it found in a state_dict."""
+    head, *lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return (
+        clean(lines[0]) if lines and head.startswith("Error(s) in loading") else first_line(error)
+    )
+
+
 def _tensors(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
 
@@ -204,8 +225,8 @@ def _without_memory(model: nn.Module) -> nn.Module:
     return copied(model, memo)
 
 
-def _values(path: Path) -> int:
-    """How many values a file of weights holds, by its header.
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors that a file of weights holds, by its header.
 
     Raises:
         ModelError: for a file that is missing or damaged, naming it.
@@ -214,7 +235,7 @@ def _values(path: Path) -> int:
         raise ModelError(no_file(path))
     try:
         with safetensors.safe_open(str(path), "pt") as file:
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise ModelError(f"{path} cannot be read as safetensors: {first_line(error)}") from error
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.errors import ArgumentError
+from convsmith.network import submodule
 from convsmith.nn import Factored
 from convsmith.nn.factored import layer_named
 from convsmith.rewrite.surgery import replace
@@ -63,10 +64,22 @@ def redo(model: nn.Module, path: str, description: Mapping[str, Any]) -> None:
             description has, with its place.
     """
     _RULE(description, f"layers.{path}")
-    replace(model, path, _build(description))
+    layer = _build(description)
+    _check_place(submodule(model, path), path, layer)
+    replace(model, path, layer)
 
 
-def _build(description: Mapping[str, Any]) -> nn.Module:
+def _check_place(old: nn.Module, path: str, layer: Factored) -> None:
+    """Refuse a convolution of other channels or kernel than the one that the layer stands for."""
+    if not isinstance(old, _ConvNd) or 0 in (old.in_channels, old.out_channels):
+        return  # a lazy convolution knows no channels yet
+    for name in ("in_channels", "out_channels", "kernel_size"):
+        ours, theirs = getattr(old, name), getattr(layer, name)
+        if ours != theirs:
+            raise ArgumentError(f"{name} of {path!r} is {theirs} in the folder and {ours} here")
+
+
+def _build(description: Mapping[str, Any]) -> Factored:
     arguments = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in description.items()
