@@ -148,17 +148,20 @@ def test_an_interrupted_run_goes_on(place, counted, capfd, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--speedup", "2", "--macs", "0.5"], "one target, not 2: speedup, macs"),
+        (["--speedup", "2", "--macs", "0.5"], "pass only one target, not 2: speedup, macs"),
         (["--speedup", "900"], "speedup=900 cannot be met: the best here is speedup="),
         (["--latency-ms", "1e-6"], "cannot be met: the best here is latency_ms="),
-        (["--macs", "1"], "cannot be met: the best here is macs="),
-        (["--max-drop", "1"], "max_drop is a share below 1"),
+        (["--macs", "1"], "cannot be met: the lowest achievable is "),
+        (["--max-drop", "1"], "max_drop must be below 1 (0.01 is one percentage point), not 1"),
         (["--form", "spatail"], "did you mean 'spatial'"),
         (["--layer", "9"], "Sequential has no convolution '9'"),
         (["--batch", "0"], "batch is at least 1, not 0"),
         (["--epochs", "-1"], "epochs is at least 0, not -1"),
         (["--images", "4"], "4 images: at least 8 are needed"),
-        (["--multiplier", "1", "--form", "tucker"], "multiplier is that of"),
+        (
+            ["--multiplier", "1", "--form", "tucker"],
+            "multiplier needs the form 'depthwise_pointwise', which forms excludes",
+        ),
         (["--devices", "0"], "at least 1 device"),
         (["--devices", "2", "--num-nodes", "0"], "at least 1 device and 1 node, not 2 and 0"),
         (

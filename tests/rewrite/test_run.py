@@ -430,3 +430,9 @@ def test_at_full_rank_the_network_is_the_original(form, refitted):
     with torch.no_grad():
         wanted, given = model(unseen), light(unseen)
     assert (given - wanted).abs().max() < (1e-5 if refitted else 1e-10) * wanted.abs().max()
+
+
+def test_a_form_is_looked_up_before_anything_is_traced(monkeypatch):
+    monkeypatch.setattr("convsmith.rewrite.lightening.lighten.trace", None)
+    with pytest.raises(ArgumentError, match="no form is called 'tuker'; did you mean 'tucker'"):
+        lighten(chain(), pictures(), forms=["tuker"])

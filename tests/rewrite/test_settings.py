@@ -160,7 +160,7 @@ def test_shorthand_completes_the_settings():
         ({"layers": "0"}, ArgumentError, "layers must be a list of paths, not '0'"),
         ({"spedup": 2}, TypeError, r"lighten\(\) got an unexpected keyword argument 'spedup'"),
         ({"mac": 0.5}, TypeError, "did you mean 'macs'"),
-        ({"speedup": 2, "macs": 0.5}, ArgumentError, "one target, not 2: speedup, macs"),
+        ({"speedup": 2, "macs": 0.5}, ArgumentError, "pass only one target, not 2: speedup, macs"),
     ],
 )
 def test_calls_that_do_not_fit(keywords, error, message):

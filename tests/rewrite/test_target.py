@@ -17,9 +17,9 @@ def test_without_any_it_is_twice_the_speed():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", [-1, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [-1, -1.0, math.nan, math.inf, -math.inf])
 def test_a_value_that_makes_no_sense(name, value):
-    with pytest.raises(ArgumentError, match=rf"{name} must be positive, not {value}"):
+    with pytest.raises(ArgumentError, match=rf"{name} must be positive, not {value:g}$"):
         Target.of(**{name: value})
 
 
@@ -27,7 +27,9 @@ def test_a_value_that_makes_no_sense(name, value):
 def test_nothing_may_be_lost_and_nothing_else_may_be_nothing(name):
     if name == "max_drop":
         assert Target.of(max_drop=0).value == 0
-        with pytest.raises(ArgumentError, match=r"share below 1, as 0\.01 for a point, not 1"):
+        with pytest.raises(
+            ArgumentError, match=r"below 1 \(0\.01 is one percentage point\), not 1"
+        ):
             Target.of(max_drop=1)
     else:
         with pytest.raises(ArgumentError, match=f"{name} must be positive"):
@@ -35,7 +37,7 @@ def test_nothing_may_be_lost_and_nothing_else_may_be_nothing(name):
 
 
 def test_two_are_one_too_many():
-    with pytest.raises(ArgumentError, match="one target, not 2: macs, max_drop"):
+    with pytest.raises(ArgumentError, match="pass only one target, not 2: macs, max_drop"):
         Target.of(macs=0.5, max_drop=0.0)
 
 

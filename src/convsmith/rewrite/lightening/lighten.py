@@ -161,6 +161,7 @@ def lighten(
     (11584, 3344)
     """
     request = Request.of(speedup, train, epochs, tuning, timing, run, others)
+    allowed_forms = forms_named(forms)
     batches = image_batches(images)
     _check_images(batches)
     original = plain(model)
@@ -172,7 +173,6 @@ def lighten(
     if request.tuning.trains_by_itself:
         with seeded(request.run.seed):
             Examiner(model, batches[0][:2])
-    allowed_forms = forms_named(forms)
     layers = candidates(network, model, _allowed(request.layers, filter_fn), allowed_forms)
     _check_layers(request.layers, layers, network)
     refuse_empty(layers, network.name)

@@ -131,8 +131,8 @@ class Selector:
         if met is not None:
             return met
         raise ArgumentError(
-            f"{target.name}={target.value:g} cannot be met: the best here is "
-            f"{target.of_cost(best, total)}, {_why(outside, 'time')}"
+            f"{target.name}={target.value:g} cannot be met: {target.best(best, total)}"
+            f"{_why(outside, 'time')}"
         )
 
     def _whole(self, options: list[list[Option]]) -> tuple[float, float]:
@@ -154,8 +154,8 @@ class Selector:
         budget, least = target.budget(total), rest + least_cost(options)
         if least > budget:
             raise ArgumentError(
-                f"{target.name}={target.value:g} cannot be met: the best here is "
-                f"{target.of_cost(least, total)}, {_why(rest / total, 'multiply-adds')}"
+                f"{target.name}={target.value:g} cannot be met: {target.best(least, total)}"
+                f"{_why(rest / total, 'multiply-adds')}"
             )
         return choose(options, budget - rest)
 
@@ -166,7 +166,7 @@ class Selector:
     def _same_multiplier(self, multiplier: int) -> dict[str, Choice | None]:
         form = Form(MULTIPLIED)
         if form not in self.forms:
-            raise ArgumentError(f"multiplier is that of {form.name!r}, which forms leaves out")
+            raise ArgumentError(f"multiplier needs the form {form.name!r}, which forms excludes")
         choice = Choice(form, multiplier)
         return {
             c.path: choice if multiplier in form.ranks(c.conv, c.size) else None
@@ -221,7 +221,7 @@ class Selector:
 
 
 def _why(outside: float, what: str) -> str:
-    """Why nothing better can be had: a share of the cost outside the convolutions is a reason."""
+    """Why nothing better can be had, where it is the cost outside the convolutions."""
     if outside < _NEGLIGIBLE:
-        return "with every convolution in the cheapest of its forms"
-    return f"as {outside:.0%} of its {what} lies outside the convolutions that may change"
+        return ""
+    return f", as {outside:.0%} of its {what} lies outside the convolutions that may change"

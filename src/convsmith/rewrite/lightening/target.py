@@ -39,16 +39,18 @@ class Target:
         """
         targets = {name: value for name, value in asked.items() if value is not None}
         if len(targets) > 1:
-            raise ArgumentError(f"one target, not {len(targets)}: {', '.join(targets)}")
+            raise ArgumentError(f"pass only one target, not {len(targets)}: {', '.join(targets)}")
         name, value = next(iter(targets.items())) if targets else ("speedup", 2.0)
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ArgumentError(f"{name} must be a number, not {value!r}")
         if not isfinite(value) or value < 0 or (value == 0 and name != "max_drop"):
-            raise ArgumentError(f"{name} must be positive, not {value}")
+            raise ArgumentError(f"{name} must be positive, not {float(value):g}")
         if name == "multiplier" and value != int(value):
             raise ArgumentError(f"multiplier must be a whole number, not {value!r}")
         if name == "max_drop" and value >= 1:
-            raise ArgumentError(f"max_drop is a share below 1, as 0.01 for a point, not {value:g}")
+            raise ArgumentError(
+                f"max_drop must be below 1 (0.01 is one percentage point), not {value:g}"
+            )
         return cls(name, value)
 
     @property
@@ -81,6 +83,17 @@ class Target:
         if self.name == "macs":
             return f"macs={ceil(cost)}"
         return f"{self.name}={cost * 1.005:.3g}"
+
+    def best(self, cost: float, total: float) -> str:
+        """Say what can be met, the best of all costs being this one.
+
+        >>> Target("macs", 100).best(252_544, 1e6)
+        'the lowest achievable is 252,544 MACs'
+        """
+        if self.name != "macs":
+            return f"the best here is {self.of_cost(cost, total)}"
+        told = self.of_cost(cost, total) if self.value < 1 else f"{ceil(cost):,} MACs"
+        return f"the lowest achievable is {told}"
 
     def __str__(self) -> str:
         value = self.value
