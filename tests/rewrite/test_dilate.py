@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import sys
+import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -408,7 +410,7 @@ def test_axes_of_their_own():
         ({"output_stride": 0}, "positive"),
         ({"output_stride": 2.5}, "positive"),
         ({"output_stride": (1, 2, 3)}, "3 numbers for 2 axes"),
-        ({"output_stride": 3}, "between"),
+        ({"output_stride": 3}, "so 3 cannot be reached; use "),
         ({"layers": "2"}, "no stride"),
         ({"layers": "9"}, "no layer '9'"),
         ({"layers": []}, "no layer"),
@@ -548,3 +550,37 @@ def test_batch_norm_without_stored_statistics_is_refused_on_a_finer_map():
     layers = [nn.Conv2d(2, 4, 3, 2, 1), nn.BatchNorm2d(4, track_running_stats=False)]
     with pytest.raises(cs.ConvsmithError, match="batch norm over a map of rate 2"):
         cs.dilate(nn.Sequential(*layers, nn.Conv2d(4, 4, 3)), (2, 2, 17, 17), output_stride=1)
+
+
+def test_without_a_stride_there_is_nothing_that_could_be_exact():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    for asked in (1, 3):
+        with pytest.warns(UserWarning, match="nothing was changed: there is no stride to remove"):
+            certificate = cs.dilate(model, (1, 3, 16, 16), output_stride=asked).certificate
+        note = str(certificate.table().note)
+        assert note == "Nothing was changed: there is no stride to remove."
+        page = certificate.to_html()
+        assert "no stride to remove" in page and "0.0e+00" not in note
+
+
+def test_no_difference_is_not_told_as_a_power_of_ten():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 1))
+    certificate = cs.dilate(model, (1, 3, 16, 16), output_stride=1).certificate
+    same = replace(certificate, equalities=tuple(
+        replace(row, absolute=0.0, relative=0.0) for row in certificate.equalities
+    ))  # fmt: skip
+    assert str(same.table().note).startswith("Exact: no difference")
+
+
+@pytest.mark.parametrize(
+    ("strides", "asked", "use"), [((2, 2), 3, "2 or 4"), ((1, 6), 4, "3 or 6"), ((5,), 2, "1 or 5")]
+)
+def test_a_stride_that_cannot_be_reached_is_told_with_those_that_can(strides, asked, use):
+    layers = [nn.Conv2d(3, 3, 1, stride) for stride in strides]
+    with pytest.raises(ArgumentError, match=f"so {asked} cannot be reached; use {use}$"):
+        cs.dilate(nn.Sequential(*layers), (1, 3, 61, 61), output_stride=asked)
+    for other in map(int, use.split(" or ")):
+        layers = [nn.Conv2d(3, 3, 1, stride) for stride in strides]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the whole stride stays
+            cs.dilate(nn.Sequential(*layers), (1, 3, 61, 61), output_stride=other)

@@ -256,7 +256,7 @@ class Certificate(Result):
         """A self-contained page: the verdict, the figures, and every comparison."""
         old, new = self.before, self.after
         facts = [
-            ("on the old grid", "exact" if self.exact else "differs", _error(self.error)),
+            self._verdict(),
             ("output stride", f"{new.stride[0]:g}" if new.stride else "–",
              f"from {old.stride[0]:g}" if old.stride else ""),
             ("multiply-adds", short(new.macs), f"from {short(old.macs)}"),
@@ -274,11 +274,21 @@ class Certificate(Result):
         )
         return page.html()
 
+    def _verdict(self) -> tuple[str, str, str]:
+        """The first fact of the page."""
+        if self.exact and not self.changes:
+            return "on the old grid", "unchanged", "no stride to remove"
+        error = _error(self.error) if self.error else "no difference"
+        return "on the old grid", "exact" if self.exact else "differs", error
+
     def _note(self) -> str:
         if self.exact:
             elsewhere = {row.input_shape for row in self.equalities if not row.exact}
             more = f", but not for inputs of {', '.join(map(shape, elsewhere))}"
-            return f"Exact to {_error(self.error)}{more if elsewhere else ''}."
+            if not self.changes:
+                return "Nothing was changed: there is no stride to remove."
+            verdict = f"Exact to {_error(self.error)}" if self.error else "Exact: no difference"
+            return f"{verdict}{more if elsewhere else ''}."
         why = "; ".join(self.reasons) or "no reason is known: this is a defect"
         return f"Not exact, {_error(self.error)}: {why}."
 

@@ -168,7 +168,7 @@ def dilate(
 
 _TRIES = 3
 """How many of the last exact maps are tried before none is advised."""
-_NOTHING = "nothing was changed, as no layer exceeds the stride that was asked for"
+_NOTHING = "nothing was changed: there is no stride to remove"
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,12 @@ def striding_of(
 ) -> Striding:
     """Which strides go; an `ArgumentError` for what fits no layer."""
     if (output_stride is None) == (layers is None):
-        raise ArgumentError("one of output_stride and layers says which strides go")
+        raise ArgumentError("pass exactly one of output_stride and layers")
     if output_stride is not None:
         total = list(output_stride) if isinstance(output_stride, Sequence) else [output_stride]
         if not total or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in total):
             raise ArgumentError(
-                f"output_stride is a positive number, or one per axis, not {output_stride!r}"
+                f"output_stride must be a positive number, or one per axis, not {output_stride!r}"
             )
         dims = {len(network[name].shape) - 2 for name in network.inputs}
         if len(total) > 1 and len(total) not in dims:

@@ -146,8 +146,8 @@ class _Walk:
             return 1  # it is too coarse already, by an operation whose step nothing can take
         if kept.denominator > 1 or (after / most).denominator > 1:
             raise ArgumentError(
-                f"output_stride={most} cannot be reached exactly: at {layer.name!r} the stride "
-                f"goes from {before} to {after}, and {most} is not a divisor between them"
+                f"output_stride={most}: at {layer.name!r} the stride goes from {before} to "
+                f"{after}, so {most} cannot be reached{_reachable(most, before, after)}"
             )
         return int(kept)
 
@@ -423,3 +423,17 @@ def _rule_of(layer: Layer) -> Rule:
     ):
         return _UNCHANGEABLE
     return RULES[layer.kind]
+
+
+def _reachable(most: int, before: Fraction, after: Fraction) -> str:
+    """The strides beside `most` that could be asked for instead, as the end of a message.
+
+    >>> _reachable(3, Fraction(2), Fraction(4)), _reachable(5, Fraction(1), Fraction(12))
+    ('; use 2 or 4', '; use 4 or 6')
+    >>> _reachable(3, Fraction(1), Fraction(2, 3))
+    ''
+    """
+    kept = [before * n for n in range(1, int(after / before) + 1) if (after / before / n) % 1 == 0]
+    strides = [int(stride) for stride in kept if stride.denominator == 1]
+    near = [*[n for n in strides if n < most][-1:], *[n for n in strides if n > most][:1]]
+    return f"; use {' or '.join(map(str, near))}" if near else ""
