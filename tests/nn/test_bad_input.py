@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from convsmith.nn import (
     DepthwiseSeparableConv2d,
     DepthwiseSeparableConv3d,
     DepthwiseSeparableConvTranspose2d,
+    factored,
 )
 
 
@@ -26,7 +29,7 @@ class Standardised(nn.Conv2d):
 
 Conv, Transposed = DepthwiseSeparableConv2d, DepthwiseSeparableConvTranspose2d
 INTEGER = "must be an integer of at least"
-SIZES = "must be one int or "
+SIZES = "must be an int or "
 ARGUMENTS = [
     (lambda: Conv(6, 10, 3, groups=4), "groups must divide in_channels: 6 is not a multiple of 4"),
     (
@@ -43,17 +46,20 @@ ARGUMENTS = [
     (lambda: Conv(3, 4, 0), f"kernel_size {INTEGER} 1, not 0"),
     (lambda: Conv(3, 4, 2.5), "kernel_size must be an integer, not 2.5"),
     (lambda: Conv(3, 4, "3"), "kernel_size must be an integer, not '3'"),
-    (lambda: Conv(3, 4, (3, 3, 3)), rf"kernel_size {SIZES}2 of them, not \(3, 3, 3\)"),
+    (lambda: Conv(3, 4, (3, 3, 3)), rf"kernel_size {SIZES}2 ints, not \(3, 3, 3\)"),
     (lambda: Conv(3, 4, (3, 0)), f"kernel_size {INTEGER} 1, not 0"),
-    (lambda: DepthwiseSeparableConv1d(3, 4, (3, 3)), f"kernel_size {SIZES}1 of them"),
-    (lambda: DepthwiseSeparableConv3d(3, 4, (3, 3)), f"kernel_size {SIZES}3 of them"),
+    (lambda: DepthwiseSeparableConv1d(3, 4, (3, 3)), f"kernel_size {SIZES}a sequence of 1 int"),
+    (lambda: DepthwiseSeparableConv3d(3, 4, (3, 3)), f"kernel_size {SIZES}3 ints"),
     (lambda: Conv(3, 4, 3, stride=(1, 1, 1)), "stride must be"),
     (lambda: Conv(3, 4, 3, dilation=0), "dilation must be"),
     (lambda: Conv(3, 4, 3, padding=-1), f"padding {INTEGER} 0, not -1"),
-    (lambda: Conv(3, 4, 3, padding=((0, 1), 2)), rf"padding {SIZES}2 of them, not \(\(0, 1\), 2\)"),
-    (lambda: Conv(3, 4, 3, padding=((1, 1), (1, 1))), f"padding {SIZES}2 of them"),
-    (lambda: Transposed(3, 4, 3, padding=((1, 1), 0)), f"padding {SIZES}2 of them"),
-    (lambda: DepthwiseSeparableConv1d(3, 4, 3, padding=((0, 1),)), f"padding {SIZES}1 of them"),
+    (lambda: Conv(3, 4, 3, padding=((0, 1), 2)), rf"padding {SIZES}2 ints, not \(\(0, 1\), 2\)"),
+    (lambda: Conv(3, 4, 3, padding=((1, 1), (1, 1))), f"padding {SIZES}2 ints"),
+    (lambda: Transposed(3, 4, 3, padding=((1, 1), 0)), f"padding {SIZES}2 ints"),
+    (
+        lambda: DepthwiseSeparableConv1d(3, 4, 3, padding=((0, 1),)),
+        f"padding {SIZES}a sequence of 1 int",
+    ),
     (lambda: Conv(3, 4, 3, padding="smae"), "'same', 'valid', not 'smae'; did you mean 'same'?"),
     (lambda: Conv(3, 4, 3, stride=(1, 2), padding="same"), r"stride must be 1, not \(1, 2\)"),
     (lambda: Conv(3, 4, 3, padding_mode="reflection"), "did you mean 'reflect'"),
@@ -94,3 +100,13 @@ def test_refused_in_one_line(make, message):
 def test_the_layer_is_named(make):
     with pytest.raises(ArgumentError, match=r"^DepthwiseSeparableConv(1d|2d|3d|Transpose2d): "):
         make()
+
+
+@pytest.mark.parametrize("name", sorted(factored._LAYERS))
+def test_an_unknown_keyword_is_refused_in_the_name_of_the_public_class(name):
+    layer = factored.layer_named(name)
+    known = [each for each in inspect.signature(layer).parameters if len(each) > 4]
+    for keyword in known:
+        said = rf"^{name}\(\) got an unexpected keyword argument 'x{keyword}'; did you mean"
+        with pytest.raises(TypeError, match=rf"{said} '{keyword}'\?$"):
+            layer(3, 4, 3, **{f"x{keyword}": 2})

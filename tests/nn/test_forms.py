@@ -269,7 +269,7 @@ class Standardised(nn.Conv2d):
         (lambda: PointwiseFirstConv(4, 4, 1, rank=1), "pointwise already"),
         (lambda: TuckerConv(4, 6, 3, rank=(1, 1), groups=3), "groups must divide in_channels"),
         (lambda: TuckerConv(4, 6, 3, (1, 1), padding="smae"), "did you mean 'same'"),
-        (lambda: TuckerConv(4, 6, 3, (1, 1), padding=((1, 2), 1)), "padding must be one int"),
+        (lambda: TuckerConv(4, 6, 3, (1, 1), padding=((1, 2), 1)), "padding must be an int"),
         (
             lambda: TuckerConv(4, 6, 3, (1, 1), padding_mode="reflect", transposed=True),
             "padding_mode must be 'zeros'",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from inspect import Parameter, signature
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, nearest
 from convsmith.nn.plain import ORDINARY, TRANSPOSED
 
 __all__ = ["Factored", "Rank", "form_names", "former_names", "layer_named", "layers_of"]
@@ -60,6 +61,7 @@ class Factored(nn.Module):
         super().__init_subclass__(**options)
         if not form:
             return
+        cls.__init__ = _checked(cls.__init__, cls.__name__)  # type: ignore[method-assign]
         if not _NAME.fullmatch(form):
             raise ArgumentError(
                 f"{cls.__name__}: form={form!r} must be lower case letters, digits and underscores"
@@ -163,6 +165,22 @@ class Factored(nn.Module):
             reset = getattr(child, "reset_parameters", None)
             if callable(reset):
                 reset()
+
+
+def _checked(init: Callable[..., None], name: str) -> Callable[..., None]:
+    """A constructor that refuses a keyword it does not know in the name of the public class."""
+
+    @wraps(init)
+    def checked(self: Any, *args: Any, **options: Any) -> None:
+        parameters = signature(init).parameters
+        others = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+        for keyword in () if others else options:
+            if keyword not in parameters:
+                hint = nearest(keyword, [each for each in parameters if each != "self"])
+                raise TypeError(f"{name}() got an unexpected keyword argument {keyword!r}{hint}")
+        init(self, *args, **options)
+
+    return checked
 
 
 @cache
