@@ -33,6 +33,8 @@ CASES = [
     (lambda: Window(3, padding=(1, -1)), "padding must be an integer of at least 0"),
     (lambda: Chain(), "a chain needs layers"),
     (lambda: Chain(Conv(1, 1, 3), Conv(1, 1, 3, dims=1)), "one dimension"),
+    (lambda: Chain(Conv(1, 2, 1), Conv(3, 4, 1)), "gives 2, .* takes 3"),
+    (lambda: Chain(Conv(1, 2, 3), Pool(2), ConvTranspose(3, 4, 3)), "gives 2, .* takes 3"),
     (lambda: evaluate(Conv(1, 1, 3), [[1, 2], [3, 4]], [[1]]), "no output"),
     (lambda: evaluate(Conv(1, 1, 2), [[1, 2], [3, 4]], [[1]]), r"weight must be shaped"),
     (lambda: evaluate(Conv(1, 1, 1), [1], [[1]]), "has 3 axes"),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convsmith.arithmetic.normalise import Size
+from convsmith.arithmetic.pool import Pool
 from convsmith.arithmetic.positions import Positions
 from convsmith.errors import ArgumentError
 
 if TYPE_CHECKING:
     from convsmith.arithmetic.convolution import Conv
-    from convsmith.arithmetic.pool import Pool
-from convsmith.arithmetic.transposed import ConvTranspose
+    from convsmith.arithmetic.transposed import ConvTranspose
 
 __all__ = ["Chain"]
 
@@ -33,6 +33,7 @@ class Chain:
     def __init__(self, *layers: Conv | ConvTranspose | Pool) -> None:
         if not layers or len({layer.dims for layer in layers}) > 1:
             raise ArgumentError(f"a chain needs layers of one dimension, not {list(layers)!r}")
+        _check_channels(layers)
         object.__setattr__(self, "layers", layers)
 
     @property
@@ -93,3 +94,17 @@ class Chain:
 
     def __repr__(self) -> str:
         return f"Chain({', '.join(map(repr, self.layers))})"
+
+
+def _check_channels(layers: Sequence[Conv | ConvTranspose | Pool]) -> None:
+    """Refuse layers of which one gives other channels than the next takes; a pool takes any."""
+    before: Conv | ConvTranspose | None = None
+    for layer in layers:
+        if isinstance(layer, Pool):
+            continue
+        if before is not None and before.out_channels != layer.in_channels:
+            raise ArgumentError(
+                f"a chain needs channels that match: {before!r} gives {before.out_channels}, "
+                f"{layer!r} takes {layer.in_channels}"
+            )
+        before = layer

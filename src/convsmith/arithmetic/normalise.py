@@ -71,8 +71,19 @@ def per_axis(name: str, value: Size, dims: int, minimum: int = 1) -> tuple[int, 
     if isinstance(value, str) or not isinstance(value, Sequence):
         return (count(name, value, minimum),) * dims
     if len(value) != dims or any(isinstance(item, Sequence) for item in value):
-        raise ArgumentError(f"{name} must be one int or {dims} of them, not {value!r}")
+        raise ArgumentError(f"{name} must be an int or {_many(dims, 'int')}, not {value!r}")
     return tuple(count(name, item, minimum) for item in value)
+
+
+def _many(number: int, noun: str) -> str:
+    """A number of things, in words.
+
+    >>> _many(2, "int or pair"), _many(1, "int")
+    ('2 ints or pairs', 'a sequence of 1 int')
+    """
+    if number == 1:
+        return f"a sequence of 1 {noun}"
+    return f"{number} {' or '.join(f'{word}s' for word in noun.split(' or '))}"
 
 
 def per_side(name: str, value: Any, dims: int) -> tuple[tuple[int, int], ...]:
@@ -85,7 +96,9 @@ def per_side(name: str, value: Any, dims: int) -> tuple[tuple[int, int], ...]:
         both = count(name, value, minimum=0)
         return ((both, both),) * dims
     if len(value) != dims:
-        raise ArgumentError(f"{name} must be one int, or {dims} ints or pairs, not {value!r}")
+        raise ArgumentError(
+            f"{name} must be an int, or {_many(dims, 'int or pair')}, not {value!r}"
+        )
     sides = []
     for item in value:
         low, high = item if isinstance(item, Sequence) and len(item) == 2 else (item, item)
