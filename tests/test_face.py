@@ -43,3 +43,16 @@ def test_what_needs_no_torch_imports_none(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_misspelt_name_is_told_with_the_one_meant() -> None:
+    for name in ("inspct", "lightn", "Chian", "runtme"):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}'; did you mean '\w+'\?$"):
+            getattr(cs, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'zzz'$"):
+        _ = cs.zzz
+    assert not hasattr(cs, "__wrapped__")
+    done = subprocess.run(
+        [sys.executable, "-c", "import convsmith; convsmith.inspct"], capture_output=True, text=True
+    )
+    assert done.stderr.lower().count("did you mean") == 1

@@ -110,7 +110,12 @@ def __getattr__(name: str) -> Any:
     elif name in _ROOMS:
         value = import_module(f"convsmith.{name}")
     else:
-        raise AttributeError(f"module 'convsmith' has no attribute {name!r}")
+        from convsmith.errors import nearest
+
+        # Python looks for names that nobody meant, such as '__path__'.
+        hint = "" if name.startswith("_") else nearest(name, [*__all__, *_ROOMS])
+        # With a name of its own, the error gets no second guess from Python.
+        raise AttributeError(f"module 'convsmith' has no attribute {name!r}{hint}", name=name)
     globals()[name] = value
     return value
 
