@@ -80,8 +80,8 @@ def count_as(network: Network, tool: str) -> Counted:
     (24000, 21600)
     >>> for row in counted.rows:
     ...     print(row.name, row.theirs - row.ours, row.why)
-    0 800 1 a biased value
-    1 1600 1 a value of nn.ReLU; 1 a value of F.relu, nn's own calls too
+    0 800 1 per biased value
+    1 1600 1 per value of nn.ReLU; 1 per value of F.relu, nn's own calls too
     """
     if tool not in TOOLS:
         hint = nearest(tool, TOOLS) or f", only {', '.join(TOOLS)}"
@@ -149,16 +149,16 @@ def _fvcore(net: Network, layer: Layer) -> _Found:
     else:
         terms += _multiply_adds(layer)
     if layer.kind == "batch norm":
-        terms[f"{1 + affine} a batch-norm value"] += (1 + affine) * layer.numel
+        terms[f"{1 + affine} per batch-norm value"] += (1 + affine) * layer.numel
     elif name in ("layer_norm", "group_norm", "instance_norm"):
-        title = f"{4 + affine} a layer-norm, group-norm or instance-norm value"
+        title = f"{4 + affine} per layer-norm, group-norm or instance-norm value"
         terms[title] += (4 + affine) * layer.numel
     elif name == "adaptive_avg_pool2d":
-        terms["1 an input value of adaptive pools"] += _input(layer)
+        terms["1 per input value of adaptive pools"] += _input(layer)
     elif name == "upsample_nearest2d":
-        terms["1 a nearest-upsampled value"] += layer.numel
+        terms["1 per nearest-upsampled value"] += layer.numel
     elif name == "upsample_bilinear2d":
-        terms["4 a bilinear-upsampled value"] += 4 * layer.numel
+        terms["4 per bilinear-upsampled value"] += 4 * layer.numel
     return terms, missed
 
 
@@ -176,12 +176,12 @@ def _ptflops(net: Network, layer: Layer) -> _Found:
     missed = ""
     if hooked in _CONV | _TRANSPOSED | {"Linear"}:
         hooks += _multiply_adds(layer)
-        hooks["1 a biased value"] += _biased(layer)
+        hooks["1 per biased value"] += _biased(layer)
     elif hooked in _BATCH_NORM | _INSTANCE_NORM | {"GroupNorm"}:
         each = 1 + _affine(layer)
-        hooks[f"{each} a normalised value"] += each * layer.numel
+        hooks[f"{each} per normalised value"] += each * layer.numel
     elif hooked == "LayerNorm":
-        hooks["1 a layer-norm value"] += layer.numel
+        hooks["1 per layer-norm value"] += layer.numel
     elif hooked == "MultiheadAttention" and kind == "attention":
         hooks[_FORMULA] += _ptflops_attention(net, layer)
     elif hooked == "MultiheadAttention" and kind == "matmul":
@@ -196,22 +196,24 @@ def _ptflops(net: Network, layer: Layer) -> _Found:
         hooks["gates and biases of recurrent layers"] += _gates(layer, lstm=10, gru=7)
     elif kind == "activation":
         if hooked in {"ReLU", "PReLU", "ELU", "LeakyReLU", "ReLU6", "GELU"}:
-            hooks[f"1 a value of nn.{hooked}"] += layer.numel
+            hooks[f"1 per value of nn.{hooked}"] += layer.numel
         # nn.ReLU6 calls hardtanh, which is not patched; these two layers keep the function itself.
         kept = hooked in {"TransformerEncoderLayer", "TransformerDecoderLayer"}
         if name in {"relu", "prelu", "elu", "relu6", "gelu", "silu"} and not kept:
-            calls[f"1 a value of F.{name}, nn's own calls too"] += layer.numel
+            calls[f"1 per value of F.{name}, nn's own calls too"] += layer.numel
     elif kind in ("pool", "adaptive pool"):
         if hooked in _POOLS:
-            hooks["1 an input value of nn's pools"] += _input(layer)
-        calls["1 an input value of F's pools, nn's own calls too"] += _input(layer)
+            hooks["1 per input value of nn's pools"] += _input(layer)
+        calls["1 per input value of F's pools, nn's own calls too"] += _input(layer)
     elif kind == "upsample":
         if hooked == "Upsample":
             # It takes the first sample for the whole batch.
-            hooks["1 a value of nn.Upsample, of the first sample"] += layer.numel // layer.shape[0]
-        calls["1 a value of F.interpolate, nn's own calls too"] += layer.numel
+            hooks["1 per value of nn.Upsample, of the first sample"] += (
+                layer.numel // layer.shape[0]
+            )
+        calls["1 per value of F.interpolate, nn's own calls too"] += layer.numel
     elif name == "softmax":
-        calls["1 a softmax value"] += layer.numel
+        calls["1 per softmax value"] += layer.numel
     else:
         missed = _unseen(net, layer)
     batch = net[net.inputs[0]].shape[0] if net.inputs else 1
@@ -233,22 +235,22 @@ def _thop(net: Network, layer: Layer) -> _Found:
         terms += _multiply_adds(layer)
     elif hooked in _BATCH_NORM | _INSTANCE_NORM | {"LayerNorm", "SyncBatchNorm"}:
         each = 2 + 2 * _affine(layer)
-        terms[f"{each} a normalised value"] += each * layer.numel
+        terms[f"{each} per normalised value"] += each * layer.numel
     elif hooked.startswith("AdaptiveAvgPool"):
-        terms["1 an input and 1 an output value of adaptive average pools"] += (
+        terms["1 per input and 1 per output value of adaptive average pools"] += (
             _input(layer) + layer.numel
         )
     elif hooked.startswith("AvgPool"):
-        terms["1 an output value of average pools"] += layer.numel
+        terms["1 per output value of average pools"] += layer.numel
     elif hooked == "PReLU":
-        terms["1 a value of nn.PReLU"] += layer.numel
+        terms["1 per value of nn.PReLU"] += layer.numel
     elif hooked == "Softmax":
         axis = layer.shape[int(str(layer.operation.settings.get("dim", -1)))]
-        terms["3 a softmax value, less one a sum"] += 3 * layer.numel - layer.numel // axis
+        terms["3 per softmax value, less one per sum"] += 3 * layer.numel - layer.numel // axis
     elif hooked in {"Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"}:
         mode = layer.operation.name.removeprefix("upsample_")[:-2]
         each = _UPSAMPLED.get(mode, 0)
-        terms[f"{each} a {mode}-upsampled value"] += each * layer.numel
+        terms[f"{each} per {mode}-upsampled value"] += each * layer.numel
     elif hooked in _RECURRENT and layer.kind == "recurrent":
         terms += _multiply_adds(layer)
         terms["gates and biases of recurrent layers"] += _gates(layer, lstm=8, gru=7)
@@ -283,7 +285,7 @@ def _torchinfo(net: Network, layer: Layer) -> _Found:
         exact = counted == _multiply_adds(layer).total()
         where = "" if exact else ", at output positions"
         terms[(family_of(layer).title or layer.kind) + where] += counted
-        terms["1 a biased value of convolutions"] += biases * samples * prod(layer.shape[2:])
+        terms["1 per biased value of convolutions"] += biases * samples * prod(layer.shape[2:])
     elif layer.kind == "recurrent":
         every = sum(p.numel for p in own if "weight" in p.name or "bias" in p.name)
         terms["recurrent parameters, once a step"] += every * prod(layer.shape[:2])
