@@ -294,9 +294,11 @@ class Compiled(nn.Module):
     def _refused(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
     ) -> ArgumentError:
+        # It was traced when it was compiled: only the reason is news.
+        reason = first_line(error).removeprefix(f"{self.network.name} cannot be traced: ")
         return ArgumentError(
             f"the compiled {self.network.name}, made for {describe(*self._source.example)}, "
-            f"does not take {describe(args, kwargs)}: {first_line(error)}"
+            f"does not take {describe(args, kwargs)}: {reason}"
         )
 
     def _renew(self, old: Source) -> None:
