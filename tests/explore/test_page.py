@@ -124,12 +124,13 @@ def test_a_port_that_is_taken_is_said(capsys):
         taken.bind((serve.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ArgumentError, match=f"port {port} is taken"):
+        with pytest.raises(ArgumentError, match=f"port {port} is in use"):
             serve.free_port(port)
         assert main(["explore", "--no-browser", "--port", str(port)]) == 2
-        assert f"port {port} is taken" in capsys.readouterr().err
-    with pytest.raises(ArgumentError):
-        serve.free_port(10**6)
+        assert f"port {port} is in use" in capsys.readouterr().err
+    for number in (10**6, 65_536, 0, -1):
+        with pytest.raises(ArgumentError, match=f"port must be 1–65535, not {number}"):
+            serve.free_port(number)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ PORT = 2718
 EXPLORER = Path(__file__).with_name("explorer.py")
 
 _PORTS = 50
+_LAST_PORT = 65_535
 
 
 def make_app(notebooks: Mapping[str, Path], index: Index | None = None) -> Any:
@@ -100,20 +102,25 @@ def free_port(requested: int | None = None) -> int:
     """The port that was asked for, or the first free one from `PORT` on.
 
     Raises:
-        ArgumentError: it is taken, or no port is free.
+        ArgumentError: it is not a port or in use, or no port is free.
     """
+    if requested is not None and not 1 <= requested <= _LAST_PORT:
+        raise ArgumentError(f"port must be 1–{_LAST_PORT}, not {requested}")
     candidates = range(PORT, PORT + _PORTS) if requested is None else [requested]
+    reason = "in use"
     for port in candidates:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 trial.bind((HOST, port))
-            except (OSError, OverflowError):
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    reason = f"not available: {error.strerror}"
                 continue
             return int(trial.getsockname()[1])
     if requested is None:
         raise ArgumentError(f"no port from {PORT} to {PORT + _PORTS - 1} is free: pass one")
-    raise ArgumentError(f"port {requested} is taken or not allowed: pass another, or none")
+    raise ArgumentError(f"port {requested} is {reason}")
 
 
 def address(port: int, path: str = "/", query: Mapping[str, str] | None = None) -> str:
