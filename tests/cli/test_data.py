@@ -175,18 +175,19 @@ def test_results_that_are_no_images(here: Path, result: str, message: str) -> No
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("digts", DataError, "there are no images 'digts'; did you mean 'digits'"),
-        ("photo", DataError, "there are no images 'photo'; did you mean 'photos'"),
-        ("zzz", DataError, "there are no images 'zzz': expected a folder of images, "),
-        ("no/where", DataError, "there are no images 'no/where'"),
+        ("digts", DataError, "no images found at 'digts'; did you mean 'digits'"),
+        ("photo", DataError, "no images found at 'photo'; did you mean 'photos'"),
+        ("zzz", DataError, "no images found at 'zzz': expected a folder of images, "),
+        ("no/where", DataError, "no images found at 'no/where'"),
         ("mine.npz", DataError, r"mine\.npz is neither a folder of images nor IDX"),
-        ("mine.py", ArgumentError, "names a file but nothing in it"),
+        ("mine.py", ArgumentError, "names a file but no function: write mine.py:read_images$"),
         ("none.py:loader", DataError, r"no file 'none\.py'"),
     ],
 )
 def test_what_names_no_images(here: Path, spec: str, error: type[Exception], message: str) -> None:
     (here / "photos").mkdir()
-    (here / "mine.py").write_text("")
+    code = "import torch\nclass Net(torch.nn.Module): ...\ndef build(): ...\n"
+    (here / "mine.py").write_text(f"{code}def read_images(): ...\n")
     np.savez(here / "mine.npz", images=np.zeros(3))
     with pytest.raises(error, match=message):
         load_images(spec)

@@ -62,6 +62,7 @@ def test_the_table_in_a_pipe_has_no_escapes(
     assert err == "" and "\x1b" not in out
     rows = {line.split("  ")[0]: line for line in out.splitlines()}
     assert metadata.version("torch") in rows["torch"]
+    assert sum(line.startswith("halide") for line in out.splitlines()) == 1
     assert rows["OMP_NUM_THREADS"].endswith(" 1")
     assert rows["cache"].split()[1] == "/no/where/convsmith/kernels"
     for name, extra in EXTRAS.items():
@@ -70,7 +71,7 @@ def test_the_table_in_a_pipe_has_no_escapes(
 
 def test_a_file_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json", str(tmp_path / "report.json")]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", f"wrote {tmp_path / 'report.json'}\n")
     assert json.loads((tmp_path / "report.json").read_text())["report"] == "doctor"
 
 

@@ -126,7 +126,7 @@ def test_pixels_of_an_image(here, capfd):
 def test_files(here, capfd, suffix):
     words = ["draw", "conv", "--in", "4", "-o", f"a.{suffix}"]
     assert main(words) == 0
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", f"wrote a.{suffix}\n")
     first = (here / f"a.{suffix}").read_bytes()
     assert main(words) == 2
     assert f"'a.{suffix}' exists; pass --force" in capfd.readouterr().err
@@ -146,16 +146,19 @@ def test_a_strip(here):
         ("--in a", "--in 'a' is not a size: expected, say, 3 or 3x2"),
         ("--in 5 --kernel 3x", "--kernel '3x' is not a size"),
         ("--in 5 --kernel 0", "kernel_size must be an integer of at least 1"),
-        ("--in 5 --padding sam", "--padding 'sam' is not a size"),
+        ("--in 5 --padding sam", "--padding 'sam' is not a size: expected same, valid, or a size"),
         ("--in 5 --padding 1:2:3", "invalid --padding '1:2:3'"),
         ("--in 5 --channels 1:2:3", "--channels '1:2:3': expected IN:OUT"),
         ("--in 5 --channels 3:2 --groups 2", "groups must divide in_channels"),
         ("--in 5 --bias a", "--bias: 'a' is not a number"),
         ("--in 5 --output-padding 1", "--output-padding is for --transposed"),
         ("--in 5 --ceil", "--ceil is for --pool"),
-        ("--in 5 --view zeros", "view is for transposed convolutions"),
+        ("--in 5 --view zeros", "--view needs --transposed"),
         ("--in 5 --transposed --padding same", "a transposed convolution's padding is a number"),
-        ("--in 5 --transposed --pool max", "a pool is neither transposed nor grouped"),
+        (
+            "--in 5 --transposed --pool max",
+            "--pool cannot be combined with --transposed or --groups",
+        ),
         ("--in 5 --pool max --padding same", "a pool's padding is a number"),
         ("--in 5 --pool min", "kind must be one of 'max', 'average'"),
         ("--in 5 --language fr", "language must be one of 'en', 'zh', not 'fr'"),

@@ -167,7 +167,7 @@ def test_the_fields_of_a_network_over_an_image(here, capfd):
 def test_formats_follow_the_suffix(here, capfd, suffix):
     words = ["draw", "cone", "3", "3", "-o", f"a.{suffix}"]
     assert main(words) == 0
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", f"wrote a.{suffix}\n")
     first = (here / f"a.{suffix}").read_bytes()
     assert main(words) == 2
     assert "pass --force" in capfd.readouterr().err

@@ -57,8 +57,8 @@ def test_a_class_a_function_and_a_module_are_models(net: Path, name: str) -> Non
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("net.py:number", "net.py:number is a int, expected a torch.nn.Module"),
-        ("net.py:wrong", "net.py:wrong returned a dict, expected a torch.nn.Module"),
+        ("net.py:number", "net.py:number is of type int, not a torch.nn.Module"),
+        ("net.py:wrong", "net.py:wrong returned an object of type dict, not a torch.nn.Module"),
         ("net.py:needy", "net.py:needy must be callable without arguments: .*'channels'"),
         ("net.py:biuld", "did you mean 'build'"),
         ("net.pth", "net.pth holds weights, .*: pass file.py:callable --weights net.pth"),
@@ -209,7 +209,7 @@ def _set_origin(folder: Path, origin: object) -> None:
 @pytest.mark.parametrize("origin", ["", None, 3])
 def test_a_folder_that_does_not_say_what_it_was_made_from(light: Path, origin: object) -> None:
     _set_origin(light, origin)
-    with pytest.raises(ModelError, match=r"load it in Python, with convsmith\.load"):
+    with pytest.raises(ModelError, match=r"load it in Python with convsmith\.load"):
         load_model("light")
 
 

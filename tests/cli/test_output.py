@@ -75,7 +75,8 @@ def test_each_format_to_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(Path(paths["json"]).read_text())["macs"] == 9
     assert Path(paths["csv"]).read_bytes() == b"macs\r\n9\r\n"
     assert Path(paths["html"]).read_text() == "<!doctype html>"
-    assert capsys.readouterr() == ("", "")
+    told = "".join(f"wrote {paths[kind]}\n" for kind in ("json", "csv", "html"))
+    assert capsys.readouterr() == ("", told)
     assert sorted(os.listdir(tmp_path)) == ["report.csv", "report.html", "report.json"]
 
 

@@ -91,7 +91,7 @@ def test_inspect_sorts_and_groups(place, capfd):
         (["inspect", "my.py:build", "--input", "1,1,8,8", "--sort", "mac"], 2, "'macs'"),
         (["inspect", "my.py:biuld", "--input", "1,1,8,8"], 1, "build"),
         (["lighten", "my.py:build", "--data", "nowhere"], 1, "nowhere"),
-        ([*TO_LIGHTEN, "--speedup", "2", "--macs", "9"], 2, "one target"),
+        ([*TO_LIGHTEN, "--speedup", "2", "--macs", "9"], 2, "pass only one target"),
         ([*TO_LIGHTEN, "--speedup", "1000"], 2, "cannot be met"),
     ],
 )  # fmt: skip
@@ -292,7 +292,7 @@ def test_the_effective_field_is_that_of_the_weights(dilated, capfd):
 @pytest.mark.parametrize(
     ("more", "status", "message"),
     [
-        (["--data", "digits"], 2, "--data only serves --effective"),
+        (["--data", "digits"], 2, "--data is used only with --effective"),
         (["--effective", "--data", "nowhere"], 1, "nowhere"),
         (["--effective", "--layer", "33"], 2, "no layer '33'"),
     ],
@@ -308,3 +308,23 @@ def test_an_exported_program_has_no_effective_field(place, capfd):
     torch.export.save(program, "net.pt2")
     assert main(["inspect", "net.pt2", "--effective"]) == 2
     assert "torch.nn.Module" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["inspect", "draw conv", "draw layer", "draw gallery"])
+def test_the_help_that_is_named_is_that_of_the_command(place, capfd, words):
+    assert main([*words.split(), "--bad"]) == 2
+    assert capfd.readouterr().err.endswith(f"(see `convsmith {words} --help`)\n")
+
+
+def test_what_was_written_is_said_off_a_terminal_as_well(place, capfd):
+    words = ["inspect", "my.py:build", "--input", "1,1,8,8"]
+    assert main([*words, "--json", "a.json", "--html", "a.html"]) == 0
+    assert capfd.readouterr() == ("", "wrote a.json\nwrote a.html\n")
+    assert main([*words, "--json"]) == 0
+    assert "wrote" not in capfd.readouterr().err
+    assert main(["draw", "conv", "--in", "4", "-o", "a.svg"]) == 0
+    assert capfd.readouterr() == ("", "wrote a.svg\n")
+    assert main(["draw", "conv", "--in", "4", "-o", "-"]) == 0
+    assert "wrote" not in capfd.readouterr().err
+    assert main(["draw", "conv", "--in", "4", "-o", "a.svg"]) == 2
+    assert capfd.readouterr().err.endswith("pass --force to replace it\n")

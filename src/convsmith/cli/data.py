@@ -163,7 +163,7 @@ def load_images(
     else:
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = nearest(path.name, ["digits", *siblings])
-        raise DataError(f"there are no images {spec!r}{hint or f': expected {FORMS}'}")
+        raise DataError(f"no images found at {spec!r}{hint or f': expected {FORMS}'}")
     images, labels, classes = found
     images = _with_channels(images, channels, spec)
     if rows_columns is not None:

@@ -124,7 +124,6 @@ def command(
         html=targets[1],
         force=True,
     )
-    talk(f"wrote {targets[0]} and {targets[1]}")
 
 
 def _train(model: nn.Module, data: Batches, progress: Callable[[int, int], None]) -> None:

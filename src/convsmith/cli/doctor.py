@@ -179,7 +179,8 @@ def _lines(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield the table's rows; only the first of a group carries its name."""
     torch, threads, cpu, cache = (data[key] for key in ("torch", "threads", "cpu", "cache"))
     for name, version in data["packages"].items():
-        yield name, version or f"missing: pip install {name}"
+        if name != "halide":  # below, with what it adds
+            yield name, version or f"missing: pip install {name}"
     yield "python", f"{data['python']['version']} on {data['platform']}"
     halide = data["halide"]
     yield (

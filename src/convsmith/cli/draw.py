@@ -112,8 +112,7 @@ def deliver(scene: Scene, output: str | None, *, strip: bool = False, force: boo
     """Save a scene, or write its SVG to standard output where that is not a terminal."""
     if output is not None and output != "-":
         scene.save(output, strip=strip, force=force)
-        if sys.stderr.isatty():
-            talk(f"wrote {output}")
+        talk(f"wrote {output}")
         return
     if output is None and sys.stdout.isatty():
         raise ArgumentError("where to? pass -o FILE (.svg, .gif, .mp4, .png, .html), or -o -")

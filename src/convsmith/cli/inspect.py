@@ -132,7 +132,7 @@ def command(
             "the input's shape is missing: pass --input, such as --input 1,3,224,224"
         )
     if data is not None and not effective:
-        raise ArgumentError("--data only serves --effective: pass both")
+        raise ArgumentError("--data is used only with --effective")
     from convsmith.cli import views
     from convsmith.cli.models import load_model
     from convsmith.measure import inspect

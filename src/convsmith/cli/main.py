@@ -110,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130, debug)
     except ArgumentError as error:
-        return _fail(str(error), 2, debug)
+        # What the library calls its arguments, as it is typed here.
+        return _fail(str(error).replace("pass force=True", "pass --force"), 2, debug)
     except ConvsmithError as error:
         return _fail(str(error), 1, debug)
     except ImportError as error:
@@ -176,7 +177,9 @@ def _run_verb(name: str, verb: Verb, words: list[str]) -> int:
         raise KeyboardInterrupt from None
     except usage_error as error:
         said = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-        raise ArgumentError(f"{said} (see `{program} --help`)") from error
+        inner = getattr(error, "ctx", None)
+        place = program if inner is None else inner.command_path
+        raise ArgumentError(f"{said} (see `{place} --help`)") from error
     return 0
 
 

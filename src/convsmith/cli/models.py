@@ -101,10 +101,11 @@ def _from_code(spec: str) -> Any:
     if isinstance(target, kinds):
         return target
     if not callable(target):
-        raise ModelError(f"{spec} is a {type(target).__name__}, expected a torch.nn.Module")
+        raise ModelError(f"{spec} is of type {type(target).__name__}, not a torch.nn.Module")
     model = usercode.call(spec, target, ModelError)
     if not isinstance(model, kinds):
-        raise ModelError(f"{spec} returned a {type(model).__name__}, expected a torch.nn.Module")
+        kind = type(model).__name__
+        raise ModelError(f"{spec} returned an object of type {kind}, not a torch.nn.Module")
     return model
 
 
@@ -185,7 +186,7 @@ def _chain(folder: Path) -> tuple[list[Path], str]:
         if len(folders) == _MOST_FOLDERS:
             raise ModelError(
                 f"{folders[0]} was made from a folder that was made from another, and so on for "
-                f"more than {_MOST_FOLDERS}: load it in Python, with convsmith.load(folder, model)"
+                f"more than {_MOST_FOLDERS}: load it in Python with convsmith.load(folder, model)"
             )
 
 
@@ -201,7 +202,7 @@ def _no_code(folders: Sequence[Path], origin: str) -> str:
     folder = folders[0]
     if not origin:
         return (
-            f"{folder} does not record what it was made from: pass --model, or load it in Python, "
+            f"{folder} does not record what it was made from: pass --model, or load it in Python "
             "with convsmith.load(folder, model)"
         )
     origin = origin if len(origin) <= _SHOWN else f"{origin[:_SHOWN]}…"

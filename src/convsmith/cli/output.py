@@ -180,8 +180,7 @@ def write(target: str, text: str, *, force: bool = False) -> None:
         sys.stdout.write(encodable(text))
         return
     save_text(target, text, force)
-    if sys.stderr.isatty():
-        talk(f"wrote {target}")
+    talk(f"wrote {target}")
 
 
 def as_json(data: Mapping[str, Any]) -> str:

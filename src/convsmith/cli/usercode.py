@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 import sysconfig
 import traceback
@@ -17,7 +18,14 @@ from types import ModuleType
 from typing import Any
 
 import convsmith
-from convsmith.errors import ArgumentError, ConvsmithError, kind_and_line, nearest, no_file
+from convsmith.errors import (
+    ArgumentError,
+    ConvsmithError,
+    DataError,
+    kind_and_line,
+    nearest,
+    no_file,
+)
 
 __all__ = ["call", "find", "names_code"]
 
@@ -26,6 +34,8 @@ Fault = type[ConvsmithError]
 _OWN = str(Path(convsmith.__file__).parent)
 _STANDARD = sysconfig.get_path("stdlib")
 _PACKAGES = "site-packages"
+# By its name a function is told to load data; a file of code is not run to find out.
+_LOADER = re.compile("load|data|image|picture|photo|batch", re.IGNORECASE)
 
 
 def names_code(spec: str) -> bool:
@@ -54,7 +64,7 @@ def find(spec: str, fault: Fault) -> Any:
     """
     home, _, name = spec.rpartition(":")
     if spec.endswith(".py"):
-        raise ArgumentError(f"{spec} names a file but nothing in it{_candidates(Path(spec))}")
+        raise ArgumentError(f"{spec} names a file but no function{_candidates(Path(spec), fault)}")
     if not home or not all(part.isidentifier() for part in name.split(".")):
         raise ArgumentError(f"{spec!r} is neither package.module:name nor file.py:name")
     target: Any = _file(Path(home), fault) if home.endswith(".py") else _module(home, fault)
@@ -178,12 +188,17 @@ def _place(error: BaseException, home: Path) -> str:
     return ""
 
 
-def _candidates(path: Path) -> str:
-    """Name what a file defines, without running it."""
+def _candidates(path: Path, fault: Fault) -> str:
+    """Name what a file defines and is probably meant, without running it."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return f": write {path}:NAME"
     kinds = (ast.FunctionDef, ast.ClassDef)
     names = [node.name for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"]
+    loaders = [name for name in names if _LOADER.search(name)]
+    if fault is DataError:
+        names = loaders
+    elif len(loaders) < len(names):
+        names = [name for name in names if name not in loaders]
     return f": write {' or '.join(f'{path}:{name}' for name in names[:3]) or f'{path}:NAME'}"

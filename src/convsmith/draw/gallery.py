@@ -63,9 +63,7 @@ def gallery(
     if target.exists() and not target.is_dir():
         raise ArgumentError(f"{str(target)!r} is a file, and the gallery is a folder")
     if target.is_dir() and any(target.iterdir()) and not force:
-        raise ArgumentError(
-            f"{str(target)!r} is not empty; pass force=True (--force) to write in it"
-        )
+        raise ArgumentError(f"{str(target)!r} is not empty; pass force=True to write in it")
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

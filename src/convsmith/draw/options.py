@@ -64,7 +64,11 @@ STACK = "3 (a convolution), 3s2 (stride), 3d2 (dilation), max2 or avg3s2 (a pool
 _STACKED = re.compile(r"(max|avg)?(\d+)(?:s(\d+))?(?:d(\d+))?(?:p(\d+))?")
 
 
-def parse_size(name: str, text: str) -> int | tuple[int, ...]:
+_SIZES = "expected, say, 3 or 3x2"
+_PADDINGS = "expected same, valid, or a size such as 1, 1x2 or 0:1x2:3"
+
+
+def parse_size(name: str, text: str, expected: str = _SIZES) -> int | tuple[int, ...]:
     """Read a size: one number for every axis, or one per axis.
 
     >>> parse_size("--in", "7"), parse_size("--in", "3x2"), parse_size("--in", "3×2")
@@ -73,7 +77,7 @@ def parse_size(name: str, text: str) -> int | tuple[int, ...]:
     try:
         numbers = tuple(int(part) for part in _parts(text))
     except ValueError:
-        raise ArgumentError(f"{name} {text!r} is not a size: expected, say, 3 or 3x2") from None
+        raise ArgumentError(f"{name} {text!r} is not a size: {expected}") from None
     _drawable(f"{name} {text!r}", numbers)
     return numbers[0] if len(numbers) == 1 else numbers
 
@@ -95,7 +99,7 @@ def parse_padding(text: str) -> Any:
     if text in ("same", "valid"):
         return text
     if ":" not in text:
-        return parse_size("--padding", text)
+        return parse_size("--padding", text, _PADDINGS)
     sides = []
     for part in _parts(text):
         try:
@@ -103,7 +107,7 @@ def parse_padding(text: str) -> Any:
         except ValueError:
             ends = ()
         if len(ends) not in (1, 2):
-            raise ArgumentError(f"invalid --padding {text!r}: expected 1, 1x2, 0:1x2:3 or same")
+            raise ArgumentError(f"invalid --padding {text!r}: {_PADDINGS}")
         _drawable(f"--padding {text!r}", ends)
         sides.append((ends[0], ends[-1]))
     return tuple(sides)
@@ -226,7 +230,7 @@ def build_layer(
         raise ArgumentError("--output-padding is for --transposed: pass both")
     if pool is not None:
         if transposed or groups != 1:
-            raise ArgumentError("a pool is neither transposed nor grouped: leave --pool out")
+            raise ArgumentError("--pool cannot be combined with --transposed or --groups")
         if isinstance(pads, str):
             raise ArgumentError(f"a pool's padding is a number, not {pads!r}")
         return Pool(window, step, pads, spacing, ceil, pool, dims=axes)

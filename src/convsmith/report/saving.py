@@ -57,7 +57,7 @@ def check_target(target: str | os.PathLike[str], force: bool) -> None:
         if target.exists() and not target.is_file():
             raise ArgumentError(f"cannot write to {str(target)!r}: it is not a file")
         if target.exists() and not force:
-            raise ArgumentError(f"{str(target)!r} exists; pass force=True (--force) to replace it")
+            raise ArgumentError(f"{str(target)!r} exists; pass force=True to replace it")
         if not target.parent.is_dir():
             raise ArgumentError(f"cannot write {target.name!r}: no folder {str(target.parent)!r}")
     except OSError as error:  # a name that is too long, a folder that may not be searched

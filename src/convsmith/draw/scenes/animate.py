@@ -131,6 +131,8 @@ def _command(
     bias: Annotated[str | None, Option("One number per output channel.", metavar="N,N,…")] = None,
 ) -> Scene:
     """Draw a convolution, transposed convolution or pooling layer, with its real numbers."""
+    if view is not None and not transposed:
+        raise ArgumentError("--view needs --transposed")
     lengths = None if size is None else parse_size("--in", size)
     ins, outs = parse_channels(channels, groups)
     image = optional_values(values, lengths, ins)

@@ -118,6 +118,9 @@ def numbers(name: str, values: Any, shape: Sequence[int], planes: int) -> Any:
                 values = [values]
             break
     else:
+        if len(expected) == len(actual) == 1:
+            plural = "s" * (expected[0] > 1)
+            raise ArgumentError(f"{name} must have {expected[0]} value{plural}, not {actual[0]}")
         one = "one number"
         raise ArgumentError(
             f"{name} must be shaped {times(expected) or one}, not {times(actual) or one}"

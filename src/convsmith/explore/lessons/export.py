@@ -58,7 +58,7 @@ def export_lessons(folder: str | Path, *, force: bool = False) -> Path:
         raise MissingExtra("exporting the lessons", extra="explore", package="marimo")
     target = Path(folder)
     if target.is_dir() and any(target.iterdir()) and not force:
-        raise ArgumentError(f"{target} is not empty: choose another folder, or force it")
+        raise ArgumentError(f"{target} is not empty: choose another folder, or pass force=True")
     target.mkdir(parents=True, exist_ok=True)
     for lesson in LESSONS:
         if lesson.torch:
