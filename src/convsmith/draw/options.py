@@ -158,7 +158,8 @@ def parse_stack(layers: Sequence[str]) -> list[Conv | Pool]:
         if match is None:
             raise ArgumentError(f"{word!r} is not a layer: expected {STACK}")
         kind, kernel, stride, dilation, padding = match.groups()
-        _drawable(repr(word), [len(digits) and int(digits[:9]) for digits in match.groups("")[1:]])
+        for digits in match.groups("0")[1:]:  # numbers of one axis, not one number per axis
+            _drawable(repr(word), [int(digits[:9])])
         taps, spacing, pads = int(kernel), int(dilation or 1), int(padding or 0)
         if kind:
             name = "max" if kind == "max" else "average"
