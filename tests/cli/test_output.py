@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from convsmith.cli.output import as_json, check_targets, console, emit, progress, steps, write
 from convsmith.errors import ArgumentError
 from convsmith.report import Column, Table
+from convsmith.report.progress import Lines
 
 from .conftest import Run
 
@@ -188,7 +189,15 @@ def test_off_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture[str]) -> N
         step("training", 1, 2)
         step("training", 2, 2)
         step("judging", 1, 1)
-    # A line for each kind of work, so that a log shows how far a long run has come.
+    assert capsys.readouterr() == ("", "")  # it was over soon
+
+
+def test_off_a_terminal_long_work_prints_a_line_for_each_thing_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = Lines(patience=0)
+    for what, done, of in [("training", 1, 2), ("training", 2, 2), ("judging", 1, 1)]:
+        lines(what, done, of)
     assert capsys.readouterr() == ("", "training\njudging\n")
 
 
