@@ -103,7 +103,8 @@ def test_a_page_with_the_curve(place, counted, capfd):
 def test_tables_on_a_terminal(place, counted, capfd):
     assert main([*WORDS, "--speedup", "1.5", "--sweep"]) == 0
     out, err = capfd.readouterr()
-    assert err == ""
+    # An untrained network guesses, which is worth a line; nothing else is.
+    assert all("no more than chance" in line for line in err.splitlines()), err
     for words in ("convolution", "decomposed", "refitted", "asked for", "lightened, 1.5× faster"):
         assert words in out
 
@@ -155,8 +156,8 @@ def test_an_interrupted_run_goes_on(place, counted, capfd, monkeypatch):
         (["--max-drop", "1"], "max_drop must be below 1 (0.01 is one percentage point), not 1"),
         (["--form", "spatail"], "did you mean 'spatial'"),
         (["--layer", "9"], "Sequential has no convolution '9'"),
-        (["--batch", "0"], "batch is at least 1, not 0"),
-        (["--epochs", "-1"], "epochs is at least 0, not -1"),
+        (["--batch", "0"], "--batch must be from 1 to 1,048,576, not 0"),
+        (["--epochs", "-1"], "--epochs must be from 0 to 1,048,576, not -1"),
         (["--images", "4"], "4 images: at least 8 are needed"),
         (
             ["--multiplier", "1", "--form", "tucker"],
@@ -192,7 +193,7 @@ def test_two_processes_do_what_one_does(run, tmp_path):
         done = run(*words, *more, "--json", f"report{count}.json", env=env)
         assert done.returncode == 0, done.stderr
         assert done.stdout == ""
-        assert done.stderr.count("wrote ") == 1, "only one writes"
+        assert done.stderr.count("wrote light") == 1, "only one writes"
         weights[count] = load_file(tmp_path / f"light{count}" / "model.safetensors")
     names = {path.name for path in (tmp_path / "kept2").iterdir()}
     assert {"run.json", "choices.json"} <= names

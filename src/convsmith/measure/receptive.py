@@ -101,7 +101,7 @@ class ReceptiveField(Result):
         >>> up = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.ConvTranspose2d(1, 1, 3, 2, 1, 1))
         >>> field = cs.inspect(up, (1, 1, 16, 16)).receptive_field
         >>> field.size, field.largest, field.halo
-        ((3, 3), (5, 5), ((1, 2), (1, 2)))
+        ((3, 3), (5, 5), ((2, 2), (2, 2)))
         """
         return tuple(
             max([size, *(stop - start for start, stop in spans)])
