@@ -28,7 +28,11 @@ class Epilogue:
         A bias is added to the sum: one that began with it would be rounded at its size each time.
         """
         value = activate(self.activation, value)
-        return activate(self.final, value + residual) if self.residual else value
+        if not self.residual:
+            return value
+        # In this order: the compiler would add bias and residual first where a tile is moved
+        # inwards, and the end of a row would round otherwise than its middle.
+        return activate(self.final, hl.strict_float(hl.strict_float(value) + residual))
 
 
 BARE = Epilogue()
