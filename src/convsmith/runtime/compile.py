@@ -20,14 +20,16 @@ from convsmith.machine import cache_folder, usable_processors
 from convsmith.network.example import example_inputs
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.execution.team import team
+from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Partitioner
-from convsmith.runtime.graph.variant import in_torch
+from convsmith.runtime.graph.variant import Variant, in_torch
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
     from convsmith.kernels.isa import Isa
     from convsmith.kernels.library import Library
+    from convsmith.network import Network
     from convsmith.runtime.execution.region import Progress
 
 __all__ = ["compile"]
@@ -42,6 +44,7 @@ def compile(
     frozen: bool = False,
     new_sizes: str = "wait",
     progress: Progress | None = None,
+    part_of: Network | None = None,
 ) -> Compiled:
     """Compile a network for inference on this machine's processor.
 
@@ -57,6 +60,8 @@ def compile(
         new_sizes: what to do with inputs of a signature that was not compiled: `wait` for it, or
             run them in `torch` while a thread compiles for the next ones.
         progress: called with `(what, done, of)` while kernels are compiled.
+        part_of: the network at the size of a whole image of which the example is a part: kernels
+            are chosen as for the whole, so that the part has its bits.
 
     Raises:
         ArgumentError: for an invalid example or setting, or less than one thread.
@@ -82,11 +87,29 @@ def compile(
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     args, kwargs = example_inputs(holder, example)
     partition, look = _partitioner(threads, isa)
+    if part_of is not None:
+        partition = _as_for(part_of, partition)
     if frozen:
         model = snapshot(model)
     compiled = Compiled(model, (args, kwargs), partition, threads, look, frozen, new_sizes)
     compiled.prepare(progress=progress)
     return compiled
+
+
+def _as_for(whole: Network, partition: Partitioner) -> Partitioner:
+    """Puts regions into a graph whose kernels are chosen as the network of a whole image has them.
+
+    It holds for graphs made later, too: with changed weights, and for other inputs.
+    """
+
+    def chosen(captured: Capture) -> Variant:
+        variant = partition(captured)
+        for region in variant.regions:
+            shapes = [whole[block.name].shape for block in region.inputs]
+            region.choose_kernels_for([region.tensors.size(shape) for shape in shapes])
+        return variant
+
+    return chosen
 
 
 def _partitioner(threads: int, isa: str | None) -> tuple[Partitioner, InPython]:

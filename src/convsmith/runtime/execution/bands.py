@@ -14,7 +14,7 @@ from convsmith.errors import ArgumentError
 from convsmith.runtime.lowering.block import Block
 from convsmith.runtime.lowering.maps import Layout, Map
 
-__all__ = ["Band", "Plan", "plan"]
+__all__ = ["Band", "Plan", "plan", "sizes_of"]
 
 _BAND_BYTES = (256 * 1024, 128 * 1024, 64 * 1024)
 """Of the rows that a band reads and writes: a quarter of a second-level cache of 1 MiB, which also
@@ -83,7 +83,7 @@ def plan(
         if largest.memory <= room or hopeless:
             return largest
         return next((p for p in plans if p.memory <= room), largest)
-    every = _sizes(blocks, sizes)
+    every = sizes_of(blocks, sizes)
     makers: dict[int, list[Block]] = {}
     for block in blocks:
         if block.target is not None:
@@ -134,19 +134,28 @@ def plan(
     return Plan(tuple(bands), layouts, every, memory)
 
 
-def _sizes(blocks: Sequence[Block], sizes: Sequence[tuple[int, int]]) -> dict[int, tuple[int, int]]:
+def sizes_of(
+    blocks: Sequence[Block], sizes: Sequence[tuple[int, int]], *, joined: bool = True
+) -> dict[int, tuple[int, int]]:
+    """Rows and pixels of each block's output, by the block's id, for inputs of these sizes.
+
+    Raises:
+        ArgumentError: where sizes differ that are added or joined, unless `joined` is false.
+    """
     input_sizes = iter(sizes)
     result: dict[int, tuple[int, int]] = {}
     maps: dict[int, tuple[int, int]] = {}
     for block in blocks:
         size = block.size(maps[id(block.sources[0])]) if block.sources else next(input_sizes)
         residual = getattr(block, "residual", None)
-        if residual is not None:
+        if residual is not None and joined:
             _same(block, "add", size, maps[id(residual)])
         result[id(block)] = size
         target = block.target
         while target is not None:
-            _same(block, "be joined to", size, maps.setdefault(id(target), size))
+            known = maps.setdefault(id(target), size)
+            if joined:
+                _same(block, "be joined to", size, known)
             target = target.parent
     return result
 

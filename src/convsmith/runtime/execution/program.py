@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from convsmith.kernels.abi import CALL
+from convsmith.kernels.isa import Isa
+from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.library import Library
 from convsmith.kernels.rows import Pack, Unpack
 from convsmith.runtime.execution.arguments import (
@@ -28,7 +30,7 @@ from convsmith.runtime.execution.extents import check_extents
 from convsmith.runtime.lowering.block import Array, Block, Input, Output
 from convsmith.runtime.lowering.mean import Mean
 
-__all__ = ["Program", "assemble"]
+__all__ = ["Program", "assemble", "kernel_for"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def assemble(
     strides: Sequence[Strides],
     extents: Sequence[int],
     threads: int,
+    widths: Mapping[int, int] | None = None,
 ) -> Program:
     """Make the calls.
 
@@ -81,6 +84,8 @@ def assemble(
         strides: of each input and output tensor.
         extents: the bytes of an image of each of them.
         threads: each band's rows are shared among so many.
+        widths: by a block's id, the pixels of a row that its kernel is chosen for; those of this
+            size unless given.
 
     Raises:
         ConvsmithError: for a program that would leave its memory.
@@ -89,9 +94,9 @@ def assemble(
     tensors = iter(range(TENSORS, TENSORS + len(strides)))
     outside = {id(b): next(tensors) for kind in (Input, Output) for b in blocks if type(b) is kind}
 
-    def function(block: Block, width: int) -> int:
+    def function(block: Block, width: int, chosen_for: int) -> int:
         if not isinstance(block, (Input, Output)):
-            return library.address(block.kernel(library.isa, width))
+            return library.address(kernel_for(block, library.isa, width, chosen_for))
         planar = strides[outside[id(block)] - TENSORS].planar
         if isinstance(block, Output):
             return library.unpack if planar else library.address(Unpack(planar))
@@ -137,7 +142,8 @@ def assemble(
             width = part.pixels(plan.sizes[id(block)][1])
             if rows[0] == rows[1] or not width:
                 continue
-            code = function(part, width)
+            row = plan.sizes[id(block)][1] if widths is None else widths[id(block)]
+            code = function(part, width, part.pixels(row))
             given = [
                 (code, arguments_of(part, (a, b), width, plan, constants, where, step))
                 for a, b in split(rows[0], rows[1], shares)
@@ -149,6 +155,19 @@ def assemble(
     rooms = (plan.memory, constants.memory.nbytes, *extents)
     check_extents(calls, flat, rooms, library.abi)
     return Program(calls, flat, plan, np.array(owners))
+
+
+def kernel_for(part: Block, isa: Isa, width: int, chosen_for: int) -> Kernel:
+    """The kernel for rows of `width` pixels that rows of another width would have.
+
+    Kernels of one operation differ in how many pixels they compute at once, and so in which of
+    their products and sums the compiler fuses: another kernel may round otherwise. One whose tile
+    is longer than the row cannot be used.
+    """
+    kernel = part.kernel(isa, chosen_for)
+    if getattr(kernel, "pixels", 1) > width:
+        return part.kernel(isa, width)
+    return kernel
 
 
 def _few(block: Input) -> int:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from convsmith.kernels.library import Library
 from convsmith.network.lock import LOCK
 from convsmith.runtime.execution.arguments import Constants
-from convsmith.runtime.execution.bands import Plan, plan
+from convsmith.runtime.execution.bands import Plan, plan, sizes_of
 from convsmith.runtime.execution.operator import call, number_of
-from convsmith.runtime.execution.program import Program, assemble
+from convsmith.runtime.execution.program import Program, assemble, kernel_for
 from convsmith.runtime.execution.room import Room, aligned
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.execution.tensors import Images, Vectors
@@ -88,6 +88,7 @@ class Region(nn.Module):
         self.room = Room(len(self.outputs))
         self._sized: OrderedDict[Any, Sized] = OrderedDict()
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._widths: dict[int, int] | None = None
 
     def forward(self, *tensors: Tensor) -> Any:
         """The outputs for one batch: a tensor, or a tuple where there are several."""
@@ -155,8 +156,9 @@ class Region(nn.Module):
         """Compile the kernels that images of these sizes (rows, pixels) need."""
         with LOCK:
             order = self._plan(sizes)
+            widths = self._widths or {key: pixels for key, (_, pixels) in order.sizes.items()}
             kernels = [
-                part.kernel(self.library.isa, width)
+                kernel_for(part, self.library.isa, width, part.pixels(widths[id(block)]))
                 for block in self.blocks
                 if not isinstance(block, (Input, Output))
                 for part in block.parts
@@ -168,6 +170,16 @@ class Region(nn.Module):
                 if progress is None
                 else lambda ready, total, _: progress("compiling kernels", ready, total),
             )
+
+    def choose_kernels_for(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Choose kernels as inputs of these sizes have them, whatever the sizes of a call.
+
+        A part of an image then gives the same bits as the whole.
+        """
+        # The graph of a part may lack padding that the whole needs to join its maps.
+        whole = sizes_of(self.blocks, sizes, joined=False)
+        self._widths = {key: pixels for key, (_, pixels) in whole.items()}
+        self._sized.clear()
 
     def sized(self, tensors: Sequence[Tensor], threads: int | None = None) -> Sized:
         """What is kept for tensors of these sizes and strides, for all threads or so many."""
@@ -190,7 +202,14 @@ class Region(nn.Module):
             extents = [view.extent(t) for t in tensors]
             extents += [4 * prod(result) for result in results]
             program = assemble(
-                self.blocks, order, self.library, self.constants, strides, extents, threads
+                self.blocks,
+                order,
+                self.library,
+                self.constants,
+                strides,
+                extents,
+                threads,
+                self._widths,
             )
             fresh = self._sized[key] = Sized(program, results)
             while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
