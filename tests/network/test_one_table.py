@@ -15,7 +15,7 @@ from convsmith.network.families import __path__ as FOLDER
 from convsmith.rewrite.dilation.rule import RULES
 
 ROOT = Path(convsmith.__file__).parent
-TABLES = ("network/families/", "runtime/lowering/", "rewrite/dilation/")
+TABLES = ("network/families/", "runtime/lowering/", "rewrite/dilation/", "tiling/crops/")
 REQUIRED = [each.name for each in fields(Family) if each.default is each.default_factory is MISSING]
 ENOUGH = 3
 

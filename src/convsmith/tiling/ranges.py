@@ -1,0 +1,116 @@
+"""The backward walk of a tile: for each layer the range that its readers need, no more.
+
+A range is clipped to the layer's own extent. What was clipped away is padding, at this layer and
+on this side: a tile inside the image has none, and a tile at the border has what the whole has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+
+from convsmith.network import Layer
+from convsmith.network.backward import inputs_of
+from convsmith.tiling.crops import crop_of
+from convsmith.tiling.spans import Spans, clip, hull, hull_of, positions
+from convsmith.tiling.survey import Survey
+
+__all__ = ["Key", "Ranges", "Read", "ranges"]
+
+Key = tuple[str, int]
+"""A layer and which of its results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one operand contributes.
+
+    Attributes:
+        number: the operand.
+        source: the layer and result that it is.
+        spans: the part of it that is read.
+    """
+
+    number: int
+    source: Key
+    spans: Spans
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """What a tile needs of each layer.
+
+    Attributes:
+        spans: for each result that is needed, the part of it.
+        reads: for each, what it is computed from.
+    """
+
+    spans: Mapping[Key, Spans]
+    reads: Mapping[Key, tuple[Read, ...]]
+
+
+def ranges(
+    survey: Survey,
+    tile: Mapping[str, Spans],
+    *,
+    values: Container[str] = (),
+    normalised: Container[str] = (),
+) -> Ranges:
+    """Walk back from parts of results to the image.
+
+    Args:
+        survey: of the network.
+        tile: the parts of results, by layer.
+        values: layers whose result is known already, whole.
+        normalised: norms whose statistics are known: functions of each value.
+    """
+    spans: dict[Key, Spans] = {(name, 0): part for name, part in tile.items()}
+    reads: dict[Key, tuple[Read, ...]] = {}
+    for layer in reversed(survey.network.layers):
+        for result in range(max(1, len(layer.results))):
+            part = spans.get((layer.name, result))
+            if part is None or layer.constant or layer.name in values:
+                continue
+            parts = tuple(_reads(survey, layer, part, result, layer.name in normalised))
+            reads[layer.name, result] = parts
+            for read in parts:
+                computed = _computed(survey, read)
+                before = spans.get(read.source)
+                spans[read.source] = computed if before is None else hull(before, computed)
+    return Ranges(spans, reads)
+
+
+def _reads(
+    survey: Survey, layer: Layer, part: Spans, result: int, pointwise: bool
+) -> Iterable[Read]:
+    crop = crop_of(layer)
+    names = dict(zip(layer.places, layer.inputs, strict=True))
+    operands: dict[int, tuple[Key, Spans]] = {}
+    if pointwise or crop.reads is not None:
+        own = {0: part} if pointwise or crop.reads is None else crop.reads(layer, part)
+        for number, spans in own.items():
+            operands[number] = ((names[number], 0), spans)
+    else:
+        box = positions(part)
+        for number, source, which, read in inputs_of(
+            survey.network, layer, box, result, bounded=True
+        ):
+            if not crop.padded and not all(read):
+                continue  # nothing of this operand: another part of a concatenation
+            spans = hull_of(read)
+            if number in operands:
+                spans = hull(operands[number][1], spans)
+            operands[number] = ((source, which), spans)
+    for number, (key, spans) in operands.items():
+        shape = survey.network[key[0]].results[key[1]].shape
+        yield Read(number, key, tuple(map(clip, spans, shape)))
+
+
+def _computed(survey: Survey, read: Read) -> Spans:
+    """What a source computes for a reader: dimensions that no tile cuts are there in full."""
+    name, result = read.source
+    shape = survey.network[name].results[result].shape
+    return tuple(
+        (0, length) if axis is None else span
+        for span, length, axis in zip(read.spans, shape, survey.axes[name], strict=True)
+    )
