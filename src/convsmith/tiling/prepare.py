@@ -1,0 +1,67 @@
+"""From stored values to what the network takes: scaled, centred, in its own type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convsmith.errors import ArgumentError
+
+__all__ = ["Prepare"]
+
+_FULL_SCALE = {"uint8": 1 / 255, "uint16": 1 / 65535}
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """`(value · scale - mean) / std`, per channel.
+
+    Attributes:
+        scale: what stored values are multiplied by. Unless given, uint8 and uint16 are brought to
+            0 … 1, as torchvision does, and other types are left alone.
+        mean: of each channel, after scaling; () for 0.
+        std: of each channel, after scaling; () for 1.
+    """
+
+    scale: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def check(self, channels: int) -> None:
+        """Refuse values that do not fit the channels.
+
+        Raises:
+            ArgumentError: naming the one that does not.
+        """
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and len(values) not in (1, channels):
+                raise ArgumentError(
+                    f"{name} has {len(values)} values, the image {channels} channels"
+                )
+        if any(not value > 0 for value in self.std):
+            raise ArgumentError(f"std must be above 0, not {self.std}")
+
+    def __call__(self, part: NDArray[Any], kind: torch.dtype) -> Tensor:
+        """Turn a part (channels, *spatial) into a batch of one."""
+        scale = self.scale
+        if scale is None:
+            scale = _FULL_SCALE.get(str(part.dtype), 1.0)
+        if not kind.is_floating_point:
+            return torch.from_numpy(np.ascontiguousarray(part)).to(kind)[None]
+        real: Any = np.float64 if kind is torch.float64 else np.float32
+        values: Any = np.array(
+            part, dtype=real, order="C"
+        )  # a copy of its own, in native byte order
+        if scale != 1.0:
+            values *= real(scale)
+        shape = (-1,) + (1,) * (part.ndim - 1)
+        if self.mean:
+            values -= np.array(self.mean, real).reshape(shape)
+        if self.std:
+            values /= np.array(self.std, real).reshape(shape)
+        return torch.from_numpy(values).to(kind)[None]

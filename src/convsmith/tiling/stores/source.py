@@ -1,0 +1,136 @@
+"""Sources: images that are read part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.errors import ArgumentError, DataError, first_line
+from convsmith.tiling.spans import Spans, volume
+from convsmith.tiling.stores.layout import SPATIAL
+
+__all__ = ["Source"]
+
+_SAMPLE = 1 << 28
+"""Of an array in memory that is larger than this, evenly spaced values of about as many bytes stand
+for all where its fingerprint is taken: a second of hashing."""
+
+
+@dataclass(eq=False)
+class Source:
+    """An array of images that is read part by part.
+
+    Attributes:
+        array: anything with `shape`, `dtype` and slices: numpy, a memory map, Zarr.
+        layout: which dimension is which.
+        name: for messages.
+        opener: the path and options it was opened with, so that another process can open it;
+            None for an array in memory.
+        block: the shape of what is decoded at once, in the array's own order; () if any part is
+            read by itself.
+        decoded: whether the whole array was decoded into memory.
+    """
+
+    array: Any
+    layout: str
+    name: str = "the image"
+    opener: tuple[str, dict[str, Any]] | None = None
+    block: tuple[int, ...] = ()
+    decoded: bool = False
+    tags: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return int(self.array.shape[self.layout.index("N")]) if "N" in self.layout else 1
+
+    @property
+    def channels(self) -> int:
+        """How many channels an image has."""
+        return int(self.array.shape[self.layout.index("C")]) if "C" in self.layout else 1
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The lengths of the spatial axes."""
+        return tuple(
+            int(length)
+            for letter, length in zip(self.layout, self.array.shape, strict=True)
+            if letter not in "NC"
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of a value."""
+        kind: np.dtype[Any] = np.dtype(self.array.dtype)
+        return kind
+
+    def read(self, image: int, spans: Spans) -> NDArray[Any]:
+        """All channels of a part of an image: (channels, *spatial).
+
+        Raises:
+            DataError: if the store is damaged.
+        """
+        space = SPATIAL[len(spans)]
+        place = {"N": image, "C": slice(None)} | {
+            letter: slice(*span) for letter, span in zip(space, spans, strict=True)
+        }
+        try:
+            part = np.asarray(self.array[tuple(place[letter] for letter in self.layout)])
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # each decoder has errors of its own
+            raise DataError(
+                f"{self.name} cannot be read at {spans}: {first_line(error)}"
+            ) from error
+        kept = [letter for letter in self.layout if letter != "N"]
+        if "C" not in kept:
+            kept, part = ["C", *kept], part[None]
+        return part.transpose([kept.index(letter) for letter in "C" + space])
+
+    def decoded_bytes(self, spans: Spans) -> int:
+        """Bytes that are decoded to read a part: whole blocks."""
+        if not self.block or self.decoded:
+            return volume(spans) * self.channels * self.dtype.itemsize
+        rest = iter(spans)
+        total = self.dtype.itemsize
+        for letter, length, block in zip(self.layout, self.array.shape, self.block, strict=True):
+            if letter == "N":
+                total *= block
+            elif letter == "C":
+                total *= -(-length // block) * block
+            else:
+                start, stop = next(rest)
+                total *= (-(-stop // block) - start // block) * block
+        return total
+
+    def fingerprint(self) -> str:
+        """A hash by which a resumed run knows its input: of values in memory, or of a file."""
+        digest = blake2b(digest_size=16)
+        digest.update(repr((self.array.shape, str(self.dtype), self.layout)).encode())
+        if self.opener is not None:
+            digest.update(repr((self.opener, self.tags)).encode())
+        else:
+            flat = np.asarray(self.array).reshape(-1)
+            step = max(1, flat.size * flat.itemsize // _SAMPLE)
+            digest.update(np.ascontiguousarray(flat[::step]).tobytes())
+        return digest.hexdigest()
+
+    def require(self, channels: int, dims: int) -> None:
+        """Refuse an image that the network does not take.
+
+        Raises:
+            ArgumentError: naming what differs.
+        """
+        if len(self.size) != dims or self.channels != channels:
+            raise ArgumentError(
+                f"{self.name} has {self.channels} channels and {len(self.size)} axes, "
+                f"but the network takes {channels} channels and {dims} axes"
+            )
+        if min(self.array.shape, default=0) < 1:
+            raise ArgumentError(f"{self.name} is empty: shape {tuple(self.array.shape)}")
+        if self.dtype.kind not in "buif":
+            raise ArgumentError(f"{self.name} holds {self.dtype}, not numbers")
