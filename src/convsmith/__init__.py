@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         load,
     )
     from convsmith.runtime import Compiled, Profile, compile
+    from convsmith.tiling import Tiled, tile
 
 _HOMES = {
     "Certificate": "rewrite",
@@ -55,6 +56,7 @@ _HOMES = {
     "Pool": "arithmetic",
     "Profile": "runtime",
     "ReceptiveField": "measure",
+    "Tiled": "tiling",
     "Window": "arithmetic",
     "compile": "runtime",
     "dilate": "rewrite",
@@ -62,10 +64,12 @@ _HOMES = {
     "lighten": "rewrite",
     "load": "rewrite",
     "register": "network",
+    "tile": "tiling",
     "trace": "network",
 }
 _ROOMS = (
     "arithmetic", "draw", "kernels", "measure", "network", "nn", "report", "rewrite", "runtime",
+    "tiling",
 )  # fmt: skip
 
 __all__ = [
@@ -89,6 +93,7 @@ __all__ = [
     "Pool",
     "Profile",
     "ReceptiveField",
+    "Tiled",
     "TraceError",
     "Window",
     "__version__",
@@ -100,6 +105,7 @@ __all__ = [
     "load",
     "nn",
     "register",
+    "tile",
     "trace",
 ]
 

@@ -1,0 +1,251 @@
+"""A job: all that another process needs to compute units, as bytes that hold data alone.
+
+A network travels as an exported program, a reducer by its name: nothing in a job is code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from convsmith.errors import ArgumentError
+from convsmith.machine import processors
+from convsmith.network.contexts import quiet
+from convsmith.network.trace import read_program
+from convsmith.tiling.compiled import CompiledTiles
+from convsmith.tiling.exact import Exact
+from convsmith.tiling.geometry import Geometry
+from convsmith.tiling.interpreter import Interpreter, Statistics
+from convsmith.tiling.manifest import Record, Unit
+from convsmith.tiling.mask import Mask
+from convsmith.tiling.prepare import Prepare
+from convsmith.tiling.reduce import Reducer, named, reducer_from
+from convsmith.tiling.stores.opening import open_source
+from convsmith.tiling.stores.source import Source
+from convsmith.tiling.stores.target import Form, reopen
+from convsmith.tiling.survey import Survey, survey
+from convsmith.tiling.windows import Windows
+from convsmith.tiling.worker import Compute, Worker
+
+__all__ = ["Job", "Recipe", "computes", "run_unit"]
+
+_WORKERS: dict[str, Worker] = {}
+_LOCK = threading.Lock()
+_KEPT = 2
+"""Jobs whose network a process keeps: the one that runs, and the one before it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How tiles are computed.
+
+    Attributes:
+        mode: `exact` or `window`.
+        window: the lengths of a window of the image, with `window`.
+        overlap: of neighbouring windows, as a share.
+        blend: `gaussian` or `constant`.
+        device: where.
+        output: which of the network's outputs.
+        backend: `torch` or `compiled`.
+    """
+
+    mode: str = "exact"
+    window: tuple[int, ...] = ()
+    overlap: float = 0.25
+    blend: str = "gaussian"
+    device: str = "cpu"
+    output: int = 0
+    backend: str = "torch"
+
+
+def computes(
+    surveyed: Survey,
+    recipe: Recipe,
+    prepare: Prepare,
+    tile: Sequence[int] = (),
+    workers: int = 1,
+) -> Compute:
+    """What computes parts of the output, at most a tile large, for so many workers at once."""
+    if recipe.backend == "compiled":
+        return CompiledTiles(surveyed, prepare, tile, max(1, processors() // workers))
+    interpreter = Interpreter(surveyed, recipe.device)
+    if recipe.mode == "window":
+        return Windows(interpreter, prepare, recipe.overlap, recipe.blend)
+    return Exact(interpreter, prepare)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as named pieces of bytes: `program`, `job` (JSON) and `statistics` (numpy)."""
+
+    key: str
+    parts: Mapping[str, bytes]
+
+    @classmethod
+    def pack(
+        cls,
+        surveyed: Survey,
+        recipe: Recipe,
+        prepare: Prepare,
+        source: Source,
+        path: str,
+        form: Form,
+        geometry: Geometry,
+        reducer: Reducer,
+        known: Sequence[Statistics],
+        mask: Mask | None,
+    ) -> Job:
+        """Pack a job.
+
+        Raises:
+            ArgumentError: for what another process cannot open.
+        """
+        if source.opener is None:
+            raise ArgumentError(
+                "an array in memory cannot be read by other processes: pass its path"
+            )
+        if recipe.backend != "torch":
+            raise ArgumentError(
+                f"other processes compute with backend='torch', not {recipe.backend!r}: leave "
+                "executor and client out, or run parts of the job with part="
+            )
+        if not path:
+            raise ArgumentError("other processes cannot write to memory: pass a target's path")
+        data = {
+            "recipe": asdict(recipe),
+            "prepare": asdict(prepare),
+            "source": source.opener,
+            "target": path,
+            "form": asdict(form),
+            "geometry": asdict(geometry),
+            "reducer": named(reducer),
+            "mask": None if mask is None else np.asarray(mask.array).astype(int).tolist(),
+            "mask_size": None if mask is None else mask.size,
+        }
+        parts = {
+            "program": _program_bytes(surveyed),
+            "job": json.dumps(data).encode(),
+            "statistics": _statistics_bytes(surveyed, known),
+        }
+        digest = blake2b(digest_size=16)
+        for part in parts.values():
+            digest.update(part)
+        return cls(digest.hexdigest(), parts)
+
+    def save(self, folder: Path) -> str:
+        """Write the pieces to a folder, from which `run_unit` reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, part in self.parts.items():
+            (folder / name).write_bytes(part)
+        (folder / "key").write_text(self.key)
+        return str(folder)
+
+    @classmethod
+    def load(cls, folder: str) -> Job:
+        """Read what `save` has written."""
+        root = Path(folder)
+        names = ("program", "job", "statistics")
+        return cls((root / "key").read_text(), {n: (root / n).read_bytes() for n in names})
+
+    def worker(self) -> Worker:
+        """Open everything and make the worker."""
+        data = json.loads(self.parts["job"])
+        with quiet():
+            program = torch.export.load(io.BytesIO(self.parts["program"]))
+            module = program.module(check_guards=False)
+        network = read_program(program, module, "ExportedProgram")
+        recipe = Recipe(**_tuples(data["recipe"]))
+        surveyed = survey(network, recipe.output)
+        path, options = data["source"]
+        source = open_source(path, **options)
+        form = Form(**_tuples(data["form"]))
+        mask = data["mask"]
+        return Worker(
+            computes(surveyed, recipe, Prepare(**_tuples(data["prepare"]))),
+            source,
+            reopen(data["target"], form),
+            Geometry(**_tuples(data["geometry"])),
+            reducer_from(data["reducer"]),
+            _statistics(surveyed, self.parts["statistics"]),
+            None if mask is None else Mask(np.array(mask, dtype=bool), data["mask_size"]),
+        )
+
+
+def run_unit(job: Job | str, unit: Unit) -> Record:
+    """Compute one unit in this process; its worker is made once and kept.
+
+    Args:
+        job: the job, or the folder it was saved to.
+        unit: which unit.
+    """
+    key = job.key if isinstance(job, Job) else (Path(job) / "key").read_text()
+    with _LOCK:
+        if key not in _WORKERS:
+            torch.set_num_threads(1)  # tiles run side by side, each on one thread
+            while len(_WORKERS) >= _KEPT:
+                _WORKERS.pop(next(iter(_WORKERS)))
+            _WORKERS[key] = (job if isinstance(job, Job) else Job.load(job)).worker()
+        worker = _WORKERS[key]
+    record = worker.unit(tuple(unit))
+    worker.target.flush()
+    return record
+
+
+def _program_bytes(surveyed: Survey) -> bytes:
+    program = surveyed.network.program
+    program.example_inputs = None  # they have no values, and are not asked for
+    buffer = io.BytesIO()
+    with quiet():
+        torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def _statistics_bytes(surveyed: Survey, known: Sequence[Statistics]) -> bytes:
+    """Statistics by the nodes of the program, whose names do not change when it is read again."""
+    arrays = {}
+    for image, statistics in enumerate(known):
+        for name, value in statistics.values.items():
+            node = surveyed.network[name].node
+            arrays[f"{image}|value|{node}"] = value.detach().cpu().double().numpy()
+        for name, pair in statistics.moments.items():
+            node = surveyed.network[name].node
+            for which, value in zip(("mean", "variance"), pair, strict=True):
+                arrays[f"{image}|{which}|{node}"] = value.detach().cpu().numpy()
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _statistics(surveyed: Survey, data: bytes) -> list[Statistics]:
+    layers = {layer.node: layer for layer in surveyed.network}
+    images: dict[int, dict[str, dict[str, Any]]] = {}
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        for key in arrays.files:
+            image, which, node = key.split("|", 2)
+            of = images.setdefault(int(image), {}).setdefault(layers[node].name, {})
+            of[which] = torch.from_numpy(arrays[key])
+    known = []
+    for _, layer_values in sorted(images.items()):
+        values, moments = {}, {}
+        for name, parts in layer_values.items():
+            if "value" in parts:
+                kind = getattr(torch, surveyed.network[name].results[0].dtype)
+                values[name] = parts["value"].to(kind)
+            else:
+                moments[name] = (parts["mean"], parts["variance"])
+        known.append(Statistics(values, moments))
+    return known
+
+
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that they were."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}

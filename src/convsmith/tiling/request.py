@@ -1,0 +1,176 @@
+"""A request: one image, one target, and everything that was settled before the first tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from convsmith.errors import ArgumentError
+from convsmith.text import times
+from convsmith.tiling.budget import best_tile, middle_peak, output_size
+from convsmith.tiling.compiled import compiled_peak, largest_tile, unmoved
+from convsmith.tiling.geometry import Geometry, geometry, whole_shards
+from convsmith.tiling.interpreter import Statistics
+from convsmith.tiling.job import Recipe
+from convsmith.tiling.mask import Mask
+from convsmith.tiling.plan import expected_statistics
+from convsmith.tiling.prepare import Prepare
+from convsmith.tiling.reduce import Reducer
+from convsmith.tiling.stores.source import Source
+from convsmith.tiling.stores.target import Form
+from convsmith.tiling.survey import Survey
+from convsmith.tiling.windows import Windows
+
+__all__ = ["Request", "settle"]
+
+_READING = 3
+"""A tile's pixels are held as they are stored, as float32 in numpy, and in the network's type."""
+
+_UNIT_WINDOWS = 4
+"""A unit of the sliding window is so many windows long: its border windows run for both sides."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What one run was asked for.
+
+    Attributes:
+        survey: of the network at the size of the image, or of a window.
+        recipe: how tiles are computed.
+        source: the image.
+        prepare: from stored values to the network's.
+        reducer: from the output to what is kept.
+        mask: which positions are asked for.
+        geometry: the target's dimensions, tiles and units.
+        form: the target's shape and type.
+        notes: what was changed of what the user asked for.
+    """
+
+    survey: Survey
+    recipe: Recipe
+    source: Source
+    prepare: Prepare
+    reducer: Reducer
+    mask: Mask | None
+    geometry: Geometry
+    form: Form
+    notes: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> Statistics:
+        """Stand-ins for what sweeps will find."""
+        if self.recipe.mode == "window":
+            return Statistics()
+        return expected_statistics(self.survey)
+
+
+def settle(
+    surveyed: Survey,
+    recipe: Recipe,
+    source: Source,
+    prepare: Prepare,
+    reducer: Reducer,
+    *,
+    tile: int | Sequence[int] | None,
+    memory: int,
+    where: Any = None,
+    shard: Sequence[int] | None = None,
+    channels_last: bool = False,
+    fill: float = 0,
+) -> Request:
+    """Settle tile, unit and target.
+
+    Raises:
+        ArgumentError: for settings that fit neither each other nor the budget.
+    """
+    prepare.check(source.channels)
+    if recipe.backend == "compiled" and (reason := unmoved(surveyed)):
+        raise ArgumentError(
+            f"{surveyed.network.name} cannot be tiled in compiled kernels: {reason}; "
+            "backend='torch' can"
+        )
+    windowed = recipe.mode == "window"
+    kind = surveyed.result.results[0]
+    channels = surveyed.result.shape[1] if len(surveyed.result.shape) > 1 else 1
+    dtype = reducer.dtype(kind.dtype, channels)
+    size = output_size(surveyed)
+    notes: list[str] = []
+    if windowed:
+        size = Windows.sizes(surveyed, recipe.overlap, source.size)
+        lengths = tuple(
+            min(n, _UNIT_WINDOWS * w) for n, w in zip(size, output_size(surveyed), strict=True)
+        )
+    elif tile is None and recipe.backend == "compiled":
+        lengths = largest_tile(surveyed, memory)
+    elif tile is None:
+        known = expected_statistics(surveyed)
+        per_value = kind.itemsize * channels + _READING * 4 * source.channels
+        lengths = best_tile(surveyed, memory, known, per_value)
+    else:
+        lengths = _lengths("tile", tile, size)
+    unit = None
+    if shard is not None:
+        unit = whole_shards(lengths, _lengths("shard", shard, None, len(size)))
+        if unit != lengths and not windowed and tile is not None:
+            notes.append(
+                f"written in units of {times(unit)}, not {times(lengths)}: a shard has one writer"
+            )
+    frame = geometry(
+        surveyed,
+        keeps_channels=reducer.keeps_channels,
+        images=source.images,
+        batched="N" in source.layout,
+        channels_last=channels_last,
+        tile=lengths,
+        unit=unit,
+    )
+    if windowed:
+        rest = dict(zip(frame.cut, size, strict=True))
+        shape = tuple(rest.get(place, length) for place, length in enumerate(frame.shape))
+        frame = replace(frame, shape=shape)
+    stored = dict(zip((frame.letters[place] for place in frame.cut), frame.unit, strict=True))
+    lengths_by = dict(zip("N" + frame.letters, (1, *frame.shape), strict=True)) | stored
+    form = Form(
+        shape=frame.stored,
+        dtype=dtype,
+        layout=frame.layout,
+        unit=tuple(lengths_by[letter] for letter in frame.layout),
+        fill=fill,
+    )
+    mask = None if where is None else Mask(where, frame.size)
+    if tile is not None and not windowed:
+        peak = peak_of(surveyed, recipe, frame.tile)
+        if peak > memory:
+            notes.append(
+                f"a tile of {times(frame.tile)} needs {peak / 1e9:.2f} GB: more than memory"
+            )
+    return Request(surveyed, recipe, source, prepare, reducer, mask, frame, form, tuple(notes))
+
+
+def peak_of(surveyed: Survey, recipe: Recipe, tile: Sequence[int]) -> int:
+    """The bytes of tensors alive while a tile in the middle runs."""
+    if recipe.backend == "compiled":
+        return compiled_peak(surveyed, tile)
+    return middle_peak(surveyed, tile, expected_statistics(surveyed))
+
+
+def _lengths(
+    name: str, value: int | Sequence[int], size: Sequence[int] | None, dims: int | None = None
+) -> tuple[int, ...]:
+    """A length per axis, none longer than the output.
+
+    Raises:
+        ArgumentError: for what is no length.
+    """
+    dims = len(size) if size is not None else dims
+    values: list[Any] = [value] * (dims or 0)
+    if isinstance(value, (tuple, list)):
+        values = list(value)
+    if len(values) != dims or any(
+        isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values
+    ):
+        raise ArgumentError(
+            f"{name} must be a length, or {dims} of them, of at least 1: not {value}"
+        )
+    return tuple(map(min, values, size)) if size is not None else tuple(values)

@@ -1,0 +1,395 @@
+"""`Tiled`: a network that runs on images of any size, tile by tile."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import ExportedProgram
+
+from convsmith.errors import ArgumentError
+from convsmith.runtime.graph.capture import Capture
+from convsmith.tiling.budget import bytes_of
+from convsmith.tiling.geometry import Geometry
+from convsmith.tiling.job import Recipe, computes
+from convsmith.tiling.outcome import Outcome
+from convsmith.tiling.plan import Plan, compiled_costs, costs
+from convsmith.tiling.prepare import Prepare
+from convsmith.tiling.reduce import Reducer, reducer
+from convsmith.tiling.request import Request, settle
+from convsmith.tiling.run import run, sweeps
+from convsmith.tiling.seams import Seams, measure_seams
+from convsmith.tiling.stores.opening import open_source
+from convsmith.tiling.stores.source import Source
+from convsmith.tiling.stores.target import existing_unit, form_of
+from convsmith.tiling.survey import Survey, survey
+from convsmith.tiling.windows import Windows
+
+__all__ = ["Progress", "Tiled"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is going on, how much of it is done, and of how much."""
+
+_SURVEYS = 8
+"""Image sizes whose trace is kept."""
+
+
+class Tiled:
+    """A network that runs on images of any size, tile by tile. `tile` makes one.
+
+    Attributes:
+        model: the network; it is left as it is.
+        shape: of an image that it takes: channels and as many axes as the example's.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ExportedProgram,
+        example: tuple[int, ...],
+        dtype: torch.dtype,
+        recipe: Recipe,
+        *,
+        tile: int | Sequence[int] | None,
+        memory: str | int,
+        passes: bool,
+    ) -> None:
+        self.model, self.shape, self.dtype = model, example[1:], dtype
+        self.recipe, self.tile, self.passes = recipe, tile, passes
+        self.memory = bytes_of(memory)
+        self._surveys: OrderedDict[tuple[int, ...], Survey] = OrderedDict()
+
+    @property
+    def dims(self) -> int:
+        """How many spatial axes an image has."""
+        return len(self.shape) - 1
+
+    def plan(self, source: Any, *, measure: bool = False, **options: Any) -> Plan:
+        """What a run would do, and what it would cost; nothing is written.
+
+        Args:
+            source: as for `run`, or the shape of an image (channels and spatial lengths).
+            measure: compute one tile, to say how long all of them take.
+            options: as for `run`.
+
+        Raises:
+            ArgumentError: for an image that the network does not take.
+        """
+        if isinstance(source, tuple) and all(isinstance(n, int) for n in source):
+            source = _Shape(source)
+        image, surveyed = self._look(source, options)
+        if plan := self._impossible(surveyed, image):
+            return plan
+        return self._plan(self._request(image, surveyed, **options), measure)
+
+    def run(
+        self,
+        source: Any,
+        target: Any = None,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        workers: int = 1,
+        executor: Executor | None = None,
+        client: Any = None,
+        part: tuple[int, int] | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Outcome:
+        """Run the network over an image and write the result.
+
+        Args:
+            source: an array (numpy, memory map, Zarr) or a path: `.npy`, `.zarr`, `.tif`, `.nii`
+                or an ordinary image. Stored values are scaled as `scale` says.
+            target: a path that ends in `.zarr`, `.npy`, `.tif` or `.png`; an array to write into;
+                or None for an array in memory.
+            resume: go on with a run that was stopped; its model, input and settings must be the
+                same.
+            force: replace a target that exists.
+            workers: threads that compute tiles side by side, each with its share of `memory`.
+            executor: computes tiles instead, in any processes it has; source and target are paths.
+            client: a `distributed.Client` that computes tiles instead, on its cluster.
+            part: `(i, n)`: compute only units i, i + n, i + 2n, …, as one job of an array.
+            progress: called with what is going on, how much is done, and of how much.
+            options: `reduce` (a reducer or its name), `where` (a mask), `scale`, `mean` and `std`
+                (of the image's values), `layout` (letters, such as `YXC`), `level` (of a pyramid),
+                `shard` (lengths that one writer writes at once) and `fill` (where nothing is
+                written).
+
+        Raises:
+            ArgumentError: for settings that do not fit, a target that exists, or a network that
+                cannot be tiled exactly: the layers are named.
+            DataError: for an image that cannot be read, or a full disk.
+        """
+        if not isinstance(workers, int) or workers < 1:
+            raise ArgumentError(f"workers must be at least 1, not {workers}")
+        if sum((workers > 1, executor is not None, client is not None)) > 1:
+            raise ArgumentError("pass one of workers=, executor= and client=")
+        if type(target).__module__.startswith("dask"):
+            raise ArgumentError("a dask array cannot be written in whole shards: pass a path")
+        if part is not None and not (len(part) == 2 and 0 <= part[0] < part[1]):
+            raise ArgumentError(f"part must be (i, n) with 0 ≤ i < n, not {part}")
+        shares = workers if client is None and executor is None else 1
+        image, surveyed = self._look(source, options)
+        if refused := self._impossible(surveyed, image):
+            raise ArgumentError(why_not(refused))
+        request = self._request(image, surveyed, target, shares, **options)
+        plan = self._plan(request)
+        return run(
+            request, plan, target, resume=resume, force=force, workers=workers,
+            executor=executor, client=client, part=part, progress=progress, memory=self.memory,
+        )  # fmt: skip
+
+    def compare(
+        self,
+        source: Any,
+        *,
+        window: int | Sequence[int],
+        overlap: float = 0.25,
+        blend: str = "gaussian",
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Seams:
+        """Compare the exact result with overlapping windows; neither is written.
+
+        Args:
+            source: as for `run`.
+            window: the lengths of a window of the image.
+            overlap: of neighbouring windows, as a share.
+            blend: `gaussian` or `constant`.
+            progress: as for `run`.
+            options: as for `run`.
+
+        Raises:
+            ArgumentError: as for `run`.
+        """
+        report = progress or (lambda what, done, of: None)
+        image, surveyed = self._look(source, options)
+        if refused := self._impossible(surveyed, image):
+            raise ArgumentError(why_not(refused))
+        request = self._request(image, surveyed, **options)
+        lengths = [window] * self.dims if isinstance(window, int) else list(window)
+        recipe = Recipe("window", tuple(lengths), overlap, blend, self.recipe.device,
+                        self.recipe.output)  # fmt: skip
+        apart = self.survey(lengths)
+        Windows.sizes(apart, overlap, image.size)
+        known = sweeps(request, self.memory, report)
+        measured = measure_seams(
+            computes(surveyed, request.recipe, request.prepare, request.geometry.tile),
+            computes(apart, recipe, request.prepare),
+            image, request.geometry, known, report,
+        )  # fmt: skip
+        return Seams(surveyed.network.name, tuple(lengths), overlap, blend, **measured)
+
+    def survey(self, size: Sequence[int]) -> Survey:
+        """The network at the size of an image, traced without values.
+
+        Raises:
+            TraceError: for a size that the network does not take.
+        """
+        key = tuple(size)
+        if key not in self._surveys:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                image = torch.empty((1, self.shape[0], *key), dtype=self.dtype)
+            captured = Capture.of(self.model, (image,), {})
+            if captured.kept:
+                raise ArgumentError(f"{captured.network.name} cannot be tiled: {captured.kept}")
+            self._surveys[key] = survey(captured.network, self.recipe.output)
+            while len(self._surveys) > _SURVEYS:
+                self._surveys.popitem(last=False)
+        return self._surveys[key]
+
+    def _look(self, source: Any, options: dict[str, Any]) -> tuple[Source, Survey]:
+        """Open the image, and look at the network at its size, or at that of a window."""
+        layout, level = options.pop("layout", None), options.pop("level", 0)
+        image = open_source(source, self.dims, self.shape[0], self.memory, layout, level)
+        size: Sequence[int] = image.size
+        if self.recipe.mode == "window" and self.tile is not None:
+            size = [self.tile] * self.dims if isinstance(self.tile, int) else list(self.tile)
+        return image, self.survey(size)
+
+    def _request(
+        self,
+        image: Source,
+        surveyed: Survey,
+        target: Any = None,
+        workers: int = 1,
+        *,
+        reduce: str | Reducer | None = None,
+        where: Any = None,
+        scale: float | None = None,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        shard: int | Sequence[int] | None = None,
+        fill: float = 0,
+    ) -> Request:
+        memory = self.memory // workers
+        recipe, tile = self.recipe, self.tile
+        if recipe.mode == "window":
+            recipe = replace(recipe, window=tuple(surveyed.image.shape[2:]))
+        writes_pictures = isinstance(target, str) and form_of(target) in (".png", ".jpg", ".jpeg")
+        request = settle(
+            surveyed, recipe, image, Prepare(scale, tuple(mean), tuple(std)), reducer(reduce),
+            tile=tile, memory=memory, where=where, shard=_spatial(shard, self.dims),
+            channels_last=image.layout.endswith("C") or writes_pictures, fill=fill,
+        )  # fmt: skip
+        if target is None or isinstance(target, str) or not hasattr(target, "shape"):
+            return request
+        unit = existing_unit(target)
+        letters = request.geometry.layout
+        if len(unit) != len(letters):
+            raise ArgumentError(
+                f"the target has shape {tuple(target.shape)}, the result {request.form.shape}"
+            )
+        cut = {request.geometry.letters[place] for place in request.geometry.cut}
+        by_letter = dict(zip(letters, unit, strict=True))
+        spatial = [by_letter[letter] for letter in request.geometry.letters if letter in cut]
+        return settle(
+            surveyed, recipe, image, request.prepare, request.reducer,
+            tile=tile, memory=memory, where=where, shard=spatial,
+            channels_last=image.layout.endswith("C"), fill=fill,
+        )  # fmt: skip
+
+    def _plan(self, request: Request, measure: bool = False) -> Plan:
+        surveyed, geometry = request.survey, request.geometry
+        plan = Plan(
+            network=surveyed.network.name,
+            image=(request.source.channels, *request.source.size),
+            output=request.form.shape,
+            dtype=request.form.dtype,
+            mode=request.recipe.mode,
+            verdict=self._verdict(surveyed),
+            obstacles=surveyed.obstacles if request.recipe.mode == "exact" else (),
+            tile=geometry.tile if request.recipe.mode == "exact" else request.recipe.window,
+            unit=geometry.unit,
+            notes=request.notes,
+        )
+        if request.recipe.mode == "window":
+            return _window_plan(plan, request)
+        if request.recipe.backend == "compiled":
+            figures = compiled_costs(surveyed, geometry)
+        else:
+            figures = costs(surveyed, geometry, request.source, request.expected)
+        seconds = None
+        if measure and not surveyed.levels:
+            seconds = _seconds(request) / max(figures.tile_share, 1e-12)
+        return replace(
+            plan,
+            tiles=_tiles(geometry),
+            units=geometry.number,
+            halo=figures.halo,
+            recompute=figures.recompute,
+            peak_bytes=figures.peak_bytes,
+            read_amplification=figures.read_amplification,
+            written_bytes=request.form.bytes,
+            seconds=seconds,
+        )
+
+    def _verdict(self, surveyed: Survey) -> str:
+        if self.recipe.mode == "window":
+            return "window"
+        if not surveyed.obstacles:
+            return "exact"
+        if not self.passes or not all(obstacle.swept for obstacle in surveyed.obstacles):
+            return "impossible"
+        return f"exact in {len(surveyed.levels) + 1} sweeps"
+
+    def _impossible(self, surveyed: Survey, image: Source) -> Plan | None:
+        """The plan of a run that cannot be done, None for one that can."""
+        verdict = self._verdict(surveyed)
+        if verdict != "impossible":
+            return None
+        return Plan(
+            network=surveyed.network.name,
+            image=(image.channels, *image.size),
+            output=surveyed.result.shape,
+            dtype=surveyed.result.results[0].dtype,
+            mode=self.recipe.mode,
+            verdict=verdict,
+            obstacles=surveyed.obstacles,
+        )
+
+    def __repr__(self) -> str:
+        name = type(self.model).__name__
+        return f"Tiled({name}: {self.recipe.mode}, tile={self.tile}, memory={self.memory})"
+
+
+class _Shape:
+    """An image of which only the shape is known."""
+
+    dtype = torch.tensor(0, dtype=torch.uint8).numpy().dtype
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def __getitem__(self, index: tuple[slice, ...]) -> Any:
+        import numpy as np
+
+        return np.zeros(
+            [len(range(*s.indices(n))) for s, n in zip(index, self.shape, strict=True)], np.uint8
+        )
+
+
+def why_not(plan: Plan) -> str:
+    """Why a network cannot be tiled exactly, and what would help."""
+    names = "; ".join(map(str, plan.obstacles[:4]))
+    more = f" and {len(plan.obstacles) - 4} more" if len(plan.obstacles) > 4 else ""
+    swept = all(obstacle.swept for obstacle in plan.obstacles)
+    hint = (
+        "passes=True gathers their statistics in sweeps over the image"
+        if swept
+        else "mode='window' runs overlapping windows instead, which is not exact"
+    )
+    return f"{plan.network} cannot be tiled exactly: {names}{more}; {hint}"
+
+
+def _spatial(shard: int | Sequence[int] | None, dims: int) -> Sequence[int] | None:
+    return [shard] * dims if isinstance(shard, int) else shard
+
+
+def _tiles(geometry: Geometry) -> int:
+    total = geometry.images
+    for length, unit, tile in zip(geometry.size, geometry.unit, geometry.tile, strict=True):
+        total *= sum(-(-min(unit, length - at) // tile) for at in range(0, length, unit))
+    return total
+
+
+def _window_plan(plan: Plan, request: Request) -> Plan:
+    from math import prod
+
+    from convsmith.tiling.windows import starts
+
+    recipe, size = request.recipe, request.source.size
+    counts = [len(starts(n, w, recipe.overlap)) for n, w in zip(size, recipe.window, strict=True)]
+    windows = prod(counts) * request.geometry.images
+    share = windows * prod(recipe.window) / (prod(size) * request.geometry.images)
+    return replace(
+        plan,
+        tiles=windows,
+        units=request.geometry.number,
+        recompute=max(0.0, share - 1),
+        written_bytes=request.form.bytes,
+        read_amplification=share,
+        notes=(*plan.notes, "not the whole image's result: each window is padded at its border"),
+    )
+
+
+def _seconds(request: Request) -> float:
+    """The time of one middle tile, the second of two."""
+    compute = computes(request.survey, request.recipe, request.prepare, request.geometry.tile)
+    geometry = request.geometry
+    spans = [
+        ((n - t) // 2, (n - t) // 2 + t) for n, t in zip(geometry.size, geometry.tile, strict=True)
+    ]
+    took = 0.0
+    for _ in range(2):
+        begin = perf_counter()
+        compute(request.source, 0, spans, request.expected)
+        took = perf_counter() - begin
+    return took

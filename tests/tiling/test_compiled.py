@@ -1,0 +1,101 @@
+"""Compiled tiles: the whole image's bits, for every tiling, origin, worker and thread."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import convsmith as cs
+from tests import networks
+from tests.tiling.nets import UNet, shaken
+
+pytest.importorskip("halide")
+
+
+class Pools(nn.Module):
+    """Pools, a transposed convolution, nearest interpolation, sums and gates by position."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = networks.conv_bn(3, 12, 5, 1, 2, act=nn.Hardswish)
+        self.wide = nn.Conv2d(12, 12, 3, padding=4, dilation=4, groups=12)
+        self.large = nn.Conv2d(12, 12, 7, padding=3, groups=12)
+        self.grouped = nn.Conv2d(12, 12, 3, padding=1, groups=3)
+        self.up = nn.ConvTranspose2d(12, 12, 4, 2, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = F.max_pool2d(x, 3, 2, 1) + F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+        y = self.up(self.grouped(y)) * torch.sigmoid(self.large(x))
+        return torch.cat([self.wide(y) + x, F.interpolate(F.avg_pool2d(y, 2), scale_factor=2.0)], 1)
+
+
+def mobile():
+    layers = [networks.conv_bn(3, 16, 3, 2, 1), networks.Inverted(16, 16, 1, 4),
+              networks.Inverted(16, 24, 2, 6), networks.Inverted(24, 24, 1, 6),
+              nn.Conv2d(24, 5, 1), nn.Upsample(scale_factor=4, mode="bilinear")]  # fmt: skip
+    return nn.Sequential(*layers)
+
+
+NETWORKS = {
+    "transposed": lambda: UNet(width=8),
+    "bilinear": lambda: UNet(width=8, up="bilinear"),
+    "pools": Pools,
+    "mobile": mobile,
+    "residual": lambda: networks.resnet18()[:4],
+}
+SIZES = {"mobile": [(128, 160), (92, 204)], "pools": [(64, 96), (70, 94)]}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_bit_differs(name):
+    torch.manual_seed(3)
+    model = shaken(NETWORKS[name]())
+    for size in SIZES.get(name, [(96, 128), (101, 77)]):
+        image = torch.rand(3, *size)
+        expected = cs.compile(model, image[None], threads=2)(image[None])[0].numpy()
+        for tile, workers in ((64, 1), (40, 2), (23, 1), ((9, 50), 1)):
+            tiled = cs.tile(model, (1, 3, 8, 8), tile=tile, backend="compiled")
+            result = tiled.run(image.numpy(), layout="CYX", workers=workers).array
+            assert (result == expected).all(), (size, tile, int((result != expected).sum()))
+
+
+def test_the_budget_chooses_a_tile():
+    model = shaken(mobile())
+    image = np.random.default_rng(0).random((3, 1200, 1000), dtype=np.float32)
+    large, small = (
+        cs.tile(model, (1, 3, 8, 8), memory=m, backend="compiled") for m in ("1GB", "85MB")
+    )
+    assert large.plan(image).tiles == 1
+    plan = small.plan(image)
+    assert 1 < plan.tiles < 60 and plan.peak_bytes <= 85e6 and plan.verdict == "exact"
+    with pytest.raises(cs.ConvsmithError, match="no tile of Sequential fits"):
+        cs.tile(model, (1, 3, 8, 8), memory="20MB", backend="compiled").plan(image)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.Upsample(scale_factor=1.5, mode="bilinear"), "depend on the size of the image"),
+        (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "depend on the size"),
+        (nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular"), "pads with the opposite border"),
+    ],
+)
+def test_networks_that_do_not_move_with_the_image_are_refused(layer, reason):
+    tiled = cs.tile(nn.Sequential(layer), (1, 3, 8, 8), backend="compiled")
+    with pytest.raises(cs.ConvsmithError, match=f"in compiled kernels: .*{reason}"):
+        tiled.run(np.zeros((3, 40, 40), "float32"))
+
+
+def test_what_compiled_tiles_are_not_for(tmp_path):
+    for settings in ({"passes": True}, {"mode": "window"}, {"device": "cuda"}):
+        with pytest.raises(cs.ConvsmithError, match="backend='compiled' is for"):
+            cs.tile(UNet(), (1, 3, 8, 8), backend="compiled", **settings)
+    np.save(tmp_path / "in.npy", np.zeros((3, 40, 40), "float32"))
+    from tests.tiling.test_engines import Here
+
+    with pytest.raises(cs.ConvsmithError, match="other processes compute with backend='torch'"):
+        cs.tile(UNet(), (1, 3, 8, 8), backend="compiled").run(
+            str(tmp_path / "in.npy"), str(tmp_path / "out.zarr"), executor=Here()
+        )
