@@ -53,6 +53,10 @@ VERBS = {
         "convsmith.cli.bench",
         "Time a network in every installed runtime, and say which one to use",
     ),
+    "tile": Verb(
+        "convsmith.cli.tile",
+        "Run a network on an image of any size, tile by tile, exactly",
+    ),
     "draw": Verb(
         "convsmith.cli.draw",
         "Draw a convolution step by step, as SVG, GIF, MP4, PNG or a page",
