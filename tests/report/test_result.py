@@ -72,6 +72,9 @@ def instances() -> Mapping[type, Any]:
         lightened.report, lightened.report.original, lightened.report.layers[0], profile,
         *profile.blocks[:1],
     ]  # fmt: skip
+    tiled, picture = cs.tile(model[:6], shape, tile=8), images[0].numpy()
+    outcome = tiled.run(picture)
+    found += [outcome, outcome.plan, tiled.compare(picture, window=8)]
     from convsmith.cli.bench import RuntimeComparison, RuntimeFigures
     from convsmith.rewrite.lightening.report import Point, Step
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convsmith.report import Column, Result, Table, map_picture, number, percent, save_text
+from convsmith.report import Column, Result, Table, map_picture, number, percent, plain, save_text
 from convsmith.text import times
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Statistics
@@ -53,19 +53,7 @@ class Seams(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
-        return {
-            "report": "tile seams",
-            "version": 1,
-            "network": self.network,
-            "window": self.window,
-            "overlap": self.overlap,
-            "blend": self.blend,
-            "largest": self.largest,
-            "mean": self.mean,
-            "scale": self.scale,
-            "changed": self.changed,
-            "map": self.map.tolist(),
-        }
+        return {"report": "tile seams", "version": 1} | super().to_dict() | {"map": plain(self.map)}
 
     def table(self) -> Table:
         """A row per figure."""
