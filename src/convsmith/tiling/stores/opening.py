@@ -103,7 +103,12 @@ def _affordable(source: Source, path: str, memory: int) -> Source:
     total = int(np.prod(source.array.shape)) * source.dtype.itemsize
     block = int(np.prod(source.block)) * source.dtype.itemsize
     if total * 4 <= memory:  # no part is then decoded twice
-        source.array, source.decoded = np.asarray(source.array[...]), True
+        try:
+            source.array, source.decoded = np.asarray(source.array[...]), True
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # each decoder has errors of its own
+            raise DataError(f"{source.name} cannot be read: {first_line(error)}") from error
         return source
     if block * 4 <= memory:
         return source
