@@ -69,6 +69,8 @@ def run(options: Namespace) -> dict[str, Any]:
         missed.append("compiled tiles are slower than the whole image in compiled kernels")
     if "MONAI" in rates and rates["tiled, compiled"] < 3 * rates["MONAI"]:
         missed.append("compiled tiles are less than 3 times as fast as MONAI's sliding window")
+    if (window := _monai_difference()) is not None and window > 1e-5:
+        missed.append(f"sliding windows differ from MONAI's by {window:.1e}")
     if memory[1]["peak"] > 1.1 * memory[0]["peak"]:
         missed.append("the peak of memory grows with the image")
     return {"rows": rows, "memory": memory, "bits": bits, "missed": missed}
@@ -120,6 +122,26 @@ def _bits(network: nn.Module, draws: int) -> dict[str, Any]:
         values += whole.size
         worst = max(worst, float(abs(plain - whole).max() / abs(whole).max()))
     return {"draws": draws, "compiled": differ, "values": values, "torch": worst}
+
+
+def _monai_difference() -> float | None:
+    """The largest difference from MONAI's own sliding window; None where it is not installed."""
+    if not find_spec("monai"):
+        return None
+    from monai.inferers import sliding_window_inference
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 5, padding=2))
+    image = torch.rand(3, 90, 75)
+    worst = 0.0
+    for blend in ("gaussian", "constant"):
+        with torch.no_grad():
+            whole = sliding_window_inference(
+                image[None], (32, 32), 1, network, overlap=0.25, mode=blend
+            )
+        tiled = cs.tile(network, (1, 3, 8, 8), tile=32, mode="window", blend=blend)
+        worst = max(worst, float(abs(tiled.run(image.numpy()).array - whole[0].numpy()).max()))
+    return worst
 
 
 def _rates(network: nn.Module, side: int, memory: str) -> list[dict[str, Any]]:

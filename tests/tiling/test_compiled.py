@@ -88,8 +88,48 @@ def test_networks_that_do_not_move_with_the_image_are_refused(layer, reason):
         tiled.run(np.zeros((3, 40, 40), "float32"))
 
 
+SIZED = {
+    "its settings follow": lambda y: y / y.shape[3],
+    "it has other layers": lambda y: y * 2 if y.shape[3] > 60 else y,
+    "linspace: its settings follow": lambda y: torch.cat(
+        [y, torch.linspace(0, 1, y.shape[3]).expand(1, 1, *y.shape[2:])], 1
+    ),
+    "its values follow": lambda y: y * torch.tensor(float(y.shape[3])),
+}
+"""Code that asks for the size of the image, by why a part of it would give other values."""
+
+
+@pytest.mark.parametrize("reason", SIZED)
+def test_networks_that_ask_for_the_size_of_the_image_are_refused(reason):
+    class Sized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x):
+            return SIZED[reason](self.conv(x))
+
+    image = np.random.default_rng(0).random((3, 80, 100), dtype=np.float32)
+    tiled = cs.tile(Sized(), (1, 3, 8, 8), tile=24, backend="compiled")
+    with pytest.raises(cs.ConvsmithError, match=f"in compiled kernels: .*{reason}"):
+        tiled.run(image)
+
+
+def test_kernels_stay_those_of_the_whole_image_when_weights_change():
+    model = shaken(UNet(width=8))
+    image = torch.rand(1, 3, 48, 200)
+    whole = cs.compile(model, image, threads=1)
+    part = cs.compile(model, image[..., :64], threads=1, part_of=whole.network)
+    with torch.no_grad():
+        model.down[0][0].weight.mul_(1.5)
+    inside = 64 - 40  # what the right border of the part does not reach
+    assert torch.equal(part(image[..., :64])[..., :inside], whole(image)[..., :inside])
+    widths = [set(region._widths.values()) for region in part.regions]
+    assert all(max(each) >= 200 for each in widths)
+
+
 def test_what_compiled_tiles_are_not_for(tmp_path):
-    for settings in ({"passes": True}, {"mode": "window"}, {"device": "cuda"}):
+    for settings in ({"passes": True}, {"mode": "window", "tile": 8}, {"device": "cuda"}):
         with pytest.raises(cs.ConvsmithError, match="backend='compiled' is for"):
             cs.tile(UNet(), (1, 3, 8, 8), backend="compiled", **settings)
     np.save(tmp_path / "in.npy", np.zeros((3, 40, 40), "float32"))

@@ -86,6 +86,23 @@ def test_a_worker_that_dies_is_one_line(tmp_path, source):
     assert 0 < tiled.run(source, path, resume=True).resumed < 24
 
 
+def test_masks_travel_and_what_was_changed_on_the_way_is_refused(tmp_path, source):
+    class Tampering(Here):
+        def submit(self, function, where, unit):
+            with open(f"{where}/job", "ab") as file:
+                file.write(b" ")
+            return super().submit(function, where, unit)
+
+    mask = np.zeros((61, 83), bool)
+    mask[7:30, 11:71] = True
+    tiled = cs.tile(shaken(UNet()), (1, 3, 8, 8), tile=16)
+    here = tiled.run(source, where=mask).array
+    away = tiled.run(source, str(tmp_path / "a.npy"), where=mask, executor=Here())
+    assert abs(np.asarray(away.array) - here).max() < 1e-6
+    with pytest.raises(DataError, match="is not what was written there"):
+        tiled.run(source, str(tmp_path / "b.npy"), where=~mask, executor=Tampering())
+
+
 def test_what_other_processes_cannot_have(tmp_path, source):
     tiled = cs.tile(shaken(UNet()), (1, 3, 8, 8), tile=16)
     with pytest.raises(cs.ConvsmithError, match="an array in memory cannot be read by other"):

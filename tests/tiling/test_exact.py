@@ -16,6 +16,7 @@ from tests.tiling.nets import LAYOUT, TOLERANCE, UNet, chains, differs, shaken, 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @given(data=st.data())
+@settings(max_examples=100)  # each draws, traces and tiles a network
 def test_random_networks(dims, data):
     channels, model = data.draw(chains(dims))
     side = st.integers(1, {1: 60, 2: 30, 3: 9}[dims])
@@ -25,7 +26,8 @@ def test_random_networks(dims, data):
     except (RuntimeError, ValueError, AssertionError):
         assume(False)  # the image is too small for this network
     assume(expected.size and np.isfinite(expected).all())
-    tile = [data.draw(st.integers(1, 20)) for _ in range(dims)]
+    most = {1: 200, 2: 12, 3: 4}[dims]  # tiles along an axis
+    tile = [max(data.draw(st.integers(1, 20)), -(-n // most)) for n in expected.shape[1:]]
     try:
         tiled = cs.tile(model, (1, *image.shape), tile=tile)
         found = tiled.run(image.numpy(), layout=LAYOUT[dims]).array
@@ -123,6 +125,26 @@ def test_images_smaller_than_a_tile_or_the_field(h, w, tile):
     model = shaken(nn.Sequential(nn.Conv2d(1, 2, 5, padding=2), nn.BatchNorm2d(2),
                                  nn.Conv2d(2, 2, 9, padding=8, dilation=2)))  # fmt: skip
     assert differs(model, torch.rand(1, h, w), tile=tile) < TOLERANCE
+
+
+def test_a_grid_of_coordinates_is_that_of_the_whole_image():
+    class Coordinates(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(5, 4, 3, padding=1)
+
+        def forward(self, x):
+            axes = [torch.linspace(0, 1, length) for length in x.shape[2:]]
+            grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+            rows = torch.arange(x.shape[2])[:, None] / 10
+            return self.conv(torch.cat([x, grid], 1)) + rows / x.shape[3]
+
+    assert differs(Coordinates(), torch.rand(3, 40, 30), tile=9) < TOLERANCE
+    along = type("Along", (nn.Module,), {
+        "forward": lambda self, x: torch.cat([x, torch.ones(1, 3, x.shape[2], 4)], 3)
+    })  # fmt: skip
+    with pytest.raises(cs.ConvsmithError, match="joins a fixed map along an axis"):
+        differs(along(), torch.rand(3, 40, 30), tile=9)
 
 
 def test_far_positions_follow_the_rounding_of_pytorch():

@@ -155,6 +155,70 @@ def forget(path, count):
     files[0].write_text("\n".join(kept) + '\n{"unit": [0, 1')
 
 
+def test_nothing_else_is_replaced(tmp_path, model, source):
+    """Force replaces a target: not the image, a folder that holds it, or any other folder."""
+    tiled = cs.tile(model, (1, 3, 8, 8), tile=32)
+    group = zarr.open_group(str(tmp_path / "group.zarr"), mode="w")
+    group.create_array("0", shape=(3, 61, 83), dtype="float32")[...] = np.load(source)
+    other = tmp_path / "my.zarr.notes"
+    other.mkdir()
+    (other / "note").write_text("keep")
+    for read, path in ((source, source), (f"{group.store.root}/0", str(group.store.root)),
+                       (np.load(source, mmap_mode="r"), source)):  # fmt: skip
+        with pytest.raises(cs.ConvsmithError, match="holds the image that is read"):
+            tiled.run(read, path, force=True)
+    for path in (other, group.store.root):
+        with pytest.raises(cs.ConvsmithError, match="a folder that is not a Zarr array"):
+            tiled.run(source, str(path), force=True)
+    assert (other / "note").read_text() == "keep"
+    assert tiled.run(f"{group.store.root}/0").array.shape == (4, 61, 83)
+    path = str(tmp_path / "out.zarr")
+    tiled.run(source, path, part=(0, 2))
+    with pytest.raises(cs.ConvsmithError, match="force would remove what other parts"):
+        tiled.run(source, path, part=(1, 2), force=True)
+    assert tiled.run(source, path, part=(1, 2)).complete
+
+
+def test_pictures_are_refused_before_anything_is_computed(tmp_path, model, source):
+    seen = []
+    tiled = cs.tile(model, (1, 3, 8, 8), tile=32)
+    for options in ({}, {"reduce": "probability"}):
+        path = str(tmp_path / "out.png")
+        if options:
+            model = shaken(UNet(classes=5))
+            tiled = cs.tile(model, (1, 3, 8, 8), tile=32)
+        with pytest.raises(cs.ConvsmithError, match=r"holds uint8|holds 1, 3 or 4 channels"):
+            tiled.run(source, path, progress=lambda *step: seen.append(step), **options)
+    assert not seen
+
+
+def test_every_value_and_file_counts_as_input(tmp_path, model, source):
+    """A resumed run is refused when any value of the input is another one."""
+    tiled = cs.tile(model, (1, 3, 8, 8), tile=32)
+    image = np.load(source)
+    store = zarr.create_array(str(tmp_path / "in.zarr"), shape=image.shape, dtype="float32",
+                              chunks=(1, 32, 32))  # fmt: skip
+    store[...] = image
+    changed = image.copy()
+    changed[1, 30, 41] += 1
+
+    def change():
+        store[1, 30, 41] += 1
+
+    for number, (read, again, between) in enumerate((
+        (image, changed, lambda: None), (store, store, change),
+        (str(tmp_path / "in.zarr"), str(tmp_path / "in.zarr"), change),
+    )):  # fmt: skip
+        path = str(tmp_path / f"{number}.zarr")
+        tiled.run(read, path)
+        assert tiled.run(read, path, resume=True).computed == 0
+        more = cs.tile(model, (1, 3, 8, 8), tile=32, memory="3GB")
+        assert more.run(read, path, resume=True).computed == 0
+        between()
+        with pytest.raises(cs.ConvsmithError, match="cannot resume: input changed"):
+            tiled.run(again, path, resume=True)
+
+
 def test_only_what_is_missing_is_computed_again(tmp_path, model, source):
     tiled = cs.tile(model, (1, 3, 8, 8), tile=16)
     path = str(tmp_path / "out.zarr")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import convsmith as cs
@@ -42,6 +43,7 @@ class Spatial(nn.Module):
         (Spatial(lambda x: x * torch.rand_like(x)), "rand_like", "its values are random"),
         (Spatial(lambda x: torch.nn.functional.glu(x, 2)), "glu", "it halves an axis of the map"),
         (Spatial(lambda x: x.topk(2, 3).values), "topk", "computed indices"),
+        (Spatial(lambda x: torch.fft.fft2(x).real), "fft_fft2", "transforms whole axes"),
     ],
 )
 def test_what_no_tile_can_compute_is_named(model, layer, reason):
@@ -52,6 +54,32 @@ def test_what_no_tile_can_compute_is_named(model, layer, reason):
         assert any(o.layer.startswith(layer) and reason in o.reason for o in plan.obstacles), plan
         with pytest.raises(cs.ConvsmithError, match="cannot be tiled exactly.*" + reason):
             tiled.run(np.zeros((4, 32, 32), np.float32))
+
+
+RANDOM = {
+    "dropout": lambda x: F.dropout(x, 0.5, True),
+    "feature_dropout": lambda x: F.dropout2d(x, 0.5, True),
+    "alpha_dropout": lambda x: F.alpha_dropout(x, 0.5, True),
+    "rrelu": lambda x: F.rrelu(x - 0.5, training=True),
+    "randn_like": lambda x: x + torch.randn_like(x),
+    "rand": lambda x: x * torch.rand(1, 4, 1, 1),
+    "uniform": lambda x: x + torch.empty_like(x).uniform_(),
+    "bernoulli": lambda x: x * torch.bernoulli(x),
+}
+"""What draws random numbers, by the operation that is named."""
+
+
+@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
+def test_random_values_are_never_exact(name, backend):
+    tiled = cs.tile(Spatial(RANDOM[name]), (1, 4, 8, 8), tile=8, backend=backend)
+    with pytest.raises(cs.ConvsmithError, match=f"{name}.*its values are random"):
+        tiled.run(np.zeros((4, 32, 32), np.float32))
+
+
+def test_a_dropout_that_is_off_is_no_obstacle():
+    model = Spatial(lambda x: F.dropout(F.rrelu(x - 0.5), 0.5, False) + F.dropout(x, 0.0, True))
+    assert differs(model, torch.rand(4, 32, 32), tile=8) < TOLERANCE
 
 
 @pytest.mark.parametrize(

@@ -58,19 +58,6 @@ def test_equal_to_an_independent_one(blend, overlap, size, window):
     assert abs(found - expected).max() < 1e-5
 
 
-def test_equal_to_monai():
-    inference = pytest.importorskip("monai.inferers")
-    model = shaken(UNet())
-    image = torch.rand(3, 90, 75)
-    for mode in ("gaussian", "constant"):
-        with torch.no_grad():
-            expected = inference.sliding_window_inference(
-                image[None], (32, 32), 1, model, overlap=0.25, mode=mode
-            )[0].numpy()
-        tiled = cs.tile(model, (1, 3, 8, 8), tile=32, mode="window", blend=mode)
-        assert abs(tiled.run(image.numpy()).array - expected).max() < 1e-5
-
-
 def test_other_scales_of_the_output():
     for model in (nn.Upsample(scale_factor=2, mode="nearest"), nn.AvgPool2d(2)):
         tiled = cs.tile(model, (1, 3, 8, 8), tile=16, mode="window", overlap=0.5)
@@ -81,6 +68,11 @@ def test_other_scales_of_the_output():
         cs.tile(nn.AvgPool2d(2), (1, 3, 8, 8), tile=15, mode="window").run(
             np.zeros((3, 40, 40), "float32")
         )
+
+
+def test_a_window_has_a_length():
+    with pytest.raises(cs.ConvsmithError, match="needs tile="):
+        cs.tile(UNet(), (1, 3, 8, 8), mode="window")
 
 
 def test_windows_cover_an_axis():

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +14,6 @@ from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Json, check_targets, emit, steps
 from convsmith.errors import ArgumentError
 from convsmith.text import read_shape
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["command"]
 
@@ -88,7 +85,10 @@ def command(
     output: Annotated[int, typer.Option(help="Which output, if the network has several.")] = 0,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights.")] = None,
     backend: Annotated[
-        str, typer.Option(help="torch, or compiled: in kernels, with the same bits for any tiling.")
+        str,
+        typer.Option(
+            help="torch, or compiled: fast kernels that give the same bits for any tiling."
+        ),
     ] = "torch",
     device: Annotated[str, typer.Option(help="Where tiles are computed: cpu, cuda.")] = "cpu",
     workers: Annotated[
@@ -112,7 +112,7 @@ def command(
     """Run a network on an image of any size, tile by tile, as if on the whole image."""
     check_targets(json, picture, force=force)
     if target is None and not (plan or compare):
-        raise ArgumentError("where to? pass a target such as out.zarr, or --plan")
+        raise ArgumentError("no target: pass one such as out.zarr, or --plan")
     if picture is not None and compare is None:
         raise ArgumentError("--picture is for --compare: pass both")
     from convsmith.cli.models import load_model

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer
@@ -32,7 +33,15 @@ from convsmith.tiling.spans import Span, slices
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.survey import Survey
 
-__all__ = ["CompiledTiles", "compiled_peak", "largest_tile", "part_of", "unmoved"]
+__all__ = [
+    "CompiledTiles",
+    "changed",
+    "compiled_peak",
+    "largest_tile",
+    "part_of",
+    "part_size",
+    "unmoved",
+]
 
 _SIZES = 2
 """Sizes of parts whose compiled network is kept: all parts of an image have one."""
@@ -40,6 +49,9 @@ _SIZES = 2
 _WIDEST = 16
 """Positions of a row that a kernel computes at once, at most: a part is as long at every layer, so
 that it can use the kernels of the whole image."""
+
+_FOLLOWING = ("expand", "reshape", "upsample")
+"""Kinds whose settings name sizes, which follow those of the image by themselves."""
 
 _RINGS = 64 << 20
 """Bytes for rings, weights and kernels, above what the tensors take: 20 to 50 MB by trial on
@@ -87,6 +99,41 @@ def _stays(survey: Survey, layer: Layer) -> str:
     return ""
 
 
+def changed(whole: Survey, part: Survey) -> str:
+    """Why a network computes something else at the size of a part; or ''.
+
+    Its code may ask for the size of the image: for a divisor, a grid of coordinates, a branch.
+    """
+    layers = {layer.node: layer.kind for layer in whole.network}
+    graphs = [list(each.network.program.graph.nodes) for each in (whole, part)]
+    if [(n.op, n.name, str(n.target)) for n in graphs[0]] != [
+        (n.op, n.name, str(n.target)) for n in graphs[1]
+    ]:
+        return "it has other layers for images of other sizes"
+    for one, other in zip(*graphs, strict=True):
+        pair = [tree_map(str, (node.args, node.kwargs)) for node in (one, other)]
+        if one.op != "output" and pair[0] != pair[1] and layers.get(one.name) not in _FOLLOWING:
+            return f"{one.name}: its settings follow from the size of the image"
+    for name, value in whole.network.program.constants.items():
+        other = part.network.program.constants.get(name)
+        if isinstance(value, Tensor) and not (
+            isinstance(other, Tensor)
+            and value.shape == other.shape
+            and bool(torch.equal(value, other))
+        ):
+            return f"{name}: its values follow from the size of the image"
+    for layer in whole.network:
+        is_scaled = layer.kind == "upsample" and layer.name in whole.needed
+        if is_scaled and _factors(layer) != _factors(part.network[layer.name]):
+            return f"{layer.name}: its factor follows from the size of the image"
+    return ""
+
+
+def _factors(layer: Layer) -> list[Fraction]:
+    pairs = zip(layer.operands[0].shape[2:], layer.shape[2:], strict=True)
+    return [Fraction(after, before) for before, after in pairs]
+
+
 def _period(survey: Survey) -> list[int]:
     """After how many pixels of the image every layer has moved by whole positions."""
     steps = strides(survey.network)
@@ -113,14 +160,14 @@ def part_of(survey: Survey, spans: Sequence[Span], tile: Sequence[int]) -> tuple
     read = needs.spans[survey.image.name, 0][2:]
     parts = []
     for span, by, length, part in zip(
-        read, _period(survey), survey.image.shape[2:], _part_size(survey, tile), strict=True
+        read, _period(survey), survey.image.shape[2:], part_size(survey, tile), strict=True
     ):
         start = max(0, min(span[0] // by * by, length - part))
         parts.append((start, max(start + part, span[1])))
     return tuple(parts)
 
 
-def _part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
+def part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
     """The lengths of a part: what a tile in the middle reads, wherever it begins."""
     spans = [
         ((total - length) // 2, (total - length) // 2 + length)
@@ -139,7 +186,7 @@ def _part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
 def compiled_peak(survey: Survey, tile: Sequence[int]) -> int:
     """The bytes of tensors alive while a tile runs."""
     shape = survey.image.shape
-    pixels = prod(_part_size(survey, tile))
+    pixels = prod(part_size(survey, tile))
     outputs = pixels * prod(survey.result.shape) // prod(shape[2:])
     # The image as it is read, as floats and as the kernels take it; the output, and what is kept.
     return 3 * 4 * pixels * shape[1] + 2 * 4 * outputs + _RINGS

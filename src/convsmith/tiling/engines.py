@@ -54,7 +54,7 @@ def on_executor(
     except Exception as error:  # each kind of executor has errors of its own
         raise DataError(
             f"a worker failed ({first_line(error) or type(error).__name__}): run the same again "
-            "with resume; less memory= may help"
+            "with resume"
         ) from error
 
 
@@ -80,7 +80,7 @@ def on_client(client: Any, job: Job, units: Iterable[Unit]) -> Iterator[Record]:
         except Exception as error:
             raise DataError(
                 f"a worker failed ({first_line(error) or type(error).__name__}): run the same "
-                "again with resume; less memory= may help"
+                "again with resume"
             ) from error
         future.release()
         yield record

@@ -143,7 +143,14 @@ class Interpreter:
 
 
 def _beside(layer: Layer, fixed: Patch, spans: Spans) -> Patch:
-    """The part of a parameter that broadcasts to a part of the result (a position embedding)."""
+    """The part of a parameter that broadcasts to a part of the result, or is joined to it.
+
+    Such as a position embedding, or a grid of coordinates as further channels.
+    """
+    if layer.kind == "concat":
+        dim = layer.operation.settings.get("dim", 0) % len(spans)
+        along = () if layer.operation.name == "stack" else ((0, fixed.shape[dim]),)
+        return fixed.narrow((*spans[:dim], *along, *spans[dim + 1 :]))
     if layer.kind != "elementwise" or not fixed.shape:
         return fixed
     place = spans[len(spans) - len(fixed.shape) :]

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, DataError
 from convsmith.machine import processors
 from convsmith.network.contexts import quiet
 from convsmith.network.trace import read_program
@@ -40,6 +41,7 @@ __all__ = ["Job", "Recipe", "computes", "run_unit"]
 
 _WORKERS: dict[str, Worker] = {}
 _LOCK = threading.Lock()
+_PARTS = ("program", "job", "statistics", "mask")
 _KEPT = 2
 """Jobs whose network a process keeps: the one that runs, and the one before it."""
 
@@ -85,7 +87,7 @@ def computes(
 
 @dataclass(frozen=True)
 class Job:
-    """A job as named pieces of bytes: `program`, `job` (JSON) and `statistics` (numpy)."""
+    """A job as named pieces of bytes: `program`, `job` (JSON), `statistics` (numpy) and `mask`."""
 
     key: str
     parts: Mapping[str, bytes]
@@ -128,33 +130,39 @@ class Job:
             "form": asdict(form),
             "geometry": asdict(geometry),
             "reducer": named(reducer),
-            "mask": None if mask is None else np.asarray(mask.array).astype(int).tolist(),
+            "mask_shape": None if mask is None else list(mask.array.shape),
             "mask_size": None if mask is None else mask.size,
         }
         parts = {
             "program": _program_bytes(surveyed),
             "job": json.dumps(data).encode(),
             "statistics": _statistics_bytes(surveyed, known),
+            "mask": b"" if mask is None else np.packbits(np.asarray(mask.array) != 0).tobytes(),
         }
-        digest = blake2b(digest_size=16)
-        for part in parts.values():
-            digest.update(part)
-        return cls(digest.hexdigest(), parts)
+        return cls(_digest(parts), parts)
 
     def save(self, folder: Path) -> str:
-        """Write the pieces to a folder, from which `run_unit` reads them."""
+        """Write the pieces to a folder, from which `run_unit` reads them; its name ends in the key.
+
+        Whoever reads them compares them with the name, so that they are what was packed.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for name, part in self.parts.items():
             (folder / name).write_bytes(part)
-        (folder / "key").write_text(self.key)
         return str(folder)
 
     @classmethod
     def load(cls, folder: str) -> Job:
-        """Read what `save` has written."""
+        """Read what `save` has written.
+
+        Raises:
+            DataError: for pieces that are not those that were packed.
+        """
         root = Path(folder)
-        names = ("program", "job", "statistics")
-        return cls((root / "key").read_text(), {n: (root / n).read_bytes() for n in names})
+        parts = {name: (root / name).read_bytes() for name in _PARTS}
+        if _digest(parts) != _key(folder):
+            raise DataError(f"{folder} is not what was written there: run the same with resume")
+        return cls(_key(folder), parts)
 
     def worker(self) -> Worker:
         """Open everything and make the worker."""
@@ -168,7 +176,11 @@ class Job:
         path, options = data["source"]
         source = open_source(path, **options)
         form = Form(**_tuples(data["form"]))
-        mask = data["mask"]
+        mask = None
+        if data["mask_shape"] is not None:
+            bits = np.frombuffer(self.parts["mask"], np.uint8)
+            flat = np.unpackbits(bits, count=prod(data["mask_shape"]))
+            mask = Mask(flat.astype(bool).reshape(data["mask_shape"]), data["mask_size"])
         return Worker(
             computes(surveyed, recipe, Prepare(**_tuples(data["prepare"]))),
             source,
@@ -176,7 +188,7 @@ class Job:
             Geometry(**_tuples(data["geometry"])),
             reducer_from(data["reducer"]),
             _statistics(surveyed, self.parts["statistics"]),
-            None if mask is None else Mask(np.array(mask, dtype=bool), data["mask_size"]),
+            mask,
         )
 
 
@@ -187,7 +199,7 @@ def run_unit(job: Job | str, unit: Unit) -> Record:
         job: the job, or the folder it was saved to.
         unit: which unit.
     """
-    key = job.key if isinstance(job, Job) else (Path(job) / "key").read_text()
+    key = job.key if isinstance(job, Job) else _key(job)
     with _LOCK:
         if key not in _WORKERS:
             torch.set_num_threads(1)  # tiles run side by side, each on one thread
@@ -198,6 +210,18 @@ def run_unit(job: Job | str, unit: Unit) -> Record:
     record = worker.unit(tuple(unit))
     worker.target.flush()
     return record
+
+
+def _key(folder: str) -> str:
+    return Path(folder).name.rpartition("-")[2]
+
+
+def _digest(parts: Mapping[str, bytes]) -> str:
+    digest = blake2b(digest_size=16)
+    for name in _PARTS:
+        digest.update(len(parts[name]).to_bytes(8, "little"))
+        digest.update(parts[name])
+    return digest.hexdigest()
 
 
 def _program_bytes(surveyed: Survey) -> bytes:

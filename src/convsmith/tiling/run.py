@@ -31,7 +31,15 @@ from convsmith.tiling.ranges import ranges
 from convsmith.tiling.reduce import named
 from convsmith.tiling.request import Request
 from convsmith.tiling.spans import Spans, lengths
-from convsmith.tiling.stores.target import Target, create, exists, finish, form_of, remove, reopen
+from convsmith.tiling.stores.target import (
+    Target,
+    check_form,
+    create,
+    exists,
+    finish,
+    remove,
+    reopen,
+)  # fmt: skip
 from convsmith.tiling.sweeps import pieces, sweep
 from convsmith.tiling.worker import Worker
 
@@ -158,10 +166,16 @@ def _open(
     if not isinstance(target, (str, Path)):
         return None, _in_memory(request, target, resume, part), {}
     path = str(target)
-    form_of(path)
+    check_form(path, request.form)
+    _check_apart(request, path)
+    if part is not None and force:
+        raise ArgumentError(
+            f"force would remove what other parts have written: remove {path} and "
+            f"{_folder(path)} before the first part starts"
+        )
     manifest = Manifest(_folder(path))
     identity = identify(request, path)
-    if part is not None and not force:
+    if part is not None:
         _join(manifest, path, request, identity)
         done = manifest.done()
         mine = {unit: done[unit] for unit in _share(request, part) if unit in done}
@@ -196,7 +210,7 @@ def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, A
         else:
             try:
                 if exists(path):
-                    raise ArgumentError(f"{path} exists: pass force to replace it")
+                    raise ArgumentError(f"{path} exists: remove it before the first part starts")
                 create(path, request.form)
                 manifest.begin(identity)
             finally:
@@ -212,10 +226,22 @@ def _await(manifest: Manifest, lock: Path) -> None:
         sleep(0.05)
 
 
+def _check_apart(request: Request, path: str) -> None:
+    """Refuse to replace the image that is read, or the folder that it is in."""
+    opener = request.source.opener
+    read = opener[0] if opener is not None else getattr(request.source.array, "filename", None)
+    if read is None or "://" in path or "://" in str(read):
+        return
+    source, target = Path(read).resolve(), Path(path).resolve()
+    if target == source or target in source.parents:
+        raise ArgumentError(f"{path} holds the image that is read: choose another target")
+
+
 def _folder(path: str) -> Path:
     """Where the manifest of a target is: beside it, or in the working folder for a URL."""
     if "://" in path:
-        return Path(path.rstrip("/").rsplit("/", 1)[-1] + ".tiling")
+        digest = blake2b(path.encode(), digest_size=4).hexdigest()
+        return Path(f"{path.rstrip('/').rsplit('/', 1)[-1]}-{digest}.tiling")
     return Path(path.rstrip("/") + ".tiling")
 
 
@@ -265,7 +291,7 @@ def identify(request: Request, path: str) -> dict[str, Any]:
             "unit": request.geometry.unit,
         },
         "mask": None if mask is None else mask.hexdigest(),
-        "target": {"path": Path(path).name, **asdict(request.form)},
+        "target": {"path": path if "://" in path else Path(path).name, **asdict(request.form)},
     }
 
 

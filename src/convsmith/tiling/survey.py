@@ -9,7 +9,7 @@ from functools import cached_property
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.network.families import family_of
-from convsmith.tiling.crops import Axes, Question, crop_of, refusal
+from convsmith.tiling.crops import Axes, Question, crop_of, is_random, refusal
 from convsmith.tiling.crops.statistics import is_global, reduced_dims
 
 __all__ = ["Obstacle", "Survey", "survey"]
@@ -68,10 +68,11 @@ class Survey:
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:
         """The layers in the way, in the order in which they run."""
-        obstacles = []
+        obstacles = list(self._random)
+        named = {obstacle.layer for obstacle in obstacles}
         behind: set[str] = set()  # what depends on a layer that nothing can stand in for
         for layer in self.network:
-            if layer.name not in self.needed or layer.constant:
+            if layer.name not in self.needed or layer.constant or layer.name in named:
                 continue
             question = self._question(layer)
             reason = refusal(question) or _loses_axis(question)
@@ -85,6 +86,28 @@ class Survey:
             if after or (reason and not swept):
                 behind.add(layer.name)
         return tuple(obstacles)
+
+    @cached_property
+    def _random(self) -> tuple[Obstacle, ...]:
+        """What draws random numbers for the output, even where no tile cuts it."""
+        layers = {layer.node: layer for layer in self.network}
+        nodes = {node.name: node for node in self.network.program.graph.nodes}
+        waiting, before = [nodes[self.result.node]], set()
+        while waiting:
+            node = waiting.pop()
+            if node not in before:
+                before.add(node)
+                waiting += node.all_input_nodes
+        return tuple(
+            Obstacle(
+                layers[node.name].name if node.name in layers else node.name,
+                str(layers[node.name].operation) if node.name in layers else node.name,
+                "its values are random",
+                False,
+            )
+            for node in nodes.values()
+            if node in before and is_random(node)
+        )
 
     @cached_property
     def levels(self) -> tuple[tuple[str, ...], ...]:
@@ -171,7 +194,7 @@ def _reduced(layer: Layer, before: Axes) -> Axes:
     """The axes that a reduction leaves."""
     dims = reduced_dims(layer)
     if len(layer.shape) == len(before):
-        scan = layer.operation.name == "cumsum"
+        scan = layer.operation.name in ("cumprod", "cumsum")
         return tuple(None if d in dims and not scan else a for d, a in enumerate(before))
     return tuple(axis for d, axis in enumerate(before) if d not in dims)
 

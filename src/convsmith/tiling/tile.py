@@ -46,7 +46,7 @@ def tile(
         example: a tensor or a shape (batch, channels, *spatial). Only its channels, its type and
             the number of its axes are used: the network is traced at each image's own size.
         tile: the length of a tile of the output, or one per axis; with `mode="window"` of a window
-            of the image. The largest that fits `memory` unless passed.
+            of the image, which must be passed. Otherwise the largest that fits `memory`.
         memory: bytes of tensors that may be alive at once, such as `"2GB"`.
         passes: gather the statistics of layers that join the whole map (global pooling, squeeze
             and excite, instance and group norm) in sweeps over the image. Without, a network with
@@ -55,9 +55,10 @@ def tile(
         overlap: of neighbouring windows, as a share of their length.
         blend: `gaussian` or `constant` weights of a window's positions.
         output: which of the network's outputs is written, if it has several.
-        backend: `torch`, or `compiled`: in the kernels of `cs.compile`, as fast as they are, and
-            with the same bits for every tiling, number of threads and order of tiles. It takes
-            networks that move with the image: no sweeps, and interpolation by whole factors.
+        backend: `torch`, or `compiled`: in the kernels of `cs.compile`, with the same bits for
+            every tiling, number of threads and order of tiles; layers without a kernel run in
+            torch, which may round otherwise. It takes networks that move with the image: no
+            sweeps, and interpolation by whole factors.
         device: where tiles are computed, such as `cuda`.
 
     Raises:
@@ -79,6 +80,8 @@ def tile(
     ):  # fmt: skip
         if value not in known:
             raise ArgumentError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+    if mode == "window" and tile is None:
+        raise ArgumentError("mode='window' needs tile=, the lengths of a window of the image")
     if not 0 <= overlap < 1:
         raise ArgumentError(f"overlap must be at least 0 and less than 1, not {overlap}")
     if backend == "compiled" and (mode != "exact" or passes or device != "cpu"):

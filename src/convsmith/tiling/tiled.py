@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from convsmith.errors import ArgumentError
 from convsmith.runtime.graph.capture import Capture
 from convsmith.tiling.budget import bytes_of
+from convsmith.tiling.compiled import changed, part_size
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.job import Recipe, computes
 from convsmith.tiling.outcome import Outcome
@@ -239,6 +240,13 @@ class Tiled:
             tile=tile, memory=memory, where=where, shard=_spatial(shard, self.dims),
             channels_last=image.layout.endswith("C") or writes_pictures, fill=fill,
         )  # fmt: skip
+        if recipe.backend == "compiled" and surveyed.network.model is not None:
+            apart = self.survey(part_size(surveyed, request.geometry.tile))
+            if reason := changed(surveyed, apart):
+                raise ArgumentError(
+                    f"{surveyed.network.name} cannot be tiled in compiled kernels: {reason}; "
+                    "backend='torch' can"
+                )
         if target is None or isinstance(target, str) or not hasattr(target, "shape"):
             return request
         unit = existing_unit(target)

@@ -7,9 +7,12 @@ from convsmith.network.families import Trait
 from convsmith.tiling.crops import pointwise, rearrange, resample, statistics, windows
 from convsmith.tiling.crops.call import Axes, Call, Crop, Question
 from convsmith.tiling.crops.pointwise import run
+from convsmith.tiling.crops.random import is_random
 from convsmith.tiling.crops.statistics import normalised
 
-__all__ = ["CROPS", "Axes", "Call", "Crop", "Question", "crop_of", "normalised", "refusal"]
+__all__ = [
+    "CROPS", "Axes", "Call", "Crop", "Question", "crop_of", "is_random", "normalised", "refusal",
+]  # fmt: skip
 
 
 def _only_whole(reason: str) -> Crop:
@@ -25,12 +28,14 @@ CROPS: dict[str, Crop] = {
     "attention": _only_whole("attention reads the whole map"),
     "batch norm": Crop(run, pointwise.batch_norm_refusal),
     "channel shuffle": Crop(run),
+    "complex parts": _only_whole("complex numbers are not cut into tiles"),
     "concat": Crop(rearrange.concat, rearrange.concat_refusal),
     "convolution": Crop(windows.convolution, padded=True, copies=1),
     "creation": Crop(rearrange.creation, rearrange.creation_refusal, drops=True),
     "elementwise": Crop(run),
     "embedding": _only_whole("its positions are looked up in a table"),
     "expand": Crop(rearrange.expand, rearrange.expand_refusal),
+    "fourier transform": _only_whole("it transforms whole axes of the map"),
     "identity": Crop(run, pointwise.identity_refusal),
     "index": _only_whole("it picks positions by computed indices"),
     "input": Crop(run),

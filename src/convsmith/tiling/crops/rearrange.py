@@ -89,8 +89,11 @@ def pick(call: Call) -> Tensor:
 def concat_refusal(question: Question) -> str:
     """Only joins along a dimension that is named."""
     name = question.layer.operation.name
-    known = ("cat", "concat", "concatenate", "stack")
-    return "" if name in known else "which dimension it joins is not read"
+    if name not in ("cat", "concat", "concatenate", "stack"):
+        return "which dimension it joins is not read"
+    joined = question.result[question.layer.operation.settings.get("dim", 0)]
+    fixed = len(question.layer.places) < len(question.layer.operands)
+    return "it joins a fixed map along an axis of the image" if fixed and joined is not None else ""
 
 
 def concat(call: Call) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def open_mask(path: str) -> Any:
         raise
     except Exception as error:  # each format has errors of its own
         raise DataError(f"{path} cannot be opened: {first_line(error)}") from error
+    size = int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize
+    if size > _MASK_BYTES:
+        raise DataError(f"{path} says it holds {size / 1e9:.1f} GB: a mask may be coarser")
     return array
 
 
@@ -125,8 +129,21 @@ def _tags(path: str) -> dict[str, Any]:
         return {}
     status = os.stat(path)
     if os.path.isdir(path):
-        return {"folder": True}
+        return {"files": _files(path)}
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}
+
+
+def _files(folder: str) -> str:
+    """A hash of the names, sizes and times of all files in a folder."""
+    digest = blake2b(digest_size=16)
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(root, name)
+            status = os.stat(path)
+            known = os.path.relpath(path, folder), status.st_size, status.st_mtime_ns
+            digest.update(repr(known).encode())
+    return digest.hexdigest()
 
 
 def _open(path: str, level: int, memory: int) -> Opened:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,8 @@ from convsmith.tiling.stores.layout import SPATIAL
 
 __all__ = ["Source"]
 
-_SAMPLE = 1 << 28
-"""Of an array in memory that is larger than this, evenly spaced values of about as many bytes stand
-for all where its fingerprint is taken: a second of hashing."""
+_PIECE = 1 << 26
+"""Bytes of an array that are hashed at once where its fingerprint is taken."""
 
 
 @dataclass(eq=False)
@@ -108,15 +109,20 @@ class Source:
         return total
 
     def fingerprint(self) -> str:
-        """A hash by which a resumed run knows its input: of values in memory, or of a file."""
+        """A hash by which a resumed run knows its input.
+
+        Of an array all values count, piece by piece. Of a file its path, size and time of change
+        count; of a folder those of all its files; of a URL nothing but the URL and the shape.
+        """
         digest = blake2b(digest_size=16)
         digest.update(repr((self.array.shape, str(self.dtype), self.layout)).encode())
         if self.opener is not None:
-            digest.update(repr((self.opener, self.tags)).encode())
+            path, options = self.opener
+            settings = {name: value for name, value in options.items() if name != "memory"}
+            digest.update(repr((path, settings, self.tags)).encode())
         else:
-            flat = np.asarray(self.array).reshape(-1)
-            step = max(1, flat.size * flat.itemsize // _SAMPLE)
-            digest.update(np.ascontiguousarray(flat[::step]).tobytes())
+            for piece in _pieces(self.array, self.dtype.itemsize):
+                digest.update(np.ascontiguousarray(piece).tobytes())
         return digest.hexdigest()
 
     def require(self, channels: int, dims: int) -> None:
@@ -134,3 +140,27 @@ class Source:
             raise ArgumentError(f"{self.name} is empty: shape {tuple(self.array.shape)}")
         if self.dtype.kind not in "buif":
             raise ArgumentError(f"{self.name} holds {self.dtype}, not numbers")
+
+
+def _pieces(array: Any, itemsize: int) -> Iterator[NDArray[Any]]:
+    """All values in order, in pieces of bounded size: of a store that is not read at once."""
+    shape = tuple(map(int, array.shape))
+    rows = _PIECE // max(1, prod(shape[1:]) * itemsize)
+    if rows or len(shape) < 2:
+        step = max(1, rows)
+        for start in range(0, shape[0], step):
+            yield np.asarray(array[start : start + step])
+        return
+    for index in range(shape[0]):
+        yield from _pieces(_Row(array, index), itemsize)
+
+
+class _Row:
+    """One index along the first dimension of an array, not read yet."""
+
+    def __init__(self, array: Any, index: int) -> None:
+        self.array, self.index, self.shape = array, index, array.shape[1:]
+
+    def __getitem__(self, where: Any) -> Any:
+        rest = where if isinstance(where, tuple) else (where,)
+        return self.array[(self.index, *rest)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line
+from convsmith.text import times
 from convsmith.tiling.spans import Spans, slices
 
-__all__ = ["WRITERS", "Form", "Target", "existing_unit", "form_of"]
+__all__ = ["WRITERS", "Form", "Target", "check_form", "existing_unit", "form_of"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,22 @@ def form_of(path: str) -> str:
     return suffix
 
 
+def check_form(path: str, form: Form) -> None:
+    """Refuse what a target cannot hold, before anything is computed.
+
+    Raises:
+        ArgumentError: for an ending that nothing writes, and for a picture of other values.
+    """
+    if form_of(path) not in _PICTURES:
+        return
+    if form.dtype != "uint8" or len(form.shape) not in (2, 3):
+        raise ArgumentError(f"{path} holds uint8, not {form.dtype}: reduce to uint8")
+    if len(form.shape) == 3 and form.shape[-1] not in (3, 4):
+        raise ArgumentError(
+            f"{path} holds 1, 3 or 4 channels, not shape {times(form.shape)}: write .tif or .zarr"
+        )
+
+
 def exists(path: str) -> bool:
     """Whether there is something at a path."""
     if "://" not in path:
@@ -150,9 +168,22 @@ def reopen(path: str, form: Form) -> Target:
 def remove(path: str) -> None:
     """Remove a local target, or nothing; one behind a URL is overwritten when it is created."""
     if os.path.isdir(path):
+        if not _is_array(path) and os.listdir(path):
+            raise ArgumentError(f"{path} is a folder that is not a Zarr array: it is not replaced")
         shutil.rmtree(path)
     elif os.path.exists(path):
         os.remove(path)
+
+
+def _is_array(path: str) -> bool:
+    """Whether a folder is one Zarr array, and not a group of them or anything else."""
+    if os.path.isfile(os.path.join(path, ".zarray")):
+        return True
+    try:
+        described = json.loads(Path(path, "zarr.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(described, dict) and described.get("node_type") == "array"
 
 
 def _zarr() -> Any:
@@ -239,8 +270,6 @@ def finish(target: Target) -> None:
         return
     from PIL import Image
 
-    if target.form.dtype != "uint8" or target.array.ndim not in (2, 3):
-        raise ArgumentError(f"{target.path} holds uint8, not {target.form.dtype}: reduce to uint8")
     Image.fromarray(np.asarray(target.array)).save(target.path)
     target.array = np.asarray(target.array)
     remove(unfinished(target.path))
