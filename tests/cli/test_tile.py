@@ -94,7 +94,7 @@ def test_the_seam_meter(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model.py:net", "in.npy"], "where to? pass a target"),
+        (["model.py:net", "in.npy"], "no target: pass one"),
         (["model.py:net", "gone.npy", "o.zarr"], "there is no file"),
         (["model.py:net", "in.npy", "o.xyz"], "expected a name that ends in"),
         (["model.py:normed", "in.npy", "o.zarr"], "passes=True"),

@@ -87,7 +87,7 @@ def command(
     backend: Annotated[
         str,
         typer.Option(
-            help="torch, or compiled: fast kernels that give the same bits for any tiling."
+            help="torch, or compiled: kernels that give the same bits for any tiling."
         ),
     ] = "torch",
     device: Annotated[str, typer.Option(help="Where tiles are computed: cpu, cuda.")] = "cpu",
