@@ -86,9 +86,7 @@ def command(
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights.")] = None,
     backend: Annotated[
         str,
-        typer.Option(
-            help="torch, or compiled: kernels that give the same bits for any tiling."
-        ),
+        typer.Option(help="torch, or compiled: kernels that give the same bits for any tiling."),
     ] = "torch",
     device: Annotated[str, typer.Option(help="Where tiles are computed: cpu, cuda.")] = "cpu",
     workers: Annotated[

@@ -50,7 +50,7 @@ _WIDEST = 16
 """Positions of a row that a kernel computes at once, at most: a part is as long at every layer, so
 that it can use the kernels of the whole image."""
 
-_FOLLOWING = ("expand", "reshape", "upsample")
+_FOLLOWING = ("reshape", "upsample")
 """Kinds whose settings name sizes, which follow those of the image by themselves."""
 
 _RINGS = 64 << 20

@@ -62,6 +62,7 @@ CROPS: dict[str, Crop] = {
     "upsample": Crop(
         resample.upsample, resample.upsample_refusal, resample.upsample_reads, copies=2
     ),
+    "write": _only_whole("a part of a tensor is written into"),
 }
 """By kind of operation; a test holds it complete."""
 
