@@ -134,7 +134,7 @@ def test_an_inspection_without_its_network_says_so(place: dict[str, Any]) -> Non
     report = cs.inspect(place["wide"](), SHAPE)
     bare = module.Inspection(report.model, report.inputs, report.layers, report.params)
     for call in (bare.latency, bare.sizes, lambda: bare.count_as("torch")):
-        with pytest.raises(cs.ArgumentError, match="has no network"):
+        with pytest.raises(cs.ArgumentError, match="keeps no network"):
             call()
     assert bare.fields() == {} and bare.memory is None
 

@@ -104,7 +104,7 @@ def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
             image = opened.convert("RGB" if channels == 3 else "L")
     except FileNotFoundError:
         raise DataError(no_file(path)) from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
     if size is not None:
         if len(size) != 2:

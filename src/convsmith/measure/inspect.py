@@ -45,6 +45,8 @@ def inspect(
     >>> cs.inspect(torch.nn.Linear(300, 10), (1, 300))
     Inspection(Linear: 3.01 k parameters, 3.00 k MACs, 6.01 k FLOPs, exact)
     """
+    if run is not None and not isinstance(run, bool):
+        raise ArgumentError(f"run is True, False or None, not {type(run).__name__}")
     if run:
         return _measured(model, example, "")
     try:

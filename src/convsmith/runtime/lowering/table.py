@@ -58,6 +58,7 @@ REFUSED: dict[str, str] = {
     "softmax": "it divides by a sum over an axis",
     "split": "it gives several tensors",
     "unknown": "it is not known what it computes",
+    "write": "it changes a part of a tensor",
 }
 """The other kinds, and why no kernel computes them."""
 
