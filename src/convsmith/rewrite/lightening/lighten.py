@@ -360,7 +360,7 @@ def _progress(request: Request) -> Progress:
     """Where progress is reported to."""
     if request.run.progress is False:
         return lambda what, done, of: None
-    return request.run.progress or Lines()
+    return request.run.progress or Lines(patience=0)
 
 
 def _check_inputs(model: nn.Module) -> None:
