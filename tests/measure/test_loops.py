@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import random
-from itertools import product
 
 import pytest
 import torch
 from torch import nn
 
 import convsmith as cs
+from tests.loops import Call, loops
 
 
 def counted(model, *shapes):
     report = cs.inspect(model, list(shapes))
     return report.macs, report.status
-
-
-class Call(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *tensors):
-        return self.function(*tensors)
-
-
-def loops(*lengths):
-    """Run through nested loops of these lengths and count how often the innermost body runs."""
-    return sum(1 for _ in product(*map(range, lengths)))
 
 
 @pytest.mark.parametrize("seed", range(24))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from math import log2
 
 import pytest
@@ -15,24 +14,9 @@ import convsmith as cs
 from convsmith.measure.cost import cost
 from convsmith.measure.counters import count_as
 from convsmith.network.families import FAMILIES, FAMILY_OF
+from tests.loops import Call, loops
 
 aten = torch.ops.aten
-
-
-class Call(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *tensors):
-        return self.function(*tensors)
-
-
-def loops(*lengths):
-    """Run through nested loops of these lengths and count how often the innermost body runs."""
-    return sum(1 for _ in product(*map(range, lengths)))
 
 
 def rand(*shapes):
