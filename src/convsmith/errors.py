@@ -22,6 +22,7 @@ __all__ = [
     "first_line",
     "kind_and_line",
     "last_line",
+    "message_lines",
     "nearest",
     "no_file",
 ]
@@ -107,7 +108,7 @@ def first_line(error: BaseException | str | None) -> str:
     >>> first_line(ValueError("\n  no such size\n(in conv1)")), first_line(AssertionError())
     ('no such size', 'AssertionError')
     """
-    return next(iter(_lines(error)), "")
+    return next(iter(message_lines(error)), "")
 
 
 def last_line(error: BaseException | str | None) -> str:
@@ -116,7 +117,7 @@ def last_line(error: BaseException | str | None) -> str:
     >>> last_line("Traceback:\n  …\nValueError: no such size\n")
     'ValueError: no such size'
     """
-    return next(reversed(_lines(error)), "")
+    return next(reversed(message_lines(error)), "")
 
 
 def kind_and_line(error: BaseException) -> str:
@@ -134,8 +135,12 @@ def _joined(text: str) -> str:
     return text if len(lines) < 2 else " ".join(line.strip() for line in lines if line.strip())
 
 
-def _lines(error: BaseException | str | None) -> list[str]:
-    """The lines of a message that hold something; of an error without any, its kind."""
+def message_lines(error: BaseException | str | None) -> list[str]:
+    r"""Return the lines of a message that are not empty; of an error without any, its kind.
+
+    >>> message_lines("Errors:\n\n  no such size\n"), message_lines(AssertionError())
+    (['Errors:', 'no such size'], ['AssertionError'])
+    """
     message = "" if error is None else str(error)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     kind = [type(error).__name__] if isinstance(error, BaseException) else []

@@ -232,6 +232,13 @@ def test_headers(seed: int) -> None:
         assert dict(headers)[b"host"].partition(b":")[0].lower() in (b"127.0.0.1", b"localhost")
 
 
+@pytest.mark.parametrize(
+    "host", [b"127\n.0.0.1:1", b"127.0.0.\r1:1", b"127.0.0.1?x:1", b"a@127.0.0.1:1", b"localhost:"]
+)
+def test_a_host_is_taken_as_written(host: bytes) -> None:
+    assert _refusal({"headers": [(b"host", host)]}) is not None
+
+
 @pytest.mark.parametrize("kind", ["recipe", "safetensors"])
 def test_a_pipe_is_not_waited_for(recipes: list[Path], place: Path, kind: str) -> None:
     target = place / f"pipe-{kind}"

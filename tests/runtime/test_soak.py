@@ -38,16 +38,18 @@ def test_soak() -> None:
     images = [torch.randn(size) for size in sizes]
     with torch.no_grad():
         expected = [net(image) for image in images]
-    scales, wrong, over = [1.0], [], threading.Event()
+    # Every scale that was begun, and how many of them were surely in place: a call may see any
+    # from the last one in place when it began to the last one begun when it ended.
+    begun, in_place, wrong, over = [1.0], [0], [], threading.Event()
 
     def call(seed: int) -> None:
         order = random.Random(seed)
         try:
             for _ in range(CALLS // THREADS):
                 which = order.randrange(len(images))
-                before = len(scales)
+                first = in_place[-1]
                 found = fast(images[which])
-                allowed = scales[before - 1 : len(scales) + 1]
+                allowed = begun[first:]
                 if not any(
                     torch.allclose(found, scale * expected[which], rtol=1e-3, atol=1e-4 * scale)
                     for scale in allowed
@@ -59,8 +61,9 @@ def test_soak() -> None:
     def change() -> None:
         while not over.wait(0.05):
             scale = random.choice([0.5, 1.0, 2.0, 4.0])
-            scales.append(scale)  # before: a call may take it over at once
+            begun.append(scale)
             net.a.weight.data = base * scale
+            in_place.append(len(begun) - 1)
 
     def compile_others() -> None:
         while not over.wait(0.2):

@@ -45,7 +45,12 @@ EXTRAS = {
         "the explorer and the lessons", ("marimo", "pillow", "scikit-learn", "scipy", "uvicorn")
     ),
     "matrix": Extra("convolutions as sparse matrices", ("scipy",)),
+    "nifti": Extra("volumes as NIfTI for tile", ("nibabel",)),
     "tables": Extra("results as pandas data frames", ("pandas",)),
+    "tile": Extra(
+        "tiles from and into Zarr and TIFF, on many machines",
+        ("dask", "distributed", "tifffile", "zarr"),
+    ),
     "train": Extra("fine-tuning in several processes", ("lightning-fabric",)),
     "bench": Extra(
         "the peers that the benchmarks compare with",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convsmith.errors import ArgumentError, DataError, MissingExtra, no_file
+from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line, no_file
 
 __all__ = ["optional_values", "optional_weight", "parse_number", "read_values", "read_weight"]
 
@@ -96,7 +96,7 @@ def optional_weight(path: str | None) -> Any:
 
 def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError:
         raise MissingExtra("reading an image", extra="draw", package="Pillow") from None
     try:
@@ -104,8 +104,8 @@ def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
             image = opened.convert("RGB" if channels == 3 else "L")
     except FileNotFoundError:
         raise DataError(no_file(path)) from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
+    except Exception as error:  # decoders fail in many ways
+        raise DataError(f"{path} cannot be read as an image: {first_line(error)}") from error
     if size is not None:
         if len(size) != 2:
             raise ArgumentError(f"an image has two axes, --in has {len(size)}")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.errors import ArgumentError, ModelError, first_line, no_file
+from convsmith.errors import ArgumentError, ModelError, first_line, message_lines, no_file
 from convsmith.network import submodule
 from convsmith.network.modules import copied, plain
 from convsmith.nn import Factored
@@ -205,10 +205,8 @@ def _check_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> No
 
 def _reason(error: BaseException) -> str:
     """What an error says, without the line that torch puts above what it found in a state_dict."""
-    head, *lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    return (
-        clean(lines[0]) if lines and head.startswith("Error(s) in loading") else first_line(error)
-    )
+    head, *rest = message_lines(error)
+    return clean(rest[0]) if rest and head.startswith("Error(s) in loading") else head
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:

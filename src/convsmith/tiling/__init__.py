@@ -11,3 +11,7 @@ __all__ = [
     "Argmax", "Histogram", "Keep", "Outcome", "Plan", "Probability", "Seams", "Threshold", "Tiled",
     "example_of", "tile",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

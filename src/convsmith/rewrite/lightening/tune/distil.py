@@ -115,8 +115,8 @@ def distil(
     batches = Replayed(iter(train)) if repeated else train
     pace = _Pace(schedule, number_of(batches))
     if schedule.epochs <= 0 or pace.batches == 0:
-        number = pace.batches or "no"
-        raise ArgumentError(f"nothing to train on: {number} batches, {schedule.epochs} epochs")
+        missing = "0 batches" if pace.batches == 0 else f"{schedule.epochs} epochs"
+        raise ArgumentError(f"nothing to train on: {missing}")
     grader = Teacher(teacher, student, schedule, loss, paths)
     optimizer = _optimizer(student, schedule)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, pace.rate)
@@ -162,7 +162,7 @@ def distil(
                 count += 1
                 advance()
             if not count:
-                raise ArgumentError(f"nothing to train on: 0 batches, {schedule.epochs} epochs")
+                raise ArgumentError("nothing to train on: 0 batches")
             pace.batches = count
             if fabric is not None:  # each process has its own statistics of batch norm
                 student.load_state_dict(fabric.broadcast(student.state_dict()))
