@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -42,14 +43,14 @@ def fuzzed(quick: int) -> Callable[[Any], Any]:
 @contextmanager
 def ends_well() -> Iterator[None]:
     """A reader that gives a result, or one line of our own, soon and without much memory."""
-    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         yield
     except ConvsmithError as error:
         message = str(error)
         assert message and "\n" not in message.strip(), message
         assert len(message) < 2000, message[:500]
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < BYTES
 
 
@@ -94,7 +95,7 @@ def mutant_json(document: Any, random: Random) -> Any:
             elif kind == 1 and isinstance(inner, dict):
                 inner[str(random.choice(STRANGE))] = value
             else:
-                inner[key] = random.choice(STRANGE)
+                inner[key] = deepcopy(random.choice(STRANGE))
             break
     return document
 

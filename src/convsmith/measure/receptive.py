@@ -428,7 +428,10 @@ def region_dims(network: Network) -> int:
     return len(image_dims(network))
 
 
-_VARIES = "the field is not the same at every position: an interpolation is not by a whole factor"
+_VARIES = (
+    "the field is not the same at every position: an interpolation is not by a whole factor, or "
+    "the map is rolled or flipped"
+)
 
 
 def has_map(network: Network, name: str) -> bool:

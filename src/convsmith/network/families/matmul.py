@@ -228,8 +228,9 @@ def _attention_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Read
     query, key, value = (operand.shape for operand in layer.operands[:3])
     heads = box[:-2]
     yield 0, (*heads, box[-2], Positions.range(0, query[-1]))
-    # A causal mask lets a position see those up to its own.
-    seen = min(key[-2], box[-2].stop) if layer.operation.settings.get("is_causal") else key[-2]
+    # A causal mask lets a position see those up to its own; without borders, they have no first.
+    causal = bounded and layer.operation.settings.get("is_causal")
+    seen = min(key[-2], box[-2].stop) if causal else key[-2]
     keys, grouped = Positions.range(0, seen), layer.operation.settings.get("enable_gqa")
     for number, shape, last in ((1, key, Positions.range(0, key[-1])), (2, value, box[-1])):
         batch = [serve(p, n) for p, n in zip(heads, shape, strict=False)]

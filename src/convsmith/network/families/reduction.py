@@ -75,9 +75,10 @@ def reduced_channels(passage: Passage) -> Positions | None:
 
 
 def _running_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    """`cumsum`: all up to the last position that is asked for."""
+    """`cumsum`: all up to the last position that is asked for; without borders, the whole axis."""
     (dim,) = reduced_dims(layer)
-    yield 0, along(box, dim, Positions.range(0, box[dim].stop))
+    stop = box[dim].stop if bounded else layer.shape[dim]
+    yield 0, along(box, dim, Positions.range(0, stop))
 
 
 FAMILIES = (
@@ -97,6 +98,7 @@ FAMILIES = (
     .but("std var std_mean var_mean", cost=_spread_cost)
     .but(
         "cumprod cumsum",
+        adds=Trait.JOINS_AXIS,
         lacks=Trait.POINTWISE,
         reads=_running_reads,
         axes=axes_in_place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Box, Positions
 from convsmith.network.channels import Passage
@@ -58,6 +58,18 @@ def _axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     for d, place in _same_ones(before, after):
         kept[place] = sources[0][d]
     return tuple(kept)
+
+
+def _ones_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    """`squeeze` and `unsqueeze` name the dimensions of length 1 that they drop or add."""
+    before, after = layer.operands[0].shape, layer.shape
+    named: Any = layer.operation.settings.get("dim")
+    if layer.operation.name == "unsqueeze":
+        added = named % len(after)
+        return (*sources[0][:added], None, *sources[0][added:])
+    chosen = range(len(before)) if named is None else [named] if isinstance(named, int) else named
+    dropped = {d % len(before) for d in chosen if before[d] == 1} if before else set()
+    return tuple(axis for d, axis in enumerate(sources[0]) if d not in dropped)
 
 
 def _same_ones(before: Shape, after: Shape) -> list[tuple[int, int]]:
@@ -154,7 +166,7 @@ FAMILIES = (
         axes=_axes,
         carry=_carry,
         step=_step,
-    ),
+    ).but("squeeze unsqueeze", axes=_ones_axes),
     Family(
         kind="expand",
         about="values repeated by broadcasting, or laid out several times",

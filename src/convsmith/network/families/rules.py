@@ -124,13 +124,14 @@ def axes_in_place(layer: Layer, sources: Sequence[Axes]) -> Axes:
 
 
 def axes_merged(layer: Layer, sources: Sequence[Axes]) -> Axes:
-    """Operands are aligned at their last dimension."""
+    """Operands are aligned at their last dimension; where they run along others, the map ends."""
     dims = len(layer.shape)
-    merged: list[int | None] = [None] * dims
+    met: list[set[int]] = [set() for _ in range(dims)]
     for axes in sources:
         for place, axis in enumerate(axes, start=dims - len(axes)):
-            merged[place] = axis if merged[place] is None else merged[place]
-    return tuple(merged)
+            if axis is not None:
+                met[place].add(axis)
+    return tuple(next(iter(axes)) if len(axes) == 1 else None for axes in met)
 
 
 def axes_kept(axes: Sequence[int | None]) -> Axes:
