@@ -98,8 +98,9 @@ def test_inspect_sorts_and_groups(place, capfd):
 def test_what_is_wrong_is_one_line(place, capfd, words, status, message):
     assert main(words) == status
     out, err = capfd.readouterr()
-    assert out == "" and err.startswith("convsmith: ") and err.count("\n") == 1
-    assert message in err and "Traceback" not in err
+    *progress, line = err.splitlines()  # a slow machine is told how far it is
+    assert out == "" and line.startswith("convsmith: ") and message in line
+    assert not any("convsmith: " in each or "Traceback" in each for each in progress)
 
 
 def test_what_cannot_be_traced_is_run_and_its_line_named(place, capfd):

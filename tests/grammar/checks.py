@@ -68,6 +68,7 @@ def check(sample: Sample) -> list[Failure]:
     middle = tuple(n // 2 for n, role in zip(shape, sample.roles) if isinstance(role, int))
     failures += _middle(fields[0], truth[middle], sample)
     failures += _local(fields[1], report.network.outputs[0], truth[middle])
+    failures += _largest(fields[0], truth)
     for position in at if fields[0] is not None else ():
         failures += _position(report, sample, position, truth[position], position == middle)
     return failures
@@ -145,6 +146,15 @@ def _middle(field, truth, sample: Sample) -> list[Failure]:
             Failure("size of the middle too large", f"{size} {field.status}, {extent} seen")
         )
     return failures
+
+
+def _largest(field, truth) -> list[Failure]:
+    """Check `largest`: no position reads more along any axis."""
+    for position, true in truth.items() if field is not None else ():
+        extent = tuple(b - a for a, b in true.hull)
+        if len(extent) == len(field.size) and any(a < b for a, b in zip(field.largest, extent)):
+            return [Failure("largest too small", f"{field.largest}, {extent} seen at {position}")]
+    return []
 
 
 def _local(field, output: str, truth) -> list[Failure]:

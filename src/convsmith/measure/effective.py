@@ -16,6 +16,7 @@ from convsmith.errors import ArgumentError, first_line
 from convsmith.measure.images import image_batches
 from convsmith.measure.receptive import ReceptiveField, local_field
 from convsmith.network import Network, submodule, untouched
+from convsmith.network.shadow import shadow
 from convsmith.report import Column, Figure, Result, Table, data_frame, map_picture, shape
 from convsmith.text import times
 
@@ -255,6 +256,7 @@ def effective_field(
     like = next((p for p in model.parameters() if p.is_floating_point()), None)
     if like is not None and like.is_meta:
         raise ArgumentError(f"{type(model).__name__} is on the meta device: it has no weights")
+    model = shadow(model)  # hooks are hung on it, and other threads may use the original
     generator = torch.Generator().manual_seed(0)
     total: np.ndarray[Any, np.dtype[np.float64]] | None = None
     seen, name = 0, ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain
 from math import ceil, prod
@@ -77,6 +77,7 @@ class ReceptiveField(Result):
         index: the output position that `region` belongs to, one that reads as the middle does.
         spans: along each axis, for positions 0, 1, … of one period, the first position that is
             read and one past the last.
+        limit: along each axis, what no position reads more than, where spans cannot tell.
 
     A field of the whole image has the image's size and stride 0.
     """
@@ -91,10 +92,13 @@ class ReceptiveField(Result):
     layer: str = ""
     index: tuple[int, ...] = field(default=(), repr=False)
     spans: tuple[tuple[tuple[int, int], ...], ...] = field(default=(), repr=False)
+    limit: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def largest(self) -> tuple[int, ...]:
         """The size of the largest field of any position along each axis, not only of the middle.
+
+        Where fields do not move evenly with the position, the image itself is the bound.
 
         >>> import convsmith as cs
         >>> from torch import nn
@@ -103,7 +107,7 @@ class ReceptiveField(Result):
         >>> field.size, field.largest, field.halo
         ((3, 3), (5, 5), ((2, 2), (2, 2)))
         """
-        return tuple(
+        return self.limit or tuple(
             max([size, *(stop - start for start, stop in spans)])
             for size, spans in zip(self.size, self.spans or ((),) * len(self.size), strict=True)
         )
@@ -118,7 +122,7 @@ class ReceptiveField(Result):
         for axis, spans in enumerate(self.spans or ((),) * len(self.size)):
             step = self.stride[axis] or Fraction(0)
             if not step:  # it does not move: every position may read all that this one does
-                found.append((self.size[axis], self.size[axis]))
+                found.append((self.largest[axis], self.largest[axis]))
                 continue
             before = [ceil(i * step - start) for i, (start, _) in enumerate(spans)]
             after = [ceil(stop - (i + 1) * step) for i, (_, stop) in enumerate(spans)]
@@ -283,9 +287,29 @@ def main_field(network: Network, name: str) -> ReceptiveField:
     """
     true = true_field(network, name)
     local = local_field(network, name)
-    if local is None or local.layer != name or local.status != "exact" or true.status != "exact":
-        return true
-    return local if _within(network, local, true) else true
+    steady = local is not None and local.layer == name and local.status == "exact"
+    if local is not None and steady and true.status == "exact" and _within(network, local, true):
+        return replace(local, limit=space_of(network)) if _wraps(network, name) else local
+    return replace(true, limit=_limit(network, name, true, local if steady else None))
+
+
+def _wraps(network: Network, name: str) -> bool:
+    """Whether positions at one border of the map read the other one."""
+    layers = (network[name], *network.upstream(name))
+    return any(layer.operation.settings.get("mode") == "circular" for layer in layers)
+
+
+def _limit(
+    network: Network, name: str, true: ReceptiveField, local: ReceptiveField | None
+) -> tuple[int, ...]:
+    """What no position of a map reads more than, from its middle, and its local field if steady."""
+    kept = [d for d, axis in enumerate(spatial_axes(network)[name]) if axis is not None]
+    if all(network[name].shape[d] == 1 for d in kept):
+        return true.size
+    size = space_of(network)
+    if local is None or local.reason:
+        return size
+    return tuple(map(max, true.size, map(min, local.largest, size)))
 
 
 def _within(network: Network, local: ReceptiveField, true: ReceptiveField) -> bool:
@@ -420,6 +444,7 @@ def _field(
             tuple(each.hull[axis] if each else (0, 0) for each in (base, *along))
             for axis, along in enumerate(fields)
         ),
+        limit=space_of(network) if varies else (),
     )
 
 
@@ -430,7 +455,7 @@ def region_dims(network: Network) -> int:
 
 _VARIES = (
     "the field is not the same at every position: an interpolation is not by a whole factor, or "
-    "the map is rolled or flipped"
+    "the map is rolled, flipped or transposed"
 )
 
 

@@ -124,14 +124,17 @@ def axes_in_place(layer: Layer, sources: Sequence[Axes]) -> Axes:
 
 
 def axes_merged(layer: Layer, sources: Sequence[Axes]) -> Axes:
-    """Operands are aligned at their last dimension; where they run along others, the map ends."""
+    """Operands are aligned at their last dimension; the first one that has an axis there names it.
+
+    A map may meet its own transpose: a position of the result is still one, though what it reads
+    does not move with it.
+    """
     dims = len(layer.shape)
-    met: list[set[int]] = [set() for _ in range(dims)]
+    merged: list[int | None] = [None] * dims
     for axes in sources:
         for place, axis in enumerate(axes, start=dims - len(axes)):
-            if axis is not None:
-                met[place].add(axis)
-    return tuple(next(iter(axes)) if len(axes) == 1 else None for axes in met)
+            merged[place] = axis if merged[place] is None else merged[place]
+    return tuple(merged)
 
 
 def axes_kept(axes: Sequence[int | None]) -> Axes:

@@ -1,0 +1,94 @@
+"""Nothing is ever assigned to a module of the user's: another thread may be using it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convsmith as cs
+from convsmith.measure import effective_field
+from convsmith.rewrite import Run, Timing, Tuning
+
+SIZE = (2, 3, 16, 16)
+PICTURES = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+class Watched(nn.Module):
+    """Refuses assignments to those of its kind that are locked; a copy is another object."""
+
+    locked: frozenset[int] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if id(self) in Watched.locked:
+            raise AssertionError(f"{type(self).__name__}.{name} was assigned")
+        super().__setattr__(name, value)
+
+
+class Conv(Watched, nn.Conv2d):
+    pass
+
+
+class Norm(Watched, nn.BatchNorm2d):
+    pass
+
+
+class Drop(Watched, nn.Dropout):
+    pass
+
+
+class Net(Watched):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.drop = Conv(3, 8, 3, 2, 1), Norm(8), Drop(0.5)
+        self.body, self.head = Conv(8, 8, 3, padding=1), Conv(8, 4, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.body(self.drop(self.norm(self.stem(x))))))
+
+
+@contextmanager
+def locked(net: nn.Module) -> Iterator[None]:
+    Watched.locked = frozenset(map(id, net.modules()))
+    try:
+        yield
+    finally:
+        Watched.locked = frozenset()
+
+
+def _lighten(net: nn.Module, **options: Any) -> Any:
+    return cs.lighten(net, PICTURES, multiplier=1, timing=Timing(compiled=False), **options)
+
+
+USES: dict[str, Callable[[nn.Module], Any]] = {
+    "trace": lambda net: cs.trace(net, SIZE),
+    "inspect": lambda net: cs.inspect(net, SIZE),
+    "inspect by running": lambda net: cs.inspect(net, SIZE, run=True),
+    "holes": lambda net: cs.inspect(net, SIZE).holes(),
+    "latency": lambda net: cs.inspect(net, SIZE).latency(seconds=0.01, minimum=2),
+    "sizes": lambda net: cs.inspect(net, SIZE).sizes(),
+    "count_as": lambda net: cs.inspect(net, SIZE).count_as("thop"),
+    "compare": lambda net: cs.inspect(net, SIZE).compare(cs.inspect(net, SIZE)),
+    "effective": lambda net: cs.inspect(net, SIZE).effective(PICTURES),
+    "effective_field": lambda net: effective_field(net, PICTURES),
+    "dilate": lambda net: cs.dilate(net, SIZE, output_stride=1),
+    "lighten": _lighten,
+    "lighten by a loop": lambda net: _lighten(net, train=lambda student, teacher: teacher.train()),
+    "lighten and train": lambda net: _lighten(
+        net, train=[PICTURES], epochs=1, tuning=Tuning(control=False), run=Run(seed=1)
+    ),
+    "compile": lambda net: cs.compile(net, SIZE, threads=1)(torch.rand(1, 3, 9, 12)),
+    "tile": lambda net: cs.tile(net, SIZE, tile=8).run(PICTURES[:1].numpy()),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_nothing_is_assigned(use: str) -> None:
+    net = Net().train()
+    with locked(net):
+        USES[use](net)
+    assert all(module.training for module in net.modules())
