@@ -169,7 +169,7 @@ def test_dilating_the_first_convolution_of_a_stage_fails_the_certificate(monkeyp
     from convsmith.rewrite.dilation import certificate
 
     model = seeded(resnet((1, 1, 1, 1), 1, width=8)[:-3])
-    module = sys.modules["convsmith.rewrite.dilation.dilate"]
+    module = sys.modules["convsmith.rewrite.dilation.job"]
     assert cs.dilate(model, (1, 3, 64, 64), output_stride=16).certificate.exact
     carry_out = module.on_modules
 
