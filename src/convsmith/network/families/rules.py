@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ __all__ = [
     "axes_kept",
     "axes_merged",
     "axes_nowhere",
+    "axis_of",
     "blocks",
     "computed",
     "everything",
@@ -130,11 +131,16 @@ def axes_merged(layer: Layer, sources: Sequence[Axes]) -> Axes:
     does not move with it.
     """
     dims = len(layer.shape)
-    merged: list[int | None] = [None] * dims
+    met: list[list[int | None]] = [[] for _ in range(dims)]
     for axes in sources:
         for place, axis in enumerate(axes, start=dims - len(axes)):
-            merged[place] = axis if merged[place] is None else merged[place]
-    return tuple(merged)
+            met[place].append(axis)
+    return tuple(map(axis_of, met))
+
+
+def axis_of(met: Iterable[int | None]) -> int | None:
+    """The axis of dimensions that lie upon each other: that of the first one that has any."""
+    return next((axis for axis in met if axis is not None), None)
 
 
 def axes_kept(axes: Sequence[int | None]) -> Axes:

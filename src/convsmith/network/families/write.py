@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from convsmith.arithmetic import Box, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.families.family import Family, Reads, Trait
-from convsmith.network.families.rules import everything, free, same_channels
+from convsmith.network.families.rules import axis_of, everything, free, same_channels
 from convsmith.network.overlap import Overlap
 from convsmith.network.shapes import Axes
 
@@ -65,7 +65,7 @@ def _axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     overlap = _overlap(layer)
     if NEW in known and overlap is not None:
         for d, (other, _) in overlap.dims.items():
-            axes[d] = known[NEW][other] if axes[d] is None else axes[d]
+            axes[d] = axis_of([axes[d], known[NEW][other]])
     return tuple(axes)
 
 
