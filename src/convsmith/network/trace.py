@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError, first_line
 from convsmith.network.constants import Constants
@@ -31,6 +32,7 @@ __all__ = ["read_program", "trace"]
 
 _SILENT = {"output", "get_attr"}
 _DATA_SIZE = "the size of a result depends on the values of a tensor"
+_MAPPED = "torch.vmap and torch.func hide the shapes of tensors from torch.export"
 
 
 def trace(
@@ -79,10 +81,20 @@ def trace(
             raise TraceError(explain(copied, error)) from error
         name = type(model).__name__
         for node in program.graph.nodes:
-            if is_symbolic(node):  # every size of the inputs is a number
-                raise TraceError(f"{name} cannot be traced: {_DATA_SIZE}{where(node)}")
+            # Every size of the inputs is a number.
+            reason = _MAPPED if _is_mapped(node) else _DATA_SIZE if is_symbolic(node) else ""
+            if reason:
+                raise TraceError(f"{name} cannot be traced: {reason}{where(node)}")
         network = replace(read_program(inlined(program), model, name), model=model)
     return laid_out(network, axes)
+
+
+def _is_mapped(node: Node) -> bool:
+    """Whether a node gives what one item of a batch would be, as `torch.vmap` shows it."""
+    return any(
+        isinstance(value, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value)
+        for value in tree_leaves(node.meta.get("val"))
+    )
 
 
 def _read(program: ExportedProgram, example: Any) -> Network:
