@@ -19,6 +19,7 @@ from convsmith.network.example import example_inputs
 from convsmith.network.explain import explain, source_of, where
 from convsmith.network.inline import inlined
 from convsmith.network.layout import laid_out
+from convsmith.network.leftovers import without_leftovers
 from convsmith.network.naming import Namer
 from convsmith.network.network import FreeSize, Layer, Network, Parameter
 from convsmith.network.operations import Operation
@@ -71,7 +72,7 @@ def trace(
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     args, kwargs = example_inputs(model, example)
     copied = shadow(model)  # what the code stores in its modules stays in the copy
-    with quiet(), forked(), without_collections():
+    with quiet(), forked(), without_leftovers(copied), without_collections():
         try:
             with torch.no_grad():
                 program = torch.export.export(copied, args, kwargs, strict=False)
@@ -95,6 +96,16 @@ def _is_mapped(node: Node) -> bool:
         isinstance(value, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value)
         for value in tree_leaves(node.meta.get("val"))
     )
+
+
+def _is_misplaced(node: Node) -> bool:
+    """Whether `torch.export` stores a buffer that the code has made itself, and mistakes where to.
+
+    What it gives is then not of the shape of what it writes to.
+    """
+    if node.target is not torch.ops.aten.copy_.default or not isinstance(node.args[0], Node):
+        return False
+    return bool(node.meta["val"].shape != node.args[0].meta["val"].shape)
 
 
 def _read(program: ExportedProgram, example: Any) -> Network:
@@ -162,6 +173,8 @@ def read_program(
         if node.op == "output":
             outputs = [memory.key(n, written) for n in node.all_input_nodes]
         if node.op in _SILENT or (node.op == "call_function" and node.meta.get("val") is None):
+            continue
+        if _is_misplaced(node):
             continue
         if node.name in placeholders:
             behind[node.name] = placeholders[node.name]
