@@ -377,11 +377,16 @@ def walked_field(network: Network, name: str, *, whole_way: bool = True) -> Rece
     for axis, period in enumerate(periods(network)[name][:dims]):
         ahead = [at(axis, k) for k in range(1, period + 1)]
         by = int(period * steps.get(axis, Fraction(0)))
-        varies |= not is_moved(ahead[-1], base, axis, by)
+        varies |= not is_moved(ahead[-1], base, [by * (a == axis) for a in range(dims)])
         fields.append(ahead[:-1])
-    middle = _middle(network, name)
-    index = middle if varies else _alike(network, name)
+    middle, index = _middle(network, name), _alike(network, name)
     region = look(network, name, pixel(network, name, index))[0] if any(index) else base
+    if middle != index:
+        # Far from the first position, what is read at a fixed place lies far off.
+        there = look(network, name, pixel(network, name, middle))[0]
+        moves = [int((middle[a] - index[a]) * steps.get(a, 0)) for a in range(dims)]
+        varies |= not is_moved(there, region, moves)
+        index, region = (middle, there) if varies else (index, region)
     return _field(network, name, base, region or base, index, fields, found, varies)
 
 
@@ -454,8 +459,8 @@ def region_dims(network: Network) -> int:
 
 
 _VARIES = (
-    "the field is not the same at every position: an interpolation is not by a whole factor, or "
-    "the map is rolled, flipped or transposed"
+    "the field is not the same at every position: an interpolation is not by a whole factor, the "
+    "map is rolled, flipped or transposed, or one place of it is read from everywhere"
 )
 
 

@@ -219,17 +219,27 @@ def _axes_of(layer: Layer, known: Mapping[str, Axes]) -> Axes:
 def inputs_of(
     network: Network, layer: Layer, box: Box, result: int, *, bounded: bool
 ) -> list[tuple[int, str, int, Box]]:
-    """(operand, layer, which of its results, positions) of each input that is read."""
+    """(operand, layer, which of its results, positions) of each input that is read.
+
+    Rules speak of tensors. A number that was computed counts whatever it is for: a bound, a slope,
+    a value that fills.
+    """
     if layer.kind == "select":
         source = layer.inputs[0] if layer.inputs else None
         which = layer.operation.settings.get("argument_1", 0)
         return [(0, source, which, box)] if source and isinstance(which, int) else []
     names = dict(zip(layer.places, layer.inputs, strict=True))
     rule = family_of(layer).reads or everything
-    return [
+    found = [
         (number, names[number], 0, part)
         for number, part in rule(layer, box, result, bounded)
         if number in names
+    ]
+    read = {number for number, *_ in found}
+    return found + [
+        (number, source, 0, ())
+        for number, source in names.items()
+        if layer.operands[number].number and number not in read
     ]
 
 

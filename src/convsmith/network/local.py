@@ -88,9 +88,11 @@ def origin_region(network: Network, name: str, instead: Layer | None = None) -> 
     return seen(network, name, pixel(network, name, origin), instead)[0]
 
 
-def is_moved(region: Region, base: Region, axis: int, by: int) -> bool:
-    """Whether a region is another one moved along an axis, whatever products they consist of."""
-    moved = Region((*box[:axis], box[axis].shift(by), *box[axis + 1 :]) for box in base)
+def is_moved(region: Region, base: Region, moves: Sequence[int]) -> bool:
+    """Whether a region is another one moved along each axis, whatever products they consist of."""
+    moved = Region(
+        tuple(positions.shift(by) for positions, by in zip(box, moves, strict=True)) for box in base
+    )
     if region.boxes == moved.boxes:
         return True
     return region.count() == moved.count() == (region | moved).count()

@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
+from threading import local
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -130,6 +131,12 @@ class _Copier:
     def _partial(self, value: Any) -> Any:
         return partial(self(value.func), *map(self, value.args), **self._dict(value.keywords))
 
+    def _local(self, value: Any) -> Any:
+        """What this thread stores; what others do is out of reach, and not needed."""
+        copied = self._remember(value, local())
+        copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
+        return copied
+
     def _reference(self, value: Any) -> Any:
         target = value()
         copied = target if target is None else self(target)
@@ -174,6 +181,7 @@ _CONTAINERS: dict[type, Callable[[_Copier, Any], Any]] = {
     deque: _Copier._list,
     dict: _Copier._dict,
     list: _Copier._list,
+    local: _Copier._local,
     partial: _Copier._partial,
     set: _Copier._set,
     weakref.ReferenceType: _Copier._reference,
