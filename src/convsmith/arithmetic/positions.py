@@ -124,7 +124,11 @@ class Positions:
         return Positions(self.bits & ~taken, self.offset)
 
     def __le__(self, other: Positions) -> bool:
-        return self & other == self
+        if not self.bits:
+            return True
+        if self.offset < other.offset or self.stop > other.stop:
+            return False
+        return self.bits & ~(other.bits >> (self.offset - other.offset)) == 0
 
     def __contains__(self, position: int) -> bool:
         return position >= self.offset and bool(self.bits >> (position - self.offset) & 1)

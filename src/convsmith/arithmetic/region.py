@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
 
 from convsmith.arithmetic.positions import Positions
 
-__all__ = ["Box", "Region"]
+__all__ = ["Box", "Region", "enclosing", "joined"]
 
 Box = tuple[Positions, ...]
 """The product of one set an axis: every combination of their positions."""
@@ -17,10 +17,11 @@ Box = tuple[Positions, ...]
 
 @dataclass(frozen=True, init=False, repr=False)
 class Region:
-    """The union of products of per-axis sets; a product inside another is dropped.
+    """The union of products of per-axis sets, in few of them.
 
     A single product cannot say what parallel dilated branches read together. Their union stays
-    exact and short, because most branches of a network lie inside one another.
+    exact and short: most branches of a network lie inside one another, and products that differ
+    along one axis are joined.
 
     >>> one, far = Positions.of([0]), Positions.of([-6, 0, 6])
     >>> Region([(one, one), (far, far)]).count()
@@ -31,8 +32,8 @@ class Region:
 
     def __init__(self, boxes: Iterable[Box] = ()) -> None:
         kept: list[Box] = []
-        for box in boxes:
-            if not all(box) or any(_inside(box, other) for other in kept):
+        for box in joined(boxes):
+            if any(_inside(box, other) for other in kept):
                 continue
             kept = [other for other in kept if not _inside(other, box)]
             kept.append(box)
@@ -77,6 +78,39 @@ class Region:
 
     def __repr__(self) -> str:
         return f"Region({list(self.boxes)!r})"
+
+
+def joined(boxes: Iterable[Box]) -> list[Box]:
+    """The same union in fewer products: those that differ along one axis become one.
+
+    The time is linear in the number of products, so that it can be called on thousands.
+
+    >>> low, high = Positions.range(0, 2), Positions.range(2, 4)
+    >>> joined([(low, low), (high, low), (low, high), (high, high)])
+    [(Positions(0 … 3), Positions(0 … 3))]
+    """
+    found = list(dict.fromkeys(box for box in boxes if all(box)))
+    number = len(found) + 1
+    while 1 < len(found) < number:
+        number = len(found)
+        for axis in range(len(found[0])):
+            found = _joined_along(found, axis)
+    return found
+
+
+def enclosing(boxes: Sequence[Box]) -> Box:
+    """The smallest product that holds all of at least one product."""
+    return tuple(reduce(lambda a, b: a | b, axis) for axis in zip(*boxes, strict=True))
+
+
+def _joined_along(boxes: list[Box], axis: int) -> list[Box]:
+    """Products that are equal along all other axes, as one."""
+    alike: dict[tuple[Box, Box], Positions] = {}
+    for box in boxes:
+        others = box[:axis], box[axis + 1 :]
+        known = alike.get(others)
+        alike[others] = box[axis] if known is None else known | box[axis]
+    return [(*before, positions, *after) for (before, after), positions in alike.items()]
 
 
 def _inside(box: Box, other: Box) -> bool:
