@@ -78,3 +78,47 @@ def test_shifted_windows_are_exact_and_told_in_few_products(blocks):
     middle = tuple(map(Positions.of, ([0], [0], [4], [5], [6])))
     found = depends_on(network, network.outputs[0], [middle])
     assert max(len(region.boxes) for region in found.layers.values()) <= 32
+
+
+class Biased(nn.Module):
+    """Attention within halves of a row, with something added to what they match."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.first = kind, nn.Conv1d(1, 2, 3, padding=1)
+        bias = torch.zeros(4, 4)
+        if kind == "trained":
+            self.bias = nn.Parameter(bias)
+        else:
+            self.register_buffer("bias", bias)
+
+    def forward(self, x):
+        tokens = self.first(x).transpose(1, 2).reshape(1, 2, 4, 2)
+        bias = tokens @ tokens.transpose(-2, -1) if self.kind == "computed" else self.bias
+        mixed = F.scaled_dot_product_attention(tokens, tokens, tokens, attn_mask=bias)
+        return mixed.reshape(1, 8, 2).transpose(1, 2)
+
+
+@pytest.mark.parametrize("kind", ["trained", "stored", "computed"])
+def test_only_a_bias_that_was_trained_is_known_to_hide_nothing(kind):
+    field = cs.inspect(Biased(kind), (1, 1, 8)).receptive_field
+    assert field.size == (5,)
+    if kind == "trained":
+        assert not field.reason.startswith("taken to read everything")
+    else:
+        assert field.status == "upper bound" and "scaled_dot_product_attention" in field.reason
+
+
+@pytest.mark.parametrize("dim", [2, -1])
+def test_windows_of_a_view_move_by_their_step(dim):
+    class Halo(nn.Module):
+        """Overlapping windows as HaloNet cuts them: 4 wide, every second position."""
+
+        def forward(self, x):
+            return F.conv2d(x, torch.ones(1, 1, 3, 3), padding=1).unfold(dim, 4, 2).mean(-1)
+
+    report = cs.inspect(Halo(), (1, 1, 20, 20))
+    field, axis = report.local_receptive_field, dim % 2
+    assert (field.status, field.size[axis], field.stride[axis]) == ("exact", 6, 2)
+    assert (field.size[1 - axis], field.stride[1 - axis]) == (3, 1)
+    assert report.receptive_field.size == field.size
