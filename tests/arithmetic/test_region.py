@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convsmith.arithmetic import Chain, Conv, Positions, Region
-from convsmith.arithmetic.region import enclosing, joined
+from convsmith.arithmetic.region import joined, shortened
 
 axis = st.frozensets(st.integers(-4, 6), max_size=6)
 
@@ -53,7 +53,20 @@ def test_a_grid_of_products_in_any_order_is_one():
     cells = list(product(*ranges))
     for step in (1, 5, 7):  # coprime to the number of cells
         found = joined(cells[i * step % len(cells)] for i in range(len(cells)))
-        assert found == [enclosing(cells)]
+        assert found == [tuple(Positions.range(cut[0], cut[-1]) for cut in cuts)]
+
+
+@given(st.data(), st.integers(1, 3), st.integers(1, 4))
+def test_a_shortened_union_is_the_same_or_one_product_around_it(data, dims, most):
+    drawn = data.draw(boxes(dims))
+    region, rounded = shortened([tuple(map(Positions.of, box)) for box in drawn], most)
+    found = {p for box in region for p in product(*box)}
+    assert len(region.boxes) <= most
+    if rounded:
+        (box,) = region.boxes
+        assert [set(axis) for axis in box] == [{p[i] for p in points(drawn)} for i in range(dims)]
+    else:
+        assert found == points(drawn)
 
 
 def test_parallel_dilated_branches_stay_exact():

@@ -9,7 +9,7 @@ from math import prod
 
 from convsmith.arithmetic.positions import Positions
 
-__all__ = ["Box", "Region", "enclosing", "joined"]
+__all__ = ["Box", "Region", "joined", "outermost", "shortened"]
 
 Box = tuple[Positions, ...]
 """The product of one set an axis: every combination of their positions."""
@@ -31,13 +31,8 @@ class Region:
     boxes: tuple[Box, ...]
 
     def __init__(self, boxes: Iterable[Box] = ()) -> None:
-        kept: list[Box] = []
-        for box in joined(boxes):
-            if any(_inside(box, other) for other in kept):
-                continue
-            kept = [other for other in kept if not _inside(other, box)]
-            kept.append(box)
-        object.__setattr__(self, "boxes", tuple(kept))
+        found = joined(boxes)
+        object.__setattr__(self, "boxes", tuple(found[i] for i in outermost(found)))
 
     @property
     def hull(self) -> tuple[tuple[int, int], ...]:
@@ -98,9 +93,20 @@ def joined(boxes: Iterable[Box]) -> list[Box]:
     return found
 
 
-def enclosing(boxes: Sequence[Box]) -> Box:
-    """The smallest product that holds all of at least one product."""
-    return tuple(reduce(lambda a, b: a | b, axis) for axis in zip(*boxes, strict=True))
+def shortened(boxes: Iterable[Box], most: int) -> tuple[Region, bool]:
+    """The union, or the one product that holds it where it takes more than `most`; and whether so.
+
+    >>> corners = [(Positions.of([i]), Positions.of([i])) for i in range(3)]
+    >>> shortened(corners, 2)
+    (Region([(Positions(0 … 2), Positions(0 … 2))]), True)
+    """
+    found = joined(boxes)
+    if len(found) <= 4 * most:  # products are compared with one another for a limited time, too
+        region = Region(found)
+        if len(region.boxes) <= most:
+            return region, False
+    axes = zip(*found, strict=True)
+    return Region([tuple(reduce(lambda a, b: a | b, axis) for axis in axes)]), True
 
 
 def _joined_along(boxes: list[Box], axis: int) -> list[Box]:
@@ -113,8 +119,22 @@ def _joined_along(boxes: list[Box], axis: int) -> list[Box]:
     return [(*before, positions, *after) for (before, after), positions in alike.items()]
 
 
+def outermost(boxes: Sequence[Box]) -> list[int]:
+    """The numbers of the products that lie in no other one, in order."""
+    # A larger product cannot lie in a smaller one.
+    sizes = [sum(map(len, box)) for box in boxes]
+    kept: list[int] = []
+    for number in sorted(range(len(boxes)), key=lambda i: -sizes[i]):
+        if not any(_inside(boxes[number], boxes[other]) for other in kept):
+            kept.append(number)
+    return sorted(kept)
+
+
 def _inside(box: Box, other: Box) -> bool:
-    return all(a == b or a <= b for a, b in zip(box, other, strict=True))
+    for a, b in zip(box, other, strict=True):  # noqa: SIM110 - a generator takes twice as long
+        if a is not b and not a <= b:
+            return False
+    return True
 
 
 def _count(boxes: tuple[Box, ...]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from convsmith.arithmetic import Box, Region
-from convsmith.arithmetic.region import enclosing, joined
+from convsmith.arithmetic.region import shortened
 from convsmith.network.backward import at_position, inputs_of, joins, spatial_axes
 from convsmith.network.families import Trait, family_of
 from convsmith.network.network import Layer, Network
@@ -108,11 +108,10 @@ class _Walk:
 
     def region(self, layer: Layer, result: int) -> Region:
         """Everything that is asked of a result, when all that read it have been passed."""
-        boxes = joined(self.asked.pop((layer.name, result), ()))
-        if len(boxes) > MOST_BOXES:
-            boxes = [enclosing(boxes)]
+        boxes = self.asked.pop((layer.name, result), ())
+        region, rounded = shortened(boxes, MOST_BOXES)
+        if rounded:
             self.rounded.append(layer.name)
-        region = Region(boxes)
         if region:
             self.found[layer.name, result] = region
         return region
