@@ -13,7 +13,7 @@ from torch import nn
 
 import convsmith as cs
 from convsmith.arithmetic import Positions
-from convsmith.network.backward import depends_on
+from convsmith.network.dependence import depends_on
 from convsmith.network.families import FAMILIES, FAMILY_OF, Trait, family_of
 from convsmith.network.network import TensorType
 

@@ -13,8 +13,6 @@ from convsmith.arithmetic import Box, Positions, Region
 from convsmith.errors import ArgumentError
 from convsmith.network import Network
 from convsmith.network.backward import (
-    Dependence,
-    depends_on,
     image_dims,
     image_of,
     one_of_batch,
@@ -23,6 +21,7 @@ from convsmith.network.backward import (
     spatial_axes,
     strides,
 )
+from convsmith.network.dependence import Dependence, depends_on
 from convsmith.network.families import Trait, family_of
 from convsmith.network.forward import views
 from convsmith.network.local import is_moved, pixel, seen, walk
@@ -241,7 +240,7 @@ def true_field(network: Network, name: str, index: Sequence[int] | None = None) 
     # Where a map is lost, and not read whole, a position is more than one of the image's own.
     ends = _where_lost(network, name) if len(places) < dims else []
     lost = any(not family_of(network[layer]).has(Trait.ENDS_AXIS) for layer in ends)
-    bound = found.guessed or (lost and not whole)
+    bound = found.is_bound or (lost and not whole)
     status = "upper bound" if bound else "whole image" if whole else "exact"
     return ReceptiveField(
         size=size,
@@ -440,7 +439,7 @@ def _field(
         stride=tuple(steps.get(axis, Fraction(0)) for axis in range(len(region.hull))),
         padding=tuple(-start for start, _ in base.hull),
         region=region,
-        status="upper bound" if found.guessed else "varies" if varies else "exact",
+        status="upper bound" if found.is_bound else "varies" if varies else "exact",
         reason=_reason(network, name, found, varies),
         phases=tuple(phase for along in fields for phase in along),
         layer=name,
@@ -516,7 +515,9 @@ def _reason(network: Network, name: str, found: Dependence, varies: bool) -> str
 
 
 def _guesses(found: Dependence) -> str:
-    return _named("taken to read everything", found.guessed)
+    guessed = _named("taken to read everything", found.guessed)
+    rounded = _named("rounded up, being in too many parts, at", found.rounded)
+    return "; ".join(filter(None, (guessed, rounded)))
 
 
 def _named(what: str, names: Sequence[str]) -> str:

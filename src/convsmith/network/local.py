@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convsmith.arithmetic import Box, Positions, Region
-from convsmith.network.backward import (
-    Dependence,
-    depends_on,
-    image_dims,
-    image_of,
-    one_of_batch,
-    spatial_axes,
-    strides,
-)
+from convsmith.arithmetic.region import shortened
+from convsmith.network import dependence
+from convsmith.network.backward import image_dims, image_of, one_of_batch, spatial_axes, strides
 from convsmith.network.channels import numbers_of
+from convsmith.network.dependence import Dependence, depends_on
 from convsmith.network.forward import views
 from convsmith.network.network import Layer, Network
 from convsmith.network.views import union
@@ -74,11 +69,13 @@ def seen(
                 if term.channels & channels
             ]
     names = [layer.name for layer in network.layers]
-    return Region(boxes), Dependence(
+    short, rounded = shortened(boxes, dependence.MOST_BOXES)
+    return short, Dependence(
         inputs={},
         layers=found.layers,
         guessed=tuple(names[n] for n in sorted(guessed, reverse=True)),
         globals=tuple(names[n] for n in sorted(left_out, reverse=True)),
+        rounded=found.rounded or (image_of(network),) * rounded,
     )
 
 

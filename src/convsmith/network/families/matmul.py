@@ -243,6 +243,11 @@ def _attention_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Read
         yield number, tuple(serve(p, n) for p, n in zip(places, mask, strict=True))
 
 
+def _masked(layer: Layer) -> bool:
+    """Whether a mask may hide what is read; a bias that was trained, of relative places, adds."""
+    return len(layer.operands) > 3 and (3 in layer.places or _constant(layer))
+
+
 def _attention_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     """Those of the query."""
     if 0 not in layer.places or len(sources[0]) != len(layer.shape):
@@ -303,7 +308,7 @@ FAMILIES = (
         traits=Trait.JOINS_AXIS | Trait.FUSED,
         cost=_attention_cost,
         reads=_attention_reads,
-        bounds=lambda layer: len(layer.operands) > 3,  # what a mask hides is not known
+        bounds=_masked,
         axes=_attention_axes,
         carry=all_or_unknown,
         step=unmoved,
