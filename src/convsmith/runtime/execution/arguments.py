@@ -167,15 +167,14 @@ def by_channels(part: Block, arguments: list[Argument], shares: int) -> list[lis
         return [arguments]
     assert part.target is not None
     tiles = arguments[-1][3][0] // part.target.tile
+    # The first buffer is the source; the others have the output's channels, the weights before all.
+    _, *places = (place for place, argument in enumerate(arguments) if argument[0] >= 0)
     result = []
     for a, b in split(0, tiles, shares):
-        # x, ring, row, inputs, stride, then what has the output's channels.
         share = list(arguments)
-        for place in range(5, len(arguments)):
+        for place in places:
             base, value, offset, extent, stride = arguments[place]
-            if base < 0:
-                continue
-            axis = 1 if place == 5 else 0  # the weights'
+            axis = 1 if place == places[0] else 0
             whole = extent[axis] // tiles
             cut = (*extent[:axis], (b - a) * whole, *extent[axis + 1 :])
             share[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)

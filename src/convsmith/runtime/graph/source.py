@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from convsmith.kernels.watching import InPython
 from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.rehearse import names_sizes, record, stored
-from convsmith.runtime.graph.signature import pattern, without_sizes
+from convsmith.runtime.graph.signature import pattern, without_sizes, worth_freeing
 from convsmith.runtime.graph.structure import Structure
 from convsmith.runtime.graph.variant import Variant
 
@@ -107,10 +107,12 @@ class Source:
             calls = record(self.model, args, kwargs)
             if calls is not None and self._as_first(form, calls):
                 return self.first
+            free = worth_freeing((args, kwargs), self.example)
             # What even fails without values is not worth more than one attempt.
-            if (calls is not None or self._first_calls() is None) and form not in self._tried:
-                self._tried.add(form)
-                captured = Capture.of_free_sizes(self.model, args, kwargs)
+            again = (form, free) in self._tried
+            if (calls is not None or self._first_calls() is None) and not again:
+                self._tried.add((form, free))
+                captured = Capture.of_free_sizes(self.model, args, kwargs, free)
                 if captured is not None:
                     variant = self.partition(captured)
                     self._free.append((form, variant))

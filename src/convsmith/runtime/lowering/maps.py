@@ -21,6 +21,7 @@ class Map:
         fill: the value of the borders.
         parent: the map, a concatenation, whose channels from `first` on these are; borders and
             memory are then those of the map that has no parent.
+        pixel: whether it is a single pixel, or several that are images of one, at every size.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Map:
     fill: float = 0.0
     parent: Map | None = None
     first: int = 0
+    pixel: bool = False
 
     def __post_init__(self) -> None:
         self.pitch = self.pitch or channel_pitch(self.channels)[0]
