@@ -24,12 +24,12 @@ from torch import nn
 import convsmith as cs
 from convsmith.cli.data import load_images
 from convsmith.cli.idx import read_idx
-from convsmith.cli.programs import load_program
 from convsmith.cli.weights import load_weights, read_weights
 from convsmith.draw.reading import read_values
 from convsmith.errors import ConvsmithError
 from convsmith.explore.serve import _refusal
 from convsmith.explore.state import LayerState
+from convsmith.network.stored.program import load_program
 from convsmith.report import Column, Table
 from convsmith.rewrite import Timing
 from tests.hostile.mutation import STRANGE, as_json, ends_well, fuzzed, mutant, mutant_json

@@ -33,6 +33,8 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
 # From this size Pillow warns of a decompression bomb.
 _LONGEST_SIDE = 1 << 15
 _MOST_PIXELS = 89_478_485
+# More than this only if the file is large enough for it: a few hundred bytes can declare any size.
+_PIXELS_OF_A_SMALL_FILE, _PIXELS_PER_BYTE = 1 << 24, 1000
 # Above this many bytes of float32 the images stay on disk.
 _MOST_BYTES = 1 << 30
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -249,7 +251,8 @@ def _opened(file: Path) -> Image:
         image = Image.open(file, formats=_FORMATS)
     except Exception as error:
         raise _broken(file, error) from error
-    if image.height * image.width > _MOST_PIXELS:
+    likely = max(_PIXELS_OF_A_SMALL_FILE, file.stat().st_size * _PIXELS_PER_BYTE)
+    if image.height * image.width > min(_MOST_PIXELS, likely):
         image.close()
         raise DataError(
             f"{file} would unpack to {image.height}×{image.width} pixels: it is not opened"
