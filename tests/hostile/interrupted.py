@@ -114,7 +114,8 @@ def start(work: Callable[[Path], int], shared: Path, folder: Path) -> int:
         return child
     status = 99
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for each in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+            signal.signal(each, signal.default_int_handler)
         os.chdir(folder)
         log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
@@ -177,7 +178,8 @@ def main(kind: str, moments: int, seed: int, place: Path) -> None:
     for moment in range(moments):
         folder = place / str(moment)
         folder.mkdir()
-        after, which = random.uniform(0, 1.1) * seconds, (signal.SIGINT, signal.SIGTERM)[moment % 2]
+        after = random.uniform(0, 1.05) * seconds
+        which = (signal.SIGINT, signal.SIGTERM)[moment % 2]
         said = f"{kind}, moment {moment} of seed {seed}: {which.name} after {after:.3f} s"
         child = start(work, shared, folder)
         time.sleep(after)
