@@ -14,9 +14,7 @@ def test_a_word_picks_the_cells_with_it_in_their_name():
     cells = {"resnet": 1, "unet": 2, "vgg": 3}
     assert chosen(cells, "") == cells
     assert chosen(cells, "net") == {"resnet": 1, "unet": 2}
-    with pytest.raises(
-        ArgumentError, match=r"'224' is in no cell's name: resnet, unet, vgg"
-    ):
+    with pytest.raises(ArgumentError, match=r"'224' is in no cell's name: resnet, unet, vgg"):
         chosen(cells, "224")
     with pytest.raises(ArgumentError, match="did you mean 'resnet'"):
         chosen(cells, "resent")

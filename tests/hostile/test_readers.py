@@ -121,7 +121,7 @@ def members(place: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-@fuzzed(25)
+@fuzzed(25, 2000)  # nine milliseconds each
 def test_programs(members: dict[str, bytes], place: Path, seed: int) -> None:
     random = Random(seed)
     changed = dict(members)

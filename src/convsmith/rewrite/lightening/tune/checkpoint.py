@@ -17,7 +17,7 @@ from convsmith.errors import ArgumentError, ModelError, first_line
 from convsmith.report.alone import alone
 from convsmith.report.saving import drafted
 
-__all__ = ["Checkpoint", "fingerprint"]
+__all__ = ["Checkpoint", "fingerprint", "write_tensors"]
 
 _RUN = "run.json"
 
@@ -79,7 +79,7 @@ class Checkpoint:
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Keep tensors and plain values."""
-        self._put(name, lambda file: torch.save(state, file))
+        self._put(name, lambda file: write_tensors(state, file))
 
     def load(self, name: str) -> dict[str, Any] | None:
         """What `save` kept, or None.
@@ -117,6 +117,20 @@ class Checkpoint:
         except OSError as error:
             reason = error.strerror or first_line(error)
             raise ArgumentError(f"checkpoint {self.folder} cannot be written: {reason}") from error
+
+
+def write_tensors(state: Any, file: IO[bytes]) -> None:
+    """Write as `torch.save` does.
+
+    Raises:
+        OSError: where the file refuses; torch itself ends with an error about its own archive.
+    """
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def fingerprint(model: nn.Module) -> str:
