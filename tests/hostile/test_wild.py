@@ -34,7 +34,7 @@ ENDLESS = {"explore", "lessons", "demo"}
 WORDS = [
     "", "0", "-1", "1", "2", "3", "1.5", "1e309", "nan", "inf", "9" * 30, "1000000000", "x", "-",
     "1,3,16,16", "1x3x8x8", "1,3,99999999,99999999", "1,,3", "0,0", "-1,3", "3x3", "2:1", "100000",
-    "my.py:build", "my.py", "my.py:nothing", "os:abort", "torchvision:nothing", "missing.pt2",
+    "my.py:build", "my.py", "my.py:nothing", "os:getcwd", "torchvision:nothing", "missing.pt2",
     "digits", "out.json", "out.svg", "no/such/folder/x.json", "/", "/dev/null", "\x1b[31m", "\n",
     "卷积", "\udc80", "same", "valid", "layer", "all", "zh", "dark", "--", "--nothing", "=1",
 ]  # fmt: skip

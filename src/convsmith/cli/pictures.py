@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from convsmith.cli.output import progress
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line
 from convsmith.machine import memory, processors
+from convsmith.report.unpacking import FORMATS, check_pixels
 from convsmith.text import times
 
 if TYPE_CHECKING:
@@ -29,12 +30,9 @@ __all__ = ["ImageFiles", "check_size", "class_folders", "image_files", "read_ima
 T = TypeVar("T")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
 # From this size Pillow warns of a decompression bomb.
 _LONGEST_SIDE = 1 << 15
 _MOST_PIXELS = 89_478_485
-# More than this only if the file is large enough for it: a few hundred bytes can declare any size.
-_PIXELS_OF_A_SMALL_FILE, _PIXELS_PER_BYTE = 1 << 24, 1000
 # Above this many bytes of float32 the images stay on disk.
 _MOST_BYTES = 1 << 30
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -248,15 +246,10 @@ def _opened(file: Path) -> Image:
     from PIL import Image
 
     try:
-        image = Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except Exception as error:
         raise _broken(file, error) from error
-    likely = max(_PIXELS_OF_A_SMALL_FILE, file.stat().st_size * _PIXELS_PER_BYTE)
-    if image.height * image.width > min(_MOST_PIXELS, likely):
-        image.close()
-        raise DataError(
-            f"{file} would unpack to {image.height}×{image.width} pixels: it is not opened"
-        )
+    check_pixels(file, image, _MOST_PIXELS)
     return image
 
 
@@ -264,7 +257,7 @@ def _broken(file: Path, error: Exception) -> DataError:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return DataError(f"{file} is not an image: expected {', '.join(_FORMATS)}")
+        return DataError(f"{file} is not an image: expected {', '.join(FORMATS)}")
     return DataError(f"{file} is broken: {first_line(error)}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from convsmith.errors import ArgumentError, ConvsmithError, DataError, MissingExtra, first_line
+from convsmith.report.unpacking import FORMATS, check_pixels
 from convsmith.tiling.stores.codecs import check_codecs, check_files
 from convsmith.tiling.stores.layout import guess_layout, parse_layout
 from convsmith.tiling.stores.source import Source
@@ -259,7 +260,8 @@ def _picture(path: str, level: int, memory: int) -> Opened:
         from PIL import Image
     except ImportError:
         raise MissingExtra("reading images", extra="data", package="Pillow") from None
-    with Image.open(path) as picture:
+    with Image.open(path, formats=FORMATS) as picture:
+        check_pixels(path, picture)
         width, height = picture.size
         _check_declared(path, width * height * max(1, len(picture.getbands())), memory)
         if picture.mode not in ("L", "RGB", "I;16", "F"):
