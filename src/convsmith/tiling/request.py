@@ -96,6 +96,11 @@ def settle(
     dtype = reducer.dtype(kind.dtype, channels)
     size = output_size(surveyed)
     notes: list[str] = []
+    if windowed and len(size) != len(source.size):
+        raise ArgumentError(
+            f"{surveyed.network.name} cannot be run in windows: which axes of its output are those "
+            "of the image cannot be told"
+        )
     if windowed:
         size = Windows.sizes(surveyed, recipe.overlap, source.size)
         lengths = tuple(

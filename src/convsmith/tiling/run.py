@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import asdict
 from hashlib import blake2b
 from itertools import islice
@@ -34,6 +35,7 @@ from convsmith.tiling.spans import Spans, lengths
 from convsmith.tiling.stores.target import (
     Target,
     check_form,
+    check_place,
     create,
     exists,
     finish,
@@ -64,9 +66,30 @@ def run(
     memory: int,
 ) -> Outcome:
     """Do what was planned; see `Tiled.run`."""
+    with ExitStack() as locks:
+        return _run(
+            request, plan, target, locks, resume, force, workers, executor, client, part,
+            progress, memory,
+        )  # fmt: skip
+
+
+def _run(
+    request: Request,
+    plan: Plan,
+    target: Any,
+    locks: ExitStack,
+    resume: bool,
+    force: bool,
+    workers: int,
+    executor: Executor | None,
+    client: Any,
+    part: tuple[int, int] | None,
+    progress: Callable[[str, int, int], None] | None,
+    memory: int,
+) -> Outcome:
     begin = perf_counter()
     report = progress or (lambda what, done, of: None)
-    manifest, opened, before = _open(request, target, resume, force, part)
+    manifest, opened, before = _open(request, target, resume, force, part, locks)
     known = sweeps(request, memory, report)
     units = [u for u in _share(request, part) if u not in before]
     records = _records(request, opened, units, known, workers, executor, client, manifest)
@@ -118,7 +141,7 @@ def _complete(request: Request, manifest: Manifest | None, done: dict[Unit, Reco
     """Whether every unit is there: of all writers, where there are several."""
     if manifest is not None:
         done = manifest.done()
-    return len(done) == request.geometry.number
+    return all(unit in done for unit in request.geometry.units())
 
 
 def _counts(records: Sequence[Record]) -> tuple[int, ...]:
@@ -160,7 +183,12 @@ def _records(
 
 
 def _open(
-    request: Request, target: Any, resume: bool, force: bool, part: tuple[int, int] | None
+    request: Request,
+    target: Any,
+    resume: bool,
+    force: bool,
+    part: tuple[int, int] | None,
+    locks: ExitStack,
 ) -> tuple[Manifest | None, Target, dict[Unit, Record]]:
     """The manifest, the target, and the units that are done."""
     if not isinstance(target, (str, Path)):
@@ -177,26 +205,44 @@ def _open(
     identity = identify(request, path)
     if part is not None:
         _join(manifest, path, request, identity)
+        locks.enter_context(manifest.alone(part))
         done = manifest.done()
         mine = {unit: done[unit] for unit in _share(request, part) if unit in done}
         if mine and not resume:
             raise ArgumentError(f"part {part[0]} of {path} has begun: pass resume to go on")
         return manifest, reopen(path, request.form), mine
-    there = manifest.exists or exists(path)
-    if there and not (resume or force):
-        raise ArgumentError(f"{path} exists: pass resume to go on with it, or force to replace it")
+    _refuse_what_is_there(manifest, path, identity, resume, force)
+    if not exists(path):
+        check_place(path, request.form)
+    manifest.make()
+    locks.enter_context(manifest.alone(None))
+    # Once more: until the lock was held, another run may have begun.
+    _refuse_what_is_there(manifest, path, identity, resume, force)
     if manifest.exists and resume and not force:
         manifest.check(identity)
-        return manifest, reopen(path, request.form), manifest.done()
-    if there and not force:
+        known = set(request.geometry.units())
+        done = {unit: record for unit, record in manifest.done().items() if unit in known}
+        return manifest, reopen(path, request.form), done
+    return manifest, manifest.begin(identity, lambda: _anew(path, request)), {}
+
+
+def _refuse_what_is_there(
+    manifest: Manifest, path: str, identity: dict[str, Any], resume: bool, force: bool
+) -> None:
+    if force or not (manifest.exists or exists(path)):
+        return
+    if not resume:
+        raise ArgumentError(f"{path} exists: pass resume to go on with it, or force to replace it")
+    if not manifest.exists and not manifest.starting(identity):
         raise ArgumentError(
             f"{path} exists, but no run was begun there ({manifest.folder} is missing): pass "
             "force to replace it"
         )
+
+
+def _anew(path: str, request: Request) -> Target:
     remove(path)
-    opened = create(path, request.form)
-    manifest.begin(identity)
-    return manifest, opened, {}
+    return create(path, request.form)
 
 
 def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, Any]) -> None:
@@ -209,10 +255,11 @@ def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, A
             _await(manifest, lock)
         else:
             try:
-                if exists(path):
+                if exists(path) and not manifest.starting(identity):
                     raise ArgumentError(f"{path} exists: remove it before the first part starts")
-                create(path, request.form)
-                manifest.begin(identity)
+                if not exists(path):
+                    check_place(path, request.form)
+                manifest.begin(identity, lambda: _anew(path, request))
             finally:
                 lock.rmdir()
     manifest.check(identity)
@@ -222,7 +269,10 @@ def _await(manifest: Manifest, lock: Path) -> None:
     end = monotonic() + _WAIT
     while not manifest.exists:
         if monotonic() > end:
-            raise DataError(f"another part has not created the target in {_WAIT:.0f} s: {lock}")
+            raise DataError(
+                f"another part has not created the target in {_WAIT:.0f} s: if none is at work, "
+                f"remove {lock}"
+            )
         sleep(0.05)
 
 

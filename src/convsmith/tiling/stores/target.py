@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line
+from convsmith.report.saving import drafted
 from convsmith.text import times
 from convsmith.tiling.spans import Spans, slices
 
@@ -118,7 +121,9 @@ def check_form(path: str, form: Form) -> None:
 def exists(path: str) -> bool:
     """Whether there is something at a path."""
     if "://" not in path:
-        return os.path.exists(path)
+        # A link counts, even one to nowhere.
+        places = (path, unfinished(path)) if form_of(path) in _PICTURES else (path,)
+        return any(os.path.lexists(place) for place in places)
     try:
         _open_zarr(path, "r")
     except (FileNotFoundError, KeyError):
@@ -151,12 +156,22 @@ def check_room(path: str, size: int) -> None:
         )
 
 
-def create(path: str, form: Form) -> Target:
-    """Create a target that is filled with `fill`."""
+def check_place(path: str, form: Form) -> None:
+    """Refuse a target whose folder is missing or too full, before anything is written.
+
+    Raises:
+        ArgumentError: naming the folder.
+        DataError: as `check_room`.
+    """
     parent = os.path.dirname(os.path.abspath(path))
     if "://" not in path and not os.path.isdir(parent):
         raise ArgumentError(f"cannot write {path!r}: no folder {os.path.dirname(path)!r}")
     check_room(path, form.bytes)
+
+
+def create(path: str, form: Form) -> Target:
+    """Create a target that is filled with `fill`. Raises as `check_place`."""
+    check_place(path, form)
     return Target(path, form, WRITERS[form_of(path)](path, form, True))
 
 
@@ -166,12 +181,15 @@ def reopen(path: str, form: Form) -> Target:
 
 
 def remove(path: str) -> None:
-    """Remove a local target, or nothing; one behind a URL is overwritten when it is created."""
-    if os.path.isdir(path):
+    """Remove a local target, or nothing; one behind a URL is overwritten when it is created.
+
+    Of a link the link is removed, never what it points to.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
         if not _is_array(path) and os.listdir(path):
             raise ArgumentError(f"{path} is a folder that is not a Zarr array: it is not replaced")
         shutil.rmtree(path)
-    elif os.path.exists(path):
+    elif os.path.lexists(path):
         os.remove(path)
 
 
@@ -223,13 +241,47 @@ def _inner(unit: Sequence[int]) -> tuple[int, ...]:
     return tuple(chunks)
 
 
+def _place(path: str, form: Form, make: Callable[[str], Any]) -> None:
+    """Make a file of its full size under a name of its own, and move it where it belongs.
+
+    Its blocks are reserved: a mapped file that meets a full disk would end the process.
+    """
+    draft = os.path.join(os.path.dirname(path), f".{token_hex(8)}.part")
+    try:
+        array = make(draft)
+        with open(draft, "r+b") as file:
+            _reserve(file.fileno(), path)
+        if form.fill:
+            array[...] = form.fill
+        array.flush()
+        os.replace(draft, path)
+    except BaseException:
+        with suppress(OSError):
+            os.remove(draft)
+        raise
+
+
+def _reserve(handle: int, path: str) -> None:
+    """Ask for the blocks of a file, where the system can.
+
+    Raises:
+        DataError: where they are not to be had.
+    """
+    try:
+        os.posix_fallocate(handle, 0, os.fstat(handle).st_size)
+    except AttributeError:  # macOS, Windows
+        return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"no room left for {path}: free some, or choose another disk") from None
+
+
 def _write_npy(path: str, form: Form, new: bool) -> Any:
-    if not new:
-        return np.load(path, mmap_mode="r+", allow_pickle=False)
-    array = np.lib.format.open_memmap(path, "w+", dtype=np.dtype(form.dtype), shape=form.shape)
-    if form.fill:
-        array[...] = form.fill
-    return array
+    if new:
+        _place(path, form, lambda draft: np.lib.format.open_memmap(
+            draft, "w+", dtype=np.dtype(form.dtype), shape=form.shape
+        ))  # fmt: skip
+    return np.load(path, mmap_mode="r+", allow_pickle=False)
 
 
 def _write_tiff(path: str, form: Form, new: bool) -> Any:
@@ -237,25 +289,29 @@ def _write_tiff(path: str, form: Form, new: bool) -> Any:
         import tifffile
     except ImportError:
         raise MissingExtra("writing TIFF", extra="tile", package="tifffile") from None
-    if not new:
-        return tifffile.memmap(path, mode="r+")
-    axes = form.layout.replace("N", "Q")
-    photometric = "rgb" if form.layout.endswith("C") and form.shape[-1] == 3 else "minisblack"
-    array = tifffile.memmap(
-        path,
-        shape=form.shape,
-        dtype=form.dtype,
-        bigtiff=form.bytes > 2**31,
-        photometric=photometric,
-        metadata={"axes": axes.replace("C", "S") if axes.endswith("C") else axes},
-    )
-    if form.fill:
-        array[...] = form.fill
-    return array
+    if new:
+        axes = form.layout.replace("N", "Q")
+        _place(path, form, lambda draft: tifffile.memmap(
+            draft,
+            shape=form.shape,
+            dtype=form.dtype,
+            bigtiff=form.bytes > 2**31,
+            photometric="rgb" if axes.endswith("C") and form.shape[-1] == 3 else "minisblack",
+            metadata={"axes": axes.replace("C", "S") if axes.endswith("C") else axes},
+        ))  # fmt: skip
+    return tifffile.memmap(path, mode="r+")
 
 
 def _write_picture(path: str, form: Form, new: bool) -> Any:
-    return _write_npy(unfinished(path), form, new)
+    pixels = unfinished(path)
+    if new:
+        remove(pixels)
+    elif not os.path.exists(pixels):  # the picture is finished
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            return np.array(picture)
+    return _write_npy(pixels, form, new)
 
 
 def unfinished(path: str) -> str:
@@ -264,15 +320,28 @@ def unfinished(path: str) -> str:
 
 
 def finish(target: Target) -> None:
-    """Turn what is written into the file that was asked for."""
+    """Turn what is written into the file that was asked for.
+
+    Raises:
+        DataError: where the disk is full; the pixels stay.
+    """
     target.flush()
-    if form_of(target.path) not in _PICTURES:
+    pixels = unfinished(target.path)
+    if form_of(target.path) not in _PICTURES or not os.path.exists(pixels):
         return
     from PIL import Image
 
-    Image.fromarray(np.asarray(target.array)).save(target.path)
+    kind = "png" if target.path.lower().endswith("png") else "jpeg"
+    try:
+        with drafted(Path(target.path)) as file:
+            Image.fromarray(np.asarray(target.array)).save(file, kind)
+    except OSError as error:
+        raise DataError(
+            f"{target.path} cannot be written: {first_line(error)}; its pixels are in {pixels}, "
+            "and the same again with resume goes on from there"
+        ) from error
     target.array = np.asarray(target.array)
-    remove(unfinished(target.path))
+    remove(pixels)
 
 
 _PICTURES = (".png", ".jpg", ".jpeg")
