@@ -23,6 +23,7 @@ from convsmith.machine import processors
 from convsmith.network.contexts import quiet
 from convsmith.network.trace import read_program
 from convsmith.tiling.compiled import CompiledTiles
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.exact import Exact
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Interpreter, Statistics
@@ -35,7 +36,7 @@ from convsmith.tiling.stores.source import Source
 from convsmith.tiling.stores.target import Form, reopen
 from convsmith.tiling.survey import Survey, survey
 from convsmith.tiling.windows import Windows
-from convsmith.tiling.worker import Compute, Worker
+from convsmith.tiling.worker import Worker
 
 __all__ = ["Job", "Recipe", "computes", "run_unit"]
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.network.families import family_of
+from convsmith.runtime.graph.capture import Capture
 from convsmith.tiling.crops import Axes, Question, crop_of, is_random, refusal
 from convsmith.tiling.crops.statistics import is_global, reduced_dims
 
@@ -64,6 +65,23 @@ class Survey:
     def needed(self) -> frozenset[str]:
         """The layers that the output depends on, itself among them."""
         return frozenset({self.output, *(la.name for la in self.network.upstream(self.output))})
+
+    @cached_property
+    def in_kernels(self) -> bool:
+        """Whether kernels compute the output, and nothing else, from the image alone."""
+        network = self.network
+        if list(network.outputs) != [self.output] or len(network.inputs) != 1:
+            return False
+        try:
+            from convsmith.runtime.graph.partition import left_to_torch
+        except ImportError:  # Halide has no wheel for this machine
+            return False
+        left = left_to_torch(Capture(network, network.program))
+        return left.keys().isdisjoint(
+            name
+            for name in self.needed
+            if not network[name].constant and network[name].kind != "input"
+        )
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:

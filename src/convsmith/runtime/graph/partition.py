@@ -27,7 +27,7 @@ from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.table import refusal
 
-__all__ = ["partition"]
+__all__ = ["left_to_torch", "partition"]
 
 _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
@@ -61,6 +61,13 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     graph.delete_all_unused_submodules()
     graph.recompile()
     return Variant(captured, graph, {name: why for name, why in reasons.items() if why}, watch)
+
+
+def left_to_torch(captured: Capture) -> dict[str, str]:
+    """The layers that no kernel computes, each with the reason."""
+    weights = _weights_of(captured.network)
+    reasons = {layer.name: _refusal(layer, captured, weights) for layer in captured.network}
+    return {name: why for name, why in reasons.items() if why}
 
 
 def _read(weights: Weights, reasons: Mapping[str, str]) -> list[Tensor]:
