@@ -104,7 +104,7 @@ class CompiledTiles(Compute):
 
 def _stream(compiled: Compiled, survey: Survey, size: tuple[int, ...], last: bool) -> Stream | None:
     """What streams the rows of a part; None where torch has a share in the output."""
-    if not survey.in_kernels or not compiled.in_one_region:
+    if survey.rings is None or not compiled.in_one_region:
         return None
     from convsmith.runtime.execution.stream import Stream
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from convsmith.errors import ArgumentError, DataError
-from convsmith.machine import processors
+from convsmith.machine import usable_processors
 from convsmith.network.contexts import quiet
 from convsmith.network.trace import read_program
 from convsmith.tiling.compiled import CompiledTiles
@@ -79,7 +79,7 @@ def computes(
 ) -> Compute:
     """What computes parts of the output, at most a tile large, for so many workers at once."""
     if recipe.backend == "compiled":
-        return CompiledTiles(surveyed, prepare, tile, max(1, processors() // workers))
+        return CompiledTiles(surveyed, prepare, tile, max(1, usable_processors() // workers))
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
         return Windows(interpreter, prepare, recipe.overlap, recipe.blend)

@@ -7,14 +7,14 @@ from fractions import Fraction
 from math import lcm, prod
 
 from convsmith.errors import ArgumentError
+from convsmith.machine import usable_processors
 from convsmith.network.backward import strides
-from convsmith.network.families import Trait, family_of
 from convsmith.tiling.budget import LARGEST, SMALLEST, even, output_size, tile_spans
-from convsmith.tiling.ranges import ranges, reads_of
-from convsmith.tiling.spans import Span, volume
+from convsmith.tiling.ranges import ranges
+from convsmith.tiling.spans import Span
 from convsmith.tiling.survey import Survey
 
-__all__ = ["SLAB", "best_part", "compiled_peak", "part_of", "part_size", "ring_bytes"]
+__all__ = ["SLAB", "best_part", "compiled_peak", "part_of", "part_size"]
 
 _WIDEST = 16
 """Positions of a row that a kernel computes at once, at most: a part is as long at every layer, so
@@ -30,8 +30,8 @@ _RINGS = 64 << 20
 """Bytes for rings, weights and kernels where rows do not stream, above what the tensors take: 20 to
 50 MB by trial on MobileNetV2 and U-Nets."""
 
-_BAND = 128 << 10
-"""Bytes of the rows of a map that are computed at once, about."""
+_TALL = 512
+"""Rows of a tile from which rings hardly grow any more."""
 
 _CALLS = 3 << 10
 """Bytes of a program for each row of a part, by trial."""
@@ -92,39 +92,6 @@ def part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
     return sizes
 
 
-def ring_bytes(survey: Survey, tile: Sequence[int]) -> int:
-    """Bytes of the rings through which the rows of a part stream, estimated.
-
-    Once a row of the output is computed, every map has the rows that it depends on, and keeps those
-    that a later row still reads.
-    """
-    middle = [
-        (total - length) // 2 for total, length in zip(output_size(survey), tile, strict=True)
-    ]
-    row = [(middle[0], middle[0] + 1), (middle[1], middle[1] + tile[1])]
-    needs = ranges(survey, {survey.output: tile_spans(survey, row)})
-    oldest: dict[str, int] = {}
-    windowed: set[str] = set()
-    for (name, _), part in needs.spans.items():
-        layer, rows = survey.network[name], survey.axes[name].index(0)
-        if layer.kind == "input":
-            continue
-        latest = (*part[:rows], (part[rows][1] - 1, part[rows][1]), *part[rows + 1 :])
-        pointwise = family_of(layer).has(Trait.POINTWISE)
-        for read in reads_of(survey, layer, latest):
-            source = read.source[0]
-            start = read.spans[survey.axes[source].index(0)][0]
-            oldest[source] = min(oldest.get(source, start), start)
-            if not pointwise:
-                windowed.add(source)
-    total = 0
-    for name in windowed:  # what only pointwise layers read is computed with them
-        part, rows = needs.spans[name, 0], survey.axes[name].index(0)
-        line = 4 * volume(part) // (part[rows][1] - part[rows][0])
-        total += (part[rows][1] - oldest[name]) * line + max(_BAND, 2 * line)
-    return total
-
-
 def compiled_peak(survey: Survey, tile: Sequence[int], kept: int) -> int:
     """The bytes of tensors alive while a tile runs.
 
@@ -137,13 +104,20 @@ def compiled_peak(survey: Survey, tile: Sequence[int], kept: int) -> int:
     part = part_size(survey, tile)
     # The tile, the same in the target's order, and as it is encoded.
     written = 3 * kept * prod(tile)
-    if survey.in_kernels:
+    if survey.rings is not None:
         calls = _CALLS * part[0]
         slab = 2 * 4 * channels * SLAB * part[1]
-        return _FIXED + ring_bytes(survey, tile) + calls + slab + written
+        return _FIXED + _rings(survey, tile) + calls + slab + written
     outputs = prod(part) * prod(survey.result.shape) // prod(size)
     # The image as it is read, as floats and as the kernels take it; the output, and what is kept.
     return _RINGS + 3 * 4 * prod(part) * channels + 2 * 4 * outputs + written
+
+
+def _rings(survey: Survey, tile: Sequence[int]) -> int:
+    """The bytes of the rings of a part; they depend on its width, and on rows up to some number."""
+    assert survey.rings is not None
+    rows, columns = part_size(survey, (min(tile[0], _TALL), tile[1]))
+    return survey.rings.nbytes((rows, columns), usable_processors())
 
 
 def best_part(survey: Survey, memory: int, kept: int) -> tuple[int, ...]:
@@ -173,7 +147,7 @@ def best_part(survey: Survey, memory: int, kept: int) -> tuple[int, ...]:
             f"no tile of {survey.network.name} fits memory={memory}: kernels and a tile with a "
             f"side of {SMALLEST} need {compiled_peak(survey, square(SMALLEST), kept)}"
         )
-    if not survey.in_kernels:
+    if survey.rings is None:
         side = _largest(max(size), lambda side: fits(square(side)))
         return tuple(even(length, min(length, side)) for length in size)
     rows, columns = size
@@ -189,12 +163,12 @@ def _widths(length: int) -> Iterator[int]:
     width = even(length, min(length, LARGEST))
     while width >= SMALLEST:
         yield width
-        width = min(even(length, max(1, width * 3 // 4)), width - 1)
+        width = min(even(length, max(1, width // 2)), width - 1)
 
 
 def _cost(survey: Survey, tile: Sequence[int]) -> float:
     """Time per position of the output, over that without halo and with rings in the cache."""
-    beyond = (ring_bytes(survey, tile) - _CACHE) / _CACHE
+    beyond = (_rings(survey, tile) - _CACHE) / _CACHE
     halo = part_size(survey, tile)[1] / survey.image.shape[3] * output_size(survey)[1] / tile[1]
     return halo * (1 + min(max(0.0, beyond), 1.0))
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.network.families import family_of
-from convsmith.runtime.graph.capture import Capture
 from convsmith.tiling.crops import Axes, Question, crop_of, is_random, refusal
 from convsmith.tiling.crops.statistics import is_global, reduced_dims
+
+if TYPE_CHECKING:
+    from convsmith.runtime.graph.rings import Rings
 
 __all__ = ["Obstacle", "Survey", "survey"]
 
@@ -67,21 +70,15 @@ class Survey:
         return frozenset({self.output, *(la.name for la in self.network.upstream(self.output))})
 
     @cached_property
-    def in_kernels(self) -> bool:
-        """Whether kernels compute the output, and nothing else, from the image alone."""
-        network = self.network
-        if list(network.outputs) != [self.output] or len(network.inputs) != 1:
-            return False
+    def rings(self) -> Rings | None:
+        """What streams through kernels hold; None where they do not compute all of the output."""
+        if list(self.network.outputs) != [self.output]:
+            return None
         try:
-            from convsmith.runtime.graph.partition import left_to_torch
+            from convsmith.runtime.graph.rings import Rings
         except ImportError:  # Halide has no wheel for this machine
-            return False
-        left = left_to_torch(Capture(network, network.program))
-        return left.keys().isdisjoint(
-            name
-            for name in self.needed
-            if not network[name].constant and network[name].kind != "input"
-        )
+            return None
+        return Rings.of(self.network)
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:

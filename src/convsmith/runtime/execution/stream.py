@@ -175,7 +175,7 @@ def _moved(
         cuts: the rows of each step.
         rows: values from one row to the next.
     """
-    arguments, starts, following = program.arguments.copy(), [0], iter(steps)
+    arguments, starts, following = program.arguments, [0], iter(steps)
     for place, owner in enumerate(program.owners):
         if owner not in owners:
             continue
