@@ -78,6 +78,13 @@ def part_of(survey: Survey, spans: Sequence[Span], tile: Sequence[int]) -> tuple
 
 def part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
     """The lengths of a part: what a tile in the middle reads, wherever it begins."""
+    key = tuple(tile)
+    if key not in survey.parts:
+        survey.parts[key] = _part_size(survey, key)
+    return survey.parts[key]
+
+
+def _part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
     spans = [
         ((total - length) // 2, (total - length) // 2 + length)
         for total, length in zip(output_size(survey), tile, strict=True)

@@ -70,6 +70,11 @@ class Survey:
         return frozenset({self.output, *(la.name for la in self.network.upstream(self.output))})
 
     @cached_property
+    def parts(self) -> dict[tuple[int, ...], list[int]]:
+        """By the lengths of a tile, those of the part that it runs on; filled by `part_size`."""
+        return {}
+
+    @cached_property
     def rings(self) -> Rings | None:
         """What streams through kernels hold; None where they do not compute all of the output."""
         if list(self.network.outputs) != [self.output]:
