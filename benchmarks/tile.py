@@ -59,6 +59,7 @@ def options(parser: ArgumentParser) -> None:
         "--whole", type=int, nargs="*", default=[8192], help="sides that are computed whole"
     )
     parser.add_argument("--memory", default="800MB", help="for the tensors of a run (%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="threads of tiles (%(default)s)")
     parser.add_argument("--draws", type=int, default=100, help="random sizes and tiles")
     parser.add_argument(
         "--seconds", type=float, default=60, help="for what is timed in turn (%(default)s)"
@@ -121,10 +122,10 @@ def _large(options: Namespace, folder: Path) -> dict[str, Any]:
     for side in options.sides:
         stored_image(folder, side)  # its time is not that of the run
         talk(f"{side}², tiled …")
-        rows.append(alone("tiled", side, options.memory, folder))
+        rows.append(alone("tiled", side, options.memory, options.workers, folder))
     for side in options.whole:
         talk(f"{side}², whole …")
-        rows.append(alone("whole", side, options.memory, folder))
+        rows.append(alone("whole", side, options.memory, 1, folder))
     return {"large": rows, "missed": _missed_large([r for r in rows if r["how"] == "tiled"])}
 
 
