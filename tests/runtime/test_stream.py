@@ -74,16 +74,14 @@ def test_rows_that_stream_give_the_bits_of_the_whole(name, rows, pixels, last, t
         result[:, :, first : given[-1]] = values
     assert (fed[-1], given[-1]) == (rows, expected.shape[2])
     assert torch.equal(result, expected)
-    if window == 1:
-        assert len(given) > 2
 
 
 def test_a_stream_that_is_left_early_can_be_run_again():
     network = compiled("skips", 2)
-    image = torch.rand(3, 64, 48)
+    image = torch.rand(3, 160, 800)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WINDOW", 1)
-        stream = Stream(network.regions[0], (64, 48))
+        stream = Stream(network.regions[0], (160, 800))
 
     def feed(start, stop, out):
         out.copy_(image[:, start:stop])
@@ -91,6 +89,7 @@ def test_a_stream_that_is_left_early_can_be_run_again():
     for _ in stream.run(feed):
         break
     rows = [values.clone() for _, values in stream.run(feed)]
+    assert len(rows) > 4
     assert torch.equal(torch.cat(rows, 2), network(image[None]))
 
 

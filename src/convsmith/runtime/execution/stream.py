@@ -166,7 +166,7 @@ def _moved(
     cuts: Sequence[tuple[Rows, Rows]],
     rows: Sequence[int],
 ) -> tuple[Program, list[int]]:
-    """The program with each step's offsets counted from its own windows, and where steps begin.
+    """Count each step's offsets from its own windows; the program, and where its steps begin.
 
     Args:
         program: with offsets as if all rows lay one after the other.
@@ -184,4 +184,4 @@ def _moved(
         for call in program.calls[:, place]:
             own = arguments[call["first"] : call["first"] + call["count"]]
             own["offset"][own["base"] == TENSORS + end] -= 4 * cuts[step][end][0] * rows[end]
-    return replace(program, arguments=arguments), [*starts, len(program.owners)]
+    return program, [*starts, len(program.owners)]
