@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convsmith.tiling.budget import tile_spans
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.interpreter import Interpreter, Statistics
 from convsmith.tiling.patch import Patch
 from convsmith.tiling.prepare import Prepare
@@ -26,7 +27,7 @@ def read_image(source: Source, prepare: Prepare, survey: Survey, image: int, spa
     return Patch(tensor, ((0, 1), (0, tensor.shape[1]), *spans[2:]), survey.image.shape)
 
 
-class Exact:
+class Exact(Compute):
     """Computes parts of the output, each exactly what the whole image gives there."""
 
     def __init__(self, interpreter: Interpreter, prepare: Prepare) -> None:

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from convsmith.errors import ArgumentError, DataError
-from convsmith.machine import processors
+from convsmith.machine import usable_processors
 from convsmith.network.contexts import quiet
 from convsmith.network.stored.program import check_program, program_from
 from convsmith.network.trace import read_program
 from convsmith.tiling.compiled import CompiledTiles
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.exact import Exact
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Interpreter, Statistics
@@ -37,7 +38,7 @@ from convsmith.tiling.stores.source import Source
 from convsmith.tiling.stores.target import Form, reopen
 from convsmith.tiling.survey import Survey, survey
 from convsmith.tiling.windows import Windows
-from convsmith.tiling.worker import Compute, Worker
+from convsmith.tiling.worker import Worker
 
 __all__ = ["Job", "Recipe", "computes", "run_unit"]
 
@@ -80,7 +81,7 @@ def computes(
 ) -> Compute:
     """What computes parts of the output, at most a tile large, for so many workers at once."""
     if recipe.backend == "compiled":
-        return CompiledTiles(surveyed, prepare, tile, max(1, processors() // workers))
+        return CompiledTiles(surveyed, prepare, tile, max(1, usable_processors() // workers))
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
         return Windows(interpreter, prepare, recipe.overlap, recipe.blend)

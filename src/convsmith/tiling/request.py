@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from convsmith.errors import ArgumentError
 from convsmith.text import times
 from convsmith.tiling.budget import best_tile, middle_peak, output_size
-from convsmith.tiling.compiled import compiled_peak, largest_tile, unmoved
 from convsmith.tiling.geometry import Geometry, geometry, whole_shards
 from convsmith.tiling.interpreter import Statistics
 from convsmith.tiling.job import Recipe
 from convsmith.tiling.mask import Mask
+from convsmith.tiling.moved import unmoved
+from convsmith.tiling.parts import best_part, compiled_peak
 from convsmith.tiling.plan import expected_statistics
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer
@@ -58,6 +62,12 @@ class Request:
     notes: tuple[str, ...] = ()
 
     @property
+    def kept(self) -> int:
+        """Bytes of a position of the output that are kept."""
+        positions = self.geometry.images * prod(self.geometry.size)
+        return self.form.bytes // max(1, positions)
+
+    @property
     def expected(self) -> Statistics:
         """Stand-ins for what sweeps will find."""
         if self.recipe.mode == "window":
@@ -94,6 +104,7 @@ def settle(
     kind = surveyed.result.results[0]
     channels = surveyed.result.shape[1] if len(surveyed.result.shape) > 1 else 1
     dtype = reducer.dtype(kind.dtype, channels)
+    kept = np.dtype(dtype).itemsize * (channels if reducer.keeps_channels else 1)
     size = output_size(surveyed)
     notes: list[str] = []
     if windowed and len(size) != len(source.size):
@@ -107,7 +118,7 @@ def settle(
             min(n, _UNIT_WINDOWS * w) for n, w in zip(size, output_size(surveyed), strict=True)
         )
     elif tile is None and recipe.backend == "compiled":
-        lengths = largest_tile(surveyed, memory)
+        lengths = best_part(surveyed, memory, kept)
     elif tile is None:
         known = expected_statistics(surveyed)
         per_value = kind.itemsize * channels + _READING * 4 * source.channels
@@ -145,7 +156,7 @@ def settle(
     )
     mask = None if where is None else Mask(where, frame.size)
     if tile is not None and not windowed:
-        peak = peak_of(surveyed, recipe, frame.tile)
+        peak = peak_of(surveyed, recipe, frame.tile, kept)
         if peak > memory:
             notes.append(
                 f"a tile of {times(frame.tile)} needs {peak / 1e9:.2f} GB: more than memory"
@@ -153,10 +164,10 @@ def settle(
     return Request(surveyed, recipe, source, prepare, reducer, mask, frame, form, tuple(notes))
 
 
-def peak_of(surveyed: Survey, recipe: Recipe, tile: Sequence[int]) -> int:
+def peak_of(surveyed: Survey, recipe: Recipe, tile: Sequence[int], kept: int) -> int:
     """The bytes of tensors alive while a tile in the middle runs."""
     if recipe.backend == "compiled":
-        return compiled_peak(surveyed, tile)
+        return compiled_peak(surveyed, tile, kept)
     return middle_peak(surveyed, tile, expected_statistics(surveyed))
 
 

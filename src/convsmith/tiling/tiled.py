@@ -17,10 +17,11 @@ from torch.export import ExportedProgram
 from convsmith.errors import ArgumentError
 from convsmith.runtime.graph.capture import Capture
 from convsmith.tiling.budget import bytes_of
-from convsmith.tiling.compiled import changed, part_size
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.job import Recipe, computes
+from convsmith.tiling.moved import changed
 from convsmith.tiling.outcome import Outcome
+from convsmith.tiling.parts import part_size
 from convsmith.tiling.plan import Plan, compiled_costs, costs
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer, reducer
@@ -281,7 +282,7 @@ class Tiled:
         if request.recipe.mode == "window":
             return _window_plan(plan, request)
         if request.recipe.backend == "compiled":
-            figures = compiled_costs(surveyed, geometry)
+            figures = compiled_costs(surveyed, geometry, request.kept)
         else:
             figures = costs(surveyed, geometry, request.source, request.expected)
         seconds = None

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convsmith.errors import ArgumentError
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.interpreter import Interpreter, Statistics
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.spans import Span
@@ -59,7 +60,7 @@ def importance(window: Sequence[int], blend: str) -> Tensor:
     return weights.clamp(min=max(float(weights.min()), _LEAST))
 
 
-class Windows:
+class Windows(Compute):
     """Computes parts of the blended output; the network was traced at the size of a window."""
 
     def __init__(

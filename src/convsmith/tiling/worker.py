@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Statistics
 from convsmith.tiling.manifest import Record, Unit
@@ -20,16 +19,7 @@ from convsmith.tiling.spans import Span, slices
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.stores.target import Target
 
-__all__ = ["Compute", "Worker"]
-
-
-class Compute(Protocol):
-    """Computes a part of the output of one image."""
-
-    def __call__(
-        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
-    ) -> Tensor:
-        """The output at spans of the dimensions that are cut, with a batch of one."""
+__all__ = ["Worker"]
 
 
 class Worker:
@@ -68,11 +58,11 @@ class Worker:
         part = buffer[None] if self.geometry.batched else buffer
         part = np.ascontiguousarray(part.transpose(self.geometry.order()))
         self.target.write(self.geometry.place(image, spans), part)
-        digest = blake2b(part.tobytes(), digest_size=8).hexdigest()
+        digest = blake2b(part.reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()
         return Record(unit, digest, False, counts, perf_counter() - begin)
 
     def _tile(
-        self, image: int, tile: Sequence[Span], buffer: np.ndarray, origin: Sequence[Span]
+        self, image: int, tile: Sequence[Span], buffer: np.ndarray, unit: Sequence[Span]
     ) -> None:
         asked = None
         if self.mask is not None:
@@ -83,15 +73,16 @@ class Worker:
             asked = asked[slices(bounds, [start for start, _ in tile])]
             tile = bounds
         known = self.known[image] if self.known else Statistics()
+        origin = [start for start, _ in self.geometry.full(unit)]
         with torch.no_grad():
-            reduced = self.reducer(self.compute(self.source, image, tile, known))[0]
-        values = reduced.cpu().numpy()
-        starts = [start for start, _ in self.geometry.full(origin)]
-        place = slices(self.geometry.full(tile), starts)
-        if asked is None:
-            buffer[place] = values
-        else:
-            shape = [1] * buffer.ndim
-            for where, length in zip(self.geometry.cut, asked.shape, strict=True):
-                shape[where] = length
-            buffer[place] = np.where(asked.reshape(shape), values, buffer[place])
+            for spans, output in self.compute.pieces(self.source, image, tile, known):
+                values = self.reducer(output)[0].cpu().numpy()
+                place = slices(self.geometry.full(spans), origin)
+                if asked is None:
+                    buffer[place] = values
+                    continue
+                wanted = asked[slices(spans, [start for start, _ in tile])]
+                shape = [1] * buffer.ndim
+                for where, length in zip(self.geometry.cut, wanted.shape, strict=True):
+                    shape[where] = length
+                buffer[place] = np.where(wanted.reshape(shape), values, buffer[place])

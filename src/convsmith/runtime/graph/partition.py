@@ -27,7 +27,7 @@ from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.table import refusal
 
-__all__ = ["partition"]
+__all__ = ["left_to_torch", "partition", "weights_of"]
 
 _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
@@ -42,7 +42,7 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
         team: the threads that run them.
     """
     network, graph = captured.network, captured.graph()
-    weights = _weights_of(network)
+    weights = weights_of(network)
     reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
     # Before any value is read: what changes meanwhile is then seen at the next call.
     watch = Watch(_read(weights, reasons), library.watching)
@@ -61,6 +61,13 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     graph.delete_all_unused_submodules()
     graph.recompile()
     return Variant(captured, graph, {name: why for name, why in reasons.items() if why}, watch)
+
+
+def left_to_torch(captured: Capture) -> dict[str, str]:
+    """The layers that no kernel computes, each with the reason."""
+    weights = weights_of(captured.network)
+    reasons = {layer.name: _refusal(layer, captured, weights) for layer in captured.network}
+    return {name: why for name, why in reasons.items() if why}
 
 
 def _read(weights: Weights, reasons: Mapping[str, str]) -> list[Tensor]:
@@ -127,7 +134,7 @@ def _is_convolution(layer: Layer) -> bool:
     return isinstance(layer.operation.arithmetic, (Conv, ConvTranspose))
 
 
-def _weights_of(network: Network) -> Weights:
+def weights_of(network: Network) -> Weights:
     """The parameters of each layer that takes nothing else besides its input."""
     program: ExportedProgram = network.program
     tensors = {**program.state_dict, **program.constants}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from convsmith.kernels.isa import BLOCK, channel_pitch
 
@@ -89,7 +90,7 @@ class Layout:
     ring: int
     offset: int = 0
 
-    @property
+    @cached_property
     def gap(self) -> tuple[int, int]:
         """Rows and pixels of border between an end of the map and the next beginning.
 
@@ -103,7 +104,7 @@ class Layout:
         """Whether all rows lie in memory at once; those below them are then those above them."""
         return self.ring == self.height + self.gap[0]
 
-    @property
+    @cached_property
     def row(self) -> int:
         """Values from one row to the next."""
         return (self.width + self.gap[1]) * self.map.pitch
