@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 import convsmith as cs
 from convsmith.errors import ArgumentError
-from convsmith.nn import DepthwiseSeparableConv2d, use_fused_
+from convsmith.nn import use_fused_
 from convsmith.runtime.backend import backend
-from tests.runtime.changes import CHANGES, Net
+from tests.runtime.changes import CHANGES, Layer, Net
 
 IMAGE = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -65,29 +65,21 @@ def test_backend(net: Net, change: str) -> None:
         assert _same(fast(IMAGE), net(IMAGE))
 
 
-def _layer_weight(layer: nn.Module) -> nn.Parameter:
-    return next(p for p in layer.parameters() if p.dim() == 4)
-
-
-def test_layers() -> None:
-    changes = {
-        ".data.copy_": lambda w: w.data.mul_(2),
-        ".data = ": lambda w: setattr(w, "data", w.data * 3),
-        "NumPy": lambda w: w.detach().numpy().__imul__(-1),
-        "in place": lambda w: nn.init.normal_(w),
-    }
-    plain = DepthwiseSeparableConv2d(8, 16, 3).eval()
-    layer = use_fused_(plain)
-    image = torch.randn(1, 8, 10, 10)
-    for change in changes.values():
-        with torch.no_grad():
-            before = layer(image)
-            change(_layer_weight(layer))
-            found = layer(image)
-            expected = use_fused_(layer, False)(image)
-            use_fused_(layer)
-        assert not _same(before, expected)
-        assert _same(found, expected)
+@pytest.mark.parametrize("change", CHANGES)
+def test_layers(change: str) -> None:
+    torch.manual_seed(0)
+    layer = use_fused_(Layer().eval())
+    with torch.no_grad():
+        before = layer(IMAGE)
+        assert layer._fusion._compiled.regions
+    CHANGES[change](layer)
+    with torch.no_grad():
+        found, alone = layer(IMAGE), layer(IMAGE[:1])
+        use_fused_(layer, False)
+        after = layer(IMAGE)
+        assert change == "half and back" or not _same(before, after)
+        assert _same(found, after)
+        assert _same(alone, layer(IMAGE[:1]))
 
 
 def test_part_of_a_large_weight() -> None:
