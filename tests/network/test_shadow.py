@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections import OrderedDict, namedtuple
+from argparse import Namespace
+from collections import OrderedDict, UserDict, UserList, namedtuple
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,6 +33,9 @@ class Cached(nn.Module):
         self.features: list[Tensor] = []
         self.by_size: dict[str, Tensor] = {}
         self.box = self.Box()
+        self.space, self.names = SimpleNamespace(value=None), Namespace(value=None)
+        self.user_dict: UserDict[str, Tensor] = UserDict()
+        self.user_list: UserList[Tensor] = UserList()
         self.pair = self.Pair([], {})
         self.nested = {"list": [OrderedDict()]}
         self.bound = self.conv.forward
@@ -47,6 +52,8 @@ class Cached(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.bound(x) + self.closure(x) + self.partial(self.conv(x))
         self.by_size["y"] = self.box.value = y
+        self.space.value = self.names.value = self.user_dict["y"] = y
+        self.user_list.append(y)
         self.pair.left.append(y)
         self.pair.right["y"] = y
         self.nested["list"][0]["y"] = y

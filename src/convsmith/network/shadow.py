@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from argparse import Namespace
+from collections import OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["shadow"]
+__all__ = ["HOLDERS", "shadow"]
 
 # A class with an attribute `shared_by_shadows` is shared, too: its instances are safe to share.
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
 """Where classes come from whose instances are shared: locks, files, types, streams, arrays."""
+
+
+HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList)
+"""Classes of the standard library that only hold what a user has put there."""
 
 
 def shadow(model: nn.Module) -> nn.Module:
@@ -72,6 +77,8 @@ class _Copier:
             return None
         if isinstance(value, nn.Module):
             return self._instance
+        if isinstance(value, HOLDERS):
+            return self._holder
         if rule := _CONTAINERS.get(kind):
             return partial(rule, self)
         if isinstance(value, tuple):
@@ -93,6 +100,11 @@ class _Copier:
             for name in _slots(base):
                 if hasattr(value, name):
                     object.__setattr__(copied, name, self(getattr(value, name)))
+        copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
+        return copied
+
+    def _holder(self, value: Any) -> Any:
+        copied = self._remember(value, type(value).__new__(type(value)))
         copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
         return copied
 
