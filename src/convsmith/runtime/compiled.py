@@ -264,6 +264,8 @@ class Compiled(nn.Module):
         with LOCK:
             variant = self._variants.get(key)
             if variant is None:
+                if _is_transformed():
+                    raise self._refused(args, kwargs, TraceError(""))
                 try:
                     variant = self._source.find(args, kwargs)
                 except TraceError as error:
@@ -294,6 +296,8 @@ class Compiled(nn.Module):
     def _refused(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
     ) -> ArgumentError:
+        if _is_transformed():
+            error = TraceError(_TRANSFORMED)
         # It was traced when it was compiled: only the reason is news.
         reason = first_line(error).removeprefix(f"{self.network.name} cannot be traced: ")
         return ArgumentError(
@@ -348,6 +352,14 @@ class Compiled(nn.Module):
             f"Compiled({self.network.name}: {count} blocks in {len(self.regions)} regions, "
             f"threads: {self.threads})"
         )
+
+
+_TRANSFORMED = "torch.func does not reach into kernels: transform the model that it was made from"
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func computes derivatives, or maps over a batch, around this call."""
+    return torch._C._functorch.maybe_current_level() is not None
 
 
 def _are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
