@@ -13,6 +13,7 @@ from convsmith.errors import ArgumentError
 from convsmith.nn import use_fused_
 from convsmith.runtime.backend import backend
 from tests.runtime.changes import CHANGES, Layer, Net
+from tests.runtime.holders import HOLDERS, Held
 
 IMAGE = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -80,6 +81,43 @@ def test_layers(change: str) -> None:
         assert change == "half and back" or not _same(before, after)
         assert _same(found, after)
         assert _same(alone, layer(IMAGE[:1]))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", HOLDERS)
+def test_what_is_held(name: str, frozen: bool) -> None:
+    net = Held(name).eval()
+    fast = cs.compile(net, IMAGE, threads=1, frozen=frozen)
+    with torch.no_grad():
+        before = net(IMAGE)
+        assert _same(fast(IMAGE), before)
+        HOLDERS[name].change(net.held)
+        after = net(IMAGE)
+        assert not _same(before, after)
+        expected = before if frozen else after
+        for count in (1, 2):
+            assert _same(fast(IMAGE[:count]), expected[:count])
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.randn(4, 4, 3, 6)[..., ::2],
+        torch.randn(4, 4, 3, 3).transpose(0, 1),
+        torch.randn(8, 4, 3, 3)[::2],
+        torch.randn(4, 1, 3, 3).expand(4, 4, 3, 3),
+    ],
+    ids=["gaps", "transposed", "rows", "expanded"],
+)
+def test_weights_in_other_orders_of_memory(weight: Tensor) -> None:
+    net = nn.Conv2d(4, 4, 3).eval()
+    net.weight.data = weight
+    fast = cs.compile(net, IMAGE, threads=1)
+    with torch.no_grad():
+        before = fast(IMAGE)
+        weight.detach().numpy()[:, :1] *= 2
+        assert not _same(before, net(IMAGE))
+        assert _same(fast(IMAGE), net(IMAGE))
 
 
 def test_part_of_a_large_weight() -> None:
