@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 
 from hypothesis import given
@@ -20,7 +21,7 @@ def reshapes(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
     def shape() -> tuple[int, ...]:
         cuts = sorted(draw(st.sets(st.integers(1, len(factors) - 1)))) if len(factors) > 1 else []
         ends = [0, *cuts, len(factors)]
-        return tuple(prod(factors[a:b]) for a, b in zip(ends, ends[1:], strict=False))
+        return tuple(prod(factors[a:b]) for a, b in pairwise(ends))
 
     return shape(), shape()
 

@@ -84,7 +84,8 @@ class _Copier:
         if isinstance(value, tuple):
             return self._tuple
         library = kind.__module__.partition(".")[0] in _LIBRARIES
-        return None if library or not hasattr(value, "__dict__") else self._instance
+        holds = hasattr(value, "__dict__") or any(map(_slots, kind.__mro__))
+        return self._instance if holds and not library else None
 
     def _remember(self, value: Any, copied: Any) -> Any:
         self._copies[id(value)] = copied
@@ -100,11 +101,13 @@ class _Copier:
             for name in _slots(base):
                 if hasattr(value, name):
                     object.__setattr__(copied, name, self(getattr(value, name)))
-        copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
+        if hasattr(value, "__dict__"):
+            copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
         return copied
 
     def _holder(self, value: Any) -> Any:
-        copied = self._remember(value, type(value).__new__(type(value)))
+        kind: Any = type(value)
+        copied = self._remember(value, kind.__new__(kind))
         copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
         return copied
 
