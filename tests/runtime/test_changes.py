@@ -171,6 +171,20 @@ def test_weights_made_in_inference_mode() -> None:
         assert _same(fast(image), net(image))
 
 
+@pytest.mark.parametrize("change", [".data.mul_", "a new layer", "eps", "load_state_dict"])
+def test_a_compiled_network_within_another(net: Net, change: str) -> None:
+    inner = cs.compile(net, IMAGE, threads=1)
+    outer = nn.Sequential(inner, nn.Conv2d(4, 3, 1)).eval()
+    fast = cs.compile(outer, IMAGE, threads=1)
+    assert _same(fast(IMAGE), outer(IMAGE))
+    for called_between in (False, True):
+        CHANGES[change](net)
+        if called_between:
+            inner(IMAGE)
+        with torch.no_grad():
+            assert _same(fast(IMAGE), outer[1](net(IMAGE)))
+
+
 def test_swapped_tensors(net: Net) -> None:
     """Torch may refuse to swap what a capture refers to; what it swaps is taken over."""
     fast = cs.compile(net, IMAGE, threads=1)

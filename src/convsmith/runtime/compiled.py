@@ -103,6 +103,18 @@ class Compiled(nn.Module):
             return self.graph(*args, **kwargs)
 
     @property
+    def current(self) -> Variant | None:
+        """What serves the example; None if the model has changed since. Others that hold it ask."""
+        source = self._source
+        if not self.frozen and (source.changed or source.first.watch.changed):
+            return None
+        return source.first
+
+    def take_over(self) -> None:
+        """Take over what was changed in the model, as a call does."""
+        self._variant(*self._source.example)
+
+    @property
     def graph(self) -> nn.Module:
         """The graph for the example."""
         return self._source.first.graph

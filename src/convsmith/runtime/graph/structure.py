@@ -50,6 +50,7 @@ class Structure:
         self._dicts: list[dict[Any, Any]] = []
         self._lists: list[list[Any] | set[Any] | deque[Any] | Slots] = []
         self._arrays: list[Any] = []
+        self._compiled: list[tuple[Any, Any]] = []
         self._modules: dict[int, nn.Module] = {}
         self._visit(root, set())
         self._ignored: set[tuple[int, Any]] = set()
@@ -66,6 +67,8 @@ class Structure:
     @property
     def changed(self) -> bool:
         """Whether anything is another object now; numbers and text may be equal ones."""
+        if self._compiled and not self._same_compiled():
+            return True
         same = self._entries(self._dicts, self._where) == self._state
         if same and (not self._lists or self._same_lists()) and self._same_arrays():
             return False
@@ -81,6 +84,10 @@ class Structure:
 
     def _visit(self, value: Any, seen: set[int]) -> None:
         shared = hasattr(type(value), "shared_by_shadows")
+        if hasattr(type(value), "take_over") and id(value) not in seen:
+            seen.add(id(value))
+            value.take_over()
+            self._compiled.append((value, value.current))
         if shared or id(value) in seen or isinstance(value, (Tensor, type, *_VALUES)):
             return
         seen.add(id(value))
@@ -124,6 +131,10 @@ class Structure:
         return sum(map(len, self._lists)) == len(self._flat) and all(
             map(is_, chain.from_iterable(self._lists), self._flat)
         )
+
+    def _same_compiled(self) -> bool:
+        """Whether what was compiled before, and is a part now, computes what it did."""
+        return all(each.current is before for each, before in self._compiled)
 
     def _same_arrays(self) -> bool:
         return not self._arrays or list(map(sampled, self._arrays)) == self._bits
