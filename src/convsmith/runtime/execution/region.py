@@ -98,6 +98,8 @@ class Region(nn.Module):
 
     def eager(self, *tensors: Tensor) -> Any:
         """The same where nothing is being compiled."""
+        if torch._C._len_torch_dispatch_stack():  # a mode wants to see what is computed
+            return _one_or_all(call(tensors, self.number))
         for tensor in tensors:
             if type(tensor) not in _PLAIN:
                 return _one_or_all(call(tensors, self.number))
@@ -267,14 +269,20 @@ class _Call:
             region.room.tensor(number, view.result(images, result), last)
             for number, result in enumerate(sized.results)
         ]
-        self.memory = sized.take()
         # For each image its base addresses: memory, weights, tensors.
-        fixed = self.memory[0], region.constants.address
-        starts = [(t.data_ptr(), 4 * t.stride(0)) for t in (*inputs, *outputs)]
-        for address, _ in starts:
-            if not address:
-                raise UnfitError("a region got a tensor without memory")
-        self.bases = [(*fixed, *[a + i * b for a, b in starts]) for i in range(images)]
+        tensors = *inputs, *outputs
+        starts = [t.data_ptr() for t in tensors]
+        if not all(starts):
+            raise UnfitError("a region got a tensor without memory")
+        self.memory = sized.take()
+        self.bases = [(self.memory[0], region.constants.address, *starts)]
+        if images > 1:  # to look at all strides costs a call a microsecond
+            steps = 0, 0, *[4 * t.stride(0) for t in tensors]
+            first = self.bases[0]
+            self.bases += [
+                tuple([start + i * step for start, step in zip(first, steps, strict=True)])
+                for i in range(1, images)
+            ]
 
     def __enter__(self) -> _Call:
         return self
