@@ -42,13 +42,9 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
         team: the threads that run them.
     """
     network, graph = captured.network, captured.graph()
-<<<<<<< HEAD
-    weights = weights_of(network)
-=======
     graph.graph.eliminate_dead_code()
     nodes = _nodes_of(graph, network)
-    weights = _weights_of(network)
->>>>>>> n13a
+    weights = weights_of(network)
     reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
     # Before any value is read: what changes meanwhile is then seen at the next call.
     watch = Watch(_read(weights, reasons), library.watching)
