@@ -109,14 +109,14 @@ def test_wild_command_lines(
     random, counted = Random(10 * SEED + part), Counter[int]()
     for _ in range(LINES // 10):
         words = line(random)
-        start = time.monotonic()
+        start = time.process_time()
         status = main(words)
         out, err = capfd.readouterr()
         counted[status] += 1
         assert status in (0, 1, 2), (words, status, err)
         assert "a bug in convsmith" not in err and "Traceback" not in err, (words, err)
         assert status == 0 or err.strip(), (words, out)
-        assert time.monotonic() - start < SECONDS, words
+        assert time.process_time() - start < SECONDS, words
     assert counted[2] > 0
 
 
@@ -150,7 +150,7 @@ def test_wild_calls(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                 good = {"model": THINGS[-5], "example": (1, 3, 16, 16)}.get(each.name)
                 use_good = good is not None and random.random() < 0.6
                 words[each.name] = good if use_good else random.choice(THINGS)
-        start = time.monotonic()
+        start = time.process_time()
         message = ""
         try:
             function(**words)
@@ -159,4 +159,4 @@ def test_wild_calls(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         except TypeError:  # of a kind that no annotation allows
             pass
         assert "\n" not in message.strip(), (words, message)
-        assert time.monotonic() - start < SECONDS, words
+        assert time.process_time() - start < SECONDS, words
