@@ -78,6 +78,7 @@ def test_the_budget_chooses_a_tile():
     ("layer", "reason"),
     [
         (nn.Upsample(scale_factor=1.5, mode="bilinear"), "depend on the size of the image"),
+        (nn.Upsample(scale_factor=3, mode="bilinear"), "depend on the size of the image"),
         (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "depend on the size"),
         (nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular"), "pads with the opposite border"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import starmap
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ _FOLLOWING = ("reshape", "upsample")
 def unmoved(survey: Survey) -> str:
     """Why a network does not move with the image, so that a part of it gives other values; or ''.
 
-    Interpolation by whole factors moves with it; to a size that is no multiple, it does not.
+    Interpolation by powers of two moves with it; by other factors, it does not.
     """
     if len(survey.image.shape) != 4:
         return f"{survey.image.name}: kernels take images with two axes"
@@ -38,7 +39,7 @@ def _stays(survey: Survey, layer: Layer) -> str:
     settings = layer.operation.settings
     if layer.kind == "upsample":
         pairs = zip(layer.operands[0].shape[2:], layer.shape[2:], strict=True)
-        if settings.get("align_corners") or any(m % n and n % m for n, m in pairs):
+        if settings.get("align_corners") or not all(starmap(_is_even, pairs)):
             return "its positions depend on the size of the image"
     if layer.operation.name.startswith("adaptive"):
         return "its windows depend on the size of the image"
@@ -56,6 +57,16 @@ def _stays(survey: Survey, layer: Layer) -> str:
         if is_fixed and any(along and length > 1 for length, along in wide):
             return "it adds values of the whole map"
     return ""
+
+
+def _is_even(before: int, after: int) -> bool:
+    """Whether positions are the same numbers wherever they lie.
+
+    Kernels compute them in float32, as torch does: at thirds they are rounded, and far from the
+    origin otherwise than near it.
+    """
+    factor = Fraction(after, before)
+    return (factor.denominator == 1 and factor.numerator.bit_count() == 1) or factor.numerator == 1
 
 
 def changed(whole: Survey, part: Survey) -> str:

@@ -58,7 +58,7 @@ def tile(
         backend: `torch`, or `compiled`: in the kernels of `cs.compile`, with the same bits for
             every tiling, number of threads and order of tiles; layers without a kernel run in
             torch, which may round otherwise. It takes networks that move with the image: no
-            sweeps, and interpolation by whole factors.
+            sweeps, and interpolation by powers of two.
         device: where tiles are computed, such as `cuda`.
 
     Raises:

@@ -1,12 +1,14 @@
 """Streams: a region's program in steps, each of which takes and gives some rows of an image.
 
 Bands of rows pass through rings, so neither the image nor the result has to be in memory: a step
-finds its rows in a window, and leaves its results in another.
+finds its rows in a window, and leaves its results in another. While kernels run, the caller fills
+the next window and takes what the last step has left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -34,6 +36,9 @@ Feed = Callable[[int, int, Tensor], None]
 """Writes rows `[start, stop)` of the image into a tensor (channels, rows, pixels)."""
 
 Rows = tuple[int, int]
+
+_Held = tuple[Array, list[tuple[Array, Array]]]
+"""The rings of a run, and its windows."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ class Stream:
             for (a, b), cut in zip(pairwise(starts), cuts, strict=True)
         ]
         self._memory = order.memory
-        self._free: list[tuple[Array, Array, Array]] = []
+        self._free: list[_Held] = []
 
     @property
     def nbytes(self) -> int:
         """Memory of one run: rings and windows."""
-        return self._memory + sum(4 * prod(shape) for shape in self._shapes)
+        return self._memory + 2 * sum(4 * prod(shape) for shape in self._shapes)
 
     def run(self, feed: Feed) -> Iterator[tuple[int, Tensor]]:
         """Rows of the result as they are ready: the number of the first, and their values.
@@ -96,24 +101,45 @@ class Stream:
         Args:
             feed: is asked for the rows of the image once, in order.
         """
-        region = self.region
         held = self._free.pop() if self._free else self._take()
-        memory, given, taken = held
-        bases = (memory.ctypes.data, region.constants.address, *(a.ctypes.data for a in held[1:]))
-        window, results = torch.from_numpy(given), torch.from_numpy(taken)
-        try:
-            for step in self._steps:
-                (start, stop), (first, end) = step.reads, step.writes
-                if start < stop:
-                    feed(start, stop, window[:, : stop - start])
-                region.team.run(region.library, step.program, bases)
-                if first < end:
-                    yield first, results[None, :, : end - first]
-        finally:
-            self._free.append(held)
+        running: Future[None] | None = None
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                for number, step in enumerate(self._steps):
+                    start, stop = step.reads
+                    window, _ = held[1][number % 2]
+                    if start < stop:
+                        feed(start, stop, torch.from_numpy(window[:, : stop - start]))
+                    if running is not None:
+                        running.result()
+                    running = thread.submit(self._compute, step, held, number % 2)
+                    if number:
+                        yield from self._given(number - 1, held)
+                if running is not None:
+                    running.result()
+                yield from self._given(len(self._steps) - 1, held)
+            finally:
+                if running is not None:
+                    wait([running])
+                self._free.append(held)
 
-    def _take(self) -> tuple[Array, Array, Array]:
-        """Rings, the window of the image and that of the result."""
+    def _compute(self, step: _Step, held: _Held, which: int) -> None:
+        region, (memory, windows) = self.region, held
+        places = memory, region.constants.memory, *windows[which]
+        bases = [place.ctypes.data for place in places]
+        region.team.run(region.library, step.program, bases)
+
+    def _given(self, number: int, held: _Held) -> Iterator[tuple[int, Tensor]]:
+        first, end = self._steps[number].writes
+        if first < end:
+            _, results = held[1][number % 2]
+            yield first, torch.from_numpy(results)[None, :, : end - first]
+
+    def _take(self) -> _Held:
+        """Rings, and two pairs of windows: of the image and of the result."""
+        return aligned(self._memory), [self._windows() for _ in range(2)]
+
+    def _windows(self) -> tuple[Array, Array]:
         source, result = (aligned(4 * prod(shape)) for shape in self._shapes)
         channels, rows, pixels = self._shapes[0]
         given = source.view(np.float32)
@@ -121,7 +147,7 @@ class Stream:
             given = given.reshape(rows, pixels, channels).transpose(2, 0, 1)
         else:
             given = given.reshape(channels, rows, pixels)
-        return aligned(self._memory), given, result.view(np.float32).reshape(self._shapes[1])
+        return given, result.view(np.float32).reshape(self._shapes[1])
 
 
 def _strides(shape: tuple[int, int, int], last: bool) -> Strides:
