@@ -21,7 +21,7 @@ timm = pytest.importorskip("timm")
 pytestmark = pytest.mark.zoo
 
 # For a detector, and for its backbone alone.
-IMAGE, CROP = (1, 3, 96, 96), (1, 3, 128, 128)
+IMAGE, CROP = (1, 3, 96, 96), (1, 3, 300, 300)
 
 
 def check(model, shapes):
@@ -48,7 +48,9 @@ def test_a_detector_is_run_and_its_backbone_has_fields(name):
     """They keep as many boxes as score well: their shapes depend on values."""
     torch.manual_seed(0)
     model = load_model(f"torchvision:{name}").eval()
-    with pytest.raises(cs.ConvsmithError, match=r"depends on the values of a tensor \(\w+\.py:\d+"):
+    with pytest.raises(
+        cs.ConvsmithError, match=r"depends on the values of a tensor.* \(\w+\.py:\d+"
+    ):
         cs.trace(model, IMAGE)
     report = cs.inspect(model, IMAGE)
     assert report.status == "measured" and report.macs > 0
