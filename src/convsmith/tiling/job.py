@@ -30,9 +30,10 @@ from convsmith.tiling.manifest import Record, Unit
 from convsmith.tiling.mask import Mask
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer, named, reducer_from
+from convsmith.tiling.stores.form import Form
 from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.stores.target import Form, reopen
+from convsmith.tiling.stores.target import reopen
 from convsmith.tiling.survey import Survey, survey
 from convsmith.tiling.windows import Windows
 from convsmith.tiling.worker import Compute, Worker

@@ -14,11 +14,12 @@ from convsmith.tiling.geometry import Geometry, geometry, whole_shards
 from convsmith.tiling.interpreter import Statistics
 from convsmith.tiling.job import Recipe
 from convsmith.tiling.mask import Mask
+from convsmith.tiling.placement import Placement, placement
 from convsmith.tiling.plan import expected_statistics
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer
+from convsmith.tiling.stores.form import Form
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.stores.target import Form
 from convsmith.tiling.survey import Survey
 from convsmith.tiling.windows import Windows
 
@@ -56,6 +57,15 @@ class Request:
     geometry: Geometry
     form: Form
     notes: tuple[str, ...] = ()
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the result lies on the image; None where it lacks an axis of it."""
+        frame, source = self.geometry, self.source
+        if len(frame.size) != len(source.size):
+            return None
+        windowed = self.recipe.mode == "window"
+        return placement(self.survey, source, frame.size, windowed=windowed)
 
     @property
     def expected(self) -> Statistics:

@@ -26,11 +26,13 @@ from convsmith.tiling.job import Job, computes
 from convsmith.tiling.manifest import Manifest, Record, Unit, stamp
 from convsmith.tiling.outcome import Outcome
 from convsmith.tiling.patch import Patch
+from convsmith.tiling.placement import Placement
 from convsmith.tiling.plan import Plan
 from convsmith.tiling.ranges import ranges
 from convsmith.tiling.reduce import named
 from convsmith.tiling.request import Request
 from convsmith.tiling.spans import Spans, lengths
+from convsmith.tiling.stores.formats import format_of
 from convsmith.tiling.stores.target import (
     Target,
     check_form,
@@ -87,7 +89,7 @@ def run(
     complete = _complete(request, manifest, done)
     if complete and manifest is not None:
         done = manifest.confirm(request.geometry.units())
-        finish(opened)
+        finish(opened, _placement(request, opened.path))
     elif not complete and part is None:
         raise DataError(f"{request.geometry.number - len(done)} units were never computed")
     return Outcome(
@@ -194,9 +196,14 @@ def _open(
             "force to replace it"
         )
     remove(path)
-    opened = create(path, request.form)
+    opened = create(path, request.form, _placement(request, path))
     manifest.begin(identity)
     return manifest, opened, {}
+
+
+def _placement(request: Request, path: str) -> Placement | None:
+    """Where the result lies on the image, for a format that can say it."""
+    return request.placement if format_of(path).placed else None
 
 
 def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, Any]) -> None:
@@ -211,7 +218,7 @@ def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, A
             try:
                 if exists(path):
                     raise ArgumentError(f"{path} exists: remove it before the first part starts")
-                create(path, request.form)
+                create(path, request.form, _placement(request, path))
                 manifest.begin(identity)
             finally:
                 lock.rmdir()

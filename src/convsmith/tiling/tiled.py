@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from os import PathLike
 from time import perf_counter
 from typing import Any
 
@@ -27,9 +28,10 @@ from convsmith.tiling.reduce import Reducer, reducer
 from convsmith.tiling.request import Request, settle
 from convsmith.tiling.run import run, sweeps
 from convsmith.tiling.seams import Seams, measure_seams
+from convsmith.tiling.stores.formats import format_of
 from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.stores.target import existing_unit, form_of
+from convsmith.tiling.stores.target import existing_unit
 from convsmith.tiling.survey import Survey, survey
 from convsmith.tiling.windows import Windows
 
@@ -108,7 +110,8 @@ class Tiled:
         Args:
             source: an array (numpy, memory map, Zarr) or a path: `.npy`, `.zarr`, `.tif`, `.nii`
                 or an ordinary image. Stored values are scaled as `scale` says.
-            target: a path that ends in `.zarr`, `.npy`, `.tif` or `.png`; an array to write into;
+            target: a path that ends in `.zarr`, `.npy`, `.tif`, `.cog.tif`, `.nii`, `.nii.gz` or
+                `.png`; an array to write into;
                 or None for an array in memory.
             resume: go on with a run that was stopped; its model, input and settings must be the
                 same.
@@ -234,11 +237,11 @@ class Tiled:
         recipe, tile = self.recipe, self.tile
         if recipe.mode == "window":
             recipe = replace(recipe, window=tuple(surveyed.image.shape[2:]))
-        writes_pictures = isinstance(target, str) and form_of(target) in (".png", ".jpg", ".jpeg")
+        holds_last = isinstance(target, (str, PathLike)) and format_of(str(target)).channels_last
         request = settle(
             surveyed, recipe, image, Prepare(scale, tuple(mean), tuple(std)), reducer(reduce),
             tile=tile, memory=memory, where=where, shard=_spatial(shard, self.dims),
-            channels_last=image.layout.endswith("C") or writes_pictures, fill=fill,
+            channels_last=image.layout.endswith("C") or holds_last, fill=fill,
         )  # fmt: skip
         if recipe.backend == "compiled" and surveyed.network.model is not None:
             apart = self.survey(part_size(surveyed, request.geometry.tile))
@@ -247,7 +250,7 @@ class Tiled:
                     f"{surveyed.network.name} cannot be tiled in compiled kernels: {reason}; "
                     "backend='torch' can"
                 )
-        if target is None or isinstance(target, str) or not hasattr(target, "shape"):
+        if target is None or isinstance(target, (str, PathLike)) or not hasattr(target, "shape"):
             return request
         unit = existing_unit(target)
         letters = request.geometry.layout

@@ -17,8 +17,8 @@ from convsmith.tiling.manifest import Record, Unit
 from convsmith.tiling.mask import Mask
 from convsmith.tiling.reduce import Histogram, Reducer
 from convsmith.tiling.spans import Span, slices
+from convsmith.tiling.stores.form import Target
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.stores.target import Target
 
 __all__ = ["Compute", "Worker"]
 
