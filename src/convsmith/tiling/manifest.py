@@ -12,11 +12,13 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from convsmith.errors import ArgumentError, DataError
+from convsmith.tiling.stores.form import unwritten
 
 __all__ = ["Manifest", "Record", "Unit"]
 
@@ -69,9 +71,22 @@ class Manifest:
         """Whether a run has begun here."""
         return (self.folder / "run.json").is_file()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the target of the run was created, so that units can be written."""
+        return (self.folder / "ready").is_file()
+
+    def set_ready(self) -> None:
+        """Note that the target was created."""
+        (self.folder / "ready").touch()
+
+    def remove(self) -> None:
+        """Remove it: the run has not begun after all."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def begin(self, identity: dict[str, Any]) -> None:
         """Start anew: whatever was here is removed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove()
         self.folder.mkdir(parents=True)
         partial = self.folder / f"run.json.{os.getpid()}"
         partial.write_text(json.dumps(identity, indent=1), encoding="utf-8")
@@ -157,18 +172,27 @@ class Writer:
     """Appends lines to one file, each handed to the system at once."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = path.open("a", encoding="utf-8")
         if self._file.tell():
             self._file.write("\n")  # ends a line that a kill has cut short
 
     def add(self, record: Record) -> None:
-        """Append one finished unit."""
-        self._file.write(json.dumps(asdict(record)) + "\n")
-        self._file.flush()
+        """Append one finished unit.
+
+        Raises:
+            DataError: where the disk is full.
+        """
+        try:
+            self._file.write(json.dumps(asdict(record)) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise unwritten(str(self.path), error) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; a full disk was reported when the line was added."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def stamp() -> str:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, ConvsmithError, DataError, first_line
 from convsmith.tiling.placement import Placement
 from convsmith.tiling.stores.form import Form, Target, unwritten
 from convsmith.tiling.stores.formats import form_of, format_of, open_zarr
@@ -61,11 +61,26 @@ def create(path: str, form: Form, placement: Placement | None = None) -> Target:
 
 
 def reopen(path: str, form: Form) -> Target:
-    """Open a target that is there, to write further parts; a finished picture only to read."""
+    """Open a target that is there, to write further parts; a finished picture only to read.
+
+    Raises:
+        DataError: where it is missing or damaged.
+    """
     kind = format_of(path)
-    if kind.whole is not None and not os.path.exists(_parts(path)) and os.path.exists(path):
-        return Target(path, form, kind.whole.load(path))
-    return Target(path, form, kind.reopen(_parts(path)))
+    is_finished = (
+        kind.whole is not None and not os.path.exists(_parts(path)) and os.path.exists(path)
+    )
+    try:
+        if kind.whole is not None and is_finished:
+            return Target(path, form, kind.whole.load(path))
+        return Target(path, form, kind.reopen(_parts(path)))
+    except ConvsmithError:
+        raise
+    except Exception as error:  # each format has errors of its own
+        raise DataError(
+            f"{path} cannot be opened to go on with it ({first_line(error)}): pass force to begin "
+            "anew"
+        ) from error
 
 
 def _parts(path: str) -> str:
