@@ -10,7 +10,7 @@ output are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import lcm, prod
 from threading import Lock
@@ -240,6 +240,12 @@ class CompiledTiles:
             0 if axis is None else int(part[axis][0] / Fraction(steps[axis])) for axis in axes
         ]
         return output[slices(tile_spans(survey, spans), origin)]
+
+    def strips(
+        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
+    ) -> Iterator[tuple[Sequence[Span], Tensor]]:
+        """The same: a tile is computed at once."""
+        yield spans, self(source, image, spans, known)
 
     def _network(self, example: Tensor) -> Compiled:
         """The network compiled at the size of a part."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -48,3 +48,9 @@ class Exact:
         patch = read_image(source, self.prepare, survey, image, needs.spans[key])
         patch = Patch(patch.tensor.to(self.interpreter.device), patch.spans, patch.shape)
         return self.interpreter.run(patch, part, known)[survey.output]
+
+    def strips(
+        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
+    ) -> Iterator[tuple[Sequence[Span], Tensor]]:
+        """The same: a tile is computed at once."""
+        yield spans, self(source, image, spans, known)

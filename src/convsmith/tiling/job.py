@@ -22,6 +22,7 @@ from convsmith.errors import ArgumentError, DataError
 from convsmith.machine import processors
 from convsmith.network.contexts import quiet
 from convsmith.network.trace import read_program
+from convsmith.tiling.blend import Blend
 from convsmith.tiling.compiled import CompiledTiles
 from convsmith.tiling.exact import Exact
 from convsmith.tiling.geometry import Geometry
@@ -35,7 +36,6 @@ from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.stores.target import reopen
 from convsmith.tiling.survey import Survey, survey
-from convsmith.tiling.windows import Windows
 from convsmith.tiling.worker import Compute, Worker
 
 __all__ = ["Job", "Recipe", "computes", "run_unit"]
@@ -82,7 +82,7 @@ def computes(
         return CompiledTiles(surveyed, prepare, tile, max(1, processors() // workers))
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
-        return Windows(interpreter, prepare, recipe.overlap, recipe.blend)
+        return Blend(interpreter, prepare, recipe.overlap, recipe.blend)
     return Exact(interpreter, prepare)
 
 

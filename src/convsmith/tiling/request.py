@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from convsmith.errors import ArgumentError
 from convsmith.text import times
@@ -21,15 +24,12 @@ from convsmith.tiling.reduce import Reducer
 from convsmith.tiling.stores.form import Form
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.survey import Survey
-from convsmith.tiling.windows import Windows
+from convsmith.tiling.windows import blended_size, unit_lengths, window_peak
 
 __all__ = ["Request", "settle"]
 
 _READING = 3
 """A tile's pixels are held as they are stored, as float32 in numpy, and in the network's type."""
-
-_UNIT_WINDOWS = 4
-"""A unit of the sliding window is so many windows long: its border windows run for both sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +107,9 @@ def settle(
     size = output_size(surveyed)
     notes: list[str] = []
     if windowed:
-        size = Windows.sizes(surveyed, recipe.overlap, source.size)
-        lengths = tuple(
-            min(n, _UNIT_WINDOWS * w) for n, w in zip(size, output_size(surveyed), strict=True)
-        )
+        size = blended_size(surveyed, recipe.overlap, source.size)
+        kept = np.dtype(dtype).itemsize * (channels if reducer.keeps_channels else 1)
+        lengths = unit_lengths(surveyed, size, memory, kept)
     elif tile is None and recipe.backend == "compiled":
         lengths = largest_tile(surveyed, memory)
     elif tile is None:
@@ -149,20 +148,22 @@ def settle(
         fill=fill,
     )
     mask = None if where is None else Mask(where, frame.size)
-    if tile is not None and not windowed:
-        peak = peak_of(surveyed, recipe, frame.tile)
+    if tile is not None:
+        peak = peak_of(surveyed, recipe, frame, form)
+        what, sides = ("window", output_size(surveyed)) if windowed else ("tile", frame.tile)
         if peak > memory:
-            notes.append(
-                f"a tile of {times(frame.tile)} needs {peak / 1e9:.2f} GB: more than memory"
-            )
+            notes.append(f"a {what} of {times(sides)} needs {peak / 1e9:.2f} GB: more than memory")
     return Request(surveyed, recipe, source, prepare, reducer, mask, frame, form, tuple(notes))
 
 
-def peak_of(surveyed: Survey, recipe: Recipe, tile: Sequence[int]) -> int:
-    """The bytes of tensors alive while a tile in the middle runs."""
+def peak_of(surveyed: Survey, recipe: Recipe, frame: Geometry, form: Form) -> int:
+    """The bytes of tensors alive while a tile in the middle runs, or a unit of windows."""
+    if recipe.mode == "window":
+        kept = np.dtype(form.dtype).itemsize * prod(frame.shape) // max(1, prod(frame.size))
+        return window_peak(surveyed, frame.unit, kept)
     if recipe.backend == "compiled":
-        return compiled_peak(surveyed, tile)
-    return middle_peak(surveyed, tile, expected_statistics(surveyed))
+        return compiled_peak(surveyed, frame.tile)
+    return middle_peak(surveyed, frame.tile, expected_statistics(surveyed))
 
 
 def _lengths(

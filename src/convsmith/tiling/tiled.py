@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from math import prod
 from os import PathLike
 from time import perf_counter
 from typing import Any
@@ -25,7 +26,7 @@ from convsmith.tiling.outcome import Outcome
 from convsmith.tiling.plan import Plan, compiled_costs, costs
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer, reducer
-from convsmith.tiling.request import Request, settle
+from convsmith.tiling.request import Request, peak_of, settle
 from convsmith.tiling.run import run, sweeps
 from convsmith.tiling.seams import Seams, measure_seams
 from convsmith.tiling.stores.formats import format_of
@@ -33,7 +34,7 @@ from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.stores.target import existing_unit
 from convsmith.tiling.survey import Survey, survey
-from convsmith.tiling.windows import Windows
+from convsmith.tiling.windows import blended_size, windows_run
 
 __all__ = ["Progress", "Tiled"]
 
@@ -182,7 +183,7 @@ class Tiled:
         recipe = Recipe("window", tuple(lengths), overlap, blend, self.recipe.device,
                         self.recipe.output)  # fmt: skip
         apart = self.survey(lengths)
-        Windows.sizes(apart, overlap, image.size)
+        blended_size(apart, overlap, image.size)
         known = sweeps(request, self.memory, report)
         measured = measure_seams(
             computes(surveyed, request.recipe, request.prepare, request.geometry.tile),
@@ -372,19 +373,15 @@ def _tiles(geometry: Geometry) -> int:
 
 
 def _window_plan(plan: Plan, request: Request) -> Plan:
-    from math import prod
-
-    from convsmith.tiling.windows import starts
-
-    recipe, size = request.recipe, request.source.size
-    counts = [len(starts(n, w, recipe.overlap)) for n, w in zip(size, recipe.window, strict=True)]
-    windows = prod(counts) * request.geometry.images
-    share = windows * prod(recipe.window) / (prod(size) * request.geometry.images)
+    recipe, size, frame = request.recipe, request.source.size, request.geometry
+    windows = frame.images * windows_run(request.survey, recipe.overlap, size, frame.unit)
+    share = windows * prod(recipe.window) / (prod(size) * frame.images)
     return replace(
         plan,
         tiles=windows,
-        units=request.geometry.number,
+        units=frame.number,
         recompute=max(0.0, share - 1),
+        peak_bytes=peak_of(request.survey, recipe, frame, request.form),
         written_bytes=request.form.bytes,
         read_amplification=share,
         notes=(*plan.notes, "not the whole image's result: each window is padded at its border"),

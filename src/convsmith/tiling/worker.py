@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from convsmith.tiling.geometry import Geometry
@@ -30,6 +31,11 @@ class Compute(Protocol):
         self, source: Source, image: int, spans: Sequence[Span], known: Statistics
     ) -> Tensor:
         """The output at spans of the dimensions that are cut, with a batch of one."""
+
+    def strips(
+        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
+    ) -> Iterator[tuple[Sequence[Span], Tensor]]:
+        """The same in parts, of which only one need be in memory."""
 
 
 class Worker:
@@ -72,7 +78,7 @@ class Worker:
         return Record(unit, digest, False, counts, perf_counter() - begin)
 
     def _tile(
-        self, image: int, tile: Sequence[Span], buffer: np.ndarray, origin: Sequence[Span]
+        self, image: int, tile: Sequence[Span], buffer: NDArray[Any], origin: Sequence[Span]
     ) -> None:
         asked = None
         if self.mask is not None:
@@ -83,15 +89,29 @@ class Worker:
             asked = asked[slices(bounds, [start for start, _ in tile])]
             tile = bounds
         known = self.known[image] if self.known else Statistics()
-        with torch.no_grad():
-            reduced = self.reducer(self.compute(self.source, image, tile, known))[0]
-        values = reduced.cpu().numpy()
+        for part, output in self.compute.strips(self.source, image, tile, known):
+            with torch.no_grad():
+                values = self.reducer(output)[0].cpu().numpy()
+            within = None
+            if asked is not None:
+                within = asked[slices(tuple(part), [start for start, _ in tile])]
+            self._keep(values, part, within, buffer, origin)
+
+    def _keep(
+        self,
+        values: NDArray[Any],
+        part: Sequence[Span],
+        asked: NDArray[np.bool_] | None,
+        buffer: NDArray[Any],
+        origin: Sequence[Span],
+    ) -> None:
+        """Put what was computed into a unit, where it is asked for."""
         starts = [start for start, _ in self.geometry.full(origin)]
-        place = slices(self.geometry.full(tile), starts)
+        place = slices(self.geometry.full(part), starts)
         if asked is None:
             buffer[place] = values
-        else:
-            shape = [1] * buffer.ndim
-            for where, length in zip(self.geometry.cut, asked.shape, strict=True):
-                shape[where] = length
-            buffer[place] = np.where(asked.reshape(shape), values, buffer[place])
+            return
+        shape = [1] * buffer.ndim
+        for where, length in zip(self.geometry.cut, asked.shape, strict=True):
+            shape[where] = length
+        buffer[place] = np.where(asked.reshape(shape), values, buffer[place])
