@@ -62,23 +62,41 @@ class Worker:
         asked = None if self.mask is None else self.mask.at(spans)
         if asked is not None and not asked.any():
             return Record(unit, "", masked=True, seconds=perf_counter() - begin)
-        form = self.target.form
-        full = self.geometry.full(spans)
-        buffer = np.full([b - a for a, b in full], form.fill, dtype=form.dtype)
-        for tile in self.geometry.tiles(spans):
-            self._tile(image, tile, buffer, spans)
+        buffer = self._unit(unit, self.source)
         counts: tuple[int, ...] = ()
         if isinstance(self.reducer, Histogram):
             kept = buffer if asked is None else buffer[asked]
             counts = tuple(np.bincount(kept.reshape(-1)).tolist())
-        part = buffer[None] if self.geometry.batched else buffer
-        part = np.ascontiguousarray(part.transpose(self.geometry.order()))
+        part = self._turned(buffer)
         self.target.write(self.geometry.place(image, spans), part)
         digest = blake2b(part.tobytes(), digest_size=8).hexdigest()
         return Record(unit, digest, False, counts, perf_counter() - begin)
 
+    def block(self, unit: Unit, source: Source) -> NDArray[Any]:
+        """Compute one unit, from an image that comes with it; nothing is written."""
+        return self._turned(self._unit(unit, source))
+
+    def _unit(self, unit: Unit, source: Source) -> NDArray[Any]:
+        """One unit of one image."""
+        spans, form = self.geometry.spans(unit), self.target.form
+        full = self.geometry.full(spans)
+        buffer = np.full([b - a for a, b in full], form.fill, dtype=form.dtype)
+        for tile in self.geometry.tiles(spans):
+            self._tile(source, unit[0], tile, buffer, spans)
+        return buffer
+
+    def _turned(self, buffer: NDArray[Any]) -> NDArray[Any]:
+        """A unit in the order of the target's dimensions."""
+        part = buffer[None] if self.geometry.batched else buffer
+        return np.ascontiguousarray(part.transpose(self.geometry.order()))
+
     def _tile(
-        self, image: int, tile: Sequence[Span], buffer: NDArray[Any], origin: Sequence[Span]
+        self,
+        source: Source,
+        image: int,
+        tile: Sequence[Span],
+        buffer: NDArray[Any],
+        origin: Sequence[Span],
     ) -> None:
         asked = None
         if self.mask is not None:
@@ -89,7 +107,7 @@ class Worker:
             asked = asked[slices(bounds, [start for start, _ in tile])]
             tile = bounds
         known = self.known[image] if self.known else Statistics()
-        for part, output in self.compute.strips(self.source, image, tile, known):
+        for part, output in self.compute.strips(source, image, tile, known):
             with torch.no_grad():
                 values = self.reducer(output)[0].cpu().numpy()
             within = None

@@ -96,7 +96,10 @@ def _from_array(source: Any, dims: int, channels: int, layout: str | None) -> So
     what = "the array"
     letters = layout or guess_layout(source.shape, dims, channels, what)
     letters = parse_layout(letters, source.shape, dims, what)
-    opened = Source(source, letters, what, None, tuple(getattr(source, "chunks", None) or ()))
+    # A dask array lists the lengths of all its chunks.
+    chunks = getattr(source, "chunks", None) or ()
+    block = tuple(max(n) if isinstance(n, tuple) else n for n in chunks)
+    opened = Source(source, letters, what, None, block)
     opened.require(channels, dims)
     return opened
 
