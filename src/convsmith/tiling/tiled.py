@@ -191,7 +191,7 @@ class Tiled:
         if surveyed.levels:
             names = ", ".join(name for level in surveyed.levels for name in level)
             raise ArgumentError(f"map_blocks gathers no statistics, which {names} need: use run")
-        options = {"reduce": reduce, "scale": scale, "mean": mean, "std": std}
+        options: dict[str, Any] = {"reduce": reduce, "scale": scale, "mean": mean, "std": std}
         request = self._request(image, surveyed, **options)
         if self.tile is None:
             tile = chunk_lengths(request)
