@@ -14,8 +14,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, TraceError
 from convsmith.runtime.graph.capture import Capture
+from convsmith.text import times
 from convsmith.tiling.blocks import check_array, check_blocks, chunk_lengths, lazy
 from convsmith.tiling.budget import bytes_of
 from convsmith.tiling.compiled import changed, part_size
@@ -251,7 +252,11 @@ class Tiled:
         if key not in self._surveys:
             with FakeTensorMode(allow_non_fake_inputs=True):
                 image = torch.empty((1, self.shape[0], *key), dtype=self.dtype)
-            captured = Capture.of(self.model, (image,), {})
+            try:
+                captured = Capture.of(self.model, (image,), {})
+            except TraceError as error:
+                size = times((self.shape[0], *key))
+                raise TraceError(f"{error} (for an image of {size})") from error
             if captured.kept:
                 raise ArgumentError(f"{captured.network.name} cannot be tiled: {captured.kept}")
             self._surveys[key] = survey(captured.network, self.recipe.output)

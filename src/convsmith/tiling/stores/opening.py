@@ -120,10 +120,13 @@ def _affordable(source: Source, path: str, memory: int) -> Source:
         return source
     if block * 4 <= memory:
         return source
+    retile = "store it in smaller chunks first"
+    if READERS.get(Path(path).suffix.lower()) is _tiff:
+        options = "-co TILED=YES -co BIGTIFF=YES"
+        retile = f"retile it first, such as `gdal_translate {options} {path} tiled.tif`"
     raise DataError(
         f"{source.name} is stored in blocks of {block / 1e6:.0f} MB, each decoded whole for any "
-        f"part of it: retile it first, such as `gdal_translate -co TILED=YES -co BIGTIFF=YES "
-        f"{path} tiled.tif`, or pass memory= of {5 * block / 1e9:.1f}GB"
+        f"part of it: {retile}, or pass memory= of {5 * block / 1e9:.1f}GB"
     )
 
 

@@ -7,7 +7,6 @@ import shutil
 from typing import Any
 
 from convsmith.errors import DataError
-from convsmith.tiling.stores.form import unwritten
 
 __all__ = ["check_room", "reserve"]
 
@@ -37,15 +36,11 @@ def reserve(path: str, array: Any, fill: float) -> Any:
     A disk that fills up while a map is written ends the process without a word (SIGBUS).
 
     Raises:
-        DataError: where there is no room; nothing is left of the file.
+        OSError: where there is no room.
     """
     if hasattr(os, "posix_fallocate"):
-        try:
-            with open(path, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
-        except OSError as error:
-            os.remove(path)
-            raise unwritten(path, error) from error
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
     if fill:
         array[...] = fill
     return array

@@ -56,8 +56,12 @@ def create(path: str, form: Form, placement: Placement | None = None) -> Target:
     if "://" not in path and not os.path.isdir(parent):
         raise ArgumentError(f"cannot write {path!r}: no folder {os.path.dirname(path)!r}")
     check_room(path, form.bytes)
-    kind = format_of(path)
-    return Target(path, form, kind.create(_parts(path), form, placement))
+    try:
+        return Target(path, form, format_of(path).create(_parts(path), form, placement))
+    except OSError as error:
+        if "://" not in path:  # of what could not be created nothing is left
+            remove(_parts(path))
+        raise unwritten(path, error) from error
 
 
 def reopen(path: str, form: Form) -> Target:
