@@ -21,6 +21,8 @@ TILINGS = 4
 
 DRAWS = -(-int(os.environ.get("CONVSMITH_DRAWS", "0")) // TILINGS)
 
+pytestmark = pytest.mark.timeout(0 if DRAWS else 600)
+
 ACTIVATIONS = [nn.ReLU, nn.Hardswish, nn.SiLU, nn.LeakyReLU]
 
 
