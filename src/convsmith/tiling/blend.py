@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convsmith.tiling.compute import Compute, Piece
 from convsmith.tiling.interpreter import Interpreter, Statistics
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.spans import Span
@@ -20,7 +21,7 @@ from convsmith.tiling.windows import importance, ratios, touching
 __all__ = ["Blend"]
 
 
-class Blend:
+class Blend(Compute):
     """Computes parts of the blended output; the network was traced at the size of a window."""
 
     def __init__(
@@ -47,11 +48,11 @@ class Blend:
         self, source: Source, image: int, spans: Sequence[Span], known: Statistics
     ) -> Tensor:
         """The blended output at spans of its axes."""
-        return torch.cat([part for _, part in self.strips(source, image, spans, known)], 2)
+        return torch.cat([part for _, part in self.pieces(source, image, spans, known)], 2)
 
-    def strips(
+    def pieces(
         self, source: Source, image: int, spans: Sequence[Span], known: Statistics
-    ) -> Iterator[tuple[tuple[Span, ...], Tensor]]:
+    ) -> Iterator[Piece]:
         """The same in strips along the first axis: each is done when its last window has run."""
         size = source.size
         margins = [max(0, w - n) // 2 for n, w in zip(size, self.window, strict=True)]

@@ -10,7 +10,7 @@ output are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm, prod
 from threading import Lock
@@ -25,6 +25,7 @@ from convsmith.network import Layer
 from convsmith.network.backward import strides
 from convsmith.runtime import Compiled, compile
 from convsmith.tiling.budget import LARGEST, SMALLEST, even, output_size, tile_spans
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.exact import read_image
 from convsmith.tiling.interpreter import Statistics
 from convsmith.tiling.prepare import Prepare
@@ -215,7 +216,7 @@ def largest_tile(survey: Survey, memory: int) -> tuple[int, ...]:
     return tuple(even(length, min(length, low * SMALLEST)) for length in size)
 
 
-class CompiledTiles:
+class CompiledTiles(Compute):
     """Computes parts of the output in kernels that are compiled once."""
 
     def __init__(self, survey: Survey, prepare: Prepare, tile: Sequence[int], threads: int) -> None:
@@ -240,12 +241,6 @@ class CompiledTiles:
             0 if axis is None else int(part[axis][0] / Fraction(steps[axis])) for axis in axes
         ]
         return output[slices(tile_spans(survey, spans), origin)]
-
-    def strips(
-        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
-    ) -> Iterator[tuple[Sequence[Span], Tensor]]:
-        """The same: a tile is computed at once."""
-        yield spans, self(source, image, spans, known)
 
     def _network(self, example: Tensor) -> Compiled:
         """The network compiled at the size of a part."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from convsmith.tiling.budget import tile_spans
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.interpreter import Interpreter, Statistics
 from convsmith.tiling.patch import Patch
 from convsmith.tiling.prepare import Prepare
@@ -26,7 +27,7 @@ def read_image(source: Source, prepare: Prepare, survey: Survey, image: int, spa
     return Patch(tensor, ((0, 1), (0, tensor.shape[1]), *spans[2:]), survey.image.shape)
 
 
-class Exact:
+class Exact(Compute):
     """Computes parts of the output, each exactly what the whole image gives there."""
 
     def __init__(self, interpreter: Interpreter, prepare: Prepare) -> None:
@@ -48,9 +49,3 @@ class Exact:
         patch = read_image(source, self.prepare, survey, image, needs.spans[key])
         patch = Patch(patch.tensor.to(self.interpreter.device), patch.spans, patch.shape)
         return self.interpreter.run(patch, part, known)[survey.output]
-
-    def strips(
-        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
-    ) -> Iterator[tuple[Sequence[Span], Tensor]]:
-        """The same: a tile is computed at once."""
-        yield spans, self(source, image, spans, known)

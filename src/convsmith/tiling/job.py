@@ -25,6 +25,7 @@ from convsmith.network.contexts import quiet
 from convsmith.network.trace import read_program
 from convsmith.tiling.blend import Blend
 from convsmith.tiling.compiled import CompiledTiles
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.exact import Exact
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Interpreter, Statistics
@@ -37,7 +38,7 @@ from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.stores.target import reopen
 from convsmith.tiling.survey import Survey, survey
-from convsmith.tiling.worker import Compute, Worker
+from convsmith.tiling.worker import Worker
 
 __all__ = ["Job", "Recipe", "computes", "run_block", "run_unit"]
 

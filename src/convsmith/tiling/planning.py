@@ -110,7 +110,7 @@ def _window_plan(plan: Plan, request: Request) -> Plan:
         tiles=windows,
         units=frame.number,
         recompute=max(0.0, share - 1),
-        peak_bytes=peak_of(request.survey, recipe, frame, request.form),
+        peak_bytes=peak_of(request.survey, recipe, frame, request.kept),
         written_bytes=request.form.bytes,
         read_amplification=share,
         notes=(*plan.notes, "not the whole image's result: each window is padded at its border"),

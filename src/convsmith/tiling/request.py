@@ -59,6 +59,12 @@ class Request:
     notes: tuple[str, ...] = ()
 
     @property
+    def kept(self) -> int:
+        """Bytes of a position of the output that are kept."""
+        positions = self.geometry.images * prod(self.geometry.size)
+        return self.form.bytes // max(1, positions)
+
+    @property
     def placement(self) -> Placement | None:
         """Where the result lies on the image; None where it lacks an axis of it."""
         frame, source = self.geometry, self.source
@@ -104,11 +110,11 @@ def settle(
     kind = surveyed.result.results[0]
     channels = surveyed.result.shape[1] if len(surveyed.result.shape) > 1 else 1
     dtype = reducer.dtype(kind.dtype, channels)
+    kept = np.dtype(dtype).itemsize * (channels if reducer.keeps_channels else 1)
     size = output_size(surveyed)
     notes: list[str] = []
     if windowed:
         size = blended_size(surveyed, recipe.overlap, source.size)
-        kept = np.dtype(dtype).itemsize * (channels if reducer.keeps_channels else 1)
         lengths = unit_lengths(surveyed, size, memory, kept)
     elif tile is None and recipe.backend == "compiled":
         lengths = largest_tile(surveyed, memory)
@@ -149,17 +155,16 @@ def settle(
     )
     mask = None if where is None else Mask(where, frame.size)
     if tile is not None:
-        peak = peak_of(surveyed, recipe, frame, form)
+        peak = peak_of(surveyed, recipe, frame, kept)
         what, sides = ("window", output_size(surveyed)) if windowed else ("tile", frame.tile)
         if peak > memory:
             notes.append(f"a {what} of {times(sides)} needs {peak / 1e9:.2f} GB: more than memory")
     return Request(surveyed, recipe, source, prepare, reducer, mask, frame, form, tuple(notes))
 
 
-def peak_of(surveyed: Survey, recipe: Recipe, frame: Geometry, form: Form) -> int:
+def peak_of(surveyed: Survey, recipe: Recipe, frame: Geometry, kept: int) -> int:
     """The bytes of tensors alive while a tile in the middle runs, or a unit of windows."""
     if recipe.mode == "window":
-        kept = np.dtype(form.dtype).itemsize * prod(frame.shape) // max(1, prod(frame.size))
         return window_peak(surveyed, frame.unit, kept)
     if recipe.backend == "compiled":
         return compiled_peak(surveyed, frame.tile)

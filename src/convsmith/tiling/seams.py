@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from convsmith.report import Column, Result, Table, map_picture, number, percent, plain, save_text
 from convsmith.text import times
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Statistics
 from convsmith.tiling.spans import Span
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.worker import Compute
 
 __all__ = ["Seams", "measure_seams"]
 

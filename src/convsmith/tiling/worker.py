@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from convsmith.tiling.compute import Compute
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Statistics
 from convsmith.tiling.manifest import Record, Unit
@@ -21,21 +21,7 @@ from convsmith.tiling.spans import Span, slices
 from convsmith.tiling.stores.form import Target
 from convsmith.tiling.stores.source import Source
 
-__all__ = ["Compute", "Worker"]
-
-
-class Compute(Protocol):
-    """Computes a part of the output of one image."""
-
-    def __call__(
-        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
-    ) -> Tensor:
-        """The output at spans of the dimensions that are cut, with a batch of one."""
-
-    def strips(
-        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
-    ) -> Iterator[tuple[Sequence[Span], Tensor]]:
-        """The same in parts, of which only one need be in memory."""
+__all__ = ["Worker"]
 
 
 class Worker:
@@ -107,12 +93,12 @@ class Worker:
             asked = asked[slices(bounds, [start for start, _ in tile])]
             tile = bounds
         known = self.known[image] if self.known else Statistics()
-        for part, output in self.compute.strips(source, image, tile, known):
+        for part, output in self.compute.pieces(source, image, tile, known):
             with torch.no_grad():
                 values = self.reducer(output)[0].cpu().numpy()
             within = None
             if asked is not None:
-                within = asked[slices(tuple(part), [start for start, _ in tile])]
+                within = asked[slices(part, [start for start, _ in tile])]
             self._keep(values, part, within, buffer, origin)
 
     def _keep(
