@@ -255,8 +255,8 @@ class Tiled:
             try:
                 captured = Capture.of(self.model, (image,), {})
             except TraceError as error:
-                size = times((self.shape[0], *key))
-                raise TraceError(f"{error} (for an image of {size})") from error
+                shape = times((self.shape[0], *key))
+                raise TraceError(f"{error} (for an image of {shape})") from error
             if captured.kept:
                 raise ArgumentError(f"{captured.network.name} cannot be tiled: {captured.kept}")
             self._surveys[key] = survey(captured.network, self.recipe.output)
