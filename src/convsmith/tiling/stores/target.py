@@ -21,11 +21,15 @@ __all__ = [
 
 
 def check_form(path: str, form: Form) -> None:
-    """Refuse what a target cannot hold, before anything is computed.
+    """Refuse what a target cannot hold, before anything is computed or made.
 
     Raises:
-        ArgumentError: for an ending that nothing writes, and for values that its format lacks.
+        ArgumentError: for an ending that nothing writes, for values that its format lacks, and
+            for a folder that is not there.
     """
+    parent = os.path.dirname(os.path.abspath(path))
+    if "://" not in path and not os.path.isdir(parent):
+        raise ArgumentError(f"cannot write {path!r}: no folder {os.path.dirname(path)!r}")
     format_of(path).check(path, form)
 
 
@@ -52,9 +56,6 @@ def create(path: str, form: Form, placement: Placement | None = None) -> Target:
     Raises:
         DataError: where there is no room.
     """
-    parent = os.path.dirname(os.path.abspath(path))
-    if "://" not in path and not os.path.isdir(parent):
-        raise ArgumentError(f"cannot write {path!r}: no folder {os.path.dirname(path)!r}")
     check_room(path, form.bytes)
     try:
         return Target(path, form, format_of(path).create(_parts(path), form, placement))
