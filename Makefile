@@ -15,7 +15,7 @@ export HYPOTHESIS_PROFILE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-zoo docs docs-check pictures bench lint wheel release-check clean
+.PHONY: help demo test test-zoo docs docs-check pictures bench lint audit wheel release-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ lint: .venv/installed ## Check style, formatting, types and the order of the flo
 	done; \
 	exit $$status
 
+# Strict: a package that could not be looked up is an error. The pins are looked up as they stand.
+audit: .venv-audit/installed ## Look up known vulnerabilities of the pinned versions (needs the network)
+	@.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt $(ARGS)
+
 wheel: ## Build the wheel into dist/ and try it in an empty environment
 	@PYTHON=$(PYTHON) bash .ci/release-check --wheel
 
@@ -81,6 +85,11 @@ endef
 .venv/installed-bench: .venv/installed
 	@echo "adding the benchmarks' peers to .venv"
 	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[all,bench,dev]'
+	@touch $@
+
+.venv-audit/installed: Makefile
+	$(environment)
+	@.venv-audit/bin/python $(INSTALL) 'pip-audit>=2.9'
 	@touch $@
 
 .venv-zoo/installed: pyproject.toml constraints-zoo.txt

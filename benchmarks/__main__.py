@@ -91,6 +91,9 @@ def _run(name: str, *words: str) -> None:
 
     from benchmarks.machine import record
 
+    result = benchmark.run(options)
+    if not any(value for key, value in result.items() if key != "missed" and _is_table(value)):
+        raise ConvsmithError("nothing was measured, so that no goal was reached")
     document = {
         "benchmark": name,
         "version": VERSION,
@@ -99,7 +102,7 @@ def _run(name: str, *words: str) -> None:
         "command": shlex.join(["python", "-m", "benchmarks", name, *words]),
         "machine": (machine := record(DROPPED)),
         "options": vars(options),
-        **(result := benchmark.run(options)),
+        **result,
     }
     if target:
         save_text(target, json.dumps(document, indent=2, ensure_ascii=False) + "\n", force)
@@ -109,6 +112,10 @@ def _run(name: str, *words: str) -> None:
         out.print()
     if target:
         talk(f"wrote {target}")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def _listing() -> Table:

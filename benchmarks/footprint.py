@@ -22,7 +22,7 @@ import torch
 from benchmarks.mobile import mobilenetv2, settled
 from benchmarks.runtimes import CONVSMITH, RUNTIMES, export, session
 
-__all__ = ["footprints"]
+__all__ = ["footprints", "status"]
 
 NAMES = (CONVSMITH, "ONNX Runtime")
 
@@ -73,11 +73,11 @@ def _peak() -> Iterator[Callable[[], int]]:
     """The highest number of bytes held since; the kernel's own mark where it can be set back."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        reset = _status("VmHWM") < 1.02 * _status("VmRSS")
+        reset = status("VmHWM") < 1.02 * status("VmRSS")
     except OSError:
         reset = False
     if reset:
-        yield lambda: _status("VmHWM")
+        yield lambda: status("VmHWM")
         return
     most, over = [_resident()], threading.Event()
 
@@ -96,7 +96,8 @@ def _peak() -> Iterator[Callable[[], int]]:
     yield stop
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
+    """Bytes of a field of this process's status, such as `VmHWM`: the most that it has held."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 

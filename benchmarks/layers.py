@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks import cell as cells
+from benchmarks.choice import chosen
 from benchmarks.limits import limits
 from benchmarks.runtimes import CONVSMITH, versions
 from convsmith.report import Column, Table, percent
@@ -51,9 +52,9 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Time every layer alone."""
+    cases = list(chosen({case.name: case for case in CASES}, options.only).values())
     best = limits(options.threads)
-    chosen = [case for case in CASES if options.only in case.name]
-    rows = [_row(case, options, best) for case in (chosen[1:4] if options.quick else chosen)]
+    rows = [_row(case, options, best) for case in (options.quick and cases[1:4]) or cases]
     missed = [line for row in rows for line in _missed(row)]
     return {"limits": best, "versions": versions(), "rows": rows, "missed": missed}
 

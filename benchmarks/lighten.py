@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from benchmarks.choice import chosen
 from benchmarks.garments import FOLDER, Data, Residual, Scenes, UNet, garments, vgg
 from benchmarks.learning import Shuffled, accuracy, mean_iou, pixel_loss, pretrained, train
 from benchmarks.rivals import RIVALS, slightest
@@ -98,11 +99,10 @@ def run(options: Namespace) -> dict[str, Any]:
     warnings.filterwarnings("ignore", category=UserWarning)
     rows: list[dict[str, Any]] = []
     promised: list[dict[str, Any]] = []
-    for case in _cases(options):
-        if options.only in case.name:
-            model = pretrained(case.name, case.make, case.teach, Path(options.folder))
-            promised += _promised(case, model)
-            rows += _rows(case, model, options)
+    for case in chosen({case.name: case for case in _cases(options)}, options.only).values():
+        model = pretrained(case.name, case.make, case.teach, Path(options.folder))
+        promised += _promised(case, model)
+        rows += _rows(case, model, options)
     return {
         "rows": rows,
         "promised": promised,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import cell as cells
+from benchmarks.choice import chosen
 from benchmarks.footprint import footprints
 from benchmarks.limits import limits
 from benchmarks.mobile import NETWORKS, settled
@@ -37,11 +38,11 @@ def options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> dict[str, Any]:
     """Time every network at every size; then errors against float64, and memory."""
     start = time.perf_counter()
+    networks = chosen(NETWORKS, options.only)
     best = limits(options.threads)
-    chosen = {name: make for name, make in NETWORKS.items() if options.only in name}
     rows: list[dict[str, Any]] = []
     accuracy: list[dict[str, Any]] = []
-    for name, make in chosen.items():
+    for name, make in networks.items():
         torch.manual_seed(0)
         model = settled(make())
         for size, batch in QUICK if options.quick else SIZES:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks import cell as cells
+from benchmarks.choice import chosen
 from benchmarks.limits import limits
 from benchmarks.mobile import settled_on
 from benchmarks.runtimes import CONVSMITH, DIRECT, RUNTIMES, WINOGRAD, versions
@@ -93,10 +94,10 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Time every cell as standard and as separable convolutions."""
+    known = {c.name: c for c in CELLS if not options.quick or c.name in QUICK}
+    picked = chosen(known, options.only).values()
     best = limits(options.threads)
-    chosen = [c for c in CELLS if options.only in c.name]
-    chosen = [c for c in chosen if not options.quick or c.name in QUICK]
-    rows = [_row(cell, options, best) for cell in chosen]
+    rows = [_row(cell, options, best) for cell in picked]
     missed = [line for row in rows for line in _missed(row)]
     below = sum((row["kept_beside_winograd"] or 0) < GOAL for row in rows)
     if below:

@@ -1,226 +1,203 @@
-"""Tiles beside the whole image and beside MONAI's sliding window: bits, pixels per second, memory.
+"""Tiles beside the whole image and MONAI's sliding window: bits, pixels per second, memory.
 
-MONAI is not among the extras, for it is used here alone: `pip install monai` adds its column.
+What can be measured apart can be asked for apart: `--only speed large`. MONAI is not among the
+extras, for it is used here alone: `pip install monai` adds its rows. torchvision and timm add
+published networks.
 """
 
 from __future__ import annotations
 
-import json
-import resource
-import subprocess
-import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from benchmarks.segmenter import stored_image
+from benchmarks.tile_alone import alone
+from benchmarks.tile_equality import drawn, published, windows
+from benchmarks.tile_peers import PEER, speeds
+from benchmarks.tile_tables import tables
+from benchmarks.tile_workers import many_tiles, two_workers
+from convsmith.cli.output import talk
 
-import convsmith as cs
-from benchmarks.mobile import mobilenetv2, settled
-from convsmith.report import Column, Table, count, number
+__all__ = ["options", "run", "tables"]
 
-CLASSES = 21
+TOLERANCE = 1e-5
+"""How far torch's tiles may lie from the whole image, as a share of its largest value."""
 
+PEAK, ALIKE = 1.5e9, 1.1
+"""Bytes that a process may hold, and how many times those for the smallest image."""
 
-class Segmenter(nn.Module):
-    """MobileNetV2 to a stride of 16, a small head, and bilinear interpolation back."""
+TIMES = 3.0
+"""How many times as fast as MONAI."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*list(mobilenetv2().children())[:14])
-        with torch.no_grad():
-            channels = self.body(torch.zeros(1, 3, 64, 64)).shape[1]
-        self.head = nn.Sequential(nn.Conv2d(channels, 64, 1), nn.ReLU(), nn.Conv2d(64, CLASSES, 1))
+SHARED = 1.7
+"""How many times as fast two workers are as one."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores of the classes at each pixel."""
-        return F.interpolate(self.head(self.body(x)), x.shape[2:], mode="bilinear")
+LINEAR = 1.2
+"""How far the time of a further pixel may differ between sizes."""
+
+GROWTH = 50e6
+"""Bytes by which a scheduler may grow."""
 
 
 def options(parser: ArgumentParser) -> None:
-    """What may be chosen."""
-    parser.add_argument("--size", type=int, default=2048, help="side of the image that is timed")
-    parser.add_argument("--large", type=int, default=8192, help="side of the large image")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="only these parts"
+    )
+    parser.add_argument(
+        "--size", type=int, default=2048, help="side of what is timed beside peers (%(default)s)"
+    )
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=[1008, 2000, 5008, 10000, 20000],
+        help="sides of large images, multiples of 16",
+    )  # fmt: skip
+    parser.add_argument(
+        "--whole", type=int, nargs="*", default=[8192], help="sides that are computed whole"
+    )
+    parser.add_argument("--memory", default="800MB", help="for the tensors of a run (%(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="threads of tiles (%(default)s)")
     parser.add_argument("--draws", type=int, default=100, help="random sizes and tiles")
-    parser.add_argument("--memory", default="800MB", help="for the tensors of a run")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="for what is timed in turn (%(default)s)"
+    )
+    parser.add_argument("--tiles", type=int, default=40000, help="of one run on a cluster")
+    parser.add_argument("--folder", help="where images are kept for the next run")
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Measure."""
-    torch.manual_seed(0)
-    network = settled(Segmenter()).eval()
-    bits = _bits(network, options.draws)
-    rows = _rates(network, options.size, options.memory)
-    memory = [_memory(side, options.memory) for side in (2048, options.large)]
+    result: dict[str, Any] = {"rows": []}
+    missed: list[str] = []
+    with ExitStack() as stack:
+        folder = options.folder or stack.enter_context(TemporaryDirectory())
+        for part in PARTS:
+            if part in options.only:
+                talk(f"{part} …")
+                found = PARTS[part](options, Path(folder))
+                missed += found.pop("missed")
+                result |= found
+    return result | {"missed": missed + _across(result)}
+
+
+def _draws(options: Namespace, folder: Path) -> dict[str, Any]:
+    bits = drawn(options.draws)
     missed = []
     if bits["compiled"]:
         missed.append(f"{bits['compiled']} values of compiled tiles differ from the whole image")
-    if bits["torch"] > 1e-5:
+    if bits["torch"] > TOLERANCE:
         missed.append(f"torch tiles differ by {bits['torch']:.1e} of the largest value")
-    rates = {row["how"]: row["rate"] for row in rows}
-    if rates["tiled, compiled"] < rates["whole, compiled"]:
-        missed.append("compiled tiles are slower than the whole image in compiled kernels")
-    if "MONAI" in rates and rates["tiled, compiled"] < 3 * rates["MONAI"]:
-        missed.append("compiled tiles are less than 3 times as fast as MONAI's sliding window")
-    if (window := _monai_difference()) is not None and window > 1e-5:
-        missed.append(f"sliding windows differ from MONAI's by {window:.1e}")
-    if memory[1]["peak"] > 1.1 * memory[0]["peak"]:
-        missed.append("the peak of memory grows with the image")
-    return {"rows": rows, "memory": memory, "bits": bits, "missed": missed}
+    return {"draws": bits, "missed": missed}
 
 
-def tables(result: dict[str, Any]) -> Sequence[Table]:
-    """The tables."""
-    bits = result["bits"]
-    note = (
-        f"{bits['draws']} draws of size and tile: {bits['compiled']} of {count(bits['values'])} "
-        f"values differ in compiled kernels; torch differs by {bits['torch']:.1e} of the largest"
-    )
-    rates = Table(
-        [
-            Column("how", "how"),
-            Column("rate", "Mpixel/s", align="right", format=number),
-            Column("seconds", "s", align="right", format=number),
-        ],
-        [(row["how"], row["rate"], row["seconds"]) for row in result["rows"]],
-        title=f"{result['rows'][0]['side']}² pixels, {CLASSES} classes, argmax",
-        note=note,
-    )
-    memory = Table(
-        [
-            Column("side", "side", align="right", format=count),
-            Column("peak", "peak of the process, MB", align="right", format=count),
-            Column("seconds", "s", align="right", format=number),
-        ],
-        [(row["side"], row["peak"], row["seconds"]) for row in result["memory"]],
-        title="from a memory map to Zarr, compiled",
-    )
-    return [rates, memory]
+def _published(options: Namespace, folder: Path) -> dict[str, Any]:
+    rows = published()
+    missed = []
+    for row in (row for row in rows if not row["missing"]):
+        if row["torch"] > TOLERANCE:
+            missed.append(f"{row['network']}: torch tiles differ by {row['torch']:.1e}")
+        if row["compiled"]:
+            missed.append(f"{row['network']}: {row['compiled']} values of compiled tiles differ")
+    return {"published": rows, "missed": missed}
 
 
-def _bits(network: nn.Module, draws: int) -> dict[str, Any]:
-    """How many values differ from the whole image's, over random sizes and tiles."""
-    generator = np.random.default_rng(0)
-    differ = values = 0
-    worst = 0.0
-    for _ in range(draws):
-        size = [16 * int(n) for n in generator.integers(2, 24, 2)]
-        tile = [int(n) for n in generator.integers(24, 200, 2)]
-        image = generator.random((3, *size), dtype=np.float32)
-        example = torch.from_numpy(image)[None]
-        whole = cs.compile(network, example)(example)[0].numpy()
-        compiled = cs.tile(network, (1, 3, 8, 8), tile=tile, backend="compiled").run(image).array
-        plain = cs.tile(network, (1, 3, 8, 8), tile=tile).run(image).array
-        differ += int((compiled != whole).sum())
-        values += whole.size
-        worst = max(worst, float(abs(plain - whole).max() / abs(whole).max()))
-    return {"draws": draws, "compiled": differ, "values": values, "torch": worst}
-
-
-def _monai_difference() -> float | None:
-    """The largest difference from MONAI's own sliding window; None where it is not installed."""
-    if not find_spec("monai"):
-        return None
-    from monai.inferers import sliding_window_inference
-
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 5, padding=2))
-    image = torch.rand(3, 90, 75)
-    worst = 0.0
-    for blend in ("gaussian", "constant"):
-        with torch.no_grad():
-            whole = sliding_window_inference(
-                image[None], (32, 32), 1, network, overlap=0.25, mode=blend
-            )
-        tiled = cs.tile(network, (1, 3, 8, 8), tile=32, mode="window", blend=blend)
-        worst = max(worst, float(abs(tiled.run(image.numpy()).array - whole[0].numpy()).max()))
-    return worst
-
-
-def _rates(network: nn.Module, side: int, memory: str) -> list[dict[str, Any]]:
-    image = _photograph(side)
-    tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    fast = cs.compile(network, tensor)
-
-    def tiled(**settings: Any) -> Callable[[], Any]:
-        made = cs.tile(network, (1, 3, 8, 8), memory=memory, **settings)
-        return lambda: made.run(image, reduce="argmax")
-
-    def whole(call: Callable[[Tensor], Tensor]) -> Callable[[], Any]:
-        return lambda: call(tensor).argmax(1)
-
-    calls = {
-        "whole, torch": whole(network),
-        "whole, compiled": whole(fast),
-        "tiled, torch": tiled(),
-        "tiled, compiled": tiled(backend="compiled"),
+def _windows(options: Namespace, folder: Path) -> dict[str, Any]:
+    worst = windows()
+    wrong = worst is not None and worst > TOLERANCE
+    return {
+        "windows": worst,
+        "missed": [f"sliding windows differ from MONAI's by {worst:.1e}"] if wrong else [],
     }
-    if find_spec("monai"):
-        from monai.inferers import sliding_window_inference
 
-        last = tensor.to(memory_format=torch.channels_last)
-        model: Any = network
-        model.to(memory_format=torch.channels_last)
-        calls["MONAI"] = lambda: sliding_window_inference(
-            last, (512, 512), 1, model, overlap=0.25
-        ).argmax(1)
+
+def _speed(options: Namespace, folder: Path) -> dict[str, Any]:
+    rows = speeds(options.size, options.memory, options.seconds)
+    return {"speed": rows, "missed": []}
+
+
+def _large(options: Namespace, folder: Path) -> dict[str, Any]:
     rows = []
-    for name, call in calls.items():
-        times = []
-        with torch.no_grad():
-            for _ in range(3):
-                begin = perf_counter()
-                call()
-                times.append(perf_counter() - begin)
-        seconds = min(times)
-        rows.append(
-            {"how": name, "side": side, "seconds": seconds, "rate": side**2 / seconds / 1e6}
-        )
-    return rows
+    for side in options.sides:
+        stored_image(folder, side)  # its time is not that of the run
+        talk(f"{side}², tiled …")
+        rows.append(alone("tiled", side, options.memory, options.workers, folder))
+    for side in options.whole:
+        talk(f"{side}², whole …")
+        rows.append(alone("whole", side, options.memory, 1, folder))
+    return {"large": rows, "missed": _missed_large([r for r in rows if r["how"] == "tiled"])}
 
 
-def _photograph(side: int) -> Any:
-    from skimage import data
-
-    tiles = -(-side // 512)
-    return np.ascontiguousarray(np.tile(data.astronaut(), (tiles, tiles, 1))[:side, :side])
-
-
-def _memory(side: int, memory: str) -> dict[str, Any]:
-    """The peak of a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.tile", str(side), memory],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _alone(side: int, memory: str) -> None:
-    torch.manual_seed(0)
-    network = settled(Segmenter()).eval()
-    with TemporaryDirectory() as folder:
-        path = Path(folder)
-        image = np.lib.format.open_memmap(path / "in.npy", "w+", np.uint8, (side, side, 3))
-        photograph = _photograph(512)
-        for row in range(0, side, 512):
-            strip = np.tile(photograph, (1, -(-side // 512), 1))[:, :side]
-            image[row : row + 512] = strip[: min(512, side - row)]
-        del image
-        tiled = cs.tile(network, (1, 3, 8, 8), memory=memory, backend="compiled")
-        begin = perf_counter()
-        tiled.run(str(path / "in.npy"), str(path / "out.zarr"), reduce="argmax")
-        seconds = perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"side": side, "peak": peak, "seconds": seconds}))
+def _missed_large(tiled: list[dict[str, Any]]) -> list[str]:
+    missed = [
+        f"{row['side']}²: {row['peak'] / 1e9:.2f} GB, goal {PEAK / 1e9:.1f} GB"
+        for row in tiled
+        if row["peak"] > PEAK
+    ]
+    peaks = {row["side"]: row["peak"] for row in tiled if row["side"] >= 2000}
+    if peaks and peaks[max(peaks)] > ALIKE * peaks[min(peaks)]:
+        ratio = peaks[max(peaks)] / peaks[min(peaks)]
+        missed.append(f"memory at {max(peaks)}² is {ratio:.2f} of that at {min(peaks)}²")
+    further = [
+        (b["seconds"] - a["seconds"]) / (b["pixels"] - a["pixels"]) for a, b in pairwise(tiled)
+    ]
+    if further and max(further) > LINEAR * min(further):
+        missed.append(f"a further pixel takes up to {max(further) / min(further):.2f} of another")
+    return missed
 
 
-if __name__ == "__main__":
-    _alone(int(sys.argv[1]), sys.argv[2])
+def _workers(options: Namespace, folder: Path) -> dict[str, Any]:
+    figures = two_workers(options.size, folder)
+    ratio = figures["ratio"]
+    return {
+        "workers": figures,
+        "missed": [f"two workers are {ratio:.2f} times as fast as one, goal {SHARED}"]
+        if ratio < SHARED
+        else [],
+    }
+
+
+def _tiles(options: Namespace, folder: Path) -> dict[str, Any]:
+    figures = many_tiles(options.tiles, folder)
+    grown = figures["grown"]
+    return {
+        "many": figures,
+        "missed": [f"the scheduler grew by {grown / 1e6:.0f} MB, goal {GROWTH / 1e6:.0f} MB"]
+        if grown > GROWTH
+        else [],
+    }
+
+
+def _across(result: dict[str, Any]) -> list[str]:
+    """The goals that compare what two parts have measured."""
+    large = {"tiled": [], "whole": []} | {
+        how: [row for row in result.get("large", ()) if row["how"] == how]
+        for how in ("tiled", "whole")
+    }
+    missed = []
+    if large["tiled"] and large["whole"]:
+        ours = max(large["tiled"], key=lambda row: int(row["side"]))
+        whole = max(large["whole"], key=lambda row: int(row["side"]))
+        ratio = ours["pixels"] / ours["seconds"] * whole["call"] / whole["pixels"]
+        if ratio < 1:
+            missed.append(
+                f"{ours['side']}² in tiles: {ratio:.2f} of the rate of the network alone on "
+                f"{whole['side']}²"
+            )
+    rates = {row["how"]: row["rate"] for row in result.get("speed", ())}
+    peer = next((rate for how, rate in rates.items() if how.startswith(PEER)), None)
+    if peer is not None and rates["tiled, compiled"] < TIMES * peer:
+        missed.append(f"tiles are {rates['tiled, compiled'] / peer:.1f} times as fast as {PEER}")
+    return missed
+
+
+PARTS: dict[str, Callable[[Namespace, Path], dict[str, Any]]] = {
+    "draws": _draws,
+    "published": _published,
+    "windows": _windows,
+    "speed": _speed,
+    "large": _large,
+    "workers": _workers,
+    "tiles": _tiles,
+}

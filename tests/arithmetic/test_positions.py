@@ -28,6 +28,7 @@ def test_positions_are_a_set_of_integers(a, b, by, factor):
     assert set(left) == a and len(left) == len(a) and bool(left) == bool(a)
     assert list(left) == sorted(a)
     assert set(left | right) == a | b
+    assert set(left.plus(right)) == {p + q for p in a for q in b}
     assert set(left & right) == a & b
     assert set(left - right) == a - b
     assert (left <= right) == (a <= b)

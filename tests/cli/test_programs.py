@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import nn
 
-from convsmith.cli.expressions import is_arithmetic
-from convsmith.cli.programs import load_program
 from convsmith.errors import ModelError
+from convsmith.network.stored.expressions import is_arithmetic
+from convsmith.network.stored.program import load_program
 
 from .test_weights import Evil
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from convsmith.cli.models import load_model
-from convsmith.cli.programs import load_program
 from convsmith.errors import ModelError
+from convsmith.network.stored.program import load_program
 
 pytestmark = pytest.mark.zoo
 

@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import convsmith as cs
 from convsmith.errors import ArgumentError
 from convsmith.measure import true_field
+from convsmith.network.backward import spatial_axes
 from tests.grammar.networks import Sample
-from tests.grammar.probe import first_output, positions, probe
+from tests.grammar.probe import first_output, hull_of, positions, probe
 from tests.zoo.observing import state
 
 __all__ = ["Failure", "check"]
@@ -66,6 +67,9 @@ def check(sample: Sample) -> list[Failure]:
     at = positions(sample, shape)
     truth = dict(zip(at, probe(sample, at)))
     middle = tuple(n // 2 for n, role in zip(shape, sample.roles) if isinstance(role, int))
+    own = _own_lengths(report)
+    if len(own) > len(middle):
+        return failures + _all_positions(report, sample, own, truth[middle])
     failures += _middle(fields[0], truth[middle], sample)
     failures += _local(fields[1], report.network.outputs[0], truth[middle])
     failures += _largest(fields[0], truth)
@@ -141,7 +145,11 @@ def _middle(field, truth, sample: Sample) -> list[Failure]:
         failures.append(
             Failure("size of the middle too small", f"{size} {field.status}, {extent} seen")
         )
-    elif field.status == "exact" and truth.high is not None and _too_large(size, hull, lengths):
+    elif (
+        field.status == "exact"
+        and truth.high is not None
+        and _too_large(size, hull_of(truth.high), lengths)
+    ):
         failures.append(
             Failure("size of the middle too large", f"{size} {field.status}, {extent} seen")
         )
@@ -175,6 +183,32 @@ def _too_large(size, hull, lengths) -> bool:
     )
 
 
+def _own_lengths(report) -> list[int]:
+    """The lengths of the axes that the product finds in the first result."""
+    net = report.network
+    output = net[net.outputs[0]]
+    axes = spatial_axes(net)[output.name]
+    return [n for n, axis in zip(output.shape, axes) if axis is not None]
+
+
+def _all_positions(report, sample: Sample, own: list[int], truth) -> list[Failure]:
+    """Check what all positions read where the product has axes that the sample does not name."""
+    net = report.network
+    fields = [true_field(net, net.outputs[0], at) for at in np.ndindex(*own)]
+    claimed = np.any([_mask(field, sample) for field in fields], axis=0)
+    if (truth.low & ~claimed).any():
+        return [Failure("field too small", f"{_text(claimed)} claimed, {_text(truth.low)} seen")]
+    return []
+
+
+def _mask(field, sample: Sample) -> np.ndarray:
+    size = [sample.shape[d] for d in sample.space]
+    claimed = np.zeros(size, bool)
+    for box in field.region:
+        claimed[np.ix_(*([p for p in axis if 0 <= p < n] for axis, n in zip(box, size)))] = True
+    return claimed
+
+
 def _position(report, sample: Sample, position, truth, is_middle: bool) -> list[Failure]:
     net = report.network
     try:
@@ -186,12 +220,9 @@ def _position(report, sample: Sample, position, truth, is_middle: bool) -> list[
         field = true_field(net, net.outputs[0])
     except Exception as error:
         return [Failure("exception", f"{type(error).__name__}: {error}")]
-    size = [sample.shape[d] for d in sample.space]
-    if len(field.size) != len(size):
+    if len(field.size) != len(sample.space):
         return []  # reported once, for the middle
-    claimed = np.zeros(size, bool)
-    for box in field.region:
-        claimed[np.ix_(*([p for p in axis if 0 <= p < n] for axis, n in zip(box, size)))] = True
+    claimed = _mask(field, sample)
     where = (
         f"at {position}: {_text(claimed)} {field.status} {field.reason!r}, {_text(truth.low)} seen"
     )

@@ -295,7 +295,15 @@ def outer_product(d):
 def transposed_merge(d):
     """A map and its own transpose: a position of the result reads two places."""
     d.need(d.dims == 2 and d.space[0] == d.space[1] and d.axes[0] != d.axes[1])
-    d.run("x = x + x.transpose(2, 3)")
+    v = d.name()
+    d.run(
+        f"{v} = x.transpose(2, 3)",
+        d.pick(
+            f"x = x + {v}", f"x = torch.stack([x, {v}], 1).sum(1)", f"x = torch.cat([x, {v}], 1)",
+            f"x = torch.einsum('bchw,bchw->bchw', x, {v})", f"x = x.clone().add_({v})",
+            f"x = torch.lerp(x, {v}, 0.3)", f"x = torch.addcmul(x, x, {v})",
+        ),
+    )  # fmt: skip
 
 
 @step
@@ -318,6 +326,61 @@ def scalar_of_all(d):
 @step
 def scalar_of_a_corner(d):
     d.run(f"x = x * x[{', '.join(['0'] * d.x.ndim)}]")
+
+
+@step
+def number_of_all(d):
+    """A number that is read from the map, wherever operations take one."""
+    d.rough()
+    d.blocked()
+    v, n = d.name(), d.space[-1]
+    d.run(
+        f"{v} = x.mean().item()",
+        d.pick(
+            f"x = x * {v}", f"x = x.clamp(min={v})", f"x = F.leaky_relu(x - 1, {v})",
+            f"x = x + torch.full(({n},), {v}, dtype=x.dtype)", f"x = x + torch.full_like(x, {v})",
+            f"x = x + x.new_full(({n},), {v} * 2)", f"x = x.masked_fill(x > 1, {v})",
+            f"x = x + torch.scalar_tensor({v}, dtype=x.dtype)", f"x = F.elu(x - 1, {v})",
+            f"x = x + torch.linspace(0, {v}, {n}, dtype=x.dtype)", f"x = x.clone().fill_({v}) + x",
+            f"x = torch.add(x, x.roll(1, -1), alpha={v})", f"x = F.threshold(x, {v}, 0.1)",
+        ),
+    )  # fmt: skip
+
+
+@step
+def ends_of_a_line(d):
+    d.rough()
+    d.blocked()
+    n = d.space[-1]
+    d.run(f"x = x + torch.linspace(x.min(), x.max() + 1, {n}, dtype=x.dtype)")
+
+
+@step
+def normal_around_the_map(d):
+    """Random numbers of no deviation, which are their means."""
+    d.blocked()
+    d.run(d.pick("x = torch.normal(x, 0.0)", "x = torch.normal(x, torch.zeros_like(x))"))
+
+
+@step
+def computed_shift(d):
+    """The map rolled to where its largest value says."""
+    d.rough()
+    d.blocked()
+    d.run(f"x = torch.roll(x, x.argmax().item(), {d.place()})")
+
+
+@step
+def computed_channel(d):
+    d.rough()
+    d.blocked()
+    v = d.name()
+    d.run(
+        f"{v} = x.transpose(0, 1).flatten(1).mean(1).argmax().item()",
+        f"torch._check({v} >= 0)",
+        f"torch._check({v} < {d.channels})",
+        f"x = x + x.select(1, {v}).unsqueeze(1)",
+    )
 
 
 def inner(d):

@@ -205,17 +205,28 @@ def weight_norm(d):
     d.run(f"x = {d.module(source)}(x)")
 
 
+def softmax(d, dim):
+    """Of squares, and added to the map: what is added to all values of a softmax does not show in
+    it, and its sum is 1, so that other steps might read in vain."""
+    call = d.pick("F.softmax", "F.log_softmax")
+    if d.chance(0.5):
+        d.rough()
+        d.run(f"x = {call}(x, {dim})")
+    else:
+        d.run(f"x = {call}(x * x, {dim}) + 0.3 * x")
+
+
 @step
 def softmax_of_channels(d):
     d.need(d.channels > 1)
-    d.run(f"x = {d.pick('F.softmax', 'F.log_softmax')}(x, 1)")
+    softmax(d, 1)
 
 
 @step
 def softmax_of_space(d):
     dim = d.place()
     d.need(d.x.shape[dim] > 1)
-    d.run(f"x = F.softmax(x, {dim - d.x.ndim})")
+    softmax(d, dim - d.x.ndim)
 
 
 @step

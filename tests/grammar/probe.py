@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tests.grammar.networks import Sample
 
-__all__ = ["Truth", "first_output", "positions", "probe"]
+__all__ = ["Truth", "first_output", "hull_of", "positions", "probe"]
 
 CHANGES = (0.3, -0.3, 4.0, -4.0)
 NOISE = 1e-10
@@ -31,10 +31,10 @@ class Truth:
     @property
     def hull(self) -> tuple[tuple[int, int], ...]:
         """First pixel that is read and one past the last, along each axis."""
-        return _hull(self.low)
+        return hull_of(self.low)
 
 
-def _hull(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
+def hull_of(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
     if not mask.any():
         return ((0, 0),) * mask.ndim
     hull = []

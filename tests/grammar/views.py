@@ -37,6 +37,14 @@ def flatten_and_back(d):
 
 
 @step
+def bytes_of_values(d):
+    """Each value as two of half its bytes, or as a whole number of as many."""
+    d.blocked()
+    half = "x = x.contiguous().view(torch.float32).view(torch.float64)"
+    d.run(d.pick(half, "x = x.view(torch.int64).view(torch.float64)"))
+
+
+@step
 def flatten_space(d):
     """Space is merged into one axis for good."""
     d.need(d.dims > 1)

@@ -164,7 +164,12 @@ def pad(d):
     mode = d.pick("constant", "reflect", "replicate", "circular", "constant")
     low = -1 if mode in ("constant", "replicate", "reflect") else 0
     sides = [d.rng.randint(low, 2) for _ in range(2 * d.dims)]
-    d.run(f"x = F.pad(x, {sides}, mode={mode!r})")
+    value = ""
+    if mode == "constant":
+        value = d.pick("", ", value=0.3")
+        if not value:
+            d.rough()  # what is multiplied by zeros afterwards is read in vain
+    d.run(f"x = F.pad(x, {sides}, mode={mode!r}{value})")
 
 
 @step

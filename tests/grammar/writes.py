@@ -89,9 +89,25 @@ def write_through_reshape(d):
 
 
 @step
+def write_through_what_is_passed_on(d):
+    """Operations that give the very tensor that they take, though their schemas do not say so."""
+    v, w = d.name(), d.name()
+    letters = "bcxyz"[: d.x.ndim]
+    same = d.pick(
+        f"F.dropout({v}, 0.5, False)", f"F.alpha_dropout({v}, 0.5)", f"{v}.type_as(x)",
+        f"torch.atleast_2d({v})", f"torch.einsum('{letters}->{letters}', {v})",
+        f"{v}.sum_to_size(x.shape)", f"torch.broadcast_tensors({v}, x)[0]", f"{v}.contiguous()",
+        f"torch.conj_physical({v})", f"{v}.type_as(x.float()).type_as(x)",
+    )  # fmt: skip
+    d.run(f"{v} = x.clone()", f"{w} = {same}", f"{w}.add_({conv(d)}(x))", f"x = {v}")
+
+
+@step
 def fill_a_slice(d):
     v, dim = d.name(), d.place()
     fill = d.pick("fill_(0.3)", "zero_()", "mul_(0.5)")
+    if fill == "zero_()":
+        d.rough()  # what is multiplied by zeros afterwards is read in vain
     d.run(f"{v} = x.clone()", f"{v}{at(d, dim, ':2')}.{fill}", f"x = {v}")
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import zipfile
+import zlib
 from csv import reader
 from pathlib import Path
 from random import Random
@@ -24,14 +25,15 @@ from torch import nn
 import convsmith as cs
 from convsmith.cli.data import load_images
 from convsmith.cli.idx import read_idx
-from convsmith.cli.programs import load_program
 from convsmith.cli.weights import load_weights, read_weights
 from convsmith.draw.reading import read_values
 from convsmith.errors import ConvsmithError
 from convsmith.explore.serve import _refusal
 from convsmith.explore.state import LayerState
+from convsmith.network.stored.program import load_program
 from convsmith.report import Column, Table
 from convsmith.rewrite import Timing
+from convsmith.tiling.stores.opening import open_mask, open_source
 from tests.hostile.mutation import STRANGE, as_json, ends_well, fuzzed, mutant, mutant_json
 
 
@@ -121,7 +123,7 @@ def members(place: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-@fuzzed(25)
+@fuzzed(25, 2000)  # nine milliseconds each
 def test_programs(members: dict[str, bytes], place: Path, seed: int) -> None:
     random = Random(seed)
     changed = dict(members)
@@ -172,6 +174,51 @@ def test_images(place: Path, seed: int) -> None:
     with ends_well():
         read_values(str(path), (4, 4), 3)
     path.unlink()
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp"])
+def test_a_picture_starts_no_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """Pillow reads PostScript by Ghostscript, whatever the file is called."""
+
+    def ghostscript(*given: Any, **more: Any) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", ghostscript)
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(POSTSCRIPT)
+    for read in (
+        lambda: load_images(str(tmp_path)),
+        lambda: read_values(str(path), (4, 4), 3),
+        lambda: open_source(str(path), dims=2, channels=3, memory=1 << 30),
+        lambda: open_mask(str(path)),
+    ):
+        with pytest.raises(ConvsmithError):
+            read()
+
+
+def test_a_small_file_does_not_unpack_to_a_huge_picture(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    side = 8000
+    rows = zlib.compress(bytes((side // 8 + 1) * side), 9)
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    ))  # fmt: skip
+    assert path.stat().st_size < 20_000
+    for read in (
+        lambda: load_images(str(tmp_path)),
+        lambda: read_values(str(path), (4, 4), 3),
+        lambda: open_mask(str(path)),
+    ):
+        with pytest.raises(ConvsmithError, match="would unpack to 8000×8000 pixels"):
+            read()
 
 
 @fuzzed(100)

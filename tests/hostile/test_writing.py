@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from convsmith.report import saving
 from convsmith.report.saving import check_folder, drafted, save_bytes, save_folder, save_text
 from convsmith.rewrite import save
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
+from tests.hostile.disks import small_disk
 
 
 def writers(folder: Path) -> dict[str, Any]:
@@ -188,28 +188,19 @@ def test_a_draft_that_fails_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KB, where this user may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if shutil.which("mount") is None or os.name != "posix" or os.getuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    words = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 256) as folder:
+        yield folder
 
 
-def test_a_real_disk_that_is_full(small_disk: Path) -> None:
-    old = save_bytes(small_disk / "file", b"old")
+def test_a_real_disk_that_is_full(disk: Path) -> None:
+    old = save_bytes(disk / "file", b"old")
     with pytest.raises(ArgumentError, match="No space left on device; the result is kept in"):
         save_bytes(old, bytes(1 << 20), force=True)
     assert old.read_bytes() == b"old"
     model = nn.Sequential(nn.Conv2d(64, 64, 9))
     with pytest.raises(ArgumentError, match=r"kept in '(.*)'") as caught:
-        save(model, small_disk / "model", [])
+        save(model, disk / "model", [])
     kept = Path(str(caught.value).rpartition("kept in '")[2].rstrip("'"))
     loaded = cs.load(kept, nn.Sequential(nn.Conv2d(64, 64, 9)))
     assert torch.equal(loaded[0].weight, model[0].weight)  # type: ignore[index]

@@ -81,6 +81,20 @@ def test_as_float64(name: str, isa: Isa) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ORACLES)
+def test_errors_average_out(name: str, isa: Isa) -> None:
+    """An error of the same sign everywhere adds up from layer to layer."""
+    few = torch.finfo(torch.float32).eps / 16
+    close = torch.linspace(0.1, 2.9, 40_001, dtype=torch.float64).float()
+    for values in (close, -close):
+        oracle = ORACLES[name]
+        exact = oracle(values.double())
+        size = torch.maximum(exact.abs(), _scale(name, values)).mean()
+        found, eager = _run(name, isa, values).double(), oracle(values).double()
+        ours, eagers = (float((value - exact).mean().abs()) for value in (found, eager))
+        assert ours <= max(2 * eagers, few * float(size))
+
+
 def _scale(name: str, values: torch.Tensor) -> torch.Tensor:
     """The size of the numbers whose rounding a result carries: 1 + erf(x) is a small difference."""
     size = values.double().abs().clamp(max=6)

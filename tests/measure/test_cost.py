@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import convsmith as cs
 from convsmith.arithmetic import Positions
 from convsmith.measure.cost import cost
-from convsmith.network.backward import depends_on
+from convsmith.network.dependence import depends_on
 from convsmith.network.families import FAMILIES
 from tests import networks
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
+from itertools import combinations, product
+from operator import ne
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import convsmith as cs
+from convsmith.arithmetic import Positions
 from convsmith.measure import fields as module
 from convsmith.measure.receptive import local_field
+from convsmith.network.views import Term, fewest, union
 from tests import fields, networks, probe
 
 SIZES = {1: (5, 29), 2: (4, 13), 3: (3, 7)}
@@ -31,6 +37,40 @@ def test_random_networks(dims, seed):
         size = tuple(rng.randint(*SIZES[dims]) for _ in range(dims))
         net = cs.trace(probe.network(rng, dims, size), (1, 2, *size))
         assert fields.unlike(net) == []
+
+
+positions = st.frozensets(st.integers(-9, 9), max_size=6)
+
+
+@given(st.lists(positions, min_size=1, max_size=4), positions, st.integers(0, 5))
+def test_a_union_is_that_of_the_entries_a_period_apart(table, asked, moved):
+    found = union(tuple(map(Positions.of, table)), Positions.of(asked), moved)
+    assert set(found) == {p + i // len(table) * moved for i in asked for p in table[i % len(table)]}
+
+
+channels = st.frozensets(st.integers(0, 3), min_size=1)
+entries = st.tuples(positions, positions)
+
+
+@given(st.lists(st.tuples(channels, entries, entries), max_size=7))
+def test_the_fewest_terms_say_the_same(drawn):
+    terms = [
+        Term(Positions.of(c), tuple(tuple(map(Positions.of, table)) for table in tables))
+        for c, *tables in drawn
+    ]
+
+    def points(terms):
+        return {
+            (c, i, j, p, q)
+            for term in terms
+            for i, j in product(range(2), repeat=2)
+            for c, p, q in product(term.channels, term.tables[0][i], term.tables[1][j])
+        }
+
+    found = fewest(terms)
+    assert points(found) == points(terms) and len(found) <= len(terms)
+    for one, other in combinations(found, 2):
+        assert (one.channels != other.channels) + sum(map(ne, one.tables, other.tables)) > 1
 
 
 HARD = {

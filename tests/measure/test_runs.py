@@ -95,6 +95,10 @@ def numpy(net, x):
     return net.head(torch.from_numpy(net.conv(x).mean((2, 3)).detach().numpy()))
 
 
+def mapped(net, x):
+    return torch.vmap(net.conv)(x)
+
+
 LSTM = nn.LSTM(2, 3)
 
 
@@ -110,6 +114,7 @@ REFUSED = {
     "a mask": (mask, STEM + loops(4, 4) * HEAD),
     "a list of boxes": (boxes, STEM + 5 * HEAD),
     "a way through numpy": (numpy, STEM + HEAD),
+    "a map over the batch": (mapped, STEM),
     "packed sequences": (packed, loops(7, 4, 3, 2 + 3)),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -176,6 +177,14 @@ def test_the_layout_is_seen_from_the_first_window():
         (net(lambda s, x: s.a(x.permute(0, 3, 1, 2)), a=conv(3, 4, 3)), (1, 9, 9, 3), "NHWC"),
         (video, (2, 3, 4, 9, 9), "NTCHW"),
         (net(lambda s, x: s.a(x[:, None]), a=nn.Conv1d(1, 2, 3)), (2, 9), "NL"),
+        (
+            net(
+                lambda s, x: F.conv2d(x.view(1, 2, 9, 9), s.a.weight[:, :2], groups=1).mean(1),
+                a=conv(2, 2, 3),
+            ),
+            (2, 1, 9, 9),
+            "NCHW",
+        ),
         (nn.Linear(4, 4), (2, 4), ""),
     ]:
         assert cs.inspect(model, shape).axes == axes
@@ -219,13 +228,15 @@ def test_caches_that_forward_fills_stay_empty():
 
 
 def test_several_threads_inspect_at_once():
+    """With the thorough profile, 8 threads inspect 50 times each."""
+    times = 50 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 5
     stdout, failures = sys.stdout, []
     models = [conv(3, 4, k) for k in (1, 3, 5, 7)]
 
     def work(number):
         model = models[number % len(models)]
         size = 1 + 2 * (number % len(models))
-        for _ in range(5):
+        for _ in range(times):
             try:
                 assert cs.inspect(model, (1, 3, 15, 15)).receptive_field.size == (size, size)
             except BaseException as error:

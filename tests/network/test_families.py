@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +13,11 @@ from torch import nn
 
 import convsmith as cs
 from convsmith.arithmetic import Positions
-from convsmith.network.backward import depends_on
+from convsmith.network.dependence import depends_on
 from convsmith.network.families import FAMILIES, FAMILY_OF, Trait, family_of
+from convsmith.network.network import TensorType
+
+FLOATS = F32, _ = torch.float32, torch.float64
 
 
 class Calls(nn.Module):
@@ -63,6 +68,7 @@ EXAMPLES = {
             [(1, 4, 6, 2)],
         ),
         (lambda s, x, y: (torch.complex(x, y) ** 2).imag, [S, S]),
+        (lambda s, x: x + x.detach().view(torch.int32).view(x.dtype), [S]),
     ],
     "concat": [
         (lambda s, x, y: torch.cat([x, y], 1), [S, (1, 2, 6, 8)]),
@@ -73,7 +79,11 @@ EXAMPLES = {
         (nn.Conv2d(4, 6, 3, 2, 1, groups=2), [S]),
         (lambda s, x, w: F.conv2d(x, w, padding=1), [S, (2, 4, 3, 3)]),
     ],
-    "creation": [(lambda s, x: x * torch.ones_like(x), [S])],
+    "creation": [
+        (lambda s, x: x * torch.ones_like(x), [S]),
+        (lambda s, x: x + torch.linspace(x.min(), x.max(), 8), [S]),
+        (lambda s, x, y: x + torch.normal(y, 0.0), [S, S]),
+    ],
     "elementwise": [
         (lambda s, x, y: x * y, [S, (4, 1, 8)]),
         (lambda s, x, y, z: torch.addcmul(x, y, z), [S, S, (8,)]),
@@ -260,6 +270,26 @@ def test_a_view_shares_the_bytes_of_its_input(kind, call, shapes):
     result = result[0] if isinstance(result, (tuple, list)) else result
     shared = result.untyped_storage().data_ptr() == inputs[0].untyped_storage().data_ptr()
     assert shared == family_of(last).has(Trait.VIEW) or last.operation.name == "reshape"
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_the_nearest_position_is_read_however_a_kernel_rounds(mode):
+    """Kernels look for it in single or double precision, which depends on type and layout."""
+    network = cs.trace(Calls(lambda s, x: F.interpolate(x, (1, 5), mode=mode)), (1, 1, 1, 3))
+    (name,) = network.outputs
+    for n, m in itertools.product((2, 3, 12, 37), range(1, 130)):
+        row = torch.arange(n)[None, None]
+        nearest = [F.interpolate(row.to(kind), m, mode=mode)[0, 0] for kind in FLOATS]
+        nearest += [F.interpolate(row[:, None].to(F32), (1, m), mode=mode)[0, 0, 0]]
+        layer = replace(
+            network[name],
+            operands=(TensorType((1, 1, 1, n), "float32", 4),),
+            results=(TensorType((1, 1, 1, m), "float32", 4),),
+        )
+        for o, seen in enumerate(torch.stack([each.double() for each in nearest], 1).tolist()):
+            at = tuple(Positions.of([p]) for p in (0, 0, 0, o))
+            ((_, read),) = family_of(layer).reads(layer, at, 0, True)
+            assert set(map(int, seen)) <= set(read[3]), (n, m, o)
 
 
 ARGUMENTS = {

@@ -8,6 +8,7 @@ import os
 import pytest
 
 import convsmith as cs
+from convsmith.network import dependence
 from convsmith.network.families import FAMILIES
 from tests import grammar
 from tests.grammar.draft import STEPS
@@ -34,6 +35,15 @@ def contradictions(samples):
 
 @pytest.mark.parametrize("first", range(0, SEEDS, EACH))
 def test_what_is_stated_about_random_networks_is_true(first):
+    seeds = range(first, first + EACH)
+    text = contradictions((f"seed {seed}", grammar.sample(seed)) for seed in seeds)
+    assert not text, text
+
+
+@pytest.mark.parametrize("first", range(20_000, 20_040, EACH))
+def test_a_field_that_is_rounded_up_is_a_bound_and_says_so(first, monkeypatch):
+    """As if every set of positions were too many products: one that holds them stands for all."""
+    monkeypatch.setattr(dependence, "MOST_BOXES", 1)
     seeds = range(first, first + EACH)
     text = contradictions((f"seed {seed}", grammar.sample(seed)) for seed in seeds)
     assert not text, text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections import OrderedDict, namedtuple
+from argparse import Namespace
+from collections import OrderedDict, UserDict, UserList, namedtuple
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,12 +27,19 @@ class Cached(nn.Module):
         def __init__(self) -> None:
             self.value: Tensor | None = None
 
+    class Slotted:
+        __slots__ = ("value",)
+
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
+        self.slotted = self.Slotted()
         self.features: list[Tensor] = []
         self.by_size: dict[str, Tensor] = {}
         self.box = self.Box()
+        self.space, self.names = SimpleNamespace(value=None), Namespace(value=None)
+        self.user_dict: UserDict[str, Tensor] = UserDict()
+        self.user_list: UserList[Tensor] = UserList()
         self.pair = self.Pair([], {})
         self.nested = {"list": [OrderedDict()]}
         self.bound = self.conv.forward
@@ -46,7 +55,9 @@ class Cached(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bound(x) + self.closure(x) + self.partial(self.conv(x))
-        self.by_size["y"] = self.box.value = y
+        self.by_size["y"] = self.box.value = self.slotted.value = y
+        self.space.value = self.names.value = self.user_dict["y"] = y
+        self.user_list.append(y)
         self.pair.left.append(y)
         self.pair.right["y"] = y
         self.nested["list"][0]["y"] = y
@@ -71,6 +82,7 @@ def everything(value: object, seen: set[int] | None = None) -> list[Tensor]:
         parts += value
     parts += [c.cell_contents for c in getattr(value, "__closure__", None) or ()]
     parts += getattr(value, "__dict__", {}).values()
+    parts += [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
     return [tensor for part in parts for tensor in everything(part, seen)]
 
 

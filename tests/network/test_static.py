@@ -13,10 +13,10 @@ from torch import nn
 from torch.export import Dim, ExportedProgram, export
 
 import convsmith as cs
-from convsmith.cli.programs import load_program
 from convsmith.errors import ArgumentError, TraceError
 from convsmith.measure.memory import memory
 from convsmith.measure.timing import layer_latency
+from convsmith.network.stored.program import load_program
 
 
 class Net(nn.Module):

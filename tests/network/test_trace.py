@@ -246,6 +246,15 @@ def test_control_flow_on_values_is_refused_with_the_line(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_vmap_hides_is_refused_with_the_line():
+    class Mapped(nn.Module):
+        def forward(self, x):
+            return torch.vmap(torch.relu)(x)
+
+    with pytest.raises(TraceError, match=r"torch.vmap .* \(test_trace.py:\d+\)"):
+        cs.trace(Mapped(), (2, 3))
+
+
 def test_a_wrong_number_of_channels_is_refused_with_the_layer():
     with pytest.raises(TraceError, match=r"3 channels, but got 4 .*in layer 'inner'"):
         cs.trace(Branching(), (1, 4, 9, 9))

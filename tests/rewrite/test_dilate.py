@@ -315,6 +315,35 @@ def test_functional_pools_and_shared_modules_go_through_the_graph():
     assert dilated.model.state_dict().keys() == model.state_dict().keys()
 
 
+class Layout(nn.Module):
+    """Two strides behind another layout of the image; the second layer may lend its weights."""
+
+    def __init__(self, order, lends):
+        super().__init__()
+        self.order, self.lends = order, lends
+        self.a, self.b = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
+
+    def forward(self, x):
+        x = self.a(x.permute(self.order))
+        return F.conv2d(x, self.b.weight, self.b.bias, 2, 1) if self.lends else self.b(x)
+
+
+@pytest.mark.parametrize("lends", [False, True])
+@pytest.mark.parametrize(
+    ("order", "shape"),
+    [((0, 3, 1, 2), (2, 33, 32, 3)), ((2, 0, 1), (33, 32, 3)), ((1, 0, 2, 3), (3, 2, 33, 32)),
+     ((0, 1, 2, 3), (2, 3, 33, 32))],
+)  # fmt: skip
+def test_layouts_of_the_image_and_weights_that_are_lent(order, shape, lends):
+    model = seeded(Layout(order, lends))
+    dilated = cs.dilate(model, shape, output_stride=1)
+    x = torch.rand(shape, dtype=torch.float64)
+    old, new = (copy.deepcopy(m).double().eval() for m in (model, dilated.model))
+    with torch.no_grad():
+        assert torch.allclose(new(x)[..., ::4, ::4], old(x), rtol=0, atol=1e-12)
+    assert dilated.certificate.exact
+
+
 class Branches(nn.Module):
     """Three ways down to one length, of which each has another length where strides are gone."""
 

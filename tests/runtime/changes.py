@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-__all__ = ["CHANGES", "Net"]
+from convsmith.nn import DepthwiseSeparableConv2d
+
+__all__ = ["CHANGES", "Layer", "Net"]
 
 
 class Net(nn.Module):
@@ -18,20 +19,39 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(4, 4, 3, padding=1)
         self.norm = nn.BatchNorm2d(4)
-        self.stages = nn.ModuleList([nn.Conv2d(4, 4, 3, padding=1) for _ in range(2)])
-        self.register_buffer("offset", torch.zeros(1, 4, 1, 1))
-        self.scale = 1.0
-        self.settings = {"repeat": [1, 1]}
-        nn.init.normal_(self.norm.running_mean, std=0.1)
+        _furnish(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.norm(self.conv(x)) * self.scale + self.offset)
-        for stage, times in zip(self.stages, self.settings["repeat"], strict=True):
-            for _ in range(times):
-                x = stage(x)
-        return x
+        return _rest(self, x)
+
+
+class Layer(DepthwiseSeparableConv2d):
+    """The same as a part of a layer that `use_fused_` can be asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4, 3, padding=1, norm=nn.BatchNorm2d)
+        _furnish(self)
+
+    def _mix(self, maps: Tensor) -> Tensor:
+        return _rest(self, self.pointwise(maps))
+
+
+def _furnish(net: Any) -> None:
+    net.conv = nn.Conv2d(4, 4, 3, padding=1)
+    net.stages = nn.ModuleList([nn.Conv2d(4, 4, 3, padding=1) for _ in range(2)])
+    net.register_buffer("offset", torch.zeros(1, 4, 1, 1))
+    net.scale = 1.0
+    net.settings = {"repeat": [1, 1]}
+    nn.init.normal_(net.norm.running_mean, std=0.1)
+
+
+def _rest(net: Any, x: Tensor) -> Tensor:
+    x = torch.relu(net.norm(net.conv(x)) * net.scale + net.offset)
+    for stage, times in zip(net.stages, net.settings["repeat"], strict=True):
+        for _ in range(times):
+            x = stage(x)
+    return x
 
 
 def _new(tensor: Tensor) -> Tensor:
@@ -152,9 +172,9 @@ def _through_storage(net: Net) -> None:
 
 
 CHANGES: dict[str, Callable[[Net], Any]] = {
-    "load_state_dict": lambda net: net.load_state_dict(Net().state_dict()),
+    "load_state_dict": lambda net: net.load_state_dict(type(net)().state_dict()),
     "load_state_dict(assign=True)": lambda net: net.load_state_dict(
-        copy.deepcopy(Net().state_dict()), assign=True
+        type(net)().state_dict(), assign=True
     ),
     "a new parameter": lambda net: setattr(
         net.conv, "weight", nn.Parameter(_new(net.conv.weight.detach()))

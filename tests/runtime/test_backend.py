@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import convsmith as cs
-from convsmith.errors import TraceError
+from convsmith.errors import ArgumentError, TraceError
 from convsmith.runtime.execution.region import Region
 
 
@@ -145,3 +146,26 @@ def test_what_cannot_be_captured_is_said(monkeypatch):
     with torch.no_grad(), pytest.warns(RuntimeWarning, match="a reason"):
         found = torch.compile(net, backend="convsmith")(image)
     assert torch.allclose(found, net(image), atol=1e-5)
+
+
+def test_modes_see_a_region():
+    """What records operations gets the region, not a result that no operation made."""
+    fast = cs.compile(network().eval()[:4], (1, 3, 16, 16), threads=1)
+    x, y = torch.randn(2, 1, 3, 16, 16)
+    recorded = make_fx(fast)(x)
+    assert torch.equal(recorded(y), fast(y))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f, x: torch.vmap(f)(x[:, None]),
+        lambda f, x: torch.func.grad(lambda v: f(v).sum())(x),
+        lambda f, x: torch.func.jvp(f, (x,), (x,)),
+    ],
+    ids=["vmap", "grad", "jvp"],
+)
+def test_transforms_are_refused_in_words(transform):
+    fast = cs.compile(network().eval(), (1, 3, 16, 16), threads=1)
+    with pytest.raises(ArgumentError, match=r"torch\.func does not reach into kernels"):
+        transform(fast, torch.randn(1, 3, 16, 16))

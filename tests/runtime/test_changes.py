@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 import convsmith as cs
 from convsmith.errors import ArgumentError
-from convsmith.nn import DepthwiseSeparableConv2d, use_fused_
+from convsmith.nn import use_fused_
 from convsmith.runtime.backend import backend
-from tests.runtime.changes import CHANGES, Net
+from tests.runtime.changes import CHANGES, Layer, Net
+from tests.runtime.holders import HOLDERS, Held
 
 IMAGE = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -65,29 +66,58 @@ def test_backend(net: Net, change: str) -> None:
         assert _same(fast(IMAGE), net(IMAGE))
 
 
-def _layer_weight(layer: nn.Module) -> nn.Parameter:
-    return next(p for p in layer.parameters() if p.dim() == 4)
+@pytest.mark.parametrize("change", CHANGES)
+def test_layers(change: str) -> None:
+    torch.manual_seed(0)
+    layer = use_fused_(Layer().eval())
+    with torch.no_grad():
+        before = layer(IMAGE)
+        assert layer._fusion._compiled.regions
+    CHANGES[change](layer)
+    with torch.no_grad():
+        found, alone = layer(IMAGE), layer(IMAGE[:1])
+        use_fused_(layer, False)
+        after = layer(IMAGE)
+        assert change == "half and back" or not _same(before, after)
+        assert _same(found, after)
+        assert _same(alone, layer(IMAGE[:1]))
 
 
-def test_layers() -> None:
-    changes = {
-        ".data.copy_": lambda w: w.data.mul_(2),
-        ".data = ": lambda w: setattr(w, "data", w.data * 3),
-        "NumPy": lambda w: w.detach().numpy().__imul__(-1),
-        "in place": lambda w: nn.init.normal_(w),
-    }
-    plain = DepthwiseSeparableConv2d(8, 16, 3).eval()
-    layer = use_fused_(plain)
-    image = torch.randn(1, 8, 10, 10)
-    for change in changes.values():
-        with torch.no_grad():
-            before = layer(image)
-            change(_layer_weight(layer))
-            found = layer(image)
-            expected = use_fused_(layer, False)(image)
-            use_fused_(layer)
-        assert not _same(before, expected)
-        assert _same(found, expected)
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", HOLDERS)
+def test_what_is_held(name: str, frozen: bool) -> None:
+    net = Held(name).eval()
+    fast = cs.compile(net, IMAGE, threads=1, frozen=frozen)
+    with torch.no_grad():
+        before = net(IMAGE)
+        assert _same(fast(IMAGE), before)
+        HOLDERS[name].change(net.held)
+        after = net(IMAGE)
+        assert not _same(before, after)
+        expected = before if frozen else after
+        for count in (1, 2):
+            assert _same(fast(IMAGE[:count]), expected[:count])
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.randn(4, 4, 3, 6)[..., ::2],
+        torch.randn(4, 4, 3, 3).transpose(0, 1),
+        torch.randn(8, 4, 3, 3)[::2],
+        torch.randn(4, 1, 3, 3).expand(4, 4, 3, 3),
+    ],
+    ids=["gaps", "transposed", "rows", "expanded"],
+)
+def test_weights_in_other_orders_of_memory(weight: Tensor) -> None:
+    net = nn.Conv2d(4, 4, 3).eval()
+    net.weight.data = weight
+    fast = cs.compile(net, IMAGE, threads=1)
+    with torch.no_grad():
+        before = fast(IMAGE)
+        weight.detach().numpy()[:, :1] *= 2
+        assert not _same(before, net(IMAGE))
+        assert _same(fast(IMAGE), net(IMAGE))
 
 
 def test_part_of_a_large_weight() -> None:
@@ -139,6 +169,20 @@ def test_weights_made_in_inference_mode() -> None:
         assert _same(fast(image), net(image))
     with torch.no_grad():
         assert _same(fast(image), net(image))
+
+
+@pytest.mark.parametrize("change", [".data.mul_", "a new layer", "eps", "load_state_dict"])
+def test_a_compiled_network_within_another(net: Net, change: str) -> None:
+    inner = cs.compile(net, IMAGE, threads=1)
+    outer = nn.Sequential(inner, nn.Conv2d(4, 3, 1)).eval()
+    fast = cs.compile(outer, IMAGE, threads=1)
+    assert _same(fast(IMAGE), outer(IMAGE))
+    for called_between in (False, True):
+        CHANGES[change](net)
+        if called_between:
+            inner(IMAGE)
+        with torch.no_grad():
+            assert _same(fast(IMAGE), outer[1](net(IMAGE)))
 
 
 def test_swapped_tensors(net: Net) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 import convsmith as cs
 from convsmith.errors import ArgumentError
+from convsmith.runtime.graph import patience
 
 
 class Residual(nn.Module):
@@ -131,6 +132,28 @@ def test_sizes_as_arguments_are_captured_as_free_sizes_once():
     for shape in [(2, 3, 47, 33), (3, 3, 16, 8), (5, 3, 64, 15)]:
         agree(fast, model, torch.rand(shape))
     assert len({id(variant.graph) for variant in fast._variants.values()}) == 2
+
+
+def test_another_batch_leaves_only_the_batch_open():
+    """Each size that is left open costs PyTorch more than the one before, up to minutes."""
+    model = made(Viewed)
+    fast = cs.compile(model, (2, 3, 32, 32))
+    for batch in (3, 5):
+        agree(fast, model, torch.rand(batch, 3, 32, 32))
+    assert len({id(variant.graph) for variant in fast._variants.values()}) == 2
+    program = list(fast._variants.values())[-1].captured.program
+    (name,) = program.graph_signature.user_inputs
+    (image,) = (node for node in program.graph.nodes if node.name == name)
+    assert [isinstance(n, int) for n in image.meta["val"].shape] == [False, True, True, True]
+
+
+def test_what_takes_too_long_with_open_sizes_is_captured_at_each_size(monkeypatch):
+    monkeypatch.setattr(patience, "_SECONDS", 0)
+    model = made(Viewed)
+    fast = cs.compile(model, (2, 3, 32, 32))
+    for shape in [(2, 3, 47, 33), (3, 3, 16, 8)]:
+        agree(fast, model, torch.rand(shape))
+    assert len({id(variant.graph) for variant in fast._variants.values()}) == 3
 
 
 @pytest.mark.parametrize(

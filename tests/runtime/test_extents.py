@@ -28,7 +28,7 @@ def _region() -> tuple[Any, Any]:
 
 
 def _rooms(region: Any, program: Any, image: Any) -> list[int]:
-    results = region._results(program.plan)
+    results = region.results(program.plan)
     tensors = [region.tensors.extent(image), *[4 * int(np.prod(result)) for result in results]]
     return [program.plan.memory, region.constants.memory.nbytes, *tensors]
 

@@ -173,7 +173,8 @@ def test_a_disk_that_is_full_in_truth(ending, tmp_path):
             tiled.run(image, path, **options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert ending == "zarr" or not list(tmp_path.iterdir())
+    left = [p for p in tmp_path.iterdir() if not p.name.endswith(".tiling")]
+    assert ending == "zarr" or not left
     outcome = tiled.run(image, path, resume=True, **options)
     assert outcome.complete and outcome.computed > 0
     expected = tiled.run(image, **options).array

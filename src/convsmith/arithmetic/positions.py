@@ -106,6 +106,17 @@ class Positions:
             covered += move
         return Positions(bits, self.offset)
 
+    def plus(self, other: Positions) -> Positions:
+        """Every sum of a position of this set and one of another.
+
+        >>> Positions.of([0, 1]).plus(Positions.of([0, 5]))
+        Positions({0, 1, 5, 6})
+        """
+        bits = 0
+        for move in other.shift(-other.offset):
+            bits |= self.bits << move
+        return Positions(bits, self.offset + other.offset)
+
     def __or__(self, other: Positions) -> Positions:
         if not self.bits or not other.bits:
             return self if self.bits else other
@@ -124,7 +135,10 @@ class Positions:
         return Positions(self.bits & ~taken, self.offset)
 
     def __le__(self, other: Positions) -> bool:
-        return self & other == self
+        move = self.offset - other.offset
+        if move < 0 or self.bits.bit_length() + move > other.bits.bit_length():
+            return not self.bits
+        return self.bits & ~(other.bits >> move) == 0
 
     def __contains__(self, position: int) -> bool:
         return position >= self.offset and bool(self.bits >> (position - self.offset) & 1)

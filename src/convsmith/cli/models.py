@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from convsmith.cli import usercode
 from convsmith.cli.archives import SCRIPTS, content_of, no_script
-from convsmith.cli.programs import load_program
 from convsmith.cli.weights import PICKLED, load_weights
 from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_line, nearest, no_file
 
@@ -53,7 +52,12 @@ def load_model(
     if is_folder or path.suffix == ".pt2":
         if weights is not None:
             raise ArgumentError(f"{spec} brings its own weights: leave out {str(weights)!r}")
-        return _load_folder(path, original) if is_folder else load_program(path)
+        if is_folder:
+            folder: nn.Module = _load_folder(path, original)
+            return folder
+        from convsmith.network.stored.program import load_program
+
+        return load_program(path)
     library, _, name = spec.partition(":")
     model: nn.Module | ExportedProgram
     if library in _LIBRARIES:

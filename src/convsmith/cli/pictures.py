@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from convsmith.cli.output import progress
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line
 from convsmith.machine import memory, processors
+from convsmith.report.unpacking import FORMATS, check_pixels
 from convsmith.text import times
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = ["ImageFiles", "check_size", "class_folders", "image_files", "read_ima
 T = TypeVar("T")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
 # From this size Pillow warns of a decompression bomb.
 _LONGEST_SIDE = 1 << 15
 _MOST_PIXELS = 89_478_485
@@ -246,14 +246,10 @@ def _opened(file: Path) -> Image:
     from PIL import Image
 
     try:
-        image = Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except Exception as error:
         raise _broken(file, error) from error
-    if image.height * image.width > _MOST_PIXELS:
-        image.close()
-        raise DataError(
-            f"{file} would unpack to {image.height}×{image.width} pixels: it is not opened"
-        )
+    check_pixels(file, image, _MOST_PIXELS)
     return image
 
 
@@ -261,7 +257,7 @@ def _broken(file: Path, error: Exception) -> DataError:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return DataError(f"{file} is not an image: expected {', '.join(_FORMATS)}")
+        return DataError(f"{file} is not an image: expected {', '.join(FORMATS)}")
     return DataError(f"{file} is broken: {first_line(error)}")
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line, no_file
+from convsmith.report.unpacking import FORMATS, check_pixels
 
 __all__ = ["optional_values", "optional_weight", "parse_number", "read_values", "read_weight"]
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 # A larger image has to be shrunk first: only a few of its pixels would be drawn.
 _PIXELS = 1_000_000
+_MOST_PIXELS = 1 << 26
 _MOST_BYTES = 1 << 26
 
 
@@ -100,10 +102,13 @@ def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
     except ImportError:
         raise MissingExtra("reading an image", extra="draw", package="Pillow") from None
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=(*FORMATS, "GIF")) as opened:
+            check_pixels(path, opened, _MOST_PIXELS)
             image = opened.convert("RGB" if channels == 3 else "L")
     except FileNotFoundError:
         raise DataError(no_file(path)) from None
+    except DataError:
+        raise
     except Exception as error:  # decoders fail in many ways
         raise DataError(f"{path} cannot be read as an image: {first_line(error)}") from error
     if size is not None:

@@ -10,7 +10,7 @@ import halide as hl
 from convsmith.kernels.activation import activate
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, result, vector
-from convsmith.kernels.pointwise import BARE, Epilogue, tile_output
+from convsmith.kernels.pointwise import BARE, Epilogue, tile_output, tile_part
 
 __all__ = ["Depthwise", "Separable"]
 
@@ -60,12 +60,13 @@ class Separable(Kernel):
 
     They are computed once for a tile of pixels, for all channels, and then read by every tile of
     outputs. Arguments: x (buffer, ring, row), dilation (rows, pixels), depthwise w and b, inputs,
-    pointwise w and b, residual, y.
+    those of a part where there are `parts`, pointwise w and b, residual, y.
 
     Attributes:
         multiplier: depthwise kernels for each channel. The values between are an axis of them
             beside the channels, so that every one is a vector of neighbouring channels; the
             pointwise weights lie with that axis outside the inputs.
+        parts: as for `Pointwise`.
     """
 
     family: ClassVar[str] = "separable"
@@ -80,6 +81,7 @@ class Separable(Kernel):
     unroll: int = 2
     epilogue: Epilogue = BARE
     multiplier: int = 1
+    parts: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -88,26 +90,40 @@ class Separable(Kernel):
         spatial, arguments = _taps(source, self, isa.lanes)
         between = hl.Func("between")
         between[c, t, x, y] = activate(self.middle, spatial[c, t, x, y])
-        (inputs,) = ints("inputs")
+        inputs, near = ints("inputs", "near")
         w, b = matrix("pw", self.channels), vector("pb")
-        r = hl.RDom([(0, inputs), (0, self.multiplier)], "r")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
-        row = r.x + inputs * (r.y + self.multiplier * (c // self.channels))
-        total[c, x, y] += w[c % self.channels, row] * between[r.x, r.y, x, y]
+
+        def product(i: Any, t: Any) -> Any:
+            row = i + inputs * (t + self.multiplier * (c // self.channels))
+            return w[c % self.channels, row] * between[i, t, x, y]
+
+        part, u, r = hl.Func("part"), hl.Var("u"), hl.RDom([(0, near)], "r")
+        number = inputs // near if self.parts else inputs
+        sums = hl.RDom([(0, number), (0, self.multiplier)], "sums")
+        if self.parts:
+            part[c, x, y, u, t] += product(r.x + near * u, t)
+            total[c, x, y] += part[c, x, y, sums.x, sums.y]
+        else:
+            total[c, x, y] += product(sums.x, sums.y)
         out = hl.Func(self.name)
         out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
+        unroll = 1 if self.parts else self.unroll
         tile = tile_output(
-            out, total, self.channels, self.pixels, isa.lanes, [r.x, r.y], self.unroll
+            out, total, self.channels, self.pixels, isa.lanes, [sums.x, sums.y], unroll
         )
+        if self.parts:
+            tile_part(part, total, sums.x, r.x, isa.lanes, self.unroll)
         block, lane = hl.Var("block"), hl.Var("lane")
         between.compute_at(out, tile).store_in(hl.MemoryType.Stack)
         between.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp)
         between.reorder(lane, x, t, block, y).vectorize(lane).unroll(x)
         spatial.compute_at(between, t)
         extra = other.arguments if self.epilogue.residual else []
-        return result(out), [*source.arguments, *arguments, inputs, w, b, *extra]
+        numbers = [inputs, *[near][: self.parts]]
+        return result(out), [*source.arguments, *arguments, *numbers, w, b, *extra]
 
 
 def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[Any, list[Any]]:

@@ -29,6 +29,9 @@ class Grouped(Kernel):
         inputs: of a group.
         outputs: of a group; inputs 1 makes a depthwise convolution with a multiplier of these.
         pixels: of a register tile.
+        part: inputs of a group that are summed by themselves first, for each row of the window;
+            0 for all in one go. It must divide their number. A long sum in one go has an error
+            that grows with its length.
     """
 
     family: ClassVar[str] = "grouped"
@@ -40,6 +43,7 @@ class Grouped(Kernel):
     stride: tuple[int, int] = (1, 1)
     dilated: bool = False
     epilogue: Epilogue = BARE
+    part: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -53,11 +57,21 @@ class Grouped(Kernel):
         rate = (dy, dx) if self.dilated else (1, 1)
         spread = hl.Func("spread")
         spread[c, j, x, y] = source[c // self.outputs * self.inputs + j, x, y]
-        r = hl.RDom([(0, self.inputs), (0, self.kernel[1]), (0, self.kernel[0])], "r")
-        total = hl.Func("total")
+        total, part, n, v = hl.Func("total"), hl.Func("part"), hl.Var("n"), hl.Var("v")
         total[c, x, y] = hl.f32(0)
-        place = x * self.stride[1] + r.y * rate[1], y * self.stride[0] + r.z * rate[0]
-        total[c, x, y] += w[c, r.x, r.y, r.z] * spread[c, r.x, place[0], place[1]]
+
+        def product(i: Any, u: Any, v: Any) -> Any:
+            place = x * self.stride[1] + u * rate[1], y * self.stride[0] + v * rate[0]
+            return w[c, i, u, v] * spread[c, i, place[0], place[1]]
+
+        if self.part:
+            r = hl.RDom([(0, self.part), (0, self.kernel[1])], "r")
+            sums = hl.RDom([(0, self.inputs // self.part), (0, self.kernel[0])], "sums")
+            part[c, x, y, n, v] += product(r.x + self.part * n, r.y, v)
+            total[c, x, y] += part[c, x, y, sums.x, sums.y]
+        else:
+            r = sums = hl.RDom([(0, self.inputs), (0, self.kernel[1]), (0, self.kernel[0])], "r")
+            total[c, x, y] += product(r.x, r.y, r.z)
         out = hl.Func(self.name)
         out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
@@ -68,9 +82,14 @@ class Grouped(Kernel):
         # Outermost, so that a block's weights stay in the first cache: it shares no input either.
         out.reorder(lane, pixel, tile, y, block).vectorize(lane).unroll(pixel)
         total.compute_at(out, tile).vectorize(c, lanes).unroll(x).unroll(y)
-        update = total.update().reorder(c, x, r.y, r.x, r.z, y).vectorize(c, lanes)
-        update.unroll(x).unroll(r.y).unroll(y)
-        spread.compute_at(total, r.x).store_in(hl.MemoryType.Stack)
+        update = total.update().vectorize(c, lanes).unroll(x).unroll(y)
+        if self.part:
+            update.reorder(c, x, sums.x, sums.y, y)
+            part.compute_at(total, sums.x).vectorize(c, lanes).unroll(x)
+            part.update().reorder(c, x, r.y, r.x).vectorize(c, lanes).unroll(x).unroll(r.y)
+        else:
+            update.reorder(c, x, r.y, r.x, r.z, y).unroll(r.y)
+        spread.compute_at(part if self.part else total, r.x).store_in(hl.MemoryType.Stack)
         spread.vectorize(c, lanes)
         if not self.dilated:
             spread.unroll(x)

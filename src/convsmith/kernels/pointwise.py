@@ -11,7 +11,7 @@ from convsmith.kernels.activation import activate
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, result, vector
 
-__all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "tile_output"]
+__all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "tile_output", "tile_part"]
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,16 @@ BARE = Epilogue()
 class Pointwise(Kernel):
     """`y[co] = Σ w[ci, co]·x[ci] + b[co]` at each pixel, stride as an argument.
 
-    Arguments: x (buffer, ring, row), inputs (channels summed), stride, w, b, residual (buffer,
-    ring, row) where there is one, y.
+    Arguments: x (buffer, ring, row), inputs (channels summed), stride, those of a part where there
+    are `parts`, w, b, residual (buffer, ring, row) where there is one, y.
 
     Attributes:
         channels: outputs of a register tile.
         pixels: pixels of one.
-        unroll: inputs of a step; it must divide their number.
-        part: inputs that are summed by themselves first, 0 for all; it must divide their number.
+        unroll: inputs of a step; it must divide their number, or that of a part.
+        parts: whether so many neighbouring inputs are summed by themselves first; their number must
+            divide that of all. A long sum in one go has an error that grows with its length,
+            several times that of other libraries.
     """
 
     family: ClassVar[str] = "pointwise"
@@ -58,13 +60,13 @@ class Pointwise(Kernel):
     pixels: int
     unroll: int = 2
     epilogue: Epilogue = BARE
-    part: int = 0
+    parts: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, other = Rows("x"), Rows("residual")
-        inputs, stride = ints("inputs", "stride")
+        inputs, stride, near = ints("inputs", "stride", "near")
         w, b = matrix("w", self.channels), vector("b")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
@@ -74,9 +76,9 @@ class Pointwise(Kernel):
             return weight * source[i, x * stride, y * stride]
 
         part, u = hl.Func("part"), hl.Var("u")
-        if self.part:
-            r, parts = hl.RDom([(0, self.part)], "r"), hl.RDom([(0, inputs // self.part)], "parts")
-            part[c, x, y, u] += product(r.x + self.part * u)
+        if self.parts:
+            r, parts = hl.RDom([(0, near)], "r"), hl.RDom([(0, inputs // near)], "parts")
+            part[c, x, y, u] += product(r.x + near * u)
             total[c, x, y] += part[c, x, y, parts.x]
         else:
             r = parts = hl.RDom([(0, inputs)], "r")
@@ -84,24 +86,26 @@ class Pointwise(Kernel):
         out = hl.Func(self.name)
         out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
-        unroll = 1 if self.part else self.unroll
+        unroll = 1 if self.parts else self.unroll
         tile_output(out, total, self.channels, self.pixels, isa.lanes, [parts.x], unroll)
-        if self.part:
+        if self.parts:
             tile_part(part, total, parts.x, r.x, isa.lanes, self.unroll)
+        numbers = [inputs, stride, *[near][: self.parts]]
         extra = other.arguments if self.epilogue.residual else []
-        return result(out), [*source.arguments, inputs, stride, w, b, *extra]
+        return result(out), [*source.arguments, *numbers, w, b, *extra]
 
 
 @dataclass(frozen=True)
 class Dense(Kernel):
     """A full convolution, also of few input channels (a stem); dilation as an argument.
 
-    Arguments: x (buffer, ring, row), inputs, dilation (rows, pixels), w, b, residual, y. The
-    weights lie as for `Pointwise`, the taps being the outer part of the summed axis.
+    Arguments: x (buffer, ring, row), inputs, those of a part where there are `parts`, dilation
+    (rows, pixels), w, b, residual, y. The weights lie as for `Pointwise`, the taps being the outer
+    part of the summed axis.
 
     Attributes:
-        parts: whether each tap is summed by itself first. A long sum in one go has an error that
-            grows with its length, several times that of other libraries.
+        parts: whether so many neighbouring inputs of each tap are summed by themselves first, as
+            for `Pointwise`.
     """
 
     family: ClassVar[str] = "dense"
@@ -117,40 +121,39 @@ class Dense(Kernel):
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, other = Rows("x"), Rows("residual")
-        inputs, dy, dx = ints("inputs", "dy", "dx")
+        inputs, near, dy, dx = ints("inputs", "near", "dy", "dx")
         w, b = matrix("w", self.channels), vector("b")
         (ky, kx), (sy, sx) = self.kernel, self.stride
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
+
+        def product(i: Any, u: Any, v: Any) -> Any:
+            tap = u + kx * (v + ky * (c // self.channels))
+            weight = w[c % self.channels, i + inputs * tap]
+            return weight * source[i, x * sx + u * dx, y * sy + v * dy]
+
+        part, n, u, v = hl.Func("part"), hl.Var("n"), hl.Var("u"), hl.Var("v")
+        number = inputs // near if self.parts else inputs
+        sums = hl.RDom([(0, number), (0, kx), (0, ky)], "sums")
+        r = hl.RDom([(0, near)], "r")
         if self.parts:
-            u, v = hl.Var("u"), hl.Var("v")
-            r, taps = hl.RDom([(0, inputs)], "r"), hl.RDom([(0, kx), (0, ky)], "taps")
-            column, row, sums = taps.x, taps.y, [taps.x, taps.y]
+            part[c, x, y, n, u, v] += product(r.x + near * n, u, v)
+            total[c, x, y] += part[c, x, y, sums.x, sums.y, sums.z]
         else:
-            r = hl.RDom([(0, inputs), (0, kx), (0, ky)], "r")
-            u, v, sums = r.y, r.z, [r.x, r.y, r.z]
-        weight = w[c % self.channels, r.x + inputs * (u + kx * (v + ky * (c // self.channels)))]
-        product = weight * source[r.x, x * sx + u * dx, y * sy + v * dy]
-        part = hl.Func("part")
-        if self.parts:
-            part[c, x, y, u, v] += product
-            product = part[c, x, y, column, row]
-        total[c, x, y] += product
+            total[c, x, y] += product(sums.x, sums.y, sums.z)
         out = hl.Func(self.name)
         out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
 
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, sums)
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, [sums.x, sums.y, sums.z])
         if self.parts:
-            tile_part(part, total, column, r.x, isa.lanes)
+            tile_part(part, total, sums.x, r.x, isa.lanes)
+        numbers = [inputs, *[near][: self.parts], dy, dx]
         extra = other.arguments if self.epilogue.residual else []
-        return result(out), [*source.arguments, inputs, dy, dx, w, b, *extra]
+        return result(out), [*source.arguments, *numbers, w, b, *extra]
 
 
 def tile_part(part: Any, total: Any, at: Any, r: Any, lanes: int, unroll: int = 1) -> None:
-    """Schedule the sum of a part in the same registers, before it is added to the whole.
-
-    A long sum in one go has an error that grows with its length, several times that of others.
-    """
+    """Schedule the sum of a part in the same registers, before it is added to the whole."""
     c, x, y, *_ = part.args()
     part.compute_at(total, at).vectorize(c, lanes).unroll(c).unroll(x)
     update = part.update().reorder(c, x, y, r).vectorize(c, lanes)

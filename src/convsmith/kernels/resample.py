@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 import halide as hl
@@ -10,7 +11,7 @@ import halide as hl
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result
 
-__all__ = ["Average", "Upsample"]
+__all__ = ["MANY", "Average", "Upsample"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Upsample(Kernel):
         return result(out), [*source.arguments, *numbers, *rates]
 
 
+MANY = 1024
+"""Values of a window above which rows are summed by themselves first: one sum would round each
+value at the size of all before it."""
+
+
 @dataclass(frozen=True)
 class Average(Kernel):
     """The mean of the values of each window that are not padding; the padding holds zeros.
@@ -74,10 +80,18 @@ class Average(Kernel):
         source = Rows("x")
         numbers = ints("first", "height", "width", "top", "left")
         first, height, width, top, left = numbers
-        taps = hl.RDom([(0, self.kernel[1]), (0, self.kernel[0])], "taps")
-        total = hl.Func("total")
-        place = x * self.stride[1] + taps.x, y * self.stride[0] + taps.y
-        total[c, x, y] += source[c, place[0], place[1]]
+        total, line = hl.Func("total"), hl.Func("line")
+        by_lines = prod(self.kernel) > MANY
+        if by_lines:
+            across, row = hl.RDom([(0, self.kernel[1])], "across"), hl.Var("row")
+            taps = hl.RDom([(0, self.kernel[0])], "taps")
+            place = x * self.stride[1] + across.x, y * self.stride[0] + row
+            line[c, x, y, row] += source[c, place[0], place[1]]
+            total[c, x, y] += line[c, x, y, taps.x]
+        else:
+            taps = hl.RDom([(0, self.kernel[1]), (0, self.kernel[0])], "taps")
+            place = x * self.stride[1] + taps.x, y * self.stride[0] + taps.y
+            total[c, x, y] += source[c, place[0], place[1]]
 
         def count(start: Any, taps: int, length: Any) -> Any:
             return hl.min(start + taps, length) - hl.max(start, 0)
@@ -89,5 +103,9 @@ class Average(Kernel):
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         total.compute_at(out, block).vectorize(c, isa.lanes)
+        if by_lines:
+            total.update().reorder(c, taps.x)
+            line.compute_at(total, taps.x).vectorize(c, isa.lanes)
+            line.update().vectorize(c, isa.lanes)
         total.update().vectorize(c, isa.lanes)
         return result(out), [*source.arguments, *numbers]

@@ -13,8 +13,6 @@ from convsmith.arithmetic import Box, Positions, Region
 from convsmith.errors import ArgumentError
 from convsmith.network import Network
 from convsmith.network.backward import (
-    Dependence,
-    depends_on,
     image_dims,
     image_of,
     one_of_batch,
@@ -23,6 +21,7 @@ from convsmith.network.backward import (
     spatial_axes,
     strides,
 )
+from convsmith.network.dependence import Dependence, depends_on
 from convsmith.network.families import Trait, family_of
 from convsmith.network.forward import views
 from convsmith.network.local import is_moved, pixel, seen, walk
@@ -241,7 +240,7 @@ def true_field(network: Network, name: str, index: Sequence[int] | None = None) 
     # Where a map is lost, and not read whole, a position is more than one of the image's own.
     ends = _where_lost(network, name) if len(places) < dims else []
     lost = any(not family_of(network[layer]).has(Trait.ENDS_AXIS) for layer in ends)
-    bound = found.guessed or (lost and not whole)
+    bound = found.is_bound or (lost and not whole)
     status = "upper bound" if bound else "whole image" if whole else "exact"
     return ReceptiveField(
         size=size,
@@ -377,11 +376,16 @@ def walked_field(network: Network, name: str, *, whole_way: bool = True) -> Rece
     for axis, period in enumerate(periods(network)[name][:dims]):
         ahead = [at(axis, k) for k in range(1, period + 1)]
         by = int(period * steps.get(axis, Fraction(0)))
-        varies |= not is_moved(ahead[-1], base, axis, by)
+        varies |= not is_moved(ahead[-1], base, [by * (a == axis) for a in range(dims)])
         fields.append(ahead[:-1])
-    middle = _middle(network, name)
-    index = middle if varies else _alike(network, name)
+    middle, index = _middle(network, name), _alike(network, name)
     region = look(network, name, pixel(network, name, index))[0] if any(index) else base
+    if middle != index:
+        # Far from the first position, what is read at a fixed place lies far off.
+        there = look(network, name, pixel(network, name, middle))[0]
+        moves = [int((middle[a] - index[a]) * steps.get(a, 0)) for a in range(dims)]
+        varies |= not is_moved(there, region, moves)
+        index, region = (middle, there) if varies else (index, region)
     return _field(network, name, base, region or base, index, fields, found, varies)
 
 
@@ -435,7 +439,7 @@ def _field(
         stride=tuple(steps.get(axis, Fraction(0)) for axis in range(len(region.hull))),
         padding=tuple(-start for start, _ in base.hull),
         region=region,
-        status="upper bound" if found.guessed else "varies" if varies else "exact",
+        status="upper bound" if found.is_bound else "varies" if varies else "exact",
         reason=_reason(network, name, found, varies),
         phases=tuple(phase for along in fields for phase in along),
         layer=name,
@@ -454,8 +458,8 @@ def region_dims(network: Network) -> int:
 
 
 _VARIES = (
-    "the field is not the same at every position: an interpolation is not by a whole factor, or "
-    "the map is rolled, flipped or transposed"
+    "the field is not the same at every position: an interpolation is not by a whole factor, the "
+    "map is rolled, flipped or transposed, or one place of it is read from everywhere"
 )
 
 
@@ -511,7 +515,9 @@ def _reason(network: Network, name: str, found: Dependence, varies: bool) -> str
 
 
 def _guesses(found: Dependence) -> str:
-    return _named("taken to read everything", found.guessed)
+    guessed = _named("taken to read everything", found.guessed)
+    rounded = _named("rounded up, being in too many parts, at", found.rounded)
+    return "; ".join(filter(None, (guessed, rounded)))
 
 
 def _named(what: str, names: Sequence[str]) -> str:

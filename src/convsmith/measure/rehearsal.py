@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network, quiet
 from convsmith.network.contexts import forked
+from convsmith.network.leftovers import without_leftovers
 from convsmith.network.shadow import shadow
 
 __all__ = ["Allocation", "Watch", "address", "nbytes", "rehearse", "tensors"]
@@ -105,7 +106,8 @@ def rehearse(network: Network) -> Watch | None:
         *model.named_buffers(remove_duplicate=False),
     ]
     fused = torch.backends.mha.get_fastpath_enabled()
-    with quiet(), forked(), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with quiet(), forked(), without_leftovers(model), torch.no_grad(), mode:
         state = {name: like(tensor) for name, tensor in named}
         args, kwargs = tree_map(like, program.example_inputs)
         watch = Watch({address(tensor) for tensor in fake.values()})

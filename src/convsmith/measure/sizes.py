@@ -15,6 +15,7 @@ from convsmith.errors import ArgumentError, first_line
 from convsmith.network import Network, quiet, trace
 from convsmith.network.backward import spatial_axes, strides
 from convsmith.network.contexts import forked
+from convsmith.network.leftovers import without_leftovers
 from convsmith.network.shadow import shadow
 from convsmith.report import Column, Result, Table, shape
 
@@ -123,7 +124,8 @@ def sizes(model: Any, example: Any = None) -> Sizes:
     broken: list[tuple[int, ...]] = []
     reasons: list[str] = []
     module = shadow(module)
-    with quiet(), forked(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with quiet(), forked(), without_leftovers(module), fake, torch.no_grad():
 
         def fault(axis: int, length: int) -> str:
             lengths = (*image.shape[: 2 + axis], length, *image.shape[3 + axis :])

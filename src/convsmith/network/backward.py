@@ -1,116 +1,28 @@
-"""The backward walk: from positions of one layer's result to all that they depend on."""
+"""What each layer reads of its operands, and how positions run along the axes of the image."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm
 from weakref import WeakKeyDictionary
 
-from convsmith.arithmetic import Box, Positions, Region
+from convsmith.arithmetic import Box, Positions
 from convsmith.network.families import Trait, family_of
 from convsmith.network.families.rules import everything
 from convsmith.network.network import Layer, Network
 from convsmith.network.shapes import Axes, whole
 
 __all__ = [
-    "Dependence", "at_position", "depends_on", "image_dims", "image_of", "inputs_of", "joins",
-    "one_of_batch", "periods", "space_of", "spatial_axes", "strides",
+    "at_position", "image_dims", "image_of", "inputs_of", "joins", "one_of_batch", "periods",
+    "space_of", "spatial_axes", "strides",
 ]  # fmt: skip
 
 # What is asked of one network again and again, for as long as it lives.
 _AXES: WeakKeyDictionary[Network, dict[str, Axes]] = WeakKeyDictionary()
 _PERIODS: WeakKeyDictionary[Network, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
 _STRIDES: WeakKeyDictionary[Network, dict[str, dict[int, Fraction]]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class Dependence:
-    """What some positions of a layer depend on.
-
-    Attributes:
-        inputs: for each input of the network, the positions that are read, all dimensions.
-        layers: the same for every layer on the way.
-        guessed: layers without a rule, which were taken to read everything.
-        globals: layers that join a whole axis of the map, left out where only the local field was
-            asked for.
-        ends: for each (layer, result) at which the walk was to end, the positions that are read.
-    """
-
-    inputs: Mapping[str, Region]
-    layers: Mapping[str, Region]
-    guessed: tuple[str, ...] = ()
-    globals: tuple[str, ...] = field(default=())
-    ends: Mapping[tuple[str, int], Region] = field(default_factory=dict)
-
-
-def depends_on(
-    network: Network,
-    name: str,
-    boxes: Iterable[Box],
-    *,
-    local: bool = False,
-    until: Container[tuple[str, int]] = (),
-    instead: Layer | None = None,
-) -> Dependence:
-    """Walk backwards from positions of `name` to the inputs, exactly.
-
-    Args:
-        network: a traced network.
-        name: a layer.
-        boxes: positions of its (first) result: products of one set a dimension.
-        local: take the map as unbounded and leave out what joins a whole axis of it (global
-            pooling, attention): what is then read moves with the position, and may lie outside
-            the image. Otherwise positions are clipped to each tensor: what is read in truth.
-        until: results of layers, (name, number), behind which nothing is asked.
-        instead: a layer that stands in for the one of the same name.
-
-    The time is linear in the number of layers.
-    """
-    axes = spatial_axes(network) if local else {}
-    found: dict[tuple[str, int], Region] = {(name, 0): Region(boxes)}
-    ends: dict[tuple[str, int], Region] = {}
-    guessed, joined = [], []
-    for own in reversed(network.layers):
-        layer = instead if instead is not None and instead.name == own.name else own
-        for result in range(max(1, len(layer.results))):
-            region = found.get((layer.name, result))
-            if not region or layer.constant:
-                continue
-            if (layer.name, result) in until:
-                ends[layer.name, result] = region
-                continue
-            family = family_of(layer)
-            if family.guesses(layer):
-                guessed.append(layer.name)
-            for box in region:
-                parts = inputs_of(network, layer, box, result, bounded=not local)
-                single = parts
-                if local and family.has(Trait.JOINS_AXIS):
-                    one = at_position(layer.results[result].shape, axes[layer.name], 0)
-                    single = inputs_of(network, layer, one, result, bounded=False)
-                for (_, source, which, part), (*_, read) in zip(parts, single, strict=True):
-                    kind = network[source].results[which].shape
-                    mine = axes.get(source, ())
-                    if local and joins(layer, mine, axes[layer.name], kind, read):
-                        joined.append(layer.name)
-                        if family.has(Trait.STATISTICS):
-                            part = box  # without them it is a function of each value
-                        else:
-                            continue
-                    clipped = _clip(part, kind, mine)
-                    key = (source, which)
-                    found[key] = found.get(key, Region()) | Region([clipped])
-    layers = {key[0]: region for key, region in found.items() if key[1] == 0}
-    return Dependence(
-        inputs={i: layers[i] for i in network.inputs if i in layers},
-        layers=layers,
-        guessed=tuple(dict.fromkeys(guessed)),
-        globals=tuple(dict.fromkeys(joined)),
-        ends=ends,
-    )
 
 
 def spatial_axes(network: Network) -> dict[str, Axes]:
@@ -219,17 +131,27 @@ def _axes_of(layer: Layer, known: Mapping[str, Axes]) -> Axes:
 def inputs_of(
     network: Network, layer: Layer, box: Box, result: int, *, bounded: bool
 ) -> list[tuple[int, str, int, Box]]:
-    """(operand, layer, which of its results, positions) of each input that is read."""
+    """(operand, layer, which of its results, positions) of each input that is read.
+
+    Rules speak of tensors. A number that was computed counts whatever it is for: a bound, a slope,
+    a value that fills.
+    """
     if layer.kind == "select":
         source = layer.inputs[0] if layer.inputs else None
         which = layer.operation.settings.get("argument_1", 0)
         return [(0, source, which, box)] if source and isinstance(which, int) else []
     names = dict(zip(layer.places, layer.inputs, strict=True))
     rule = family_of(layer).reads or everything
-    return [
+    found = [
         (number, names[number], 0, part)
         for number, part in rule(layer, box, result, bounded)
         if number in names
+    ]
+    read = {number for number, *_ in found}
+    return found + [
+        (number, source, 0, ())
+        for number, source in names.items()
+        if layer.operands[number].number and number not in read
     ]
 
 
@@ -253,12 +175,3 @@ def joins(layer: Layer, before: Axes, after: Axes, shape: tuple[int, ...], part:
     if family.has(Trait.WINDOWED):  # a position picked from a lost axis is not the whole of it
         return bool(lost & full)
     return bool(lost) or (bool(full) and family.has(Trait.JOINS_AXIS))
-
-
-def _clip(box: Box, shape: tuple[int, ...], axes: Axes) -> Box:
-    """The part of a product that lies in the tensor; along an unbounded axis all of it."""
-    free = axes or (None,) * len(shape)
-    return tuple(
-        positions if axis is not None else positions & limit
-        for positions, limit, axis in zip(box, whole(shape), free, strict=True)
-    )

@@ -27,7 +27,7 @@ from convsmith.network.views import Table, Term, View, fewest, union
 __all__ = ["views"]
 
 # More different channel sets than this are left to the backward walk.
-_TERMS = 96
+_TERMS = 256
 
 _VIEWS: WeakKeyDictionary[Network, dict[tuple[str, int], View]] = WeakKeyDictionary()
 

@@ -9,7 +9,7 @@ from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.errors import ArgumentError
 from convsmith.network.backward import spatial_axes
 from convsmith.network.network import Layer, Network
-from convsmith.network.shapes import Axes
+from convsmith.network.shapes import Axes, Shape
 
 __all__ = ["laid_out", "layout_of"]
 
@@ -94,11 +94,16 @@ def _seen_layout(network: Network, name: str) -> str:
         letters[axis] = letter
     if channel is not None:
         letters.setdefault(channel, "C")
-    return _finished(letters, len(shape), dims)
+    return _finished(letters, shape, dims)
 
 
-def _finished(letters: dict[int, str], total: int, dims: int) -> str:
-    """The letters of all dimensions, those that the window does not show by their order."""
+def _finished(letters: dict[int, str], shape: Shape, dims: int) -> str:
+    """The letters of all dimensions, those that the window does not show by their order.
+
+    A further axis of a single position is none: images of one channel may be laid out as the
+    channels of one image, and that says nothing of time.
+    """
+    total = len(shape)
     rest = [d for d in range(total) if d not in letters]
     spare = iter("TSZYXWVU")
     for d in rest:
@@ -106,6 +111,8 @@ def _finished(letters: dict[int, str], total: int, dims: int) -> str:
             letters[d] = "N"
         elif "C" not in letters.values() and d == rest[-1]:
             letters[d] = "C"
+        elif shape[d] == 1:
+            return ""
         else:
             letters[d] = next(spare)
     layout = "".join(letters[d] for d in range(total))

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convsmith.arithmetic import Box, Positions, Region
-from convsmith.network.backward import (
-    Dependence,
-    depends_on,
-    image_dims,
-    image_of,
-    one_of_batch,
-    spatial_axes,
-    strides,
-)
+from convsmith.arithmetic.region import shortened
+from convsmith.network import dependence
+from convsmith.network.backward import image_dims, image_of, one_of_batch, spatial_axes, strides
 from convsmith.network.channels import numbers_of
+from convsmith.network.dependence import Dependence, depends_on
 from convsmith.network.forward import views
 from convsmith.network.network import Layer, Network
 from convsmith.network.views import union
@@ -74,11 +69,13 @@ def seen(
                 if term.channels & channels
             ]
     names = [layer.name for layer in network.layers]
-    return Region(boxes), Dependence(
+    short, rounded = shortened(boxes, dependence.MOST_BOXES)
+    return short, Dependence(
         inputs={},
         layers=found.layers,
         guessed=tuple(names[n] for n in sorted(guessed, reverse=True)),
         globals=tuple(names[n] for n in sorted(left_out, reverse=True)),
+        rounded=found.rounded or (image_of(network),) * rounded,
     )
 
 
@@ -88,9 +85,11 @@ def origin_region(network: Network, name: str, instead: Layer | None = None) -> 
     return seen(network, name, pixel(network, name, origin), instead)[0]
 
 
-def is_moved(region: Region, base: Region, axis: int, by: int) -> bool:
-    """Whether a region is another one moved along an axis, whatever products they consist of."""
-    moved = Region((*box[:axis], box[axis].shift(by), *box[axis + 1 :]) for box in base)
+def is_moved(region: Region, base: Region, moves: Sequence[int]) -> bool:
+    """Whether a region is another one moved along each axis, whatever products they consist of."""
+    moved = Region(
+        tuple(positions.shift(by) for positions, by in zip(box, moves, strict=True)) for box in base
+    )
     if region.boxes == moved.boxes:
         return True
     return region.count() == moved.count() == (region | moved).count()

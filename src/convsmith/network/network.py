@@ -18,11 +18,15 @@ __all__ = ["FreeSize", "Layer", "Network", "Parameter", "TensorType"]
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """What is known of a tensor without its values: its shape and the type of a value."""
+    """What is known of a tensor without its values: its shape and the type of a value.
+
+    `number` is set for what is no tensor, but a number that was read from one (`item`).
+    """
 
     shape: tuple[int, ...]
     dtype: str
     itemsize: int
+    number: bool = False
 
     @property
     def numel(self) -> int:

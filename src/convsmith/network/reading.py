@@ -40,7 +40,10 @@ def read_operation(node: Node) -> Operation:
     """
     args = arguments(node)
     settings = {key: value for key, value in args.items() if not _nodes(value)}
-    return operation_of(node.target, settings, _typed(args))
+    operation = operation_of(node.target, settings, _typed(args))
+    if operation.custom is None and _computed_places(node.target, args):
+        return Operation("index", operation.name, None, operation.settings)
+    return operation
 
 
 def operation_of(target: Any, settings: Mapping[str, Any], typed: Mapping[str, Any]) -> Operation:
@@ -119,7 +122,9 @@ def tensor_types(node: Node) -> tuple[TensorType, ...]:
     value = node.meta.get("val")
     values = value if isinstance(value, (tuple, list)) else [value]
     return tuple(
-        tensor_type(each) if isinstance(each, Tensor) else TensorType((), *_NUMBERS[type(each)])
+        tensor_type(each)
+        if isinstance(each, Tensor)
+        else TensorType((), *_NUMBERS[type(each)], number=True)
         for each in values
         if isinstance(each, Tensor) or type(each) in _NUMBERS
     )
@@ -147,6 +152,15 @@ def _typed(value: Any) -> Any:
         tensors = tensor_types(value) if not isinstance(value.meta.get("val"), _SYMBOLS) else ()
         return next(iter(tensors), None)
     return value
+
+
+def _computed_places(target: Any, args: Mapping[str, Any]) -> bool:
+    """Whether the network computes a whole number that says where values lie: an index, a shift."""
+    schema = getattr(target, "_schema", None)
+    return schema is not None and any(
+        "int" in str(argument.type) and _nodes(args.get(argument.name))
+        for argument in schema.arguments
+    )
 
 
 def _nodes(value: Any) -> bool:

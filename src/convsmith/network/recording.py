@@ -232,7 +232,7 @@ def _types(result: Any) -> Iterator[TensorType]:
         if isinstance(value, Tensor):
             yield tensor_type(value)
         elif type(value) in _NUMBERS:
-            yield TensorType((), *_NUMBERS[type(value)])
+            yield TensorType((), *_NUMBERS[type(value)], number=True)
         elif isinstance(value, (tuple, list)):
             yield from _types(value)
 

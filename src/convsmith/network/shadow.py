@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from argparse import Namespace
+from collections import OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from threading import local
+from types import CellType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["shadow"]
+__all__ = ["HOLDERS", "shadow"]
 
 # A class with an attribute `shared_by_shadows` is shared, too: its instances are safe to share.
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
 """Where classes come from whose instances are shared: locks, files, types, streams, arrays."""
+
+
+HOLDERS = (SimpleNamespace, Namespace, UserDict, UserList)
+"""Classes of the standard library that only hold what a user has put there."""
 
 
 def shadow(model: nn.Module) -> nn.Module:
@@ -72,12 +78,15 @@ class _Copier:
             return None
         if isinstance(value, nn.Module):
             return self._instance
+        if isinstance(value, HOLDERS):
+            return self._holder
         if rule := _CONTAINERS.get(kind):
             return partial(rule, self)
         if isinstance(value, tuple):
             return self._tuple
         library = kind.__module__.partition(".")[0] in _LIBRARIES
-        return None if library or not hasattr(value, "__dict__") else self._instance
+        holds = hasattr(value, "__dict__") or any(map(_slots, kind.__mro__))
+        return self._instance if holds and not library else None
 
     def _remember(self, value: Any, copied: Any) -> Any:
         self._copies[id(value)] = copied
@@ -93,6 +102,13 @@ class _Copier:
             for name in _slots(base):
                 if hasattr(value, name):
                     object.__setattr__(copied, name, self(getattr(value, name)))
+        if hasattr(value, "__dict__"):
+            copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
+        return copied
+
+    def _holder(self, value: Any) -> Any:
+        kind: Any = type(value)
+        copied = self._remember(value, kind.__new__(kind))
         copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
         return copied
 
@@ -129,6 +145,12 @@ class _Copier:
 
     def _partial(self, value: Any) -> Any:
         return partial(self(value.func), *map(self, value.args), **self._dict(value.keywords))
+
+    def _local(self, value: Any) -> Any:
+        """What this thread stores; what others do is out of reach, and not needed."""
+        copied = self._remember(value, local())
+        copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
+        return copied
 
     def _reference(self, value: Any) -> Any:
         target = value()
@@ -174,6 +196,7 @@ _CONTAINERS: dict[type, Callable[[_Copier, Any], Any]] = {
     deque: _Copier._list,
     dict: _Copier._dict,
     list: _Copier._list,
+    local: _Copier._local,
     partial: _Copier._partial,
     set: _Copier._set,
     weakref.ReferenceType: _Copier._reference,

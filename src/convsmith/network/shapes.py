@@ -30,10 +30,17 @@ def factor_groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int
 
     >>> factor_groups((2, 3, 4, 5), (6, 4, 1, 5))
     [([0, 1], [0]), ([2], [1]), ([3], [3])]
+    >>> factor_groups((0, 8, 7), (0, 7))
+    [([0, 1], [0]), ([2], [1])]
     """
     left = [d for d, length in enumerate(before) if length != 1]
     right = [d for d, length in enumerate(after) if length != 1]
-    groups = []
+    groups: list[tuple[list[int], list[int]]] = []
+    if 0 in before:
+        # Any sizes agree before the last length of 0, so what follows it is told apart alone.
+        while before[left[-1]] == after[right[-1]] != 0:
+            groups.insert(0, ([left.pop()], [right.pop()]))
+        return [(left, right), *groups]
     while left and right:
         ours, theirs = [left.pop(0)], [right.pop(0)]
         while (a := prod(before[d] for d in ours)) != (b := prod(after[d] for d in theirs)):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError, first_line
 from convsmith.network.constants import Constants
@@ -18,6 +19,7 @@ from convsmith.network.example import example_inputs
 from convsmith.network.explain import explain, source_of, where
 from convsmith.network.inline import inlined
 from convsmith.network.layout import laid_out
+from convsmith.network.leftovers import without_leftovers
 from convsmith.network.naming import Namer
 from convsmith.network.network import FreeSize, Layer, Network, Parameter
 from convsmith.network.operations import Operation
@@ -31,6 +33,7 @@ __all__ = ["read_program", "trace"]
 
 _SILENT = {"output", "get_attr"}
 _DATA_SIZE = "the size of a result depends on the values of a tensor"
+_MAPPED = "torch.vmap and torch.func hide the shapes of tensors from torch.export"
 
 
 def trace(
@@ -69,7 +72,7 @@ def trace(
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     args, kwargs = example_inputs(model, example)
     copied = shadow(model)  # what the code stores in its modules stays in the copy
-    with quiet(), forked(), without_collections():
+    with quiet(), forked(), without_leftovers(copied), without_collections():
         try:
             with torch.no_grad():
                 program = torch.export.export(copied, args, kwargs, strict=False)
@@ -79,10 +82,30 @@ def trace(
             raise TraceError(explain(copied, error)) from error
         name = type(model).__name__
         for node in program.graph.nodes:
-            if is_symbolic(node):  # every size of the inputs is a number
-                raise TraceError(f"{name} cannot be traced: {_DATA_SIZE}{where(node)}")
+            # Every size of the inputs is a number.
+            reason = _MAPPED if _is_mapped(node) else _DATA_SIZE if is_symbolic(node) else ""
+            if reason:
+                raise TraceError(f"{name} cannot be traced: {reason}{where(node)}")
         network = replace(read_program(inlined(program), model, name), model=model)
     return laid_out(network, axes)
+
+
+def _is_mapped(node: Node) -> bool:
+    """Whether a node gives what one item of a batch would be, as `torch.vmap` shows it."""
+    return any(
+        isinstance(value, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value)
+        for value in tree_leaves(node.meta.get("val"))
+    )
+
+
+def _is_misplaced(node: Node) -> bool:
+    """Whether `torch.export` stores a buffer that the code has made itself, and mistakes where to.
+
+    What it gives is then not of the shape of what it writes to.
+    """
+    if node.target is not torch.ops.aten.copy_.default or not isinstance(node.args[0], Node):
+        return False
+    return bool(node.meta["val"].shape != node.args[0].meta["val"].shape)
 
 
 def _read(program: ExportedProgram, example: Any) -> Network:
@@ -150,6 +173,8 @@ def read_program(
         if node.op == "output":
             outputs = [memory.key(n, written) for n in node.all_input_nodes]
         if node.op in _SILENT or (node.op == "call_function" and node.meta.get("val") is None):
+            continue
+        if _is_misplaced(node):
             continue
         if node.name in placeholders:
             behind[node.name] = placeholders[node.name]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 from convsmith.arithmetic import Positions, Region
+from convsmith.arithmetic.region import outermost
 
 __all__ = ["Table", "Term", "View", "fewest", "union"]
 
@@ -51,56 +54,44 @@ class View:
         )
 
 
+@lru_cache(maxsize=1 << 14)
 def union(table: Table, positions: Positions, moved: int) -> Positions:
     """What a set of positions sees, from a table whose entries move by `moved` a period."""
     total = Positions()
-    for position in positions:
-        period, phase = divmod(position, len(table))
-        total |= table[phase].shift(period * moved)
+    for phase, entry in enumerate(table):
+        periods = positions.shift(-phase).divide(len(table))
+        if not periods or not moved:
+            total |= entry if periods else periods
+        elif len(periods) == periods.span:
+            total |= entry.spread(len(periods), moved).shift(periods.start * moved)
+        else:
+            total |= entry.plus(periods.scale(moved))
     return total
 
 
 def fewest(terms: list[Term]) -> list[Term]:
-    """The same union in fewer terms: those inside others dropped, those that differ once joined."""
-    kept: list[Term] = []
+    """The same union in fewer terms: those that differ once joined, those inside others dropped."""
+    found = [term for term in terms if all(map(any, term.tables))]
+    number = len(found) + 1
+    while 1 < len(found) < number:
+        number = len(found)
+        for part in range(-1, len(found[0].tables)):
+            found = _joined_along(found, part)
+    return [found[i] for i in outermost([(t.channels, *chain(*t.tables)) for t in found])]
+
+
+def _joined_along(terms: list[Term], part: int) -> list[Term]:
+    """Terms that differ in one table, or in their channels alone (-1), as one."""
+    alike: dict[tuple[object, ...], Term] = {}
     for term in terms:
-        if not all(map(any, term.tables)):
-            continue
-        place = 0
-        while place < len(kept):
-            joined = _joined(term, kept[place])
-            if joined is None:
-                place += 1
-            else:
-                del kept[place]
-                term, place = joined, 0
-        kept.append(term)
-    return kept
+        rest = term.tables if part < 0 else (term.tables[:part], term.tables[part + 1 :])
+        key = (rest,) if part < 0 else (term.channels, rest)
+        alike[key] = _both(alike[key], term, part) if key in alike else term
+    return list(alike.values())
 
 
-def _joined(a: Term, b: Term) -> Term | None:
-    """Two terms as one, if that is exactly their union."""
-    if a.tables == b.tables:
+def _both(a: Term, b: Term, part: int) -> Term:
+    if part < 0:
         return Term(a.channels | b.channels, a.tables)
-    for inner, outer in ((a, b), (b, a)):
-        if _inside(inner.channels, outer.channels) and all(
-            mine is others or all(map(_inside, mine, others))
-            for mine, others in zip(inner.tables, outer.tables, strict=True)
-        ):
-            return outer
-    if a.channels != b.channels:
-        return None
-    differ = [axis for axis, table in enumerate(a.tables) if table != b.tables[axis]]
-    if len(differ) != 1:
-        return None
-    (axis,) = differ
-    both = tuple(p | q for p, q in zip(a.tables[axis], b.tables[axis], strict=True))
-    return Term(a.channels, (*a.tables[:axis], both, *a.tables[axis + 1 :]))
-
-
-def _inside(inner: Positions, outer: Positions) -> bool:
-    if not inner.bits:
-        return True
-    if inner.start < outer.start or inner.stop > outer.stop:
-        return False
-    return inner.bits & ~(outer.bits >> (inner.offset - outer.offset)) == 0
+    table = tuple(p | q for p, q in zip(a.tables[part], b.tables[part], strict=True))
+    return Term(a.channels, (*a.tables[:part], table, *a.tables[part + 1 :]))

@@ -10,11 +10,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import Node
+from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
 from convsmith.network.overlap import Overlap, Strided, overlap
@@ -63,8 +66,8 @@ class Memory:
         number = next(
             (self._numbers[i] for v in values if (i := _identity(v)) in self._numbers), None
         )
-        source = node.args[0] if node.args else None
-        if number is None and isinstance(source, Node) and source in self._of and _shares(node):
+        source = _shared(node)
+        if number is None and source in self._of:
             number = self._of[source]
         if number is None:
             number = len(self._storages)
@@ -123,9 +126,53 @@ def _strided(node: Node) -> Strided | None:
     return Strided(tuple(value.shape), tuple(value.stride()), int(value.storage_offset()))
 
 
-def _shares(node: Node) -> bool:
-    """Whether a node may give another view of its first argument."""
+def _shared(node: Node) -> Node | None:
+    """The argument that a node's result may be another view of; None if it has its own memory."""
     schema = getattr(node.target, "_schema", None)
+    source = node.args[0] if node.args else None
     if schema is None:
-        return node.target is operator.getitem
-    return any(r.alias_info is not None for r in schema.returns)
+        return source if isinstance(source, Node) and node.target is operator.getitem else None
+    if any(result.alias_info is not None for result in schema.returns):
+        return source if isinstance(source, Node) else None
+    return _passed_on(node) if _is_composite(node.target) else None
+
+
+@cache
+def _is_composite(target: Any) -> bool:
+    """Whether PyTorch takes an operation apart: its schema then does not tell of views."""
+    key = "CompositeImplicitAutograd"
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(target.name(), key))
+
+
+def _passed_on(node: Node) -> Node | None:
+    """The argument whose memory a node's result lies in, such as that of dropout in evaluation.
+
+    Found by trial, on tensors without values.
+    """
+    values = {n: n.meta.get("val") for n in node.all_input_nodes}
+    result = next(iter(tree_leaves(node.meta.get("val"))), None)
+    if not isinstance(result, Tensor) or not any(_may_hold(v, result) for v in values.values()):
+        return None
+    empty = {
+        n: torch.empty_strided(v.shape, v.stride(), dtype=v.dtype, device="meta")
+        for n, v in values.items()
+        if isinstance(v, Tensor)
+    }
+    target: Any = node.target
+    args, kwargs = map_arg((node.args, node.kwargs), lambda n: empty.get(n, values[n]))
+    try:
+        with torch.no_grad():
+            made = tree_leaves(target(*args, **kwargs))
+    except Exception:  # whatever an operation raises that wants values
+        return None
+    places = {_identity(value) for value in made if isinstance(value, Tensor)}
+    return next((n for n, value in empty.items() if _identity(value) in places), None)
+
+
+def _may_hold(value: Any, result: Tensor) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.dtype == result.dtype
+        and result.layout == value.layout == torch.strided
+        and prod(result.shape) <= prod(value.shape)
+    )

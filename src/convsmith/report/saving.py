@@ -18,6 +18,7 @@ from secrets import token_hex
 from typing import IO
 
 from convsmith.errors import ArgumentError, first_line
+from convsmith.report.alone import alone
 
 __all__ = [
     "as_path",
@@ -183,7 +184,7 @@ def _fill(folder: Path, writers: Mapping[str, Callable[[IO[bytes]], None]]) -> N
         for name, write in writers.items():
             with drafted(Path(scratch, name)) as file:
                 write(file)
-        with _alone(folder):
+        with alone(folder):
             for name in writers:
                 os.replace(Path(scratch, name), folder / name)
         with suppress(OSError):
@@ -220,24 +221,6 @@ def _refusal(target: Path, error: OSError, kept: str = "") -> ArgumentError:
     return ArgumentError(
         f"cannot write to {str(target)!r}: {error.strerror or first_line(error)}{kept}"
     )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process or thread at a time move its files in, where the system can say so."""
-    try:
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _sync(path: Path) -> None:

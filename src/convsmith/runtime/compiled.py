@@ -103,6 +103,18 @@ class Compiled(nn.Module):
             return self.graph(*args, **kwargs)
 
     @property
+    def current(self) -> Variant | None:
+        """What serves the example; None if the model has changed since. Others that hold it ask."""
+        source = self._source
+        if not self.frozen and (source.changed or source.first.watch.changed):
+            return None
+        return source.first
+
+    def take_over(self) -> None:
+        """Take over what was changed in the model, as a call does."""
+        self._variant(*self._source.example)
+
+    @property
     def graph(self) -> nn.Module:
         """The graph for the example."""
         return self._source.first.graph
@@ -121,6 +133,13 @@ class Compiled(nn.Module):
     def regions(self) -> list[Region]:
         """The parts that kernels compute."""
         return self._source.first.regions
+
+    @property
+    def in_one_region(self) -> bool:
+        """Whether one part that kernels compute is all there is."""
+        graph: Any = self.graph.graph
+        inner = [node.op for node in graph.nodes if node.op not in ("placeholder", "output")]
+        return len(self.regions) == 1 and inner == ["call_module"]
 
     def profile(self, *args: Any, rounds: int = 20) -> Profile:
         """Each block: where it runs and why, and its milliseconds, measured here.
@@ -264,6 +283,8 @@ class Compiled(nn.Module):
         with LOCK:
             variant = self._variants.get(key)
             if variant is None:
+                if _is_transformed():
+                    raise self._refused(args, kwargs, TraceError(""))
                 try:
                     variant = self._source.find(args, kwargs)
                 except TraceError as error:
@@ -294,6 +315,8 @@ class Compiled(nn.Module):
     def _refused(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
     ) -> ArgumentError:
+        if _is_transformed():
+            error = TraceError(_TRANSFORMED)
         # It was traced when it was compiled: only the reason is news.
         reason = first_line(error).removeprefix(f"{self.network.name} cannot be traced: ")
         return ArgumentError(
@@ -348,6 +371,14 @@ class Compiled(nn.Module):
             f"Compiled({self.network.name}: {count} blocks in {len(self.regions)} regions, "
             f"threads: {self.threads})"
         )
+
+
+_TRANSFORMED = "torch.func does not reach into kernels: transform the model that it was made from"
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func computes derivatives, or maps over a batch, around this call."""
+    return torch._C._functorch.maybe_current_level() is not None
 
 
 def _are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from convsmith.tiling.stores.formats import format_of
 from convsmith.tiling.stores.target import (
     Target,
     check_form,
+    check_place,
     create,
     exists,
     remove,
@@ -38,9 +40,14 @@ def share(request: Request, part: tuple[int, int] | None) -> Iterator[Unit]:
 
 
 def begin(
-    request: Request, target: Any, resume: bool, force: bool, part: tuple[int, int] | None
+    request: Request,
+    target: Any,
+    resume: bool,
+    force: bool,
+    part: tuple[int, int] | None,
+    locks: ExitStack,
 ) -> tuple[Manifest | None, Target, dict[Unit, Record]]:
-    """The manifest, the target, and the units that are done."""
+    """The manifest, the target, and the units that are done; locks are held until `locks` ends."""
     if not isinstance(target, (str, Path)):
         return None, _in_memory(request, target, resume, part), {}
     path = str(target)
@@ -55,54 +62,62 @@ def begin(
     identity = identify(request, path)
     if part is not None:
         _join(manifest, path, request, identity)
+        locks.enter_context(manifest.alone(part))
         done = manifest.done()
         mine = {unit: done[unit] for unit in share(request, part) if unit in done}
         if mine and not resume:
             raise ArgumentError(f"part {part[0]} of {path} has begun: pass resume to go on")
         return manifest, reopen(path, request.form), mine
-    there = manifest.exists or exists(path)
-    if there and not (resume or force):
-        raise ArgumentError(f"{path} exists: pass resume to go on with it, or force to replace it")
+    _refuse_what_is_there(manifest, path, identity, resume, force)
+    if not exists(path):
+        check_place(path, request.form)
+    manifest.make()
+    locks.enter_context(manifest.alone(None))
+    # Once more: until the lock was held, another run may have begun.
+    _refuse_what_is_there(manifest, path, identity, resume, force)
     if manifest.exists and resume and not force:
         manifest.check(identity)
-        if manifest.is_ready:
-            return manifest, reopen(path, request.form), manifest.done()
-    elif there and not force:
+        known = set(request.geometry.units())
+        done = {unit: record for unit, record in manifest.done().items() if unit in known}
+        return manifest, reopen(path, request.form), done
+    return manifest, manifest.begin(identity, lambda: _anew(path, request)), {}
+
+
+def _refuse_what_is_there(
+    manifest: Manifest, path: str, identity: dict[str, Any], resume: bool, force: bool
+) -> None:
+    if force or not (manifest.exists or exists(path)):
+        return
+    if not resume:
+        raise ArgumentError(f"{path} exists: pass resume to go on with it, or force to replace it")
+    if not manifest.exists and not manifest.starting(identity):
         raise ArgumentError(
             f"{path} exists, but no run was begun there ({manifest.folder} is missing): pass "
             "force to replace it"
         )
-    return manifest, _create(manifest, path, request, identity), {}
 
 
-def _create(manifest: Manifest, path: str, request: Request, identity: dict[str, Any]) -> Target:
-    """A new target; the manifest is begun before it, so that a kill between them can be resumed."""
+def _anew(path: str, request: Request) -> Target:
+    """A new target, which says where its image lies if its format can."""
     remove(path)
-    manifest.begin(identity)
-    try:
-        placement = request.placement if format_of(path).placed else None
-        opened = create(path, request.form, placement)
-    except Exception:
-        manifest.remove()
-        raise
-    manifest.set_ready()
-    return opened
+    return create(path, request.form, request.placement if format_of(path).placed else None)
 
 
 def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, Any]) -> None:
     """Begin a run of several parts, or join the one that another part has begun."""
     lock = manifest.folder.with_name(manifest.folder.name + ".lock")
-    if not manifest.is_ready:
+    if not manifest.exists:
         try:
             lock.mkdir(parents=True)
         except FileExistsError:
             _await(manifest, lock)
         else:
             try:
-                if exists(path) and not manifest.exists:
+                if exists(path) and not manifest.starting(identity):
                     raise ArgumentError(f"{path} exists: remove it before the first part starts")
-                if not manifest.is_ready:
-                    _create(manifest, path, request, identity)
+                if not exists(path):
+                    check_place(path, request.form)
+                manifest.begin(identity, lambda: _anew(path, request))
             finally:
                 lock.rmdir()
     manifest.check(identity)
@@ -110,11 +125,11 @@ def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, A
 
 def _await(manifest: Manifest, lock: Path) -> None:
     end = monotonic() + _WAIT
-    while not manifest.is_ready:
+    while not manifest.exists:
         if monotonic() > end:
             raise DataError(
-                f"another part has not created the target in {_WAIT:.0f} s: remove {lock} if none "
-                "is running"
+                f"another part has not created the target in {_WAIT:.0f} s: if none is at work, "
+                f"remove {lock}"
             )
         sleep(0.05)
 

@@ -1,6 +1,7 @@
 """A job: all that another process needs to compute units, as bytes that hold data alone.
 
-A network travels as an exported program, a reducer by its name: nothing in a job is code.
+A network travels as an exported program, a reducer by its name: nothing in a job is code. Who
+receives a job judges it as it would a stranger's file.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from convsmith.errors import ArgumentError, DataError
-from convsmith.machine import processors
+from convsmith.machine import usable_processors
 from convsmith.network.contexts import quiet
+from convsmith.network.stored.program import check_program, program_from
 from convsmith.network.trace import read_program
 from convsmith.tiling.blend import Blend
 from convsmith.tiling.compiled import CompiledTiles
@@ -81,7 +83,7 @@ def computes(
 ) -> Compute:
     """What computes parts of the output, at most a tile large, for so many workers at once."""
     if recipe.backend == "compiled":
-        return CompiledTiles(surveyed, prepare, tile, max(1, processors() // workers))
+        return CompiledTiles(surveyed, prepare, tile, max(1, usable_processors() // workers))
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
         return Blend(interpreter, prepare, recipe.overlap, recipe.blend)
@@ -113,6 +115,7 @@ class Job:
 
         Raises:
             ArgumentError: for what another process cannot open.
+            ModelError: for a network with operators that another process would refuse to run.
         """
         if source.opener is None and path is not None:
             raise ArgumentError(
@@ -171,7 +174,7 @@ class Job:
         """Open everything and make the worker; of a job for blocks, with the image of one."""
         data = json.loads(self.parts["job"])
         with quiet():
-            program = torch.export.load(io.BytesIO(self.parts["program"]))
+            program = program_from(self.parts["program"], f"the program of job {self.key}")
             module = program.module(check_guards=False)
         network = read_program(program, module, "ExportedProgram")
         recipe = Recipe(**_tuples(data["recipe"]))
@@ -247,6 +250,7 @@ def _program_bytes(surveyed: Survey) -> bytes:
     buffer = io.BytesIO()
     with quiet():
         torch.export.save(program, buffer)
+        check_program(buffer.getvalue(), "the network, as other processes would get it,")
     return buffer.getvalue()
 
 

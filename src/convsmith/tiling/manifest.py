@@ -2,7 +2,9 @@
 
 It is a folder beside the target: `run.json` says what the run is, and each writer appends a line
 per finished unit to a file of its own. A line is written after the unit's data, so that a unit with
-a line is there, and a kill loses no more than the units in flight.
+a line is there, and a kill loses no more than the units in flight. Until the target has been
+created `run.json` is called `starting.json`, so that a kill before that is told from a target that
+no run has made.
 """
 
 from __future__ import annotations
@@ -11,20 +13,24 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from convsmith.errors import ArgumentError, DataError
-from convsmith.tiling.stores.form import unwritten
+from convsmith.errors import ArgumentError, DataError, first_line
+from convsmith.report.alone import alone
+from convsmith.report.saving import drafted
 
 __all__ = ["Manifest", "Record", "Unit"]
 
 Unit = tuple[int, ...]
 """Which image, and which unit along each axis that tiles cut."""
 
+T = TypeVar("T")
+
+_RUN, _STARTING = "run.json", "starting.json"
 _ORDER = ("version", "weights", "network", "input", "settings", "mask", "target")
 """Differences are named in this order."""
 
@@ -49,15 +55,31 @@ class Record:
 
     @classmethod
     def from_line(cls, line: str) -> Record:
-        """Read one line of a manifest."""
-        data = json.loads(line)
-        return cls(
-            tuple(data["unit"]),
-            data["digest"],
-            data["masked"],
-            tuple(data["counts"]),
-            data["seconds"],
-        )
+        """Read one line of a manifest.
+
+        Raises:
+            ValueError: for anything but what `Writer` writes.
+        """
+        try:
+            data = json.loads(line)
+            record = cls(
+                tuple(data["unit"]),
+                data["digest"],
+                data["masked"],
+                tuple(data["counts"]),
+                data["seconds"],
+            )
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"a line that no run has written: {error}") from error
+        numbers = (*record.unit, *record.counts)
+        if (
+            not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers)
+            or not isinstance(record.digest, str)
+            or not isinstance(record.masked, bool)
+            or not isinstance(record.seconds, float)
+        ):
+            raise ValueError("a line that no run has written")
+        return record
 
 
 @dataclass(eq=False)
@@ -68,29 +90,66 @@ class Manifest:
 
     @property
     def exists(self) -> bool:
-        """Whether a run has begun here."""
-        return (self.folder / "run.json").is_file()
+        """Whether a run has begun here, and has created its target."""
+        return (self.folder / _RUN).is_file() and not self.folder.is_symlink()
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the target of the run was created, so that units can be written."""
-        return (self.folder / "ready").is_file()
+    def starting(self, identity: dict[str, Any]) -> bool:
+        """Whether this very run was stopped here before it had created its target."""
+        if self.folder.is_symlink() or not (self.folder / _STARTING).is_file():
+            return False
+        plain: dict[str, Any] = json.loads(json.dumps(identity))
+        return self._read(_STARTING) == plain
 
-    def set_ready(self) -> None:
-        """Note that the target was created."""
-        (self.folder / "ready").touch()
+    def make(self) -> None:
+        """Make the folder if need be.
 
-    def remove(self) -> None:
-        """Remove it: the run has not begun after all."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        Raises:
+            ArgumentError: for a link, which someone else may have put there, or a file.
+        """
+        if self.folder.is_symlink() or (self.folder.exists() and not self.folder.is_dir()):
+            raise ArgumentError(
+                f"{self.folder} is where a run keeps what is done, but is a link or a file: "
+                "remove it or choose another target"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, identity: dict[str, Any]) -> None:
-        """Start anew: whatever was here is removed."""
-        self.remove()
-        self.folder.mkdir(parents=True)
-        partial = self.folder / f"run.json.{os.getpid()}"
-        partial.write_text(json.dumps(identity, indent=1), encoding="utf-8")
-        os.replace(partial, self.folder / "run.json")
+    def begin(self, identity: dict[str, Any], create: Callable[[], T]) -> T:
+        """Start anew: what an earlier run left here is removed, and the target created.
+
+        Raises:
+            ArgumentError: as `make`.
+            DataError: if the folder cannot be written.
+        """
+        self.make()
+        try:
+            for pattern in (_RUN, _STARTING, "done-*.jsonl"):
+                for path in self.folder.glob(pattern):
+                    path.unlink()
+            for path in self.folder.glob("job-*"):
+                shutil.rmtree(path, ignore_errors=True)
+            with drafted(self.folder / _STARTING) as file:
+                file.write(json.dumps(identity, indent=1).encode())
+            created = create()
+            os.replace(self.folder / _STARTING, self.folder / _RUN)
+        except OSError as error:
+            reason = error.strerror or first_line(error)
+            raise DataError(f"{self.folder} cannot be written: {reason}") from error
+        return created
+
+    @contextmanager
+    def alone(self, part: tuple[int, int] | None) -> Iterator[None]:
+        """Keep other runs away while the block lasts: all of them, or those of the same part.
+
+        Raises:
+            ArgumentError: if another run, in this process or another, is at work here now.
+        """
+        busy = f"another run is at work on {self.folder}: wait for it, or choose another target"
+        with ExitStack() as stack:
+            stack.enter_context(alone(self.folder, busy, shared=part is not None))
+            if part is not None:
+                lock = self.folder / f"part-{part[0]}-of-{part[1]}.lock"
+                stack.enter_context(alone(lock, busy))
+            yield
 
     def identity(self) -> dict[str, Any]:
         """What the run is made from.
@@ -98,13 +157,18 @@ class Manifest:
         Raises:
             DataError: if the file is damaged.
         """
-        try:
-            data: dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self.folder / 'run.json'} is damaged: pass force to begin anew"
-            ) from error
+        data = self._read(_RUN)
+        if data is None:
+            raise DataError(f"{self.folder / _RUN} is damaged: pass force to begin anew")
         return data
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """The object in a file; None if it is damaged."""
+        try:
+            data = json.loads((self.folder / name).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return data if isinstance(data, dict) else None
 
     def check(self, identity: dict[str, Any]) -> None:
         """Refuse to go on with a run that was made from something else.
@@ -124,12 +188,11 @@ class Manifest:
     def records(self) -> Iterator[Record]:
         """All lines of all writers; a line that a kill has cut short counts as none."""
         for path in sorted(self.folder.glob("done-*.jsonl")):
+            if not path.is_file():  # a pipe would keep its reader waiting
+                continue
             for line in path.read_text("utf-8", errors="replace").splitlines():
-                try:
-                    record = Record.from_line(line)
-                except (ValueError, KeyError, TypeError):
-                    continue
-                yield record
+                with suppress(ValueError):
+                    yield Record.from_line(line)
 
     def done(self) -> dict[Unit, Record]:
         """The finished units; of two lines the latest counts."""
@@ -172,10 +235,11 @@ class Writer:
     """Appends lines to one file, each handed to the system at once."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        # Without a buffer, which would be written once more when a full disk is left.
+        self._file = path.open("ab", buffering=0)
         if self._file.tell():
-            self._file.write("\n")  # ends a line that a kill has cut short
+            self._append(b"\n")  # ends a line that a kill has cut short
 
     def add(self, record: Record) -> None:
         """Append one finished unit.
@@ -183,16 +247,20 @@ class Writer:
         Raises:
             DataError: where the disk is full.
         """
+        self._append(json.dumps(asdict(record)).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
         try:
-            self._file.write(json.dumps(asdict(record)) + "\n")
-            self._file.flush()
+            whole = self._file.write(line) == len(line)
         except OSError as error:
-            raise unwritten(str(self.path), error) from error
+            reason = error.strerror or first_line(error)
+            raise DataError(f"{self._path} cannot be written: {reason}") from error
+        if not whole:
+            raise DataError(f"no room left for {self._path}: free some and resume")
 
     def close(self) -> None:
-        """Close the file; a full disk was reported when the line was added."""
-        with suppress(OSError):
-            self._file.close()
+        """Close the file."""
+        self._file.close()
 
 
 def stamp() -> str:

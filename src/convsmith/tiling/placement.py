@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.network.backward import at_position, depends_on, periods, strides
+from convsmith.network.backward import at_position, periods, strides
+from convsmith.network.dependence import depends_on
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.survey import Survey
 

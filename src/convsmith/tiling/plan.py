@@ -14,9 +14,9 @@ import torch
 from convsmith.report import Column, Result, Table, bytes_, count, percent
 from convsmith.text import times
 from convsmith.tiling.budget import middle_peak, output_size, tile_spans, work
-from convsmith.tiling.compiled import compiled_peak, part_of
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Statistics
+from convsmith.tiling.parts import compiled_peak, part_of
 from convsmith.tiling.ranges import Key, ranges
 from convsmith.tiling.spans import Span, whole
 from convsmith.tiling.stores.source import Source
@@ -142,7 +142,7 @@ def expected_statistics(survey: Survey) -> Statistics:
     )
 
 
-def compiled_costs(survey: Survey, geometry: Geometry) -> Costs:
+def compiled_costs(survey: Survey, geometry: Geometry, kept: int) -> Costs:
     """The same for compiled tiles: each layer runs on all of the part that a tile depends on."""
     along = _tiles_along(geometry)
     samples = [_sample(spans) for spans in along]
@@ -163,7 +163,7 @@ def compiled_costs(survey: Survey, geometry: Geometry) -> Costs:
         b - a
         for a, b in part_of(survey, [spans[len(spans) // 2] for spans in along], geometry.tile)
     )
-    peak = compiled_peak(survey, geometry.tile)
+    peak = compiled_peak(survey, geometry.tile, kept)
     return Costs(tuple(halo), max(0.0, share - 1), peak, share, middle / (share * prod(size)))
 
 

@@ -75,7 +75,7 @@ def plan_of(request: Request, passes: bool, measure: bool = False) -> Plan:
     if request.recipe.mode == "window":
         return _window_plan(plan, request)
     if request.recipe.backend == "compiled":
-        figures = compiled_costs(surveyed, geometry)
+        figures = compiled_costs(surveyed, geometry, request.kept)
     else:
         figures = costs(surveyed, geometry, request.source, request.expected)
     seconds = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,8 +46,16 @@ class Prepare:
         if any(not value > 0 for value in self.std):
             raise ArgumentError(f"std must be above 0, not {self.std}")
 
-    def __call__(self, part: NDArray[Any], kind: torch.dtype) -> Tensor:
-        """Turn a part (channels, *spatial) into a batch of one."""
+    def __call__(
+        self, part: NDArray[Any], kind: torch.dtype, order: Literal["C", "K"] = "C"
+    ) -> Tensor:
+        """Turn a part (channels, *spatial) into a batch of one.
+
+        Args:
+            part: values as they are stored.
+            kind: the type that the network takes.
+            order: of the result in memory: `C`, or `K` for that of the part.
+        """
         scale = self.scale
         if scale is None:
             scale = _FULL_SCALE.get(str(part.dtype), 1.0)
@@ -55,7 +63,7 @@ class Prepare:
             return torch.from_numpy(np.ascontiguousarray(part)).to(kind)[None]
         real: Any = np.float64 if kind is torch.float64 else np.float32
         values: Any = np.array(
-            part, dtype=real, order="C"
+            part, dtype=real, order=order
         )  # a copy of its own, in native byte order
         if scale != 1.0:
             values *= real(scale)

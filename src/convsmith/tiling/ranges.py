@@ -15,7 +15,7 @@ from convsmith.tiling.crops import crop_of
 from convsmith.tiling.spans import Spans, clip, hull, hull_of, positions
 from convsmith.tiling.survey import Survey
 
-__all__ = ["Key", "Ranges", "Read", "ranges"]
+__all__ = ["Key", "Ranges", "Read", "ranges", "reads_of"]
 
 Key = tuple[str, int]
 """A layer and which of its results."""
@@ -71,7 +71,7 @@ def ranges(
             part = spans.get((layer.name, result))
             if part is None or layer.constant or layer.name in values:
                 continue
-            parts = tuple(_reads(survey, layer, part, result, layer.name in normalised))
+            parts = tuple(reads_of(survey, layer, part, result, layer.name in normalised))
             reads[layer.name, result] = parts
             for read in parts:
                 computed = _computed(survey, read)
@@ -80,9 +80,10 @@ def ranges(
     return Ranges(spans, reads)
 
 
-def _reads(
-    survey: Survey, layer: Layer, part: Spans, result: int, pointwise: bool
+def reads_of(
+    survey: Survey, layer: Layer, part: Spans, result: int = 0, pointwise: bool = False
 ) -> Iterable[Read]:
+    """What a part of a layer's result is computed from."""
     crop = crop_of(layer)
     names = dict(zip(layer.places, layer.inputs, strict=True))
     operands: dict[int, tuple[Key, Spans]] = {}

@@ -12,11 +12,12 @@ import numpy as np
 from convsmith.errors import ArgumentError
 from convsmith.text import times
 from convsmith.tiling.budget import best_tile, middle_peak, output_size
-from convsmith.tiling.compiled import compiled_peak, largest_tile, unmoved
 from convsmith.tiling.geometry import Geometry, geometry, whole_shards
 from convsmith.tiling.interpreter import Statistics
 from convsmith.tiling.job import Recipe
 from convsmith.tiling.mask import Mask
+from convsmith.tiling.moved import unmoved
+from convsmith.tiling.parts import best_part, compiled_peak
 from convsmith.tiling.placement import Placement, placement
 from convsmith.tiling.plan import expected_statistics
 from convsmith.tiling.prepare import Prepare
@@ -113,11 +114,16 @@ def settle(
     kept = np.dtype(dtype).itemsize * (channels if reducer.keeps_channels else 1)
     size = output_size(surveyed)
     notes: list[str] = []
+    if windowed and len(size) != len(source.size):
+        raise ArgumentError(
+            f"{surveyed.network.name} cannot be run in windows: which axes of its output are those "
+            "of the image cannot be told"
+        )
     if windowed:
         size = blended_size(surveyed, recipe.overlap, source.size)
         lengths = unit_lengths(surveyed, size, memory, kept)
     elif tile is None and recipe.backend == "compiled":
-        lengths = largest_tile(surveyed, memory)
+        lengths = best_part(surveyed, memory, kept)
     elif tile is None:
         known = expected_statistics(surveyed)
         per_value = kind.itemsize * channels + _READING * 4 * source.channels
@@ -167,7 +173,7 @@ def peak_of(surveyed: Survey, recipe: Recipe, frame: Geometry, kept: int) -> int
     if recipe.mode == "window":
         return window_peak(surveyed, frame.unit, kept)
     if recipe.backend == "compiled":
-        return compiled_peak(surveyed, frame.tile)
+        return compiled_peak(surveyed, frame.tile, kept)
     return middle_peak(surveyed, frame.tile, expected_statistics(surveyed))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from math import prod
 from time import perf_counter
 from typing import Any
@@ -50,9 +51,30 @@ def run(
     memory: int,
 ) -> Outcome:
     """Do what was planned; see `Tiled.run`."""
+    with ExitStack() as locks:
+        return _run(
+            request, plan, target, locks, resume, force, workers, executor, client, part,
+            progress, memory,
+        )  # fmt: skip
+
+
+def _run(
+    request: Request,
+    plan: Plan,
+    target: Any,
+    locks: ExitStack,
+    resume: bool,
+    force: bool,
+    workers: int,
+    executor: Executor | None,
+    client: Any,
+    part: tuple[int, int] | None,
+    progress: Callable[[str, int, int], None] | None,
+    memory: int,
+) -> Outcome:
     started = perf_counter()
     report = progress or (lambda what, done, of: None)
-    manifest, opened, before = begin(request, target, resume, force, part)
+    manifest, opened, before = begin(request, target, resume, force, part, locks)
     known = sweeps(request, memory, report)
     units = [u for u in share(request, part) if u not in before]
     records = _records(request, opened, units, known, workers, executor, client, manifest)
@@ -98,7 +120,7 @@ def _complete(request: Request, manifest: Manifest | None, done: dict[Unit, Reco
     """Whether every unit is there: of all writers, where there are several."""
     if manifest is not None:
         done = manifest.done()
-    return len(done) == request.geometry.number
+    return all(unit in done for unit in request.geometry.units())
 
 
 def _counts(records: Sequence[Record]) -> tuple[int, ...]:

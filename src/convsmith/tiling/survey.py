@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.network.families import family_of
 from convsmith.tiling.crops import Axes, Question, crop_of, is_random, refusal
 from convsmith.tiling.crops.statistics import is_global, reduced_dims
+
+if TYPE_CHECKING:
+    from convsmith.runtime.graph.rings import Rings
 
 __all__ = ["Obstacle", "Survey", "survey"]
 
@@ -64,6 +68,22 @@ class Survey:
     def needed(self) -> frozenset[str]:
         """The layers that the output depends on, itself among them."""
         return frozenset({self.output, *(la.name for la in self.network.upstream(self.output))})
+
+    @cached_property
+    def parts(self) -> dict[tuple[int, ...], list[int]]:
+        """By the lengths of a tile, those of the part that it runs on; filled by `part_size`."""
+        return {}
+
+    @cached_property
+    def rings(self) -> Rings | None:
+        """What streams through kernels hold; None where they do not compute all of the output."""
+        if list(self.network.outputs) != [self.output]:
+            return None
+        try:
+            from convsmith.runtime.graph.rings import Rings
+        except ImportError:  # Halide has no wheel for this machine
+            return None
+        return Rings.of(self.network)
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:

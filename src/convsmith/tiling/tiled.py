@@ -19,9 +19,10 @@ from convsmith.runtime.graph.capture import Capture
 from convsmith.text import times
 from convsmith.tiling.blocks import check_array, check_blocks, chunk_lengths, lazy
 from convsmith.tiling.budget import bytes_of
-from convsmith.tiling.compiled import changed, part_size
 from convsmith.tiling.job import Recipe, computes
+from convsmith.tiling.moved import changed
 from convsmith.tiling.outcome import Outcome
+from convsmith.tiling.parts import part_size
 from convsmith.tiling.plan import Plan
 from convsmith.tiling.planning import impossible, plan_of, why_not
 from convsmith.tiling.prepare import Prepare

@@ -55,7 +55,7 @@ class Worker:
             counts = tuple(np.bincount(kept.reshape(-1)).tolist())
         part = self._turned(buffer)
         self.target.write(self.geometry.place(image, spans), part)
-        digest = blake2b(part.tobytes(), digest_size=8).hexdigest()
+        digest = blake2b(part.reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()
         return Record(unit, digest, False, counts, perf_counter() - begin)
 
     def block(self, unit: Unit, source: Source) -> NDArray[Any]:
@@ -93,13 +93,13 @@ class Worker:
             asked = asked[slices(bounds, [start for start, _ in tile])]
             tile = bounds
         known = self.known[image] if self.known else Statistics()
-        for part, output in self.compute.pieces(source, image, tile, known):
-            with torch.no_grad():
+        with torch.no_grad():
+            for part, output in self.compute.pieces(source, image, tile, known):
                 values = self.reducer(output)[0].cpu().numpy()
-            within = None
-            if asked is not None:
-                within = asked[slices(part, [start for start, _ in tile])]
-            self._keep(values, part, within, buffer, origin)
+                within = None
+                if asked is not None:
+                    within = asked[slices(part, [start for start, _ in tile])]
+                self._keep(values, part, within, buffer, origin)
 
     def _keep(
         self,

@@ -1,4 +1,7 @@
-"""Complex numbers: their parts, and what arithmetic with them costs in real operations."""
+"""Complex numbers: their parts, and what arithmetic with them costs in real operations.
+
+Numbers that are read as others of fewer or more bytes (`view(dtype)`) are taken apart likewise.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from convsmith.network.families.family import Family, Reads, Trait
 from convsmith.network.families.rules import (
     all_or_unknown,
     axes_in_place,
+    blocks,
     per_value,
     same_channels,
     same_place,
@@ -62,6 +66,24 @@ def _parts_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     yield 0, box[:-1]
 
 
+def _bytes_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """`view(dtype)`: the values along the last dimension that share bytes with those asked for."""
+    if not box:
+        yield 0, box
+        return
+    before, after = layer.operands[0].shape[-1], layer.shape[-1]
+    if before < after:
+        yield 0, (*box[:-1], blocks(box[-1], after // before))
+    else:
+        each = before // max(1, after)
+        yield 0, (*box[:-1], box[-1].scale(each).spread(each, 1))
+
+
+def _bytes_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    same = layer.operands[0].shape == layer.shape
+    return sources[0] if same else (*sources[0][:-1], None)
+
+
 def _paired_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     return sources[0][:-1]
 
@@ -73,9 +95,9 @@ def _parted_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
 FAMILIES = (
     Family(
         kind="complex parts",
-        about="real and imaginary parts, put together or taken apart",
+        about="real and imaginary parts, or bytes, put together or taken apart",
         names="""_conj _conj_physical angle complex conj conj_physical imag polar real resolve_conj
-            resolve_neg view_as_complex view_as_real""",
+            resolve_neg view.dtype view_as_complex view_as_real""",
         traits=Trait.POINTWISE | Trait.COMPLEX,
         cost=per_value(0, {"_conj_physical": 1, "angle": 2, "conj_physical": 1, "polar": 4}),
         reads=same_place,
@@ -84,6 +106,14 @@ FAMILIES = (
         step=unmoved,
     )
     .but("_conj conj imag real resolve_conj resolve_neg", adds=Trait.VIEW)
+    .but(
+        "view",
+        adds=Trait.VIEW,
+        lacks=Trait.POINTWISE | Trait.COMPLEX,
+        reads=_bytes_reads,
+        axes=_bytes_axes,
+        carry=all_or_unknown,
+    )
     .but(
         "view_as_complex",
         adds=Trait.VIEW,

@@ -15,6 +15,7 @@ from convsmith.network.families.rules import (
     axes_nowhere,
     everything,
     free,
+    index_of,
     unmoved,
 )
 from convsmith.network.shapes import Axes, Shape, flattened, whole
@@ -78,6 +79,33 @@ def _picked_step(layer: Layer, place: int) -> Fraction:
     known = _pick(layer)
     step = _pick_step(known[1]) if known and known[0] == place else None
     return Fraction(step or 1)
+
+
+def _unfold(layer: Layer) -> tuple[int, int]:
+    """The dimension that windows slide along, and their step."""
+    settings = layer.operation.settings
+    return index_of(layer, "dimension", len(layer.operands[0].shape)), settings["step"]
+
+
+def _unfold_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """Windows lie along a dimension of their own, the last one."""
+    if not layer.operands[0].shape:
+        yield 0, ()
+        return
+    dim, step = _unfold(layer)
+    first, read = box[dim].scale(step), Positions()
+    for place in box[-1]:
+        read |= first.shift(place)
+    yield 0, along(box[:-1], dim, read)
+
+
+def _unfold_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
+    return (*sources[0], None)
+
+
+def _unfold_step(layer: Layer, place: int) -> Fraction:
+    dim, step = _unfold(layer)
+    return Fraction(step if place == dim else 1)
 
 
 def _embedding_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
@@ -164,6 +192,7 @@ FAMILIES = (
     .but("col2im", cost=_each_cost)
     .but("is_nonzero item", reads=everything)
     .but("nonzero", cost=_each_cost)
+    .but("unfold", reads=_unfold_reads, axes=_unfold_axes, step=_unfold_step)
     .but(
         "index index_select",
         adds=Trait.POINTWISE,

@@ -14,6 +14,7 @@ from convsmith.network.families.rules import (
     axes_kept,
     axes_merged,
     axes_nowhere,
+    axis_of,
     everything,
     first,
     free,
@@ -67,9 +68,7 @@ def _stacks(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 
 def _stacked_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     """Those of the tensors, around the new dimension."""
-    dim, merged = index_of(layer), list(sources[0])
-    for axes in sources[1:]:
-        merged = [a if a is not None else b for a, b in zip(merged, axes, strict=True)]
+    dim, merged = index_of(layer), [axis_of(axes) for axes in zip(*sources, strict=True)]
     return axes_kept((*merged[:dim], None, *merged[dim:]))
 
 

@@ -29,6 +29,7 @@ from convsmith.network.families.rules import (
     axes_in_place,
     axes_kept,
     axes_nowhere,
+    axis_of,
     blocks,
     everything,
     mixed_channels,
@@ -127,15 +128,15 @@ def _product_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     """The axes of the left's rows and of the right's columns."""
     known = dict(zip(layer.places, sources, strict=True))
     dims, left = len(layer.shape), len(layer.operands) - 2
-    axes: list[int | None] = [None] * dims
+    met: list[list[int | None]] = [[] for _ in range(dims)]
     if dims < 2 or _vectors(layer):
-        return tuple(axes)
+        return axes_nowhere(layer, sources)
     for number, kept in ((left, -2), (left + 1, -1)):
         mine = known.get(number, ())
         for place in range(-len(mine), 0):
             if place < -2 or place == kept:
-                axes[place] = mine[place] if axes[place] is None else axes[place]
-    return axes_kept(axes)
+                met[place].append(mine[place])
+    return axes_kept([axis_of(axes) for axes in met])
 
 
 def _product_bounds(layer: Layer) -> bool:
@@ -191,12 +192,11 @@ def _einsum_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
     if letters is None:
         return axes_nowhere(layer, sources)
     terms, after = letters
-    found: dict[str, int] = {}
+    met: dict[str, list[int | None]] = {letter: [] for letter in after}
     for number, axes in zip(layer.places, sources, strict=True):
         for letter, axis in zip(terms[number], axes, strict=True):
-            if axis is not None:
-                found.setdefault(letter, axis)
-    return axes_kept([found.get(letter) for letter in after])
+            met.setdefault(letter, []).append(axis)
+    return axes_kept([axis_of(met[letter]) for letter in after])
 
 
 # Attention
@@ -241,6 +241,11 @@ def _attention_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Read
         mask = layer.operands[number].shape
         places = (*heads, box[-2], keys)[len(box) - len(mask) :]
         yield number, tuple(serve(p, n) for p, n in zip(places, mask, strict=True))
+
+
+def _masked(layer: Layer) -> bool:
+    """Whether a mask may hide what is read; a bias that was trained, of relative places, adds."""
+    return len(layer.operands) > 3 and (3 in layer.places or _constant(layer))
 
 
 def _attention_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
@@ -303,7 +308,7 @@ FAMILIES = (
         traits=Trait.JOINS_AXIS | Trait.FUSED,
         cost=_attention_cost,
         reads=_attention_reads,
-        bounds=lambda layer: len(layer.operands) > 3,  # what a mask hides is not known
+        bounds=_masked,
         axes=_attention_axes,
         carry=all_or_unknown,
         step=unmoved,

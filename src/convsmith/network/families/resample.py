@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 from math import floor
+from struct import pack, unpack
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Box, Positions
@@ -39,12 +41,44 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     for axis in range(dims):
         n, m = layer.operands[0].shape[2 + axis], layer.shape[2 + axis]
         factor = factors[axis]
-        step = Fraction(n, m) if factor is None else 1 / Fraction(factor).limit_denominator(10**6)
+        step = _scale(n, m, factor)
         read: set[int] = set()
         for o in box[2 + axis]:
             read.update(_neighbours(name, settings, o, n, m, step, bounded))
         axes.append(Positions.of(read))
     yield 0, (*box[:2], *axes)
+
+
+def _single(place: Fraction, step: Fraction) -> int:
+    """The nearest position in single precision, in which most kernels of PyTorch look for it.
+
+    Position 41 of 82 then reads 0 of 2, where exactly it would read 1.
+    """
+    (scale,) = unpack("f", pack("f", step))
+    (product,) = unpack("f", pack("f", float(place) * scale))
+    return floor(float(product))
+
+
+def _bounds(layer: Layer) -> bool:
+    """Whether it depends on the kernel which of two positions is the nearest."""
+    if "nearest" not in layer.operation.name:
+        return False
+    dims, before, after = len(layer.shape) - 2, layer.operands[0].shape, layer.shape
+    factors = layer.operation.settings.get("scale_factors") or [None] * dims
+    half = "exact" in layer.operation.name
+    return any(map(_is_rounded, before[2:], after[2:], factors, [half] * dims))
+
+
+@cache
+def _is_rounded(n: int, m: int, factor: float | None, half: bool) -> bool:
+    step = _scale(n, m, factor)
+    places = (o + Fraction(int(half), 2) for o in range(m))
+    return any(floor(place * step) != _single(place, step) for place in places)
+
+
+def _scale(n: int, m: int, factor: float | None) -> Fraction:
+    """How far a position moves in the operand as it moves by one in the result."""
+    return Fraction(n, m) if factor is None else 1 / Fraction(factor).limit_denominator(10**6)
 
 
 def _neighbours(
@@ -57,8 +91,8 @@ def _neighbours(
     bounded: bool,
 ) -> list[int]:
     if "nearest" in name:
-        place = step * (o + (Fraction(1, 2) if "exact" in name else 0))
-        taps = [floor(place)]
+        place = o + (Fraction(1, 2) if "exact" in name else Fraction(0))
+        taps = [floor(place * step), *([_single(place, step)] if bounded else [])]
     elif settings.get("align_corners"):
         taps = _taps(name, Fraction(o * (n - 1), m - 1) if m > 1 else Fraction(0))
     else:
@@ -93,6 +127,7 @@ FAMILIES = (
         traits=Trait.WINDOWED | Trait.TELLS | Trait.BY_NAME,
         cost=_cost,
         reads=_reads,
+        bounds=_bounds,
         axes=axes_in_place,
         carry=same_channels,
         step=_step,

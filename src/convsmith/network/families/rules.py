@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ __all__ = [
     "axes_kept",
     "axes_merged",
     "axes_nowhere",
+    "axis_of",
     "blocks",
     "computed",
     "everything",
@@ -124,17 +125,22 @@ def axes_in_place(layer: Layer, sources: Sequence[Axes]) -> Axes:
 
 
 def axes_merged(layer: Layer, sources: Sequence[Axes]) -> Axes:
-    """Operands are aligned at their last dimension; the first one that has an axis there names it.
+    """Operands are aligned at their last dimension."""
+    dims = len(layer.shape)
+    met: list[list[int | None]] = [[] for _ in range(dims)]
+    for axes in sources:
+        for place, axis in enumerate(axes, start=dims - len(axes)):
+            met[place].append(axis)
+    return tuple(map(axis_of, met))
+
+
+def axis_of(met: Iterable[int | None]) -> int | None:
+    """The axis of dimensions that lie upon each other: that of the first one that has any.
 
     A map may meet its own transpose: a position of the result is still one, though what it reads
     does not move with it.
     """
-    dims = len(layer.shape)
-    merged: list[int | None] = [None] * dims
-    for axes in sources:
-        for place, axis in enumerate(axes, start=dims - len(axes)):
-            merged[place] = axis if merged[place] is None else merged[place]
-    return tuple(merged)
+    return next((axis for axis in met if axis is not None), None)
 
 
 def axes_kept(axes: Sequence[int | None]) -> Axes:

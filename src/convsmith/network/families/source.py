@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from convsmith.arithmetic import Box
 from convsmith.network.families.family import Family, Reads, Trait
-from convsmith.network.families.rules import all_or_unknown, axes_nowhere, free, nothing, unmoved
+from convsmith.network.families.rules import (
+    all_or_unknown,
+    axes_merged,
+    axes_nowhere,
+    free,
+    nothing,
+    same_place,
+    unmoved,
+)
 from convsmith.network.shapes import Axes, whole
 
 if TYPE_CHECKING:
@@ -28,6 +36,18 @@ def _filled(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     """The value that fills it, where that is computed."""
     for number in range(1, len(layer.operands)):
         yield number, whole(layer.operands[number].shape)
+
+
+def _ends_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """`linspace`: both ends, which may be tensors."""
+    for number, operand in enumerate(layer.operands):
+        yield number, whole(operand.shape)
+
+
+def _normal_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    """`normal`: a mean and a deviation per value, where these are tensors; `normal_` has none."""
+    if not {"mean", "std"} <= layer.operation.settings.keys():
+        yield from same_place(layer, box, result, bounded)
 
 
 FAMILIES = (
@@ -55,7 +75,10 @@ FAMILIES = (
         axes=axes_nowhere,
         carry=all_or_unknown,
         step=unmoved,
-    ).but("fill", reads=_filled),
+    )
+    .but("fill", reads=_filled)
+    .but("linspace logspace", reads=_ends_reads)
+    .but("normal", reads=_normal_reads, axes=axes_merged),
     Family(
         kind="unknown",
         about="an operation without rules, kept by its name",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from convsmith.arithmetic import Box, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.families.family import Family, Reads, Trait
-from convsmith.network.families.rules import everything, free, same_channels
+from convsmith.network.families.rules import axis_of, everything, free, same_channels
 from convsmith.network.overlap import Overlap
 from convsmith.network.shapes import Axes
 
@@ -59,13 +59,13 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 
 
 def _axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
-    """Those of the tensor, and where it has none, those of what was written."""
+    """Those of the tensor and of what was written, where they do not differ."""
     known = dict(zip(layer.places, sources, strict=True))
     axes = list(known.get(OLD, (None,) * len(layer.shape)))
     overlap = _overlap(layer)
     if NEW in known and overlap is not None:
         for d, (other, _) in overlap.dims.items():
-            axes[d] = known[NEW][other] if axes[d] is None else axes[d]
+            axes[d] = axis_of([axes[d], known[NEW][other]])
     return tuple(axes)
 
 

@@ -82,6 +82,8 @@ def _convolution(
         change = plan.changes.get(call.name)
         if change is None:
             raise NoModule(f"{path!r} is called in several places")
+        if not _runs_in(network, call, path):
+            raise NoModule(f"{path!r} lends its weights to a function")
         windows, fill = change.windows, "constant"
         if pads:
             settings = pads[number].operation.settings
@@ -128,8 +130,22 @@ def _padded(windows: Windows, pad: Layer, change: Change | None) -> Windows:
     return tuple(found)
 
 
+def _runs_in(network: Network, call: Layer, path: str) -> bool:
+    """Whether a layer is computed by the module that it is named after.
+
+    `F.conv2d(x, self.conv.weight)` has the module's weights alone, and its own stride.
+    """
+    stack = (_node(network, call).meta.get("nn_module_stack") or {}).values()
+    return not path or any(name.split("@")[0] == path for name, _ in stack)
+
+
+def _node(network: Network, layer: Layer) -> fx.Node:
+    nodes: list[fx.Node] = list(network.program.graph.nodes)
+    return next(node for node in nodes if node.name == layer.node)
+
+
 def _weight_is_raw(network: Network, call: Layer, path: str) -> bool:
-    node = next(n for n in network.program.graph.nodes if n.name == call.node)
+    node = _node(network, call)
     names = {name for p in call.parameters for name in (p.name, *p.aliases)}
     given = [a for a in node.args[1:3] if isinstance(a, fx.Node)]
     return f"{path}.weight" in names and all(a.op == "placeholder" for a in given)

@@ -20,8 +20,8 @@ from convsmith.runtime.lowering.maps import Layout, Map
 from convsmith.runtime.lowering.mean import Mean
 
 __all__ = [
-    "TENSORS", "Argument", "Constants", "Strides", "arguments_of", "border",
-    "by_channels", "packed", "sides", "split",
+    "TENSORS", "Argument", "Constants", "Packed", "Strides", "arguments_of", "border",
+    "by_channels", "sides", "split",
 ]  # fmt: skip
 
 MEMORY, WEIGHTS, TENSORS = 0, 1, 2
@@ -167,15 +167,14 @@ def by_channels(part: Block, arguments: list[Argument], shares: int) -> list[lis
         return [arguments]
     assert part.target is not None
     tiles = arguments[-1][3][0] // part.target.tile
+    # The first buffer is the source; the others have the output's channels, the weights before all.
+    _, *places = (place for place, argument in enumerate(arguments) if argument[0] >= 0)
     result = []
     for a, b in split(0, tiles, shares):
-        # x, ring, row, inputs, stride, then what has the output's channels.
         share = list(arguments)
-        for place in range(5, len(arguments)):
+        for place in places:
             base, value, offset, extent, stride = arguments[place]
-            if base < 0:
-                continue
-            axis = 1 if place == 5 else 0  # the weights'
+            axis = 1 if place == places[0] else 0
             whole = extent[axis] // tiles
             cut = (*extent[:axis], (b - a) * whole, *extent[axis + 1 :])
             share[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)
@@ -220,13 +219,41 @@ def sides(library: Library, layout: Layout) -> list[tuple[int, list[Argument]]]:
     return [(library.fill, [_buffer(MEMORY, layout.address(0, -between), *box), fill])]
 
 
-def packed(arguments: Sequence[Argument]) -> Array:
-    """Arguments as the executor takes them, structured as `ARGUMENT`."""
-    flat = np.zeros(len(arguments), ARGUMENT)
-    for row, (base, value, offset, extent, stride) in enumerate(arguments):
-        flat[row] = (base, value, offset, _four(extent), _four(stride))
-    return flat
+class Packed:
+    """Arguments as the executor takes them, which are fewer bytes than those of Python."""
+
+    def __init__(self) -> None:
+        self._packed: list[Array] = []
+        self._loose: list[Argument] = []
+        self._count = 0
+
+    def extend(self, arguments: Sequence[Argument]) -> int:
+        """Add some; the place of the first."""
+        first = self._count
+        self._loose += arguments
+        self._count += len(arguments)
+        if len(self._loose) > _LOOSE:
+            self._pack()
+        return first
+
+    def array(self) -> Array:
+        """All, structured as `ARGUMENT`."""
+        self._pack()
+        self._packed = [np.concatenate(self._packed)]
+        return self._packed[0]
+
+    def _pack(self) -> None:
+        rows = [(b, v, o, _four(extent), _four(stride)) for b, v, o, extent, stride in self._loose]
+        self._packed.append(np.array(rows, ARGUMENT))
+        self._loose.clear()
+
+
+_LOOSE = 4096
+"""Arguments that are packed at once."""
 
 
 def _four(values: tuple[int, ...]) -> tuple[int, ...]:
-    return (*values, *(0,) * (4 - len(values)))
+    return values + _ZEROS[len(values)]
+
+
+_ZEROS = tuple((0,) * (4 - length) for length in range(5))

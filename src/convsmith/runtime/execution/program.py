@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from convsmith.runtime.execution.arguments import (
     TENSORS,
     Argument,
     Constants,
+    Packed,
     Strides,
     arguments_of,
     border,
     by_channels,
-    packed,
     sides,
     split,
 )
@@ -94,6 +94,7 @@ def assemble(
     tensors = iter(range(TENSORS, TENSORS + len(strides)))
     outside = {id(b): next(tensors) for kind in (Input, Output) for b in blocks if type(b) is kind}
 
+    @cache  # by identity: blocks are not compared
     def function(block: Block, width: int, chosen_for: int) -> int:
         if not isinstance(block, (Input, Output)):
             return library.address(kernel_for(block, library.isa, width, chosen_for))
@@ -103,15 +104,14 @@ def assemble(
         few = _few(block)
         return library.pack if planar and not few else library.address(Pack(few, planar))
 
-    arguments: list[Argument] = []
+    arguments = Packed()
     lists: list[list[tuple[int, int, int]]] = [[] for _ in range(threads)]
     owners: list[int] = []
 
     def emit(calls: list[tuple[int, list[Argument]]], owner: int) -> None:
         for thread in range(threads):
             function, given = calls[thread] if thread < len(calls) else (0, [])
-            lists[thread].append((function, len(arguments), len(given)))
-            arguments.extend(given)
+            lists[thread].append((function, arguments.extend(given), len(given)))
         owners.append(owner)
 
     def fill(calls: list[tuple[int, list[Argument]]]) -> None:
@@ -151,7 +151,7 @@ def assemble(
             if len(given) == 1 and shares > 1:
                 given = [(code, some) for some in by_channels(part, given[0][1], shares)]
             emit(given, numbers[id(block)])
-    calls, flat = np.array(lists, CALL), packed(arguments)
+    calls, flat = np.array(lists, CALL), arguments.array()
     rooms = (plan.memory, constants.memory.nbytes, *extents)
     check_extents(calls, flat, rooms, library.abi)
     return Program(calls, flat, plan, np.array(owners))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from convsmith.kernels.library import Library
 from convsmith.network.lock import LOCK
-from convsmith.runtime.execution.arguments import Constants
+from convsmith.runtime.execution.arguments import Constants, Strides
 from convsmith.runtime.execution.bands import Plan, plan, sizes_of
 from convsmith.runtime.execution.operator import call, number_of
 from convsmith.runtime.execution.program import Program, assemble, kernel_for
@@ -98,6 +98,8 @@ class Region(nn.Module):
 
     def eager(self, *tensors: Tensor) -> Any:
         """The same where nothing is being compiled."""
+        if torch._C._len_torch_dispatch_stack():  # a mode wants to see what is computed
+            return _one_or_all(call(tensors, self.number))
         for tensor in tensors:
             if type(tensor) not in _PLAIN:
                 return _one_or_all(call(tensors, self.number))
@@ -133,8 +135,8 @@ class Region(nn.Module):
             readable = [view.readable(tensor) for tensor in tensors]
             for threads in {1, self.team.threads}:
                 self.sized(readable, threads)
-        last, order = view.last(first), self._plan(self._sizes(tensors))
-        shapes = [view.result(view.images(first), result) for result in self._results(order)]
+        last, order = view.last(first), self.order(self._sizes(tensors))
+        shapes = [view.result(view.images(first), result) for result in self.results(order)]
         layout = torch.channels_last if last else torch.contiguous_format
         return [
             torch.empty(s, dtype=torch.float32, device=first.device, memory_format=layout)
@@ -155,7 +157,7 @@ class Region(nn.Module):
     def prepare(self, sizes: Sequence[tuple[int, int]], progress: Progress | None = None) -> None:
         """Compile the kernels that images of these sizes (rows, pixels) need."""
         with LOCK:
-            order = self._plan(sizes)
+            order = self.order(sizes)
             widths = self._widths or {key: pixels for key, (_, pixels) in order.sizes.items()}
             kernels = [
                 kernel_for(part, self.library.isa, width, part.pixels(widths[id(block)]))
@@ -195,28 +197,34 @@ class Region(nn.Module):
             return known
         with LOCK:
             self._check_form(tensors)
-            order = self._plan(self._sizes(tensors), threads)
-            results = self._results(order)
+            order = self.order(self._sizes(tensors), threads)
+            results = self.results(order)
             strides = [view.strides(t) for t in tensors]
             strides += [view.result_strides(result, last) for result in results]
             extents = [view.extent(t) for t in tensors]
             extents += [4 * prod(result) for result in results]
-            program = assemble(
-                self.blocks,
-                order,
-                self.library,
-                self.constants,
-                strides,
-                extents,
-                threads,
-                self._widths,
-            )
+            program = self.assemble(order, strides, extents, threads)
             fresh = self._sized[key] = Sized(program, results)
             while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
                 self._sized.popitem(last=False)
         return fresh
 
-    def _plan(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
+    def assemble(
+        self, order: Plan, strides: Sequence[Strides], extents: Sequence[int], threads: int
+    ) -> Program:
+        """The program for a plan, and for tensors that lie so and have so many bytes."""
+        return assemble(
+            self.blocks,
+            order,
+            self.library,
+            self.constants,
+            strides,
+            extents,
+            threads,
+            self._widths,
+        )
+
+    def order(self, sizes: Sequence[tuple[int, int]], threads: int | None = None) -> Plan:
         """The bands for these sizes, planned once."""
         threads = threads or self.team.threads
         key = (threads, *sizes)
@@ -241,7 +249,8 @@ class Region(nn.Module):
     def _sizes(self, tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
         return [self.tensors.size(tensor.shape) for tensor in tensors]
 
-    def _results(self, order: Plan) -> list[tuple[int, int, int]]:
+    def results(self, order: Plan) -> list[tuple[int, int, int]]:
+        """Channels, rows and pixels of each output."""
         return [(b.sources[0].channels, *order.sizes[id(b)]) for b in self.outputs]
 
 
@@ -260,14 +269,20 @@ class _Call:
             region.room.tensor(number, view.result(images, result), last)
             for number, result in enumerate(sized.results)
         ]
-        self.memory = sized.take()
         # For each image its base addresses: memory, weights, tensors.
-        fixed = self.memory[0], region.constants.address
-        starts = [(t.data_ptr(), 4 * t.stride(0)) for t in (*inputs, *outputs)]
-        for address, _ in starts:
-            if not address:
-                raise UnfitError("a region got a tensor without memory")
-        self.bases = [(*fixed, *[a + i * b for a, b in starts]) for i in range(images)]
+        tensors = *inputs, *outputs
+        starts = [t.data_ptr() for t in tensors]
+        if not all(starts):
+            raise UnfitError("a region got a tensor without memory")
+        self.memory = sized.take()
+        self.bases = [(self.memory[0], region.constants.address, *starts)]
+        if images > 1:  # to look at all strides costs a call a microsecond
+            steps = 0, 0, *[4 * t.stride(0) for t in tensors]
+            first = self.bases[0]
+            self.bases += [
+                tuple([start + i * step for start, step in zip(first, steps, strict=True)])
+                for i in range(1, images)
+            ]
 
     def __enter__(self) -> _Call:
         return self

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from convsmith.network import Network, trace
 from convsmith.network.contexts import quiet, untouched
@@ -21,6 +21,7 @@ from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
+from convsmith.runtime.graph.patience import Patience
 
 __all__ = ["Capture", "apart"]
 
@@ -74,18 +75,30 @@ class Capture:
 
     @classmethod
     def of_free_sizes(
-        cls, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        cls,
+        model: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        free: tuple[tuple[int, ...], ...],
     ) -> Capture | None:
-        """Capture a model with all sizes free that need not be fixed; None where that fails.
+        """Capture a model with some sizes free, unless they need be fixed.
 
-        A size below 2 is fixed: what is made for it differs in what it broadcasts.
+        Args:
+            model: the model.
+            args: inputs; named ones in `kwargs`.
+            kwargs: by name.
+            free: for each leaf of the inputs, the axes whose lengths are free.
+
+        Returns:
+            None where that fails, or takes too long.
         """
         if args and kwargs:
             return None
-        sizes = tree_map(_free, kwargs or tuple(args))
+        leaves, spec = tree_flatten(kwargs or tuple(args))
+        sizes = tree_unflatten(list(map(_free, leaves, free)), spec)
         with LOCK, apart(model) as copied, untouched(copied), quiet():
             try:
-                with torch.no_grad():
+                with torch.no_grad(), Patience():
                     program = torch.export.export(
                         copied, args, kwargs, dynamic_shapes=sizes, strict=False
                     )
@@ -129,10 +142,10 @@ def apart(model: Any) -> Iterator[Any]:
         yield shadow(model) if isinstance(model, nn.Module) else model
 
 
-def _free(value: Any) -> Any:
+def _free(value: Any, axes: tuple[int, ...]) -> Any:
     if not isinstance(value, Tensor):
         return None
-    return tuple(Dim.AUTO if length > 1 else None for length in value.shape)
+    return tuple(Dim.AUTO if axis in axes else None for axis in range(value.dim()))
 
 
 def _is_adaptive(node: Node) -> bool:

@@ -27,7 +27,7 @@ from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.table import refusal
 
-__all__ = ["partition"]
+__all__ = ["left_to_torch", "partition", "weights_of"]
 
 _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
@@ -42,7 +42,9 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
         team: the threads that run them.
     """
     network, graph = captured.network, captured.graph()
-    weights = _weights_of(network)
+    graph.graph.eliminate_dead_code()
+    nodes = _nodes_of(graph, network)
+    weights = weights_of(network)
     reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
     # Before any value is read: what changes meanwhile is then seen at the next call.
     watch = Watch(_read(weights, reasons), library.watching)
@@ -54,13 +56,20 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
                 why = "too few weights" if linear else "no convolution beside it"
                 reasons |= dict.fromkeys(inside, why)
                 continue
-        cut = _Cut(graph, network, inside)
+        cut = _Cut(graph, network, inside, nodes)
         blocks = lower(network, inside, cut.results, weights)
         cut.replace(f"region_{number}", Region(blocks, library, team))
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     graph.recompile()
     return Variant(captured, graph, {name: why for name, why in reasons.items() if why}, watch)
+
+
+def left_to_torch(captured: Capture) -> dict[str, str]:
+    """The layers that no kernel computes, each with the reason."""
+    weights = weights_of(captured.network)
+    reasons = {layer.name: _refusal(layer, captured, weights) for layer in captured.network}
+    return {name: why for name, why in reasons.items() if why}
 
 
 def _read(weights: Weights, reasons: Mapping[str, str]) -> list[Tensor]:
@@ -127,7 +136,7 @@ def _is_convolution(layer: Layer) -> bool:
     return isinstance(layer.operation.arithmetic, (Conv, ConvTranspose))
 
 
-def _weights_of(network: Network) -> Weights:
+def weights_of(network: Network) -> Weights:
     """The parameters of each layer that takes nothing else besides its input."""
     program: ExportedProgram = network.program
     tensors = {**program.state_dict, **program.constants}
@@ -156,18 +165,32 @@ class _Support(OperatorSupportBase):
         return node.name in self.names
 
 
+def _nodes_of(graph: GraphModule, network: Network) -> dict[str, Node]:
+    """The node of each layer that is not dead code."""
+    layers = {layer.node: layer.name for layer in network if layer.kind != "input"}
+    nodes = {layers[node.name]: node for node in graph.graph.nodes if node.name in layers}
+    entries = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    return nodes | dict(zip(network.inputs, entries, strict=True))
+
+
 class _Cut:
     """The layers of a region in the graph that they are cut from.
+
+    Args:
+        graph: the graph.
+        network: its layers.
+        inside: those of the region, by name.
+        nodes: what gives each layer's value; a region takes the place of what it computes, which
+            a later one may read.
 
     Attributes:
         results: those whose values are used outside.
     """
 
-    def __init__(self, graph: GraphModule, network: Network, inside: set[str]) -> None:
-        layers = {layer.node: layer.name for layer in network if layer.kind != "input"}
-        nodes = {layers[node.name]: node for node in graph.graph.nodes if node.name in layers}
-        entries = [node for node in graph.graph.nodes if node.op == "placeholder"]
-        self._graph, self._nodes = graph, nodes | dict(zip(network.inputs, entries, strict=True))
+    def __init__(
+        self, graph: GraphModule, network: Network, inside: set[str], nodes: dict[str, Node]
+    ) -> None:
+        self._graph, self._nodes = graph, nodes
         self._inside = {nodes[name] for name in inside}
         self.results = [
             layer.name
@@ -191,6 +214,7 @@ class _Cut:
             nodes[layer].replace_all_uses_with(
                 value, delete_user_cb=lambda user: user not in inside
             )
+            nodes[layer] = value
         for node in sorted(inside, key=order.__getitem__, reverse=True):
             graph.erase_node(node)
         # The call stands after the last of its inputs, perhaps after a node that needs it.

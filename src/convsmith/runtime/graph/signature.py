@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves
 from convsmith.errors import ArgumentError
 from convsmith.text import times
 
-__all__ = ["describe", "pattern", "signature", "without_sizes"]
+__all__ = ["describe", "pattern", "signature", "without_sizes", "worth_freeing"]
 
 
 def signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -55,10 +55,32 @@ def pattern(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     )
 
 
+def worth_freeing(
+    inputs: tuple[tuple[Any, ...], dict[str, Any]], example: tuple[tuple[Any, ...], dict[str, Any]]
+) -> tuple[tuple[int, ...], ...]:
+    """For each leaf of some inputs the axes whose length a graph for further inputs leaves open.
+
+    Only the batch, where nothing else differs from the example: with each further length, PyTorch
+    may take minutes to simplify what follows from them. Else all. A length below 2 stays as it is:
+    what is made for it differs in what it broadcasts.
+    """
+    (leaves, spec), (others, known) = tree_flatten(inputs), tree_flatten(example)
+    shapes, expected = ([_shape(leaf) for leaf in each] for each in (leaves, others))
+    batch = spec == known and [s[1:] for s in shapes] == [s[1:] for s in expected]
+    return tuple(
+        tuple(axis for axis, n in enumerate(shape) if n > 1 and not (batch and axis))
+        for shape in shapes
+    )
+
+
 def without_sizes(pattern: Any) -> Any:
     """A pattern without sizes: only ranks and types count."""
     spec, *leaves = pattern
     return spec, [(len(leaf[0]), *leaf[1:]) if len(leaf) == 3 else leaf for leaf in leaves]
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    return tuple(leaf.shape) if isinstance(leaf, Tensor) else ()
 
 
 def _value(leaf: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
@@ -13,9 +14,10 @@ from torch.utils._pytree import tree_leaves
 from convsmith.kernels.watching import InPython
 from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.rehearse import names_sizes, record, stored
-from convsmith.runtime.graph.signature import pattern, without_sizes
+from convsmith.runtime.graph.signature import pattern, without_sizes, worth_freeing
 from convsmith.runtime.graph.structure import Structure
 from convsmith.runtime.graph.variant import Variant
+from convsmith.runtime.graph.watch import Watch
 
 __all__ = ["Example", "Partitioner", "Source"]
 
@@ -36,6 +38,7 @@ class Source:
         structure: the parts of the model when it was captured first.
         first: the variant for the example.
         example: the inputs that it was captured with.
+        numbers: watches tensors that the model may have read as numbers, if it has any.
     """
 
     model: nn.Module | ExportedProgram
@@ -43,6 +46,7 @@ class Source:
     structure: Structure
     first: Variant
     example: Example
+    numbers: Watch | None = None
     _free: list[tuple[Any, Variant]] = field(default_factory=list)
     _tried: set[Any] = field(default_factory=set)
     _recording: list[list[Any] | None] = field(default_factory=list)
@@ -54,6 +58,8 @@ class Source:
 
         Attributes that its own passes store do not count.
         """
+        if self.numbers is not None and self.numbers.changed:
+            return True
         if not self.structure.changed:
             return False
         if not self._rehearsed and isinstance(self.model, nn.Module):
@@ -85,7 +91,9 @@ class Source:
         # Before the capture: what changes meanwhile is then seen at the next call.
         structure = Structure(held, look.entries)
         captured = Capture.of(model, *example)
-        return cls(model, partition, structure, partition(captured), example)
+        numbers = _apart_from_graph(structure, captured) if not program else []
+        watch = Watch(numbers, look) if numbers else None
+        return cls(model, partition, structure, partition(captured), example, watch)
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
         """The variant for inputs of a signature not met before.
@@ -107,10 +115,12 @@ class Source:
             calls = record(self.model, args, kwargs)
             if calls is not None and self._as_first(form, calls):
                 return self.first
+            free = worth_freeing((args, kwargs), self.example)
             # What even fails without values is not worth more than one attempt.
-            if (calls is not None or self._first_calls() is None) and form not in self._tried:
-                self._tried.add(form)
-                captured = Capture.of_free_sizes(self.model, args, kwargs)
+            again = (form, free) in self._tried
+            if (calls is not None or self._first_calls() is None) and not again:
+                self._tried.add((form, free))
+                captured = Capture.of_free_sizes(self.model, args, kwargs, free)
                 if captured is not None:
                     variant = self.partition(captured)
                     self._free.append((form, variant))
@@ -147,6 +157,25 @@ class Source:
         if not self._recording:
             self._recording.append(record(self.model, *self.example))
         return self._recording[0]
+
+
+def _apart_from_graph(structure: Structure, captured: Capture) -> list[Tensor]:
+    """Tensors in plain attributes that the graph does not refer to: `float` of one is a number."""
+    model, program = captured.network.model, captured.program
+    assert isinstance(model, nn.Module)
+    known = [*model.parameters(), *model.buffers(), *program.state_dict.values()]
+    known += [value for value in program.constants.values() if isinstance(value, Tensor)]
+    places = {tensor.untyped_storage()._cdata for tensor in filter(_has_memory, known)}
+    return [
+        tensor
+        for tensor in filter(_has_memory, structure.tensors)
+        if tensor.untyped_storage()._cdata not in places
+    ]
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided
+    return plain and tensor.is_cpu and bool(tensor.numel())
 
 
 def _is_empty(example: Example) -> bool:

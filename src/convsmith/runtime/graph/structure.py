@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from operator import is_
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convsmith.runtime.graph.held import Slots, is_array, is_open, sampled
+
 __all__ = ["Structure"]
 
 Entries = Callable[[list[dict[Any, Any]], tuple[int, int]], Any]
 """One value for all entries of some dictionaries, which are also given by address and count."""
 
-_LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
 _HELD = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 _MODULE = frozenset(vars(nn.Module())) - set(_HELD)
 """Attributes that every module has and that decide nothing in evaluation mode."""
@@ -28,8 +29,9 @@ _VALUES = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch
 class Structure:
     """What modules hold: parameters, buffers, submodules, hooks, and all of their attributes.
 
-    Containers and plain objects among the attributes are looked into. Not seen is what lies
-    outside of the modules: globals, closures, methods replaced in a class.
+    Containers and plain objects among the attributes are looked into; of large NumPy arrays, some
+    values. Not seen is what lies outside of the modules: globals, closures, a module's class and
+    its methods.
 
     Args:
         root: a module, or a dictionary of tensors.
@@ -46,7 +48,9 @@ class Structure:
     def __init__(self, root: Any, entries: Entries) -> None:
         self._root, self._entries = root, entries
         self._dicts: list[dict[Any, Any]] = []
-        self._lists: list[list[Any]] = []
+        self._lists: list[list[Any] | set[Any] | deque[Any] | Slots] = []
+        self._arrays: list[Any] = []
+        self._compiled: list[tuple[Any, Any]] = []
         self._modules: dict[int, nn.Module] = {}
         self._visit(root, set())
         self._ignored: set[tuple[int, Any]] = set()
@@ -63,8 +67,10 @@ class Structure:
     @property
     def changed(self) -> bool:
         """Whether anything is another object now; numbers and text may be equal ones."""
+        if self._compiled and not self._same_compiled():
+            return True
         same = self._entries(self._dicts, self._where) == self._state
-        if same and (not self._lists or self._same_lists()):
+        if same and (not self._lists or self._same_lists()) and self._same_arrays():
             return False
         if not self._same():
             return True
@@ -78,6 +84,10 @@ class Structure:
 
     def _visit(self, value: Any, seen: set[int]) -> None:
         shared = hasattr(type(value), "shared_by_shadows")
+        if hasattr(type(value), "take_over") and id(value) not in seen:
+            seen.add(id(value))
+            value.take_over()
+            self._compiled.append((value, value.current))
         if shared or id(value) in seen or isinstance(value, (Tensor, type, *_VALUES)):
             return
         seen.add(id(value))
@@ -91,23 +101,30 @@ class Structure:
             self._dicts.append(value)
             for item in list(value.values()):
                 self._visit(item, seen)
-        elif isinstance(value, list):
+        elif isinstance(value, (list, set, deque)):
             self._lists.append(value)
             for item in value:
                 self._visit(item, seen)
-        elif isinstance(value, (tuple, set, frozenset)):
+        elif isinstance(value, (tuple, frozenset)):
             for item in value:
                 self._visit(item, seen)
-        elif type(value).__module__.partition(".")[0] not in _LIBRARIES and hasattr(
-            value, "__dict__"
-        ):
-            self._visit(vars(value), seen)
+        elif is_array(value):
+            self._arrays.append(value)
+        elif isinstance(value, partial):
+            self._visit((value.args, value.keywords), seen)
+        elif is_open(value):
+            self._visit(getattr(value, "__dict__", None), seen)
+            if slots := Slots(value):
+                self._lists.append(slots)
+                for item in slots:
+                    self._visit(item, seen)
 
     def _note(self) -> None:
         # Kept: the address of an object that is gone may be another one's.
         self._kept = [dict(each) for each in self._dicts]
         self._items = [list(each) for each in self._lists]
         self._flat = list(chain(*self._items))
+        self._bits = list(map(sampled, self._arrays))
         self._state = self._entries(self._dicts, self._where)
 
     def _same_lists(self) -> bool:
@@ -115,15 +132,26 @@ class Structure:
             map(is_, chain.from_iterable(self._lists), self._flat)
         )
 
+    def _same_compiled(self) -> bool:
+        """Whether what was compiled before, and is a part now, computes what it did."""
+        return all(each.current is before for each, before in self._compiled)
+
+    def _same_arrays(self) -> bool:
+        return not self._arrays or list(map(sampled, self._arrays)) == self._bits
+
     def _same(self) -> bool:
         """Whether all that differs is equal, or is ignored."""
         owners = defaultdict(int, {id(vars(m)): id(m) for m in self._modules.values()})
-        return all(
-            _same_items(now, before, owners[id(now)], self._ignored)
-            for now, before in zip(self._dicts, self._kept, strict=True)
-        ) and all(
-            len(now) == len(before) and all(map(_equal, before, now))
-            for now, before in zip(self._lists, self._items, strict=True)
+        return (
+            all(
+                _same_items(now, before, owners[id(now)], self._ignored)
+                for now, before in zip(self._dicts, self._kept, strict=True)
+            )
+            and all(
+                len(now) == len(before) and all(map(_equal, before, now))
+                for now, before in zip(self._lists, self._items, strict=True)
+            )
+            and self._same_arrays()
         )
 
 

@@ -158,10 +158,12 @@ def _form(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _words(tensor: Tensor) -> int:
-    """The words of four bytes of a tensor whose values lie together on this processor; else 0."""
-    dense = tensor.is_contiguous() or tensor.transpose(0, -1).is_contiguous()
-    dense = dense or (tensor.dim() == 4 and tensor.permute(0, 2, 3, 1).is_contiguous())
-    return tensor.numel() * tensor.element_size() // 4 if dense and tensor.is_cpu else 0
+    """The words of four bytes from a tensor's first value to its last one, on this processor."""
+    if not tensor.is_cpu or not tensor.numel():
+        return 0
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    span = 1 + sum((length - 1) * step for length, step in steps)
+    return span * tensor.element_size() // 4
 
 
 def _lines(tensors: Sequence[Tensor]) -> list[int]:

@@ -74,6 +74,21 @@ class Convolution(Block):
         return len(weight) // self.sources[0].channels
 
     @property
+    def part(self) -> int:
+        """Inputs that are summed by themselves first, for the error; 0 for all in one go."""
+        inputs, (rows, columns) = self.sources[0].channels, (w.kernel for w in self.windows)
+        if self.kind == "grouped":
+            return _part(self.weight.shape[1], rows * columns, columns)
+        if self.kind != "dense":
+            # Other libraries spread the sum of a single pixel over the lanes of vectors.
+            longest = 32 if self.sources[0].pixel else _LONG
+            return _part(inputs, self.multiplier if self.depthwise else 1, longest=longest)
+        # Each tap is a part; that is worth its while from a few inputs.
+        if inputs < 4 or (inputs < 32 and inputs * rows * columns < 96):
+            return 0
+        return _part(inputs) or inputs
+
+    @property
     def dilation(self) -> tuple[int, int]:
         """Of rows and columns."""
         return self.windows[0].dilation, self.windows[1].dilation
@@ -95,23 +110,20 @@ class Convolution(Block):
             inputs, outputs = self.weight.shape[1], len(self.weight) // self.groups
             # With a stride a wide tile reads more pixels than stay close.
             pixels = isa.pixels(BLOCK, width if stride[1] == 1 else min(width, 7))
-            return Grouped(inputs, outputs, pixels, taps, stride, dilated, epilogue)
+            return Grouped(inputs, outputs, pixels, taps, stride, dilated, epilogue, self.part)
         assert self.target is not None
         tile = self.target.tile
         pixels = isa.pixels(tile, width)
+        part = self.part
+        unroll = 2 - (part or self.sources[0].channels) % 2
         if self.kind == "separable":
-            unroll = 2 - self.sources[0].channels % 2
             return Separable(
-                tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue, self.multiplier
-            )
+                tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue,
+                self.multiplier, part > 0,
+            )  # fmt: skip
         if self.kind == "pointwise":
-            inputs = self.weight.shape[1]
-            part = _part(inputs)
-            return Pointwise(tile, pixels, 2 - (part or inputs) % 2, epilogue, part)
-        inputs = self.weight.shape[1]
-        # Long sums are made of parts, for their error; a part is worth its while from a few inputs.
-        parts = inputs >= 32 or (inputs >= 4 and inputs * prod(taps) >= 96)
-        return Dense(tile, pixels, taps, stride, epilogue, parts)
+            return Pointwise(tile, pixels, unroll, epilogue, part > 0)
+        return Dense(tile, pixels, taps, stride, epilogue, part > 0)
 
     def constants(self, isa: Isa) -> list[Array]:
         """Weights as the kernel takes them."""
@@ -132,11 +144,14 @@ class Convolution(Block):
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """Numbers and weights."""
         rates, inputs = self.dilation, self.sources[0].channels
+        if self.groups > 1:
+            return [*rates, None, None]
+        part = [self.part][: self.part > 0]
         if self.kind == "separable":
-            return [*rates, None, None, inputs, None, None]
+            return [*rates, None, None, inputs, *part, None, None]
         if self.kind == "pointwise":
-            return [inputs, self.windows[0].stride, None, None]
-        return [*[inputs][: self.kind == "dense"], *rates, None, None]
+            return [inputs, self.windows[0].stride, *part, None, None]
+        return [inputs, *part, *rates, None, None]
 
     def macs(self, size: tuple[int, int]) -> int:
         """Multiply-adds for an output of this size."""
@@ -163,11 +178,13 @@ def parameters(draft: Draft, layer: Layer) -> dict[str, Any]:
     conv, values = layer.operation.arithmetic, draft.parameters(layer)
     assert isinstance(conv, (Conv, ConvTranspose))
     pads = draft.pads.get(layer.inputs[0], ((0, 0), (0, 0)))
+    source, windows = draft.map(layer.inputs[0]), tuple(map(_wider, conv.windows, pads))
+    pixel = source.pixel and all(window == Window(1, window.stride) for window in windows)
     return {
         "name": layer.name,
-        "sources": [draft.map(layer.inputs[0])],
-        "target": Map(layer.name, conv.out_channels),
-        "windows": tuple(map(_wider, conv.windows, pads)),
+        "sources": [source],
+        "target": Map(layer.name, conv.out_channels, pixel=pixel),
+        "windows": windows,
         "weight": values["weight"],
         "bias": values.get("bias", np.zeros(conv.out_channels)),
         "groups": conv.groups,
@@ -176,10 +193,11 @@ def parameters(draft: Draft, layer: Layer) -> dict[str, Any]:
 
 def scaled(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
     """A scale and a shift of each channel: a depthwise convolution of one tap."""
+    value = draft.map(source)
     block = Convolution(
         layer.name,
-        [draft.map(source)],
-        Map(layer.name, len(scale)),
+        [value],
+        Map(layer.name, len(scale), pixel=value.pixel),
         weight=scale.reshape(-1, 1, 1, 1),
         bias=shift,
         groups=max(2, len(scale)),
@@ -212,11 +230,23 @@ def _strips(isa: Isa, width: int) -> tuple[int, int]:
     return next((p, pixels) for p in strips if pixels % p == 0 and pixels <= 4 * p)
 
 
-def _part(inputs: int) -> int:
-    """Of a long sum, how many are summed by themselves; 0 for all."""
-    if inputs <= 512:
+_LONG = 256
+"""Terms of a sum in one go whose error is like that of other libraries."""
+
+
+def _part(inputs: int, each: int = 1, near: int = 1, longest: int = _LONG) -> int:
+    """Of a long sum over inputs, how many are summed by themselves; 0 for all.
+
+    Args:
+        inputs: how many there are.
+        each: terms of each in the whole sum.
+        near: terms of each in a part.
+        longest: terms that are summed in one go, if the inputs can be divided so.
+    """
+    if inputs * each <= longest:
         return 0
-    return max((n for n in range(64, 257) if inputs % n == 0), default=0)
+    parts = [n for n in range(-(-16 // near), _LONG // near + 1) if inputs % n == 0]
+    return max((n for n in parts if n * near <= longest), default=min(parts, default=0))
 
 
 def _padded(values: Array, pitch: int) -> Array:

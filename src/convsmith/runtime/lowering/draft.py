@@ -41,10 +41,12 @@ class Draft:
 
     def input(self, name: str) -> None:
         """Add the block that takes a layer's value from outside."""
-        channels = self.network[name].shape[1]
+        shape = self.network[name].shape
+        channels, vectors = shape[1], len(shape) == 2
         # A stem reads its few channels one by one: no room is wasted on them.
-        target = Map(name, channels, channels if channels < 4 else 0)
-        self.place(Input(name, [], target, vectors=len(self.network[name].shape) == 2), name)
+        pixel = shape[2:] in ((), (1, 1))
+        target = Map(name, channels, channels if channels < 4 else 0, pixel=pixel)
+        self.place(Input(name, [], target, vectors=vectors), name)
 
     def place(self, block: Block, layer: str) -> None:
         """Add a block, which gives a layer's value."""

@@ -22,7 +22,7 @@ def _refuse(layer: Layer, weights: Weights) -> str:
 
 def _lower(draft: Draft, layer: Layer) -> None:
     values = draft.parameters(layer)
-    target = Map(layer.name, len(values["weight"]))
+    target = Map(layer.name, len(values["weight"]), pixel=True)
     bias = values.get("bias", np.zeros(target.channels))
     weight = values["weight"][:, :, None, None]
     source = draft.map(layer.inputs[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from convsmith.kernels.isa import BLOCK, channel_pitch
 
@@ -21,6 +22,7 @@ class Map:
         fill: the value of the borders.
         parent: the map, a concatenation, whose channels from `first` on these are; borders and
             memory are then those of the map that has no parent.
+        pixel: whether it is a single pixel, or several that are images of one, at every size.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Map:
     fill: float = 0.0
     parent: Map | None = None
     first: int = 0
+    pixel: bool = False
 
     def __post_init__(self) -> None:
         self.pitch = self.pitch or channel_pitch(self.channels)[0]
@@ -87,7 +90,7 @@ class Layout:
     ring: int
     offset: int = 0
 
-    @property
+    @cached_property
     def gap(self) -> tuple[int, int]:
         """Rows and pixels of border between an end of the map and the next beginning.
 
@@ -101,7 +104,7 @@ class Layout:
         """Whether all rows lie in memory at once; those below them are then those above them."""
         return self.ring == self.height + self.gap[0]
 
-    @property
+    @cached_property
     def row(self) -> int:
         """Values from one row to the next."""
         return (self.width + self.gap[1]) * self.map.pitch

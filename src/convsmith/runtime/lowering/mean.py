@@ -53,7 +53,7 @@ def _lower(draft: Draft, layer: Layer) -> None:
     rows = Map(f"{layer.name} rows", channels)
     source = draft.map(layer.inputs[0])
     draft.order.append(Mean(rows.name, [source], rows, of_rows=True))
-    draft.place(Mean(layer.name, [rows], Map(layer.name, channels)), layer.name)
+    draft.place(Mean(layer.name, [rows], Map(layer.name, channels, pixel=True)), layer.name)
 
 
 ADAPTIVE_POOL = Lowering(_refuse_adaptive_pool, _lower)

@@ -11,7 +11,7 @@ import numpy as np
 from convsmith.arithmetic import Pool
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.resample import Average
+from convsmith.kernels.resample import MANY, Average
 from convsmith.kernels.rows import MaxPool
 from convsmith.network import Layer
 from convsmith.runtime.lowering.block import Block
@@ -61,6 +61,8 @@ def _refuse(layer: Layer, weights: Weights) -> str:
         return "a pool that rounds its size up, or is not two-dimensional"
     if pool.kind == "max" and layer.operation.name != "max_pool2d":
         return "its indices are used, too"
+    if pool.kind != "max" and pool.taps > MANY and _padded(pool) and pool.count_include_pad:
+        return "a large window that counts its padding"
     return ""
 
 
@@ -70,7 +72,7 @@ def _lower(draft: Draft, layer: Layer) -> None:
     rows, columns = pool.windows
     target = Map(layer.name, layer.shape[1])
     source = draft.map(layer.inputs[0])
-    windows, padded = (rows, columns), any(map(any, pool.padding))
+    windows, padded = (rows, columns), _padded(pool)
     if pool.kind == "max":
         shared = isinstance(draft.made[layer.inputs[0]], Joined)
         if padded and (shared or not draft.alone(layer.inputs[0])):
@@ -79,7 +81,7 @@ def _lower(draft: Draft, layer: Layer) -> None:
             draft.order.append(Copied(f"{layer.name} source", [source], copy))
             source = copy
         block: Block = LargestPool(layer.name, [source], target, windows)
-    elif padded and not pool.count_include_pad:
+    elif pool.taps > MANY or (padded and not pool.count_include_pad):
         block = AveragePool(layer.name, [source], target, windows)
     else:
         weight = np.full((layer.shape[1], 1, *pool.kernel_size), 1 / pool.taps)
@@ -88,6 +90,10 @@ def _lower(draft: Draft, layer: Layer) -> None:
             bias=np.zeros(layer.shape[1]), groups=max(2, layer.shape[1]),
         )  # fmt: skip
     draft.place(block, layer.name)
+
+
+def _padded(pool: Pool) -> bool:
+    return any(map(any, pool.padding))
 
 
 POOL = Lowering(_refuse, _lower)

@@ -38,7 +38,7 @@ LOWERINGS: dict[str, Lowering] = {
 REFUSED: dict[str, str] = {
     "attention": "every position reads every other one",
     "channel shuffle": "it moves channels",
-    "complex parts": "it takes complex numbers apart",
+    "complex parts": "it takes numbers apart",
     "creation": "it reads no image",
     "embedding": "it looks rows up",
     "expand": "it repeats values",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from convsmith.errors import DataError, first_line
 from convsmith.tiling.spans import Spans, slices
 
-__all__ = ["Form", "Target", "unwritten"]
+__all__ = ["Form", "Target", "is_full", "unwritten"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,13 @@ class Target:
                 raise unwritten(self.path, error) from error
 
 
+def is_full(error: OSError) -> bool:
+    """Whether it says that there is no more room: on the disk, of a quota, or for one file."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def unwritten(path: str, error: OSError) -> DataError:
     """What a user reads when a target cannot be written: a full disk can be mended."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_full(error):
         return DataError(f"no room left for {path}: free some and run the same again with resume")
     return DataError(f"{path} cannot be written: {first_line(error)}")

@@ -14,7 +14,7 @@ from convsmith.text import times
 from convsmith.tiling.placement import Placement
 from convsmith.tiling.stores import geotiff, nifti, tiff
 from convsmith.tiling.stores.form import Form
-from convsmith.tiling.stores.room import reserve
+from convsmith.tiling.stores.room import placed
 
 __all__ = ["FORMATS", "Format", "form_of", "format_of", "open_zarr"]
 
@@ -29,12 +29,12 @@ class Whole:
 
     Attributes:
         pixels: the ending of the file beside it that holds the parts until then.
-        write: the file, to a path, from the array of the parts.
+        write: the file, to one that is open (and has a name), from the array of the parts.
         load: it is read again.
     """
 
     pixels: str
-    write: Callable[[Any, str, Form, Placement | None], None]
+    write: Callable[[Any, Any, Form, Placement | None], None]
     load: Callable[[str], Any]
 
 
@@ -121,25 +121,33 @@ def _inner(unit: Sequence[int]) -> tuple[int, ...]:
 
 
 def _create_npy(path: str, form: Form, placement: Placement | None) -> Any:
-    array = np.lib.format.open_memmap(path, "w+", dtype=np.dtype(form.dtype), shape=form.shape)
-    return reserve(path, array, form.fill)
+    placed(path, form.fill, lambda draft: np.lib.format.open_memmap(
+        draft, "w+", dtype=np.dtype(form.dtype), shape=form.shape
+    ))  # fmt: skip
+    return _reopen_npy(path)
 
 
 def _reopen_npy(path: str) -> Any:
     return np.load(path, mmap_mode="r+", allow_pickle=False)
 
 
-def _write_picture(array: Any, path: str, form: Form, placement: Placement | None) -> None:
+def _write_picture(array: Any, file: Any, form: Form, placement: Placement | None) -> None:
     from PIL import Image
 
-    Image.fromarray(np.asarray(array)).save(path)
+    Image.fromarray(np.asarray(array)).save(file, "png")
+
+
+def _write_jpeg(array: Any, file: Any, form: Form, placement: Placement | None) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.asarray(array)).save(file, "jpeg")
 
 
 def _load_picture(path: str) -> Any:
     from PIL import Image
 
     with Image.open(path) as picture:
-        return np.asarray(picture)
+        return np.array(picture)
 
 
 def _check_picture(path: str, form: Form) -> None:
@@ -157,9 +165,12 @@ _COG = Format(
     geotiff.create, geotiff.reopen, Whole(".pixels.tif", geotiff.write, geotiff.load),
     geotiff.check, channels_last=True, placed=True,
 )  # fmt: skip
-_PICTURE = Format(
-    _create_npy, _reopen_npy, Whole(".pixels.npy", _write_picture, _load_picture),
-    _check_picture, channels_last=True,
+_PICTURE, _JPEG = (
+    Format(
+        _create_npy, _reopen_npy, Whole(".pixels.npy", write, _load_picture), _check_picture,
+        channels_last=True,
+    )
+    for write in (_write_picture, _write_jpeg)
 )  # fmt: skip
 
 FORMATS: dict[str, Format] = {
@@ -175,7 +186,7 @@ FORMATS: dict[str, Format] = {
         channels_last=True, placed=True,
     ),
     ".png": _PICTURE,
-    ".jpg": _PICTURE,
-    ".jpeg": _PICTURE,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
 }  # fmt: skip
 """How a target is written, by its ending; of two that fit, the longer one counts."""

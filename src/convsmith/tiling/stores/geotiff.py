@@ -13,7 +13,7 @@ from convsmith.text import times
 from convsmith.tiling.placement import Placement
 from convsmith.tiling.stores import tiff
 from convsmith.tiling.stores.form import Form
-from convsmith.tiling.stores.room import reserve
+from convsmith.tiling.stores.room import placed
 
 __all__ = ["check", "create", "load", "reopen", "write"]
 
@@ -47,28 +47,29 @@ def check(path: str, form: Form) -> None:
 
 def create(path: str, form: Form, placement: Placement | None) -> Any:
     """A plain TIFF for the pixels, as a memory map."""
-    array = tiff.packages("writing")[0].memmap(
-        path, shape=form.shape, dtype=form.dtype, bigtiff=True, metadata=None,
+    tifffile = tiff.packages("writing")[0]
+    placed(path, form.fill, lambda draft: tifffile.memmap(
+        draft, shape=form.shape, dtype=form.dtype, bigtiff=True, metadata=None,
         photometric="minisblack", planarconfig="contig" if "C" in form.layout else None,
-    )  # fmt: skip
-    return reserve(path, array, form.fill)
+    ))  # fmt: skip
+    return tiff.reopen(path)
 
 
 reopen = tiff.reopen
 
 
-def write(array: Any, path: str, form: Form, placement: Placement | None) -> None:
+def write(array: Any, file: Any, form: Form, placement: Placement | None) -> None:
     """Write the COG from the plain TIFF that holds the pixels."""
     rasterio, pixels = _rasterio(), array.filename
     with warnings.catch_warnings():
         # The pixels lie nowhere yet, and those of a plain image never will.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(pixels, "r+") as file:
-            _place(rasterio, file, placement)
+        with rasterio.open(pixels, "r+") as plain:
+            _place(rasterio, plain, placement)
     # An average of two classes is a third one.
     smooth = np.dtype(form.dtype).kind == "f"
     rasterio.shutil.copy(
-        pixels, path, driver="COG", compress="deflate", bigtiff="if_safer",
+        pixels, file.name, driver="COG", compress="deflate", bigtiff="if_safer",
         predictor="yes", overview_resampling="average" if smooth else "nearest",
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from convsmith.errors import ArgumentError, MissingExtra
 from convsmith.text import times
 from convsmith.tiling.placement import Placement
 from convsmith.tiling.stores.form import Form
-from convsmith.tiling.stores.room import reserve
+from convsmith.tiling.stores.room import placed
 
 __all__ = ["check", "compress", "create", "load", "reopen", "values"]
 
@@ -57,13 +58,15 @@ def create(path: str, form: Form, placement: Placement | None) -> Any:
     """A file with its header, and its voxels as a memory map."""
     head = _header(form, placement)
     offset = int(head.get_data_offset())
-    with open(path, "wb") as file:
-        head.write_to(file)
-        file.truncate(offset + form.bytes)
-    voxels: NDArray[Any] = np.memmap(
-        path, head.get_data_dtype(), "r+", offset, form.shape, order="F"
-    )
-    return reserve(path, voxels, form.fill)
+
+    def make(draft: str) -> NDArray[Any]:
+        with open(draft, "wb") as file:
+            head.write_to(file)
+            file.truncate(offset + form.bytes)
+        return np.memmap(draft, head.get_data_dtype(), "r+", offset, form.shape, order="F")
+
+    placed(path, form.fill, make)
+    return reopen(path)
 
 
 def reopen(path: str) -> Any:
@@ -73,12 +76,13 @@ def reopen(path: str) -> Any:
     return np.memmap(path, kind, "r+", int(head.get_data_offset()), shape, order="F")
 
 
-def compress(array: Any, path: str, form: Form, placement: Placement | None) -> None:
+def compress(array: Any, file: Any, form: Form, placement: Placement | None) -> None:
     """Write voxels that were gathered as a compressed file."""
     nibabel = _nibabel("writing")
     head = _header(form, placement)
     kind = nibabel.Nifti1Image if head["sizeof_hdr"] == 348 else nibabel.Nifti2Image
-    nibabel.save(kind(array, None, head), path)
+    with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
+        kind(array, None, head).to_stream(packed)
 
 
 def values(path: str) -> Any:

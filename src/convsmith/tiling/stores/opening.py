@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from convsmith.errors import ArgumentError, ConvsmithError, DataError, MissingExtra, first_line
+from convsmith.report.unpacking import FORMATS, check_pixels
 from convsmith.tiling.stores import nifti, tiff
+from convsmith.tiling.stores.codecs import check_codecs, check_files
 from convsmith.tiling.stores.layout import guess_layout, parse_layout
 from convsmith.tiling.stores.source import Source
 
@@ -82,6 +84,11 @@ def open_mask(path: str) -> Any:
         raise
     except Exception as error:  # each format has errors of its own
         raise DataError(f"{path} cannot be opened: {first_line(error)}") from error
+    kind = getattr(array.dtype, "kind", "")
+    if kind not in "buif":
+        raise DataError(
+            f"{path} holds {array.dtype}, not numbers: a mask is 0 where nothing is asked"
+        )
     size = int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize
     if size > _MASK_BYTES:
         raise DataError(f"{path} says it holds {size / 1e9:.1f} GB: a mask may be coarser")
@@ -160,6 +167,8 @@ def _open(path: str, level: int, memory: int) -> Opened:
         raise DataError(f"there is no file {path!r}")
     if os.path.isdir(path):
         return _zarr(path, level, memory)
+    if not os.path.isfile(path):  # a pipe would keep its reader waiting
+        raise DataError(f"{path} is not a file")
     suffixes = "".join(Path(path).suffixes[-2:]).lower()
     for ending, reader in READERS.items():
         if suffixes.endswith(ending):
@@ -174,9 +183,12 @@ def _zarr(path: str, level: int, memory: int) -> Opened:
         raise MissingExtra("reading Zarr", extra="tile", package="zarr") from None
     if "://" not in path and not os.path.exists(path):
         raise DataError(f"there is no store {path!r}")
+    if "://" not in path:
+        check_files(path)
     node = zarr.open(path, mode="r")
     if not hasattr(node, "shape"):
         node = _pyramid_level(node, level, path)
+    check_codecs(node, path)
     # The inner chunks of a shard are read one by one.
     return node, "", tuple(node.chunks)
 
@@ -191,7 +203,10 @@ def _pyramid_level(group: Any, level: int, path: str) -> Any:
     levels = described[0]["datasets"]
     if not 0 <= level < len(levels):
         raise ArgumentError(f"{path} has {len(levels)} levels; there is no level {level}")
-    return group[levels[level]["path"]]
+    inner = str(levels[level]["path"])
+    if inner.startswith("/") or ".." in inner.split("/"):
+        raise DataError(f"{path} names a level outside itself: {inner!r}")
+    return group[inner]
 
 
 def _npy(path: str, level: int, memory: int) -> Opened:
@@ -216,7 +231,8 @@ def _picture(path: str, level: int, memory: int) -> Opened:
         from PIL import Image
     except ImportError:
         raise MissingExtra("reading images", extra="data", package="Pillow") from None
-    with Image.open(path) as picture:
+    with Image.open(path, formats=FORMATS) as picture:
+        check_pixels(path, picture)
         width, height = picture.size
         _check_declared(path, width * height * max(1, len(picture.getbands())), memory)
         if picture.mode not in ("L", "RGB", "I;16", "F"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from secrets import token_hex
 from typing import Any
 
 from convsmith.errors import DataError
+from convsmith.tiling.stores.form import is_full, unwritten
 
-__all__ = ["check_room", "reserve"]
+__all__ = ["check_room", "placed"]
 
 
 def check_room(path: str, size: int) -> None:
@@ -30,17 +34,40 @@ def check_room(path: str, size: int) -> None:
         )
 
 
-def reserve(path: str, array: Any, fill: float) -> Any:
-    """Take the room of a memory map at once, and fill it.
+def placed(path: str, fill: float, make: Callable[[str], Any]) -> None:
+    """Make a file of its full size under a name of its own, and move it where it belongs.
 
-    A disk that fills up while a map is written ends the process without a word (SIGBUS).
+    Its blocks are reserved: a mapped file that meets a full disk would end the process.
+
+    Args:
+        path: where it belongs.
+        fill: what stands where nothing is written.
+        make: makes a memory map at a path.
 
     Raises:
-        OSError: where there is no room.
+        DataError: where there is no room; nothing is left of the file.
     """
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
-    if fill:
-        array[...] = fill
-    return array
+    draft = os.path.join(os.path.dirname(path), f".{token_hex(8)}.part")
+    try:
+        array = make(draft)
+        with open(draft, "r+b") as file:
+            _reserve(file.fileno(), path)
+        if fill:
+            array[...] = fill
+        array.flush()
+        os.replace(draft, path)
+    except BaseException:
+        with suppress(OSError):
+            os.remove(draft)
+        raise
+
+
+def _reserve(handle: int, path: str) -> None:
+    """Ask for the blocks of a file, where the system can."""
+    try:
+        os.posix_fallocate(handle, 0, os.fstat(handle).st_size)
+    except AttributeError:  # macOS, Windows
+        return
+    except OSError as error:
+        if is_full(error):
+            raise unwritten(path, error) from None

@@ -64,6 +64,13 @@ class Source:
         )
 
     @property
+    def rows(self) -> int:
+        """How many rows are decoded at once."""
+        if not self.block or self.decoded:
+            return 1
+        return int(self.block[self.layout.index("Y")])
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The type of a value."""
         kind: np.dtype[Any] = np.dtype(self.array.dtype)

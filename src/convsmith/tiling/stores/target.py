@@ -9,34 +9,32 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.errors import ArgumentError, ConvsmithError, DataError, first_line
+from convsmith.report.saving import drafted
 from convsmith.tiling.placement import Placement
-from convsmith.tiling.stores.form import Form, Target, unwritten
-from convsmith.tiling.stores.formats import form_of, format_of, open_zarr
+from convsmith.tiling.stores.form import Form, Target, is_full, unwritten
+from convsmith.tiling.stores.formats import format_of, open_zarr
 from convsmith.tiling.stores.room import check_room
 
 __all__ = [
-    "Form", "Target", "check_form", "create", "existing_unit", "exists", "finish", "remove",
-    "reopen",
+    "Form", "Target", "check_form", "check_place", "create", "existing_unit", "exists", "finish",
+    "remove", "reopen",
 ]  # fmt: skip
 
 
 def check_form(path: str, form: Form) -> None:
-    """Refuse what a target cannot hold, before anything is computed or made.
+    """Refuse what a target cannot hold, before anything is computed.
 
     Raises:
-        ArgumentError: for an ending that nothing writes, for values that its format lacks, and
-            for a folder that is not there.
+        ArgumentError: for an ending that nothing writes, and for values that its format lacks.
     """
-    parent = os.path.dirname(os.path.abspath(path))
-    if "://" not in path and not os.path.isdir(parent):
-        raise ArgumentError(f"cannot write {path!r}: no folder {os.path.dirname(path)!r}")
     format_of(path).check(path, form)
 
 
 def exists(path: str) -> bool:
     """Whether there is something at a path."""
     if "://" not in path:
-        return os.path.exists(path)
+        # A link counts, even one to nowhere.
+        return any(map(os.path.lexists, (path, _parts(path))))
     try:
         open_zarr(path, "r")
     except (FileNotFoundError, KeyError):
@@ -50,18 +48,27 @@ def existing_unit(array: Any) -> tuple[int, ...]:
     return tuple(unit) if unit else (1,) * len(array.shape)
 
 
-def create(path: str, form: Form, placement: Placement | None = None) -> Target:
-    """Create a target that is filled with `fill`.
+def check_place(path: str, form: Form) -> None:
+    """Refuse a target whose folder is missing or too full, before anything is written.
 
     Raises:
-        DataError: where there is no room.
+        ArgumentError: naming the folder.
+        DataError: as `check_room`.
     """
+    parent = os.path.dirname(os.path.abspath(path))
+    if "://" not in path and not os.path.isdir(parent):
+        raise ArgumentError(f"cannot write {path!r}: no folder {os.path.dirname(path)!r}")
     check_room(path, form.bytes)
+
+
+def create(path: str, form: Form, placement: Placement | None = None) -> Target:
+    """Create a target that is filled with `fill`. Raises as `check_place`."""
+    check_place(path, form)
     try:
         return Target(path, form, format_of(path).create(_parts(path), form, placement))
     except OSError as error:
-        if "://" not in path:  # of what could not be created nothing is left
-            remove(_parts(path))
+        if not is_full(error):
+            raise
         raise unwritten(path, error) from error
 
 
@@ -98,29 +105,34 @@ def finish(target: Target, placement: Placement | None = None) -> None:
     """Turn what is written into the file that was asked for: it is there whole, or not at all.
 
     Raises:
-        DataError: where it cannot be written.
+        DataError: where it cannot be written; the parts stay.
     """
     target.flush()
     path, whole = target.path, format_of(target.path).whole
     if whole is None or not os.path.exists(_parts(path)):
         return
-    partial = f"{path}.partial{form_of(path)}"
     try:
-        whole.write(target.array, partial, target.form, placement)
+        with drafted(Path(path)) as file:
+            whole.write(target.array, file, target.form, placement)
     except OSError as error:
-        raise unwritten(path, error) from error
-    os.replace(partial, path)
+        raise DataError(
+            f"{path} cannot be written: {first_line(error)}; its pixels are in {_parts(path)}, "
+            "and the same again with resume goes on from there"
+        ) from error
     target.array = whole.load(path)
     os.remove(_parts(path))
 
 
 def remove(path: str) -> None:
-    """Remove a local target, or nothing; one behind a URL is overwritten when it is created."""
-    if os.path.isdir(path):
+    """Remove a local target, or nothing; one behind a URL is overwritten when it is created.
+
+    Of a link the link is removed, never what it points to.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
         if not _is_array(path) and os.listdir(path):
             raise ArgumentError(f"{path} is a folder that is not a Zarr array: it is not replaced")
         shutil.rmtree(path)
-    elif os.path.exists(path):
+    elif os.path.lexists(path):
         os.remove(path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from convsmith.errors import ArgumentError, DataError, MissingExtra
 from convsmith.tiling.placement import Placement
 from convsmith.tiling.stores.form import Form
-from convsmith.tiling.stores.room import reserve
+from convsmith.tiling.stores.room import placed
 
 __all__ = ["create", "load", "packages", "reopen"]
 
@@ -68,17 +68,16 @@ def _truncated(file: Any, size: int) -> bool:
 
 def create(path: str, form: Form, placement: Placement | None) -> Any:
     """A plain file as a memory map, filled."""
-    axes = form.layout.replace("N", "Q")
-    photometric = "rgb" if form.layout.endswith("C") and form.shape[-1] == 3 else "minisblack"
-    array = packages("writing")[0].memmap(
-        path,
+    tifffile, axes = packages("writing")[0], form.layout.replace("N", "Q")
+    placed(path, form.fill, lambda draft: tifffile.memmap(
+        draft,
         shape=form.shape,
         dtype=form.dtype,
         bigtiff=form.bytes > 2**31,
-        photometric=photometric,
+        photometric="rgb" if axes.endswith("C") and form.shape[-1] == 3 else "minisblack",
         metadata={"axes": axes.replace("C", "S") if axes.endswith("C") else axes},
-    )
-    return reserve(path, array, form.fill)
+    ))  # fmt: skip
+    return reopen(path)
 
 
 def reopen(path: str) -> Any:

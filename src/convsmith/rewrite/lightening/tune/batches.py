@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, DataError, first_line
+from convsmith.rewrite.lightening.tune.checkpoint import write_tensors
 
 __all__ = ["Replayed", "number_of", "parts"]
 
@@ -88,7 +89,16 @@ class Replayed:
 
     def _keep(self, batch: Any) -> None:
         leaves, structure = tree_flatten(batch)
-        torch.save([x for x in leaves if isinstance(x, Tensor)], self._path(len(self._kept)))
+        path = self._path(len(self._kept))
+        try:
+            with path.open("wb") as file:
+                write_tensors([x for x in leaves if isinstance(x, Tensor)], file)
+        except OSError as error:
+            reason = error.strerror or first_line(error)
+            raise DataError(
+                f"batches that come once are kept in {path.parent} to be gone through again, and "
+                f"it cannot be written: {reason}; set TMPDIR, or pass a loader"
+            ) from error
         self._kept.append(([_OnDisk if isinstance(x, Tensor) else x for x in leaves], structure))
 
     def _read(self, number: int) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -15,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, ModelError, first_line
+from convsmith.report.alone import alone
 from convsmith.report.saving import drafted
 
-__all__ = ["Checkpoint", "fingerprint"]
+__all__ = ["Checkpoint", "fingerprint", "write_tensors"]
 
 _RUN = "run.json"
 
@@ -56,26 +56,12 @@ class Checkpoint:
         Raises:
             ArgumentError: if another run, in this process or another, uses it now.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows
+        busy = (
+            f"checkpoint {self.folder} is in use by another run: wait for it, or name another "
+            "folder"
+        )
+        with alone(self.folder, busy):
             yield
-            return
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise ArgumentError(
-                f"checkpoint {self.folder} is in use by another run: wait for it, or name another "
-                "folder"
-            ) from None
-        except OSError:  # a file system that has no locks
-            pass
-        try:
-            yield
-        finally:
-            os.close(handle)
 
     def part(self, name: str) -> Checkpoint:
         """A folder of its own within this one, of the same run."""
@@ -93,7 +79,7 @@ class Checkpoint:
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Keep tensors and plain values."""
-        self._put(name, lambda file: torch.save(state, file))
+        self._put(name, lambda file: write_tensors(state, file))
 
     def load(self, name: str) -> dict[str, Any] | None:
         """What `save` kept, or None.
@@ -105,6 +91,8 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
+            if not path.is_file():  # a pipe would keep its reader waiting
+                raise ValueError("it is not a file")
             state: dict[str, Any] = torch.load(path, weights_only=True)
         except Exception as error:  # a damaged archive fails in many ways
             raise ModelError(f"checkpoint {path} cannot be read: {first_line(error)}") from error
@@ -112,11 +100,13 @@ class Checkpoint:
 
     def _read(self, name: str) -> Any:
         path = self.folder / name
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (OSError, ValueError) as error:
+        try:
+            if not path.is_file():  # a pipe would keep its reader waiting
+                raise ValueError("it is not a file")
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
 
     def _put(self, name: str, write: Callable[[IO[bytes]], Any]) -> None:
@@ -127,6 +117,20 @@ class Checkpoint:
         except OSError as error:
             reason = error.strerror or first_line(error)
             raise ArgumentError(f"checkpoint {self.folder} cannot be written: {reason}") from error
+
+
+def write_tensors(state: Any, file: IO[bytes]) -> None:
+    """Write as `torch.save` does.
+
+    Raises:
+        OSError: where the file refuses; torch itself ends with an error about its own archive.
+    """
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from convsmith.cli.operators import refusal
 from convsmith.network.families import FAMILY_OF
+from convsmith.network.stored.operators import refusal
 
 SCHEMAS = torch._C._jit_get_all_schemas()
 

@@ -1,4 +1,4 @@
-"""A `.pt2` of `torch.export.save`, inspected before torch loads it.
+"""A program of `torch.export.save`, inspected before torch loads it.
 
 torch's own loader unpickles, imports, and evaluates strings that it finds in the archive, and
 opens compiled libraries; and an operator of torch can open a file. So the archive is first read as
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -19,16 +19,16 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
-from convsmith.cli.expressions import is_arithmetic
-from convsmith.cli.operators import refusal
 from convsmith.errors import ModelError, first_line, no_file
 from convsmith.machine import memory
+from convsmith.network.stored.expressions import is_arithmetic
+from convsmith.network.stored.operators import refusal
 from convsmith.text import times
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-__all__ = ["load_program"]
+__all__ = ["check_program", "load_program", "program_from"]
 
 _FORCE, _FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
@@ -43,63 +43,97 @@ def load_program(path: str | Path) -> ExportedProgram:
     path = Path(path)
     if not path.is_file():
         raise ModelError(no_file(path, "*.pt2"))
+    return _load(lambda: str(path), path.stat().st_size, str(path))
+
+
+def program_from(content: bytes, name: str) -> ExportedProgram:
+    """Load an exported program that another process has sent, judged like one in a file.
+
+    Args:
+        content: what `torch.export.save` wrote.
+        name: for messages.
+
+    Raises:
+        ModelError: as `load_program`.
+    """
+    return _load(lambda: BytesIO(content), len(content), name)
+
+
+def check_program(content: bytes, name: str) -> None:
+    """Refuse what `program_from` would refuse, without loading it.
+
+    Raises:
+        ModelError: naming what may not be in it.
+    """
+    with _refusals(name):
+        _vet(BytesIO(content), len(content), name)
+
+
+def _load(opened: Callable[[], Any], size: int, name: str) -> ExportedProgram:
     from torch.export.pt2_archive._package import load_pt2
 
-    try:
-        _vet(path)
+    with _refusals(name):
+        _vet(opened(), size, name)
         with _tensors_only():
-            program = load_pt2(str(path)).exported_programs["model"]
-    except ModelError:
-        raise
-    except UnpicklingError as error:
-        raise ModelError(
-            f"{path} holds pickled objects and is not opened: save a program whose inputs and "
-            "constants are tensors and numbers"
-        ) from error
-    except Exception as error:
-        raise ModelError(
-            f"{path} was not written by torch.export.save: {first_line(error)}"
-        ) from error
+            program = load_pt2(opened()).exported_programs["model"]
     # Checks on the inputs in Python, which torch would compile: the program is the same without.
     program._guards_code = []
     return program
 
 
-def _vet(path: Path) -> None:
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turn what torch raises for a broken archive into one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except UnpicklingError as error:
+        raise ModelError(
+            f"{name} holds pickled objects and is not opened: save a program whose inputs and "
+            "constants are tensors and numbers"
+        ) from error
+    except Exception as error:
+        raise ModelError(
+            f"{name} was not written by torch.export.save: {first_line(error)}"
+        ) from error
+
+
+def _vet(opened: Any, size: int, name: str) -> None:
     """Refuse an archive that holds anything but tensors, operators on them, and sizes."""
     from torch.export.pt2_archive import PT2ArchiveReader
     from torch.export.pt2_archive import constants as names
 
-    with PT2ArchiveReader(str(path)) as archive:
+    with PT2ArchiveReader(opened) as archive:
         files = archive.get_file_names()
         lengths = {file: archive.archive_file.get_record_size(file) for file in files}
-        _check_room(path, lengths)
+        _check_room(name, size, lengths)
         if any(file.startswith(names.AOTINDUCTOR_DIR) for file in files):
             raise ModelError(
-                f"{path} holds compiled code, which is not loaded: write it with "
+                f"{name} holds compiled code, which is not loaded: write it with "
                 "torch.export.save instead"
             )
         for file in files:
             if file.endswith(".pt"):
-                _check_inner(path, file, archive.read_bytes(file))
+                _check_inner(name, file, archive.read_bytes(file))
             elif file.endswith(".json"):
                 document = json.loads(archive.read_string(file))
                 if file.startswith((names.CONSTANTS_DIR, names.WEIGHTS_DIR)):
-                    _check_payloads(path, document, names)
-                    _check_bytes(path, document, lengths, Path(file).parent)
-                _check_document(path, document)
+                    _check_payloads(name, document, names)
+                    _check_bytes(name, document, lengths, Path(file).parent)
+                _check_document(name, document)
 
 
-def _check_room(path: Path, sizes: Mapping[str, int]) -> None:
+def _check_room(path: str, size: int, sizes: Mapping[str, int]) -> None:
     """Refuse compressed members: torch writes none, and a small file could unpack to terabytes."""
-    if sum(sizes.values()) > path.stat().st_size:
+    if sum(sizes.values()) > size:
         raise ModelError(
             f"{path} is not opened: it would unpack to {sum(sizes.values()):,} bytes, more than "
             "the file holds"
         )
 
 
-def _check_inner(path: Path, file: str, content: bytes) -> None:
+def _check_inner(path: str, file: str, content: bytes) -> None:
     """Judge an archive within the archive, such as the example inputs, by the same rule."""
     if not content.startswith(b"PK"):
         return
@@ -112,7 +146,7 @@ def _check_inner(path: Path, file: str, content: bytes) -> None:
         )
 
 
-def _check_payloads(path: Path, document: Any, names: Any) -> None:
+def _check_payloads(path: str, document: Any, names: Any) -> None:
     for name, payload in document["config"].items():
         record = str(payload["path_name"])
         # Weights and constants share their format, and both may be tensors only.
@@ -124,7 +158,7 @@ def _check_payloads(path: Path, document: Any, names: Any) -> None:
             raise ModelError(f"{path} is not opened: {record!r} is not the name of a tensor")
 
 
-def _check_bytes(path: Path, document: Any, lengths: Mapping[str, int], folder: Path) -> None:
+def _check_bytes(path: str, document: Any, lengths: Mapping[str, int], folder: Path) -> None:
     """Refuse an empty record for a tensor that has values: torch would make zeros of any size."""
     for payload in document["config"].values():
         record = str(payload["path_name"])
@@ -135,7 +169,7 @@ def _check_bytes(path: Path, document: Any, lengths: Mapping[str, int], folder: 
             raise ModelError(f"{path} is not opened: its tensor {record!r} is empty")
 
 
-def _check_document(path: Path, document: Any) -> None:
+def _check_document(path: str, document: Any) -> None:
     devices = set()
     for key, value in _entries(document):
         if key == "sizes":
@@ -152,7 +186,7 @@ def _check_document(path: Path, document: Any) -> None:
         raise ModelError(f"{path} is not opened: its tensors are on {kinds}, expected one device")
 
 
-def _check_size(path: Path, sizes: Any) -> None:
+def _check_size(path: str, sizes: Any) -> None:
     """Refuse a tensor that could not be made here, before anything asks for its memory."""
     numbers = [size.get("as_int") for size in sizes if isinstance(size, dict)]
     known = [size for size in numbers if isinstance(size, int)]

@@ -1,0 +1,1 @@
+"""Exported programs in files: judged as data before torch loads them."""

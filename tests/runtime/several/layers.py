@@ -1,0 +1,214 @@
+"""Steps that compute a map from one map, or a vector from one vector."""
+
+from __future__ import annotations
+
+from tests.runtime.several.draft import Draft, step
+
+CHANNELS = (3, 4, 8, 11, 16)
+ACTIVATIONS = ("relu", "relu", "silu", "hardswish", "sigmoid")
+
+
+def _conv(d: Draft, channels: int, kernel: int | None = None) -> str:
+    """A convolution of any geometry."""
+    kernel = kernel or d.pick(1, 3, 3)
+    stride, rate = d.pick(1, 1, 2), d.pick(1, 1, 1, 2)
+    padding = d.pick("0", f"{rate * (kernel // 2)}", "1")
+    options = f"{kernel}, {stride}, {padding}, {rate}, bias={d.pick(True, False)}"
+    return d.module(f"nn.Conv2d({channels}, {d.pick(*CHANNELS)}, {options})")
+
+
+@step
+def convolution(d: Draft) -> None:
+    x = d.map()
+    d.let(f"{_conv(d, d[x].shape[1])}({x})")
+
+
+@step
+def convolution_norm_activation(d: Draft) -> None:
+    x = d.map()
+    y = d.let(f"{_conv(d, d[x].shape[1], 3)}({x})")
+    norm = d.module(f"nn.BatchNorm2d({d[y].shape[1]})")
+    d.let(f"F.{d.pick(*ACTIVATIONS)}({norm}({y}))")
+
+
+@step
+def separable(d: Draft) -> None:
+    x = d.map()
+    channels, act = d[x].shape[1], d.pick(*ACTIVATIONS)
+    stride, kernel = d.pick(1, 1, 2), d.pick(3, 3, 5)
+    options = f"{kernel}, {stride}, {kernel // 2}, groups={channels}"
+    deep = d.module(f"nn.Conv2d({channels}, {channels}, {options})")
+    y = d.let(f"F.{act}({deep}({x}))")
+    d.let(f"{_conv(d, channels, 1)}({y})")
+
+
+@step
+def inverted_residual(d: Draft) -> None:
+    x = d.map()
+    channels = d[x].shape[1]
+    d.need(channels <= 11)
+    wide = 2 * channels
+    up = d.module(f"nn.Conv2d({channels}, {wide}, 1)")
+    deep = d.module(f"nn.Conv2d({wide}, {wide}, 3, padding=1, groups={wide})")
+    down = d.module(f"nn.Conv2d({wide}, {channels}, 1)")
+    y = d.let(f"F.relu6({up}({x}))")
+    d.let(f"{x} + {down}(F.relu6({deep}({y})))")
+
+
+@step
+def grouped(d: Draft) -> None:
+    x = d.map()
+    channels = d[x].shape[1]
+    d.need(channels % 4 == 0)
+    conv = d.module(f"nn.Conv2d({channels}, 8, 3, padding=1, groups={d.pick(2, 4)})")
+    d.let(f"{conv}({x})")
+
+
+@step
+def transposed(d: Draft) -> None:
+    x = d.map()
+    options = d.pick("2, 2", "3, 2, 1", "3, 2, 1, 1", "4, 2, 1")
+    d.let(f"{d.module(f'nn.ConvTranspose2d({d[x].shape[1]}, 4, {options})')}({x})")
+
+
+@step
+def shared_layer(d: Draft) -> None:
+    """A layer of before on another map: siamese trunks, pyramids."""
+    convs = [name for name, made in d.modules.items() if made.startswith("nn.Conv2d")]
+    d.need(convs)
+    name = d.pick(*convs)
+    channels = d.holder.get_submodule(name).in_channels
+    fitting = [v for v in d.values if d[v].ndim == 4 and d[v].shape[1] == channels]
+    d.need(fitting)
+    d.let(f"s.{name}({d.pick(*fitting)})")
+
+
+@step
+def pyramid(d: Draft) -> None:
+    """One layer on a map and on its halves."""
+    x = d.map()
+    conv, pool = _conv(d, d[x].shape[1]), d.pick("max_pool2d", "avg_pool2d")
+    half = d.let(f"F.{pool}({x}, 2)")
+    quarter = d.let(f"F.{pool}({half}, 2)")
+    for level in (x, half, quarter):
+        d.let(f"{conv}({level})")
+
+
+@step
+def siamese(d: Draft) -> None:
+    """One trunk for two maps, and what they have in common."""
+    x = d.map()
+    y = d.like(x, 1)
+    one, other = _conv(d, d[x].shape[1]), d.pick(*ACTIVATIONS)
+    a, b = (d.let(f"F.{other}({one}({v}))") for v in (x, y))
+    means = [d.let(f"{v}.mean((2, 3))") for v in (a, b)]
+    d.let(f"{means[0]}[:, None] * {means[1]}[None]")
+    second = _conv(d, d[a].shape[1])
+    d.let(f"{second}({a})")
+    d.let(f"{second}({b})")
+
+
+@step
+def trunk_of_one_batch(d: Draft) -> None:
+    """Two maps as one batch, and apart again."""
+    x = d.map()
+    y = d.like(x, 1, 2, 3)
+    trunk = d.let(f"F.relu({_conv(d, d[x].shape[1])}(torch.cat([{x}, {y}])))")
+    d.let(f"{trunk}[:len({x})]")
+    d.let(f"{trunk}[len({x}):] * 2")
+
+
+@step
+def activation(d: Draft) -> None:
+    x = d.map()
+    call = d.pick("relu", "gelu", "leaky_relu", "elu", "tanh", "softplus", "mish", "hardsigmoid")
+    d.let(f"F.{call}({x})")
+
+
+@step
+def batch_norm(d: Draft) -> None:
+    x = d.map()
+    d.let(f"{d.module(f'nn.BatchNorm2d({d[x].shape[1]})')}({x})")
+
+
+@step
+def pool(d: Draft) -> None:
+    x = d.map()
+    call = d.pick(
+        "max_pool2d({}, 2)", "max_pool2d({}, 3, 2, 1)", "avg_pool2d({}, 2)", "avg_pool2d({}, 3, 1)",
+        "avg_pool2d({}, 3, 2, 1)", "max_pool2d({}, 3, 2, 1, ceil_mode=True)",
+        "avg_pool2d({}, 3, 2, 1, count_include_pad=False)",
+    )  # fmt: skip
+    d.let(f"F.{call.format(x)}")
+
+
+@step
+def gate(d: Draft) -> None:
+    """Squeeze and excite."""
+    x = d.map()
+    channels = d[x].shape[1]
+    few, many = (d.module(f"nn.Conv2d({a}, {b}, 1)") for a, b in ((channels, 4), (4, channels)))
+    mean = d.pick(f"F.adaptive_avg_pool2d({x}, 1)", f"{x}.mean((2, 3), keepdim=True)")
+    y = d.let(mean)
+    d.let(f"{x} * torch.sigmoid({many}(F.relu({few}({y}))))")
+
+
+@step
+def mean_to_vector(d: Draft) -> None:
+    x = d.map()
+    d.let(d.pick(f"{x}.mean((2, 3))", f"F.adaptive_avg_pool2d({x}, 1).flatten(1)"))
+
+
+@step
+def classifier(d: Draft) -> None:
+    x = d.map()
+    y = d.let(f"F.adaptive_avg_pool2d({x}, 1).flatten(1)")
+    d.let(f"{d.module(f'nn.Linear({d[y].shape[1]}, 5)')}({y})")
+
+
+@step
+def linear(d: Draft) -> None:
+    x = d.vector()
+    made = d.module(f"nn.Linear({d[x].shape[1]}, {d.pick(*CHANNELS)}, bias={d.pick(True, False)})")
+    y = d.let(f"{made}({x})")
+    if d.pick(True, False):
+        d.let(f"F.{d.pick(*ACTIVATIONS)}({y})")
+
+
+@step
+def linear_over_channels(d: Draft) -> None:
+    x = d.map()
+    made = d.module(f"nn.Linear({d[x].shape[1]}, 8)")
+    d.let(f"{made}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)")
+
+
+@step
+def pad(d: Draft) -> None:
+    x = d.map()
+    sides = [d.rng.randint(0, 2) for _ in range(4)]
+    mode = d.pick("constant", "constant", "replicate", "reflect")
+    padded = d.let(f"F.pad({x}, {sides}, mode='{mode}')")
+    d.let(f"{_conv(d, d[x].shape[1])}({padded})")
+
+
+@step
+def resample(d: Draft) -> None:
+    x = d.map()
+    mode = d.pick("mode='nearest'", "mode='bilinear'", "mode='bilinear', align_corners=True")
+    size = d.pick("scale_factor=2", "scale_factor=1.5", "size=(7, 9)")
+    d.let(f"F.interpolate({x}, {size}, {mode})")
+
+
+@step
+def channel_norm(d: Draft) -> None:
+    x = d.map()
+    d.let(f"F.group_norm({x}, 1)")
+    d.need(d[x][0, 0].numel() > 3)
+
+
+@step
+def attention_over_pixels(d: Draft) -> None:
+    x = d.map()
+    flat = d.let(f"{x}.flatten(2)")
+    weights = d.let(f"torch.softmax({flat}.transpose(1, 2) @ {flat} / 8, 2)")
+    d.let(f"({flat} @ {weights}).reshape({x}.shape)")

@@ -1,0 +1,76 @@
+"""Published architectures give through kernels what they give in float64, at any size and batch."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+import convsmith as cs
+from convsmith.errors import ArgumentError
+from tests.zoo.architectures import COMPILED, ONE_SIZE
+from tests.zoo.calibrated import calibrated
+from tests.zoo.observing import state
+
+pytest.importorskip("torchvision")
+pytest.importorskip("timm")
+
+pytestmark = pytest.mark.zoo
+
+FEW = 4 * torch.finfo(torch.float32).eps
+"""An error that is not held against anyone: units in the last place of the largest value."""
+
+
+def test_there_are_enough_of_each_library():
+    libraries = [spec.partition(":")[0] for spec in COMPILED]
+    assert libraries.count("timm") >= 60 and libraries.count("torchvision") >= 30
+
+
+@pytest.mark.parametrize("spec", COMPILED)
+def test_the_error_is_at_most_twice_eagers(spec, record_property):
+    side = COMPILED[spec]
+    images = {size: torch.randn(3, 3, *size) for size in ((side, side), (193, 257))}
+    model = calibrated(spec, torch.randn(4, 3, side, side))
+    before = state(model)
+    fast = cs.compile(model, (1, 3, side, side))
+    layers = [layer.name for layer in fast.network if layer.kind != "input" and not layer.constant]
+    reasons = [fast.reasons[name] for name in layers if name in fast.reasons]
+    assert all(reasons)
+    worst = 0.0
+    for size, batch in images.items():
+        if size[0] != side and spec in ONE_SIZE:
+            with pytest.raises(ArgumentError, match="does not take"):
+                fast(batch)
+            with pytest.raises((RuntimeError, AssertionError)):
+                model(batch)
+            continue
+        right = values(copy.deepcopy(model).double(), batch.double())
+        worst = max(worst, *(excess(fast, model, batch[:n], right) for n in (1, 3)))
+    assert state(model) == before
+    record_property("error over eager's", f"{2 * worst:.2f}")
+    record_property("layers in torch", f"{len(reasons)} of {len(layers)}")
+    assert worst <= 1
+
+
+def excess(fast: nn.Module, model: nn.Module, batch: Tensor, right: list[Tensor]) -> float:
+    """The largest error, as a share of what is allowed."""
+    ours, theirs = values(fast, batch), values(model, batch)
+    assert [value.shape for value in ours] == [value.shape for value in theirs]
+    return max(
+        error(mine, true[: len(batch)]) / max(2 * error(peer, true[: len(batch)]), FEW)
+        for mine, peer, true in zip(ours, theirs, right, strict=True)
+    )
+
+
+def values(net: nn.Module, images: Tensor) -> list[Tensor]:
+    """All tensors that a network gives."""
+    with torch.no_grad():
+        return [leaf for leaf in tree_leaves(net(images)) if isinstance(leaf, Tensor)]
+
+
+def error(value: Tensor, true: Tensor) -> float:
+    """The largest difference, as a share of the largest value."""
+    return float((value - true).abs().max() / true.abs().max())
