@@ -106,9 +106,10 @@ def test_what_is_stopped_between_two_steps_can_go_on(
     target, clean = tmp_path / f"out.{ending}", tmp_path / f"clean.{ending}"
     words = options(target)
     tiled.run(IMAGE, str(clean), **words)
-    from convsmith.tiling import run
+    from convsmith.tiling import begin, run
 
-    real = getattr(run, "finish" if moment == "finish" else "create")
+    place = run if moment == "finish" else begin
+    real = getattr(place, "finish" if moment == "finish" else "create")
 
     def stopped(*given: Any) -> Any:
         if moment != "create":
@@ -116,7 +117,7 @@ def test_what_is_stopped_between_two_steps_can_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, real.__name__, stopped)
+        patch.setattr(place, real.__name__, stopped)
         with pytest.raises(KeyboardInterrupt):
             tiled.run(IMAGE, str(target), **words)
     assert tiled.run(IMAGE, str(target), resume=True, **words).complete

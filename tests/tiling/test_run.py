@@ -111,7 +111,7 @@ def test_done_is_said_when_every_unit_was_found_once(tmp_path):
 
 def test_a_unit_that_was_dropped_is_noticed(tmp_path, monkeypatch):
     units = Geometry.units
-    monkeypatch.setattr("convsmith.tiling.run._share", lambda request, part: list(
+    monkeypatch.setattr("convsmith.tiling.run.share", lambda request, part: list(
         units(request.geometry))[:-1])  # fmt: skip
     image = np.zeros((1, 70, 50), np.float32)
     with pytest.raises(DataError, match="1 units were never computed"):

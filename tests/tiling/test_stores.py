@@ -82,7 +82,11 @@ def test_levels_of_pyramids(tmp_path, photo, model):
             writer.write(np.ascontiguousarray(photo[:: 2**n, :: 2**n]), subfiletype=1, **options)
     tiled = cs.tile(model, (1, 3, 8, 8), tile=16)
     small = torch.from_numpy(np.ascontiguousarray(photo[::4, ::4])).permute(2, 0, 1).float() / 255
+    full = torch.from_numpy(photo).permute(2, 0, 1).float() / 255
     for name in ("p.zarr", "p.tif"):
+        first = tiled.run(str(tmp_path / name)).array
+        first = first if first.shape[0] == 4 else first.transpose(2, 0, 1)
+        assert abs(first - whole(model, full)).max() < 1e-5
         result = tiled.run(str(tmp_path / name), level=2).array
         result = result if result.shape[0] == 4 else result.transpose(2, 0, 1)
         assert abs(result - whole(model, small)).max() < 1e-5

@@ -108,3 +108,48 @@ def test_the_seam_meter():
     assert seams.picture().startswith("<svg") and "seams" in str(seams)
     one = tiled.compare(image, window=96)
     assert one.largest < 1e-5
+
+
+def test_the_order_of_sums_does_not_depend_on_units(tmp_path):
+    """Streamed in strips, in small units or in one: the same windows are added in one order."""
+    model = shaken(UNet())
+    image = np.random.default_rng(0).random((3, 130, 170), dtype=np.float32)
+    results = []
+    for memory in ("300KB", "700KB", "2GB"):
+        tiled = cs.tile(model, (1, 3, 8, 8), tile=32, mode="window", overlap=0.6, memory=memory)
+        results.append((tiled.plan(image), tiled.run(image).array))
+    assert [plan.unit for plan, _ in results] == [(32, 32), (96, 96), (130, 170)]
+    assert results[0][0].recompute > results[2][0].recompute > 0
+    for _, result in results[1:]:
+        assert (result == results[0][1]).all()
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_memory_bounds_what_is_summed(dims, monkeypatch):
+    """What is summed stays below what the plan says, and that below memory."""
+    from convsmith.tiling.blend import Blend
+
+    alive, longer = [], Blend._longer
+
+    def counting(self, *args, **kwargs):
+        sums = longer(self, *args, **kwargs)
+        alive.append(sums.numel() * sums.element_size())
+        return sums
+
+    monkeypatch.setattr(Blend, "_longer", counting)
+    model, side = shaken(UNet(dims, channels=1, classes=8)), {1: 4000, 2: 200, 3: 50}[dims]
+    window, memory = {1: (64, 2e6), 2: (32, 2e6), 3: (16, 6e6)}[dims]
+    image = np.random.default_rng(0).random((1, *[side] * dims), dtype=np.float32)
+    tiled = cs.tile(model, (1, 1, *[8] * dims), tile=window, mode="window", memory=int(memory))
+    plan = tiled.plan(image, reduce="argmax")
+    assert plan.peak_bytes <= memory and max(plan.unit) > window
+    tiled.run(image, reduce="argmax")
+    assert 2 * max(alive) <= plan.peak_bytes
+    # A strip is as high as a window and as wide as a unit, whatever the image.
+    assert max(alive) <= 4 * 8 * window * np.prod(plan.unit[1:])
+
+
+def test_a_window_that_is_too_large_says_so():
+    tiled = cs.tile(shaken(UNet()), (1, 3, 8, 8), tile=64, mode="window", memory="100KB")
+    plan = tiled.plan((3, 200, 200))
+    assert any("a window of 64×64 needs" in note for note in plan.notes)

@@ -44,8 +44,9 @@ EXTRAS = {
     "explore": Extra(
         "the explorer and the lessons", ("marimo", "pillow", "scikit-learn", "scipy", "uvicorn")
     ),
+    "geo": Extra("cloud-optimised GeoTIFF from tile", ("rasterio",)),
     "matrix": Extra("convolutions as sparse matrices", ("scipy",)),
-    "nifti": Extra("volumes as NIfTI for tile", ("nibabel",)),
+    "nifti": Extra("volumes as NIfTI, into and from tile", ("nibabel",)),
     "tables": Extra("results as pandas data frames", ("pandas",)),
     "tile": Extra(
         "tiles from and into Zarr and TIFF, on many machines",

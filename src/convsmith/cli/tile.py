@@ -18,7 +18,9 @@ from convsmith.text import read_shape
 __all__ = ["command"]
 
 _SOURCE = "The image: .npy, .zarr (or an array in one), .tif, .nii, or an ordinary picture."
-_TARGET = "The result: .zarr, .npy, .tif or .png. Leave it out with --plan or --compare."
+_TARGET = (
+    "The result: .zarr, .npy, .tif, .cog.tif, .nii or .png. Leave it out with --plan or --compare."
+)
 _REDUCE = (
     "What to keep: argmax[:uint16], probability[:CHANNEL], threshold[:VALUE[:CHANNEL]], "
     "histogram, float16 or float32; everything unless given."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from math import prod
@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from convsmith.errors import ArgumentError, DataError
 from convsmith.machine import usable_processors
 from convsmith.network.contexts import quiet
 from convsmith.network.stored.program import check_program, program_from
 from convsmith.network.trace import read_program
+from convsmith.tiling.blend import Blend
 from convsmith.tiling.compiled import CompiledTiles
 from convsmith.tiling.compute import Compute
 from convsmith.tiling.exact import Exact
@@ -33,14 +35,14 @@ from convsmith.tiling.manifest import Record, Unit
 from convsmith.tiling.mask import Mask
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer, named, reducer_from
+from convsmith.tiling.stores.form import Form, Target
 from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.stores.target import Form, reopen
+from convsmith.tiling.stores.target import reopen
 from convsmith.tiling.survey import Survey, survey
-from convsmith.tiling.windows import Windows
 from convsmith.tiling.worker import Worker
 
-__all__ = ["Job", "Recipe", "computes", "run_unit"]
+__all__ = ["Job", "Recipe", "computes", "run_block", "run_unit"]
 
 _WORKERS: dict[str, Worker] = {}
 _LOCK = threading.Lock()
@@ -84,7 +86,7 @@ def computes(
         return CompiledTiles(surveyed, prepare, tile, max(1, usable_processors() // workers))
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
-        return Windows(interpreter, prepare, recipe.overlap, recipe.blend)
+        return Blend(interpreter, prepare, recipe.overlap, recipe.blend)
     return Exact(interpreter, prepare)
 
 
@@ -102,20 +104,20 @@ class Job:
         recipe: Recipe,
         prepare: Prepare,
         source: Source,
-        path: str,
+        path: str | None,
         form: Form,
         geometry: Geometry,
         reducer: Reducer,
         known: Sequence[Statistics],
         mask: Mask | None,
     ) -> Job:
-        """Pack a job.
+        """Pack a job; without a path for blocks, whose image comes with each of them.
 
         Raises:
             ArgumentError: for what another process cannot open.
             ModelError: for a network with operators that another process would refuse to run.
         """
-        if source.opener is None:
+        if source.opener is None and path is not None:
             raise ArgumentError(
                 "an array in memory cannot be read by other processes: pass its path"
             )
@@ -124,7 +126,7 @@ class Job:
                 f"other processes compute with backend='torch', not {recipe.backend!r}: leave "
                 "executor and client out, or run parts of the job with part="
             )
-        if not path:
+        if path == "":
             raise ArgumentError("other processes cannot write to memory: pass a target's path")
         data = {
             "recipe": asdict(recipe),
@@ -168,8 +170,8 @@ class Job:
             raise DataError(f"{folder} is not what was written there: run the same with resume")
         return cls(_key(folder), parts)
 
-    def worker(self) -> Worker:
-        """Open everything and make the worker."""
+    def worker(self, source: Source | None = None) -> Worker:
+        """Open everything and make the worker; of a job for blocks, with the image of one."""
         data = json.loads(self.parts["job"])
         with quiet():
             program = program_from(self.parts["program"], f"the program of job {self.key}")
@@ -177,9 +179,13 @@ class Job:
         network = read_program(program, module, "ExportedProgram")
         recipe = Recipe(**_tuples(data["recipe"]))
         surveyed = survey(network, recipe.output)
-        path, options = data["source"]
-        source = open_source(path, **options)
+        if source is None:
+            path, options = data["source"]
+            source = open_source(path, **options)
         form = Form(**_tuples(data["form"]))
+        target = Target("", form, None)
+        if data["target"] is not None:
+            target = reopen(data["target"], form)
         mask = None
         if data["mask_shape"] is not None:
             bits = np.frombuffer(self.parts["mask"], np.uint8)
@@ -188,7 +194,7 @@ class Job:
         return Worker(
             computes(surveyed, recipe, Prepare(**_tuples(data["prepare"]))),
             source,
-            reopen(data["target"], form),
+            target,
             Geometry(**_tuples(data["geometry"])),
             reducer_from(data["reducer"]),
             _statistics(surveyed, self.parts["statistics"]),
@@ -204,16 +210,26 @@ def run_unit(job: Job | str, unit: Unit) -> Record:
         unit: which unit.
     """
     key = job.key if isinstance(job, Job) else _key(job)
-    with _LOCK:
-        if key not in _WORKERS:
-            torch.set_num_threads(1)  # tiles run side by side, each on one thread
-            while len(_WORKERS) >= _KEPT:
-                _WORKERS.pop(next(iter(_WORKERS)))
-            _WORKERS[key] = (job if isinstance(job, Job) else Job.load(job)).worker()
-        worker = _WORKERS[key]
+    worker = _kept(key, lambda: (job if isinstance(job, Job) else Job.load(job)).worker())
+    torch.set_num_threads(1)  # units run side by side, each on one thread
     record = worker.unit(tuple(unit))
     worker.target.flush()
     return record
+
+
+def run_block(job: Job, source: Source, unit: Unit) -> NDArray[Any]:
+    """Compute one unit of an image of which the part that it reads has come with it."""
+    return _kept(job.key, lambda: job.worker(source)).block(tuple(unit), source)
+
+
+def _kept(key: str, make: Callable[[], Worker]) -> Worker:
+    """The worker of a job, made once in each process."""
+    with _LOCK:
+        if key not in _WORKERS:
+            while len(_WORKERS) >= _KEPT:
+                _WORKERS.pop(next(iter(_WORKERS)))
+            _WORKERS[key] = make()
+        return _WORKERS[key]
 
 
 def _key(folder: str) -> str:

@@ -18,21 +18,19 @@ from convsmith.tiling.job import Recipe
 from convsmith.tiling.mask import Mask
 from convsmith.tiling.moved import unmoved
 from convsmith.tiling.parts import best_part, compiled_peak
+from convsmith.tiling.placement import Placement, placement
 from convsmith.tiling.plan import expected_statistics
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer
+from convsmith.tiling.stores.form import Form
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.stores.target import Form
 from convsmith.tiling.survey import Survey
-from convsmith.tiling.windows import Windows
+from convsmith.tiling.windows import blended_size, unit_lengths, window_peak
 
 __all__ = ["Request", "settle"]
 
 _READING = 3
 """A tile's pixels are held as they are stored, as float32 in numpy, and in the network's type."""
-
-_UNIT_WINDOWS = 4
-"""A unit of the sliding window is so many windows long: its border windows run for both sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +64,15 @@ class Request:
         """Bytes of a position of the output that are kept."""
         positions = self.geometry.images * prod(self.geometry.size)
         return self.form.bytes // max(1, positions)
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the result lies on the image; None where it lacks an axis of it."""
+        frame, source = self.geometry, self.source
+        if len(frame.size) != len(source.size):
+            return None
+        windowed = self.recipe.mode == "window"
+        return placement(self.survey, source, frame.size, windowed=windowed)
 
     @property
     def expected(self) -> Statistics:
@@ -113,10 +120,8 @@ def settle(
             "of the image cannot be told"
         )
     if windowed:
-        size = Windows.sizes(surveyed, recipe.overlap, source.size)
-        lengths = tuple(
-            min(n, _UNIT_WINDOWS * w) for n, w in zip(size, output_size(surveyed), strict=True)
-        )
+        size = blended_size(surveyed, recipe.overlap, source.size)
+        lengths = unit_lengths(surveyed, size, memory, kept)
     elif tile is None and recipe.backend == "compiled":
         lengths = best_part(surveyed, memory, kept)
     elif tile is None:
@@ -155,20 +160,21 @@ def settle(
         fill=fill,
     )
     mask = None if where is None else Mask(where, frame.size)
-    if tile is not None and not windowed:
-        peak = peak_of(surveyed, recipe, frame.tile, kept)
+    if tile is not None:
+        peak = peak_of(surveyed, recipe, frame, kept)
+        what, sides = ("window", output_size(surveyed)) if windowed else ("tile", frame.tile)
         if peak > memory:
-            notes.append(
-                f"a tile of {times(frame.tile)} needs {peak / 1e9:.2f} GB: more than memory"
-            )
+            notes.append(f"a {what} of {times(sides)} needs {peak / 1e9:.2f} GB: more than memory")
     return Request(surveyed, recipe, source, prepare, reducer, mask, frame, form, tuple(notes))
 
 
-def peak_of(surveyed: Survey, recipe: Recipe, tile: Sequence[int], kept: int) -> int:
-    """The bytes of tensors alive while a tile in the middle runs."""
+def peak_of(surveyed: Survey, recipe: Recipe, frame: Geometry, kept: int) -> int:
+    """The bytes of tensors alive while a tile in the middle runs, or a unit of windows."""
+    if recipe.mode == "window":
+        return window_peak(surveyed, frame.unit, kept)
     if recipe.backend == "compiled":
-        return compiled_peak(surveyed, tile, kept)
-    return middle_peak(surveyed, tile, expected_statistics(surveyed))
+        return compiled_peak(surveyed, frame.tile, kept)
+    return middle_peak(surveyed, frame.tile, expected_statistics(surveyed))
 
 
 def _lengths(

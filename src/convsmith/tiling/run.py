@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import asdict
-from hashlib import blake2b
-from itertools import islice
 from math import prod
-from pathlib import Path
-from time import monotonic, perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from convsmith._version import __version__
-from convsmith.errors import ArgumentError, DataError
+from convsmith.errors import DataError
+from convsmith.tiling.begin import begin, share
 from convsmith.tiling.budget import peak_bytes
 from convsmith.tiling.engines import on_client, on_executor, on_threads
 from convsmith.tiling.exact import read_image
@@ -29,26 +23,17 @@ from convsmith.tiling.outcome import Outcome
 from convsmith.tiling.patch import Patch
 from convsmith.tiling.plan import Plan
 from convsmith.tiling.ranges import ranges
-from convsmith.tiling.reduce import named
 from convsmith.tiling.request import Request
 from convsmith.tiling.spans import Spans, lengths
+from convsmith.tiling.stores.formats import format_of
 from convsmith.tiling.stores.target import (
     Target,
-    check_form,
-    check_place,
-    create,
-    exists,
     finish,
-    remove,
-    reopen,
 )  # fmt: skip
 from convsmith.tiling.sweeps import pieces, sweep
 from convsmith.tiling.worker import Worker
 
 __all__ = ["run"]
-
-_WAIT = 60.0
-"""Seconds that one part waits for another that has begun to create the target."""
 
 
 def run(
@@ -87,11 +72,11 @@ def _run(
     progress: Callable[[str, int, int], None] | None,
     memory: int,
 ) -> Outcome:
-    begin = perf_counter()
+    started = perf_counter()
     report = progress or (lambda what, done, of: None)
-    manifest, opened, before = _open(request, target, resume, force, part, locks)
+    manifest, opened, before = begin(request, target, resume, force, part, locks)
     known = sweeps(request, memory, report)
-    units = [u for u in _share(request, part) if u not in before]
+    units = [u for u in share(request, part) if u not in before]
     records = _records(request, opened, units, known, workers, executor, client, manifest)
     writer = manifest.writer(_writer_name(part)) if manifest else None
     done = dict(before)
@@ -110,7 +95,7 @@ def _run(
     complete = _complete(request, manifest, done)
     if complete and manifest is not None:
         done = manifest.confirm(request.geometry.units())
-        finish(opened)
+        finish(opened, request.placement if format_of(opened.path).placed else None)
     elif not complete and part is None:
         raise DataError(f"{request.geometry.number - len(done)} units were never computed")
     return Outcome(
@@ -121,16 +106,10 @@ def _run(
         resumed=len(before),
         masked=sum(record.masked for record in done.values()),
         complete=complete,
-        seconds=perf_counter() - begin,
+        seconds=perf_counter() - started,
         counts=_counts(list(done.values())),
         array=opened.array,
     )
-
-
-def _share(request: Request, part: tuple[int, int] | None) -> Iterator[Unit]:
-    """The units of one part of a job array, or all."""
-    index, of = part or (0, 1)
-    return islice(request.geometry.units(), index, None, of)
 
 
 def _writer_name(part: tuple[int, int] | None) -> str:
@@ -180,174 +159,6 @@ def _records(
     assert manifest is not None
     assert executor is not None
     return on_executor(executor, job, manifest.folder / f"job-{job.key}", units)
-
-
-def _open(
-    request: Request,
-    target: Any,
-    resume: bool,
-    force: bool,
-    part: tuple[int, int] | None,
-    locks: ExitStack,
-) -> tuple[Manifest | None, Target, dict[Unit, Record]]:
-    """The manifest, the target, and the units that are done."""
-    if not isinstance(target, (str, Path)):
-        return None, _in_memory(request, target, resume, part), {}
-    path = str(target)
-    check_form(path, request.form)
-    _check_apart(request, path)
-    if part is not None and force:
-        raise ArgumentError(
-            f"force would remove what other parts have written: remove {path} and "
-            f"{_folder(path)} before the first part starts"
-        )
-    manifest = Manifest(_folder(path))
-    identity = identify(request, path)
-    if part is not None:
-        _join(manifest, path, request, identity)
-        locks.enter_context(manifest.alone(part))
-        done = manifest.done()
-        mine = {unit: done[unit] for unit in _share(request, part) if unit in done}
-        if mine and not resume:
-            raise ArgumentError(f"part {part[0]} of {path} has begun: pass resume to go on")
-        return manifest, reopen(path, request.form), mine
-    _refuse_what_is_there(manifest, path, identity, resume, force)
-    if not exists(path):
-        check_place(path, request.form)
-    manifest.make()
-    locks.enter_context(manifest.alone(None))
-    # Once more: until the lock was held, another run may have begun.
-    _refuse_what_is_there(manifest, path, identity, resume, force)
-    if manifest.exists and resume and not force:
-        manifest.check(identity)
-        known = set(request.geometry.units())
-        done = {unit: record for unit, record in manifest.done().items() if unit in known}
-        return manifest, reopen(path, request.form), done
-    return manifest, manifest.begin(identity, lambda: _anew(path, request)), {}
-
-
-def _refuse_what_is_there(
-    manifest: Manifest, path: str, identity: dict[str, Any], resume: bool, force: bool
-) -> None:
-    if force or not (manifest.exists or exists(path)):
-        return
-    if not resume:
-        raise ArgumentError(f"{path} exists: pass resume to go on with it, or force to replace it")
-    if not manifest.exists and not manifest.starting(identity):
-        raise ArgumentError(
-            f"{path} exists, but no run was begun there ({manifest.folder} is missing): pass "
-            "force to replace it"
-        )
-
-
-def _anew(path: str, request: Request) -> Target:
-    remove(path)
-    return create(path, request.form)
-
-
-def _join(manifest: Manifest, path: str, request: Request, identity: dict[str, Any]) -> None:
-    """Begin a run of several parts, or join the one that another part has begun."""
-    lock = manifest.folder.with_name(manifest.folder.name + ".lock")
-    if not manifest.exists:
-        try:
-            lock.mkdir(parents=True)
-        except FileExistsError:
-            _await(manifest, lock)
-        else:
-            try:
-                if exists(path) and not manifest.starting(identity):
-                    raise ArgumentError(f"{path} exists: remove it before the first part starts")
-                if not exists(path):
-                    check_place(path, request.form)
-                manifest.begin(identity, lambda: _anew(path, request))
-            finally:
-                lock.rmdir()
-    manifest.check(identity)
-
-
-def _await(manifest: Manifest, lock: Path) -> None:
-    end = monotonic() + _WAIT
-    while not manifest.exists:
-        if monotonic() > end:
-            raise DataError(
-                f"another part has not created the target in {_WAIT:.0f} s: if none is at work, "
-                f"remove {lock}"
-            )
-        sleep(0.05)
-
-
-def _check_apart(request: Request, path: str) -> None:
-    """Refuse to replace the image that is read, or the folder that it is in."""
-    opener = request.source.opener
-    read = opener[0] if opener is not None else getattr(request.source.array, "filename", None)
-    if read is None or "://" in path or "://" in str(read):
-        return
-    source, target = Path(read).resolve(), Path(path).resolve()
-    if target == source or target in source.parents:
-        raise ArgumentError(f"{path} holds the image that is read: choose another target")
-
-
-def _folder(path: str) -> Path:
-    """Where the manifest of a target is: beside it, or in the working folder for a URL."""
-    if "://" in path:
-        digest = blake2b(path.encode(), digest_size=4).hexdigest()
-        return Path(f"{path.rstrip('/').rsplit('/', 1)[-1]}-{digest}.tiling")
-    return Path(path.rstrip("/") + ".tiling")
-
-
-def _in_memory(request: Request, target: Any, resume: bool, part: tuple[int, int] | None) -> Target:
-    if resume or part is not None:
-        raise ArgumentError("resume and part need a target with a path")
-    form = request.form
-    if target is None:
-        array = np.full(form.shape, form.fill, dtype=form.dtype)
-        return Target("", form, array)
-    if tuple(getattr(target, "shape", ())) != form.shape:
-        raise ArgumentError(
-            f"the target has shape {tuple(getattr(target, 'shape', ()))}, the result {form.shape}"
-        )
-    if np.dtype(target.dtype) != np.dtype(form.dtype):
-        raise ArgumentError(f"the target holds {target.dtype}, the result is {form.dtype}")
-    return Target("", form, target)
-
-
-def identify(request: Request, path: str) -> dict[str, Any]:
-    """What a resumed run must have in common with the one that began."""
-    network = request.survey.network
-    program = network.program
-    weights = blake2b(digest_size=16)
-    for name, value in sorted({**program.state_dict, **program.constants}.items()):
-        if isinstance(value, Tensor):
-            weights.update(name.encode())
-            weights.update(_raw(value))
-    graph = blake2b(str(program.graph).encode(), digest_size=16).hexdigest()
-    mask = None
-    if request.mask is not None:
-        mask = blake2b(np.ascontiguousarray(request.mask.array).tobytes(), digest_size=16)
-    try:
-        reduces: Any = named(request.reducer)
-    except ArgumentError:
-        reduces = repr(request.reducer)
-    return {
-        "version": __version__,
-        "weights": weights.hexdigest(),
-        "network": graph,
-        "input": request.source.fingerprint(),
-        "settings": {
-            "recipe": asdict(request.recipe),
-            "prepare": asdict(request.prepare),
-            "reducer": reduces,
-            "tile": request.geometry.tile,
-            "unit": request.geometry.unit,
-        },
-        "mask": None if mask is None else mask.hexdigest(),
-        "target": {"path": path if "://" in path else Path(path).name, **asdict(request.form)},
-    }
-
-
-def _raw(value: Tensor) -> bytes:
-    """The bytes of a tensor's values."""
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def sweeps(

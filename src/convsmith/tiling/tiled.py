@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from time import perf_counter
+from os import PathLike
 from typing import Any
 
 import torch
@@ -14,25 +14,28 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, TraceError
 from convsmith.runtime.graph.capture import Capture
+from convsmith.text import times
+from convsmith.tiling.blocks import check_array, check_blocks, chunk_lengths, lazy
 from convsmith.tiling.budget import bytes_of
-from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.job import Recipe, computes
 from convsmith.tiling.moved import changed
 from convsmith.tiling.outcome import Outcome
 from convsmith.tiling.parts import part_size
-from convsmith.tiling.plan import Plan, compiled_costs, costs
+from convsmith.tiling.plan import Plan
+from convsmith.tiling.planning import impossible, plan_of, why_not
 from convsmith.tiling.prepare import Prepare
 from convsmith.tiling.reduce import Reducer, reducer
 from convsmith.tiling.request import Request, settle
 from convsmith.tiling.run import run, sweeps
 from convsmith.tiling.seams import Seams, measure_seams
+from convsmith.tiling.stores.formats import format_of
 from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
-from convsmith.tiling.stores.target import existing_unit, form_of
+from convsmith.tiling.stores.target import existing_unit
 from convsmith.tiling.survey import Survey, survey
-from convsmith.tiling.windows import Windows
+from convsmith.tiling.windows import blended_size
 
 __all__ = ["Progress", "Tiled"]
 
@@ -88,7 +91,7 @@ class Tiled:
         image, surveyed = self._look(source, options)
         if plan := self._impossible(surveyed, image):
             return plan
-        return self._plan(self._request(image, surveyed, **options), measure)
+        return plan_of(self._request(image, surveyed, **options), self.passes, measure)
 
     def run(
         self,
@@ -109,7 +112,8 @@ class Tiled:
         Args:
             source: an array (numpy, memory map, Zarr) or a path: `.npy`, `.zarr`, `.tif`, `.nii`
                 or an ordinary image. Stored values are scaled as `scale` says.
-            target: a path that ends in `.zarr`, `.npy`, `.tif` or `.png`; an array to write into;
+            target: a path that ends in `.zarr`, `.npy`, `.tif`, `.cog.tif`, `.nii`, `.nii.gz` or
+                `.png`; an array to write into;
                 or None for an array in memory.
             resume: go on with a run that was stopped; its model, input and settings must be the
                 same.
@@ -142,11 +146,61 @@ class Tiled:
         if refused := self._impossible(surveyed, image):
             raise ArgumentError(why_not(refused))
         request = self._request(image, surveyed, target, shares, **options)
-        plan = self._plan(request)
+        plan = plan_of(request, self.passes)
         return run(
             request, plan, target, resume=resume, force=force, workers=workers,
             executor=executor, client=client, part=part, progress=progress, memory=self.memory,
         )  # fmt: skip
+
+    def map_blocks(
+        self,
+        array: Any,
+        target: Any = None,
+        *,
+        reduce: str | None = None,
+        scale: float | None = None,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        layout: str | None = None,
+    ) -> Any:
+        """The result for a Dask array, as a Dask array: nothing is computed yet.
+
+        Each block is computed from just the part of the array that it depends on, so that the
+        blocks together are the whole image's result. Blocks are as large as the array's chunks,
+        or as `tile` says. To write files, `run` is safer: it writes whole shards.
+
+        Args:
+            array: the image, with known chunks.
+            target: the Zarr array that the result will be stored in, if it will: blocks are whole
+                shards of it then, so that `dask.array.store(result, target, lock=False)` loses
+                nothing.
+            reduce: a reducer's name, as for `run`.
+            scale: what stored values are multiplied by, as for `run`.
+            mean: of each channel, after scaling.
+            std: of each channel, after scaling.
+            layout: letters for the array's dimensions, such as `YXC`; guessed unless given.
+
+        Raises:
+            ArgumentError: for blocks of which two would share a shard of the target, for networks
+                that need sweeps, and for windows.
+        """
+        check_array(array)
+        if self.recipe.mode == "window":
+            raise ArgumentError("map_blocks is for mode='exact': run blends windows")
+        image, surveyed = self._look(array, {"layout": layout})
+        if refused := self._impossible(surveyed, image):
+            raise ArgumentError(why_not(refused))
+        if surveyed.levels:
+            names = ", ".join(name for level in surveyed.levels for name in level)
+            raise ArgumentError(f"map_blocks gathers no statistics, which {names} need: use run")
+        options: dict[str, Any] = {"reduce": reduce, "scale": scale, "mean": mean, "std": std}
+        request = self._request(image, surveyed, **options)
+        if self.tile is None:
+            tile = chunk_lengths(request)
+            request = self._request(image, surveyed, target, tile=tile, **options)
+        if target is not None:
+            check_blocks(request, target)
+        return lazy(request)
 
     def compare(
         self,
@@ -180,7 +234,7 @@ class Tiled:
         recipe = Recipe("window", tuple(lengths), overlap, blend, self.recipe.device,
                         self.recipe.output)  # fmt: skip
         apart = self.survey(lengths)
-        Windows.sizes(apart, overlap, image.size)
+        blended_size(apart, overlap, image.size)
         known = sweeps(request, self.memory, report)
         measured = measure_seams(
             computes(surveyed, request.recipe, request.prepare, request.geometry.tile),
@@ -199,7 +253,11 @@ class Tiled:
         if key not in self._surveys:
             with FakeTensorMode(allow_non_fake_inputs=True):
                 image = torch.empty((1, self.shape[0], *key), dtype=self.dtype)
-            captured = Capture.of(self.model, (image,), {})
+            try:
+                captured = Capture.of(self.model, (image,), {})
+            except TraceError as error:
+                shape = times((self.shape[0], *key))
+                raise TraceError(f"{error} (for an image of {shape})") from error
             if captured.kept:
                 raise ArgumentError(f"{captured.network.name} cannot be tiled: {captured.kept}")
             self._surveys[key] = survey(captured.network, self.recipe.output)
@@ -230,16 +288,17 @@ class Tiled:
         std: Sequence[float] = (),
         shard: int | Sequence[int] | None = None,
         fill: float = 0,
+        tile: int | Sequence[int] | None = None,
     ) -> Request:
         memory = self.memory // workers
-        recipe, tile = self.recipe, self.tile
+        recipe, tile = self.recipe, self.tile if tile is None else tile
         if recipe.mode == "window":
             recipe = replace(recipe, window=tuple(surveyed.image.shape[2:]))
-        writes_pictures = isinstance(target, str) and form_of(target) in (".png", ".jpg", ".jpeg")
+        holds_last = isinstance(target, (str, PathLike)) and format_of(str(target)).channels_last
         request = settle(
             surveyed, recipe, image, Prepare(scale, tuple(mean), tuple(std)), reducer(reduce),
             tile=tile, memory=memory, where=where, shard=_spatial(shard, self.dims),
-            channels_last=image.layout.endswith("C") or writes_pictures, fill=fill,
+            channels_last=image.layout.endswith("C") or holds_last, fill=fill,
         )  # fmt: skip
         if recipe.backend == "compiled" and surveyed.network.model is not None:
             apart = self.survey(part_size(surveyed, request.geometry.tile))
@@ -248,7 +307,7 @@ class Tiled:
                     f"{surveyed.network.name} cannot be tiled in compiled kernels: {reason}; "
                     "backend='torch' can"
                 )
-        if target is None or isinstance(target, str) or not hasattr(target, "shape"):
+        if target is None or isinstance(target, (str, PathLike)) or not hasattr(target, "shape"):
             return request
         unit = existing_unit(target)
         letters = request.geometry.layout
@@ -265,64 +324,8 @@ class Tiled:
             channels_last=image.layout.endswith("C"), fill=fill,
         )  # fmt: skip
 
-    def _plan(self, request: Request, measure: bool = False) -> Plan:
-        surveyed, geometry = request.survey, request.geometry
-        plan = Plan(
-            network=surveyed.network.name,
-            image=(request.source.channels, *request.source.size),
-            output=request.form.shape,
-            dtype=request.form.dtype,
-            mode=request.recipe.mode,
-            verdict=self._verdict(surveyed),
-            obstacles=surveyed.obstacles if request.recipe.mode == "exact" else (),
-            tile=geometry.tile if request.recipe.mode == "exact" else request.recipe.window,
-            unit=geometry.unit,
-            notes=request.notes,
-        )
-        if request.recipe.mode == "window":
-            return _window_plan(plan, request)
-        if request.recipe.backend == "compiled":
-            figures = compiled_costs(surveyed, geometry, request.kept)
-        else:
-            figures = costs(surveyed, geometry, request.source, request.expected)
-        seconds = None
-        if measure and not surveyed.levels:
-            seconds = _seconds(request) / max(figures.tile_share, 1e-12)
-        return replace(
-            plan,
-            tiles=_tiles(geometry),
-            units=geometry.number,
-            halo=figures.halo,
-            recompute=figures.recompute,
-            peak_bytes=figures.peak_bytes,
-            read_amplification=figures.read_amplification,
-            written_bytes=request.form.bytes,
-            seconds=seconds,
-        )
-
-    def _verdict(self, surveyed: Survey) -> str:
-        if self.recipe.mode == "window":
-            return "window"
-        if not surveyed.obstacles:
-            return "exact"
-        if not self.passes or not all(obstacle.swept for obstacle in surveyed.obstacles):
-            return "impossible"
-        return f"exact in {len(surveyed.levels) + 1} sweeps"
-
     def _impossible(self, surveyed: Survey, image: Source) -> Plan | None:
-        """The plan of a run that cannot be done, None for one that can."""
-        verdict = self._verdict(surveyed)
-        if verdict != "impossible":
-            return None
-        return Plan(
-            network=surveyed.network.name,
-            image=(image.channels, *image.size),
-            output=surveyed.result.shape,
-            dtype=surveyed.result.results[0].dtype,
-            mode=self.recipe.mode,
-            verdict=verdict,
-            obstacles=surveyed.obstacles,
-        )
+        return impossible(surveyed, self.recipe, self.passes, image)
 
     def __repr__(self) -> str:
         name = type(self.model).__name__
@@ -345,60 +348,5 @@ class _Shape:
         )
 
 
-def why_not(plan: Plan) -> str:
-    """Why a network cannot be tiled exactly, and what would help."""
-    names = "; ".join(map(str, plan.obstacles[:4]))
-    more = f" and {len(plan.obstacles) - 4} more" if len(plan.obstacles) > 4 else ""
-    swept = all(obstacle.swept for obstacle in plan.obstacles)
-    hint = (
-        "passes=True gathers their statistics in sweeps over the image"
-        if swept
-        else "mode='window' runs overlapping windows instead, which is not exact"
-    )
-    return f"{plan.network} cannot be tiled exactly: {names}{more}; {hint}"
-
-
 def _spatial(shard: int | Sequence[int] | None, dims: int) -> Sequence[int] | None:
     return [shard] * dims if isinstance(shard, int) else shard
-
-
-def _tiles(geometry: Geometry) -> int:
-    total = geometry.images
-    for length, unit, tile in zip(geometry.size, geometry.unit, geometry.tile, strict=True):
-        total *= sum(-(-min(unit, length - at) // tile) for at in range(0, length, unit))
-    return total
-
-
-def _window_plan(plan: Plan, request: Request) -> Plan:
-    from math import prod
-
-    from convsmith.tiling.windows import starts
-
-    recipe, size = request.recipe, request.source.size
-    counts = [len(starts(n, w, recipe.overlap)) for n, w in zip(size, recipe.window, strict=True)]
-    windows = prod(counts) * request.geometry.images
-    share = windows * prod(recipe.window) / (prod(size) * request.geometry.images)
-    return replace(
-        plan,
-        tiles=windows,
-        units=request.geometry.number,
-        recompute=max(0.0, share - 1),
-        written_bytes=request.form.bytes,
-        read_amplification=share,
-        notes=(*plan.notes, "not the whole image's result: each window is padded at its border"),
-    )
-
-
-def _seconds(request: Request) -> float:
-    """The time of one middle tile, the second of two."""
-    compute = computes(request.survey, request.recipe, request.prepare, request.geometry.tile)
-    geometry = request.geometry
-    spans = [
-        ((n - t) // 2, (n - t) // 2 + t) for n, t in zip(geometry.size, geometry.tile, strict=True)
-    ]
-    took = 0.0
-    for _ in range(2):
-        begin = perf_counter()
-        compute(request.source, 0, spans, request.expected)
-        took = perf_counter() - begin
-    return took

@@ -1,4 +1,4 @@
-"""The usual sliding window: overlapping windows, each run by itself, blended where they overlap.
+"""The usual sliding window: where windows lie, what they weigh, and what they take.
 
 It is not the whole image's result: each window is padded at its own border. A network trained on
 padded patches may do better so. Windows, weights and order are those of MONAI's
@@ -9,23 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cached_property
-from itertools import product
-from typing import Any
+from math import prod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from convsmith.errors import ArgumentError
-from convsmith.tiling.compute import Compute
-from convsmith.tiling.interpreter import Interpreter, Statistics
-from convsmith.tiling.prepare import Prepare
+from convsmith.tiling.budget import middle_peak, output_size
 from convsmith.tiling.spans import Span
-from convsmith.tiling.stores.source import Source
 from convsmith.tiling.survey import Survey
 
-__all__ = ["BLENDS", "Windows", "importance", "starts"]
+__all__ = [
+    "BLENDS", "blended_size", "importance", "ratios", "starts", "touching", "unit_lengths",
+    "window_peak", "windows_run",
+]  # fmt: skip
 
 BLENDS = ("gaussian", "constant")
 
@@ -34,6 +31,13 @@ _SIGMA = 0.125
 
 _LEAST = 1e-3
 """The least weight of a position, so that corners are not divided by nothing: MONAI's value."""
+
+_UNIT_WINDOWS = 64
+"""A unit is at most so many windows large: its border windows run for both sides, but a kill loses
+all of it."""
+
+_COPIES = 4
+"""A strip is held as a sum, as the sum that follows it, blended, and reduced."""
 
 
 def starts(length: int, window: int, overlap: float) -> list[int]:
@@ -60,132 +64,92 @@ def importance(window: Sequence[int], blend: str) -> Tensor:
     return weights.clamp(min=max(float(weights.min()), _LEAST))
 
 
-class Windows(Compute):
-    """Computes parts of the blended output; the network was traced at the size of a window."""
+def ratios(survey: Survey) -> tuple[Fraction, ...]:
+    """How much longer the output of a window is, along each axis.
 
-    def __init__(
-        self, interpreter: Interpreter, prepare: Prepare, overlap: float, blend: str
-    ) -> None:
-        self.interpreter, self.prepare = interpreter, prepare
-        self.overlap, self.blend = overlap, blend
-        surveyed = interpreter.survey
-        self.window = tuple(surveyed.image.shape[2:])
-        if len(surveyed.result.shape) != len(self.window) + 2:
+    Raises:
+        ArgumentError: for an output that lacks an axis of the image.
+    """
+    window, shape = survey.image.shape[2:], survey.result.shape
+    if len(shape) != len(window) + 2:
+        raise ArgumentError(
+            f"windows need an output with batch, channels and {len(window)} axes; "
+            f"that of {survey.network.name} has shape {shape}"
+        )
+    return tuple(Fraction(after, n) for after, n in zip(shape[2:], window, strict=True))
+
+
+def blended_size(survey: Survey, overlap: float, size: Sequence[int]) -> tuple[int, ...]:
+    """The lengths of the output for an image of a size.
+
+    Raises:
+        ArgumentError: where windows do not fall on whole positions of the output.
+    """
+    lengths = []
+    for length, window, ratio in zip(size, survey.image.shape[2:], ratios(survey), strict=True):
+        places = [s * ratio for s in (*starts(length, window, overlap), length)]
+        if any(place.denominator != 1 for place in places):
             raise ArgumentError(
-                f"windows need an output with batch, channels and {len(self.window)} axes; "
-                f"that of {surveyed.network.name} has shape {surveyed.result.shape}"
+                f"windows of {window} on {length} positions do not fall on whole positions "
+                f"of an output that is {ratio} as long: choose tile and overlap to fit"
             )
-        self.ratios = tuple(
-            Fraction(after, before)
-            for after, before in zip(surveyed.result.shape[2:], self.window, strict=True)
-        )
+        lengths.append(int(length * ratio))
+    return tuple(lengths)
 
-    @cached_property
-    def _module(self) -> Any:
-        return self.interpreter.survey.network.program.module(check_guards=False).to(
-            self.interpreter.device
-        )
 
-    @cached_property
-    def _weights(self) -> Tensor:
-        return importance(self.interpreter.survey.result.shape[2:], self.blend).to(
-            self.interpreter.device
-        )
+def touching(length: int, window: int, overlap: float, ratio: Fraction, span: Span) -> list[int]:
+    """Where the windows begin that touch a span of the output.
 
-    @staticmethod
-    def sizes(surveyed: Survey, overlap: float, size: Sequence[int]) -> tuple[int, ...]:
-        """The lengths of the output for an image of a size.
+    >>> touching(100, 32, 0.5, Fraction(2), (100, 128))
+    [32, 48]
+    """
+    first, stop = span
+    return [
+        start
+        for start in starts(length, window, overlap)
+        if start * ratio < stop and (start + window) * ratio > first
+    ]
 
-        Raises:
-            ArgumentError: where windows do not fall on whole positions of the output.
-        """
-        lengths = []
-        for length, window, after in zip(
-            size, surveyed.image.shape[2:], surveyed.result.shape[2:], strict=True
-        ):
-            ratio = Fraction(after, window)
-            places = [s * ratio for s in (*starts(length, window, overlap), length)]
-            if any(place.denominator != 1 for place in places):
-                raise ArgumentError(
-                    f"windows of {window} on {length} positions do not fall on whole positions "
-                    f"of an output that is {ratio} as long: choose tile and overlap to fit"
-                )
-            lengths.append(int(length * ratio))
-        return tuple(lengths)
 
-    def __call__(
-        self, source: Source, image: int, spans: Sequence[Span], known: Statistics
-    ) -> Tensor:
-        """The blended output at spans of its axes."""
-        size = source.size
-        margins = [max(0, w - n) // 2 for n, w in zip(size, self.window, strict=True)]
-        moved = [  # in a map that starts where a padded image starts
-            (a + int(m * r), b + int(m * r))
-            for (a, b), m, r in zip(spans, margins, self.ratios, strict=True)
-        ]
-        total: Tensor | None = None
-        weight = torch.zeros([b - a for a, b in moved], device=self.interpreter.device)
-        for corner in product(*self._touching(size, moved)):
-            result = self._run(source, image, corner, size, margins)
-            here, there = self._overlap(corner, moved)
-            share = self._weights[there]
-            if total is None:
-                shape = (*result.shape[:2], *weight.shape)
-                total = torch.zeros(shape, dtype=result.dtype, device=result.device)
-            total[here] += result[there] * share
-            weight[here] += share
-        assert total is not None
-        return total / weight
+def windows_run(survey: Survey, overlap: float, size: Sequence[int], unit: Sequence[int]) -> int:
+    """How many windows are run for all units: those at a border for both sides."""
+    total = 1
+    for length, window, ratio, by in zip(
+        size, survey.image.shape[2:], ratios(survey), unit, strict=True
+    ):
+        end = int(length * ratio)
+        margin = int(max(0, window - length) // 2 * ratio)
+        spans = [(at + margin, min(at + by, end) + margin) for at in range(0, end, by)]
+        total *= sum(len(touching(length, window, overlap, ratio, span)) for span in spans)
+    return total
 
-    def _touching(self, size: Sequence[int], spans: Sequence[Span]) -> list[list[int]]:
-        """For each axis the windows that overlap the spans."""
-        return [
-            [
-                start
-                for start in starts(length, window, self.overlap)
-                if start * ratio < stop and (start + window) * ratio > first
-            ]
-            for length, window, ratio, (first, stop) in zip(
-                size, self.window, self.ratios, spans, strict=True
-            )
-        ]
 
-    def _run(
-        self,
-        source: Source,
-        image: int,
-        corner: Sequence[int],
-        size: Sequence[int],
-        margins: Sequence[int],
-    ) -> Tensor:
-        spans, sides = [], []
-        for start, window, length, margin in zip(corner, self.window, size, margins, strict=True):
-            low = start - margin
-            spans.append((max(0, low), min(length, low + window)))
-            sides.append((max(0, -low), max(0, low + window - length)))
-        kind = getattr(torch, self.interpreter.survey.image.results[0].dtype)
-        part = source.read(image, ((0, 1), (0, 1), *spans)[2:])
-        tensor = self.prepare(part, kind).to(self.interpreter.device)
-        if any(map(any, sides)):
-            tensor = F.pad(tensor, [side for pair in reversed(sides) for side in pair])
-        with torch.no_grad():
-            results = self._module(tensor)
-        if isinstance(results, dict):
-            results = list(results.values())
-        names = self.interpreter.survey.network.outputs
-        if isinstance(results, (tuple, list)):
-            results = results[names.index(self.interpreter.survey.output)]
-        output: Tensor = results
-        return output
+def unit_lengths(
+    survey: Survey, size: Sequence[int], memory: int, bytes_kept: int
+) -> tuple[int, ...]:
+    """The lengths of a unit: as many windows as fit the memory, alike along all axes.
 
-    def _overlap(self, corner: Sequence[int], spans: Sequence[Span]) -> tuple[Any, Any]:
-        """Where a window's output falls in a part, and which part of it that is."""
-        here, there = [], []
-        for start, window, ratio, (first, stop) in zip(
-            corner, self.window, self.ratios, spans, strict=True
-        ):
-            origin, end = int(start * ratio), int((start + window) * ratio)
-            low, high = max(origin, first), min(end, stop)
-            here.append(slice(low - first, high - first))
-            there.append(slice(low - origin, high - origin))
-        return (..., *here), (..., *there)
+    Args:
+        survey: of the network at the size of a window.
+        size: the lengths of the blended output.
+        memory: bytes for a window, the strip that is blended, and the unit.
+        bytes_kept: of a position of the reduced result.
+    """
+    window = output_size(survey)
+    most = round(_UNIT_WINDOWS ** (1 / len(window)))
+    for count in range(most, 0, -1):
+        lengths = tuple(min(n, count * w) for n, w in zip(size, window, strict=True))
+        if count == 1 or window_peak(survey, lengths, bytes_kept) <= memory:
+            break
+    return lengths
+
+
+def window_peak(survey: Survey, unit: Sequence[int], bytes_kept: int) -> int:
+    """The bytes of tensors alive while a unit is computed: strips are as high as a window."""
+    window, kind = output_size(survey), survey.result.results[0]
+    strip = min(window[0], unit[0]) * prod(unit[1:]) * (survey.result.shape[1] + 1)
+    return (
+        middle_peak(survey, window)
+        + _COPIES * strip * kind.itemsize
+        + 2 * prod(unit) * bytes_kept  # once more in the order of the target
+    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from convsmith.errors import ArgumentError, ConvsmithError, DataError, MissingExtra, first_line
 from convsmith.report.unpacking import FORMATS, check_pixels
+from convsmith.tiling.stores import nifti, tiff
 from convsmith.tiling.stores.codecs import check_codecs, check_files
 from convsmith.tiling.stores.layout import guess_layout, parse_layout
 from convsmith.tiling.stores.source import Source
@@ -102,7 +103,10 @@ def _from_array(source: Any, dims: int, channels: int, layout: str | None) -> So
     what = "the array"
     letters = layout or guess_layout(source.shape, dims, channels, what)
     letters = parse_layout(letters, source.shape, dims, what)
-    opened = Source(source, letters, what, None, tuple(getattr(source, "chunks", None) or ()))
+    # A dask array lists the lengths of all its chunks.
+    chunks = getattr(source, "chunks", None) or ()
+    block = tuple(max(n) if isinstance(n, tuple) else n for n in chunks)
+    opened = Source(source, letters, what, None, block)
     opened.require(channels, dims)
     return opened
 
@@ -123,10 +127,13 @@ def _affordable(source: Source, path: str, memory: int) -> Source:
         return source
     if block * 4 <= memory:
         return source
+    retile = "store it in smaller chunks first"
+    if READERS.get(Path(path).suffix.lower()) is _tiff:
+        options = "-co TILED=YES -co BIGTIFF=YES"
+        retile = f"retile it first, such as `gdal_translate {options} {path} tiled.tif`"
     raise DataError(
         f"{source.name} is stored in blocks of {block / 1e6:.0f} MB, each decoded whole for any "
-        f"part of it: retile it first, such as `gdal_translate -co TILED=YES -co BIGTIFF=YES "
-        f"{path} tiled.tif`, or pass memory= of {5 * block / 1e9:.1f}GB"
+        f"part of it: {retile}, or pass memory= of {5 * block / 1e9:.1f}GB"
     )
 
 
@@ -207,52 +214,16 @@ def _npy(path: str, level: int, memory: int) -> Opened:
 
 
 def _tiff(path: str, level: int, memory: int) -> Opened:
-    try:
-        import tifffile
-        import zarr
-    except ImportError:
-        raise MissingExtra("reading TIFF", extra="tile", package="tifffile and zarr") from None
-    # The file stays open for as long as the array is used.
-    file = tifffile.TiffFile(path)
-    series = file.series[0]
-    if not 0 <= level < len(series.levels):
-        raise ArgumentError(f"{path} has {len(series.levels)} levels; there is no level {level}")
-    chosen = series.levels[level]
-    if _truncated(file, os.path.getsize(path)):
-        raise DataError(f"{path} is truncated: it names data beyond its end")
-    axes = chosen.axes.replace("S", "C").replace("I", "N").replace("T", "N").replace("Q", "N")
-    letters = axes if len(set(axes)) == len(axes) and not set(axes) - set("NCZYX") else ""
-    if chosen.dataoffset is not None and chosen.keyframe.is_memmappable and level == 0:
-        return tifffile.memmap(path, mode="r", series=0), letters, ()
-    array = zarr.open(chosen.aszarr(), mode="r")
-    return array, letters, tuple(array.chunks)
-
-
-def _truncated(file: Any, size: int) -> bool:
-    """Whether some page's data lies beyond the end of the file."""
-    for page in file.series[0].pages:
-        if page is None:
-            continue
-        ends = (
-            offset + count
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
-        )
-        if max(ends, default=0) > size:
-            return True
-    return False
+    return tiff.load(path, level)
 
 
 def _nifti(path: str, level: int, memory: int) -> Opened:
-    try:
-        import nibabel
-    except ImportError:
-        raise MissingExtra("reading NIfTI", extra="nifti", package="nibabel") from None
-    image = nibabel.load(path)
-    data = image.dataobj
-    if path.endswith(".gz"):  # no part of it can be read by itself
+    data = nifti.load(path).dataobj
+    letters = "ZYX" if len(data.shape) == 3 else ""
+    if path.lower().endswith(".gz"):  # no part of it can be read by itself
         _check_declared(path, int(np.prod(data.shape)) * 8, memory)
-        return np.asarray(data, dtype=np.float32), "ZYX" if len(data.shape) == 3 else "", ()
-    return data, "ZYX" if len(data.shape) == 3 else "", ()
+        return np.asarray(data, dtype=np.float32), letters, ()
+    return data, letters, ()
 
 
 def _picture(path: str, level: int, memory: int) -> Opened:
