@@ -31,7 +31,7 @@ def test_goals_of_large_images():
 
 
 def test_tiles_are_held_to_the_network_on_the_whole_image():
-    rows = [large("tiled", 20000, 100.0, 5e8), large("whole", 8192, 30.0, 7e9)]
+    rows = [large("tiled", 20000, 100.0, 5e8), large("whole", 8192, 40.0, 7e9)]
     assert not tile._across({"large": rows})
     rows[1] = large("whole", 8192, 20.0, 7e9)
     assert "0.60 of the rate" in tile._across({"large": rows})[0]
