@@ -142,7 +142,13 @@ def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[Any, lis
     near[c, x, y] = source[c, x, y]
     total[c, t, x, y] = b[c, t]
     place = x * of.stride[1] + taps.x * rate[1], y * of.stride[0] + taps.y * rate[0]
-    total[c, t, x, y] += w[c, taps.x, taps.y, t] * near[c, place[0], place[1]]
+    product = w[c, taps.x, taps.y, t] * near[c, place[0], place[1]]
+    if of.stride[1] > 1 and of.kernel[1] > 3:
+        # LLVM adds the taps that two pixels of a tile share in another order, so that a value would
+        # depend on its place in the tile; by trial it does so with these windows alone.
+        total[c, t, x, y] = hl.strict_float(total[c, t, x, y] + product)
+    else:
+        total[c, t, x, y] += product
 
     total.vectorize(c, lanes).unroll(y)
     update = total.update().vectorize(c, lanes)
