@@ -112,6 +112,18 @@ def test_compiled_no_bit_differs(data):
         assert (found == expected).all(), int((found != expected).sum())
 
 
+@pytest.mark.parametrize("kernel", [4, 5, 7])
+@pytest.mark.parametrize("pool", [False, True])
+def test_many_taps_and_a_stride_in_a_depthwise_kernel(kernel, pool):
+    pytest.importorskip("halide")
+    layer = nn.AvgPool2d(kernel, 2) if pool else nn.Conv2d(8, 8, kernel, 2, groups=8)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), layer, nn.ReLU()).eval()
+    image = torch.rand(1, 3, 24, 61)
+    expected = cs.compile(model, image, threads=1)(image)[0].numpy()
+    tiled = cs.tile(model, (1, 3, 8, 8), tile=3, backend="compiled")
+    assert (tiled.run(image[0].numpy(), layout="CYX").array == expected).all()
+
+
 @given(data=st.data())
 @settings(max_examples=DRAWS or 25)
 def test_torch_within_rounding(data):

@@ -100,6 +100,25 @@ def test_nifti_keeps_affine_and_header(ending, reduce, tmp_path):
     assert tiled.run(source, path, reduce=reduce, resume=True).computed == 0
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_nifti_goes_on_where_it_was_stopped(ending, tmp_path):
+    scan(tmp_path / "in.nii")
+    model = nn.Conv3d(1, 2, 3, padding=1)
+    tiled = cs.tile(model, (1, 1, 8, 8, 8), tile=12)
+    source, path = str(tmp_path / "in.nii"), tmp_path / f"out{ending}"
+    tiled.run(source, str(tmp_path / f"clean{ending}"))
+
+    def stop(what, done, of):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiled.run(source, str(path), progress=stop)
+    outcome = tiled.run(source, str(path), resume=True)
+    assert outcome.resumed == 3 and outcome.complete
+    assert path.read_bytes() == (tmp_path / f"clean{ending}").read_bytes()
+
+
 def test_a_nifti_that_lies_nowhere_and_arrays(tmp_path):
     values = np.random.default_rng(0).random((12, 14, 10), dtype=np.float32)
     tiled = cs.tile(nn.Conv3d(1, 1, 3, padding=1), (1, 1, 8, 8, 8), tile=8)

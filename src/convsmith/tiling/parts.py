@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from math import lcm, prod
+from math import ceil, lcm, prod
 
 from convsmith.errors import ArgumentError
 from convsmith.machine import usable_processors
@@ -91,10 +91,11 @@ def _part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
     ]
     needs = ranges(survey, {survey.output: tile_spans(survey, spans)})
     sizes = []
-    for (start, stop), by, length in zip(
-        needs.spans[survey.image.name, 0][2:], _period(survey), survey.image.shape[2:], strict=True
-    ):
-        least = max(stop - start + 2 * by, _WIDEST * by)
+    for (start, stop), by, length, wide in zip(
+        needs.spans[survey.image.name, 0][2:], _period(survey), survey.image.shape[2:],
+        _wide(survey), strict=True,
+    ):  # fmt: skip
+        least = max(stop - start + 2 * by, wide)
         sizes.append(min(length, least + (length - least) % by))
     return sizes
 
@@ -118,6 +119,19 @@ def compiled_peak(survey: Survey, tile: Sequence[int], kept: int) -> int:
     outputs = prod(part) * prod(survey.result.shape) // prod(size)
     # The image as it is read, as floats and as the kernels take it; the output, and what is kept.
     return _RINGS + 3 * 4 * prod(part) * channels + 2 * 4 * outputs + written
+
+
+def _wide(survey: Survey) -> list[int]:
+    """How long a part has to be for every layer to have the positions that a kernel computes."""
+    steps, size = strides(survey.network), survey.image.shape[2:]
+    least = [_WIDEST * by for by in _period(survey)]
+    for name in survey.needed:
+        for axis, own in zip(survey.axes[name], survey.network[name].shape, strict=True):
+            if axis in steps[name]:
+                # A part that is shorter than the image by n is shorter by n / step at this layer.
+                spare = steps[name][axis] * (own - min(own, _WIDEST))
+                least[axis] = max(least[axis], ceil(size[axis] - spare))
+    return [min(*pair) for pair in zip(least, size, strict=True)]
 
 
 def _rings(survey: Survey, tile: Sequence[int]) -> int:

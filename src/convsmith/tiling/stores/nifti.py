@@ -71,9 +71,10 @@ def create(path: str, form: Form, placement: Placement | None) -> Any:
 
 def reopen(path: str) -> Any:
     """The voxels of a file that `create` has made."""
-    head = load(path).header
-    kind, shape = head.get_data_dtype(), head.get_data_shape()
-    return np.memmap(path, kind, "r+", int(head.get_data_offset()), shape, order="F")
+    image = load(path)
+    kind, shape = image.header.get_data_dtype(), image.shape
+    # The header of an image that was loaded no longer says where its voxels begin.
+    return np.memmap(path, kind, "r+", int(image.dataobj.offset), shape, order="F")
 
 
 def compress(array: Any, file: Any, form: Form, placement: Placement | None) -> None:
@@ -81,7 +82,7 @@ def compress(array: Any, file: Any, form: Form, placement: Placement | None) -> 
     nibabel = _nibabel("writing")
     head = _header(form, placement)
     kind = nibabel.Nifti1Image if head["sizeof_hdr"] == 348 else nibabel.Nifti2Image
-    with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
+    with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
         kind(array, None, head).to_stream(packed)
 
 
