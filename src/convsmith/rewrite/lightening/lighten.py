@@ -143,6 +143,7 @@ def lighten(
             for images, layers or forms that do not fit.
         TraceError: if the model cannot be captured.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(8, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3))
     >>> light = lighten(model, torch.rand(64, 8, 9, 9), multiplier=2)
     >>> light.report.original.params, light.report.lightened.params
