@@ -102,7 +102,8 @@ class Biased(nn.Module):
 @pytest.mark.parametrize("kind", ["trained", "stored", "computed"])
 def test_only_a_bias_that_was_trained_is_known_to_hide_nothing(kind):
     field = cs.inspect(Biased(kind), (1, 1, 8)).receptive_field
-    assert field.size == (5,)
+    # One of them lies in the padding, which a bound does not count.
+    assert field.size == ((6,) if kind == "trained" else (5,))
     if kind == "trained":
         assert not field.reason.startswith("taken to read everything")
     else:

@@ -134,7 +134,9 @@ def test_whatever_is_killed_the_bytes_are_the_same(tmp_path):
             moment = rng.random() * lasts[ending] * 1.2**turn
             code, reason = nursery.run(path, engine, killer(moment, engine, rng))
             assert code in (0, 3, -signal.SIGKILL), (seed, attempts, code)
-            assert code != 3 or "run the same again with resume" in reason, (seed, reason)
+            # Workers outlive a killed process for a moment, and still hold its target.
+            texts = "run the same again with resume", "another run is at work"
+            assert code != 3 or any(text in reason for text in texts), (seed, reason)
             kills += code != 0
             if code == 0:
                 break

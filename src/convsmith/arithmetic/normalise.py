@@ -57,7 +57,7 @@ def infer_dims(dims: int | None, **values: Any) -> int:
             parts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
             raise ArgumentError(f"the number of axes is not one: {parts}")
         dims = next(iter(lengths.values()), 2)
-    if dims not in (1, 2, 3):
+    if not isinstance(dims, int) or dims not in (1, 2, 3):
         raise ArgumentError(f"a convolution has 1, 2 or 3 spatial axes, not {dims}")
     return dims
 

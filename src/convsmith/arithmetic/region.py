@@ -84,7 +84,7 @@ def joined(boxes: Iterable[Box]) -> list[Box]:
     >>> joined([(low, low), (high, low), (low, high), (high, high)])
     [(Positions(0 … 3), Positions(0 … 3))]
     """
-    found = list(dict.fromkeys(box for box in boxes if all(box)))
+    found = list(dict.fromkeys(tuple(box) for box in boxes if all(box)))
     number = len(found) + 1
     while 1 < len(found) < number:
         number = len(found)

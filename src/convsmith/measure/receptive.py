@@ -295,7 +295,10 @@ def main_field(network: Network, name: str) -> ReceptiveField:
 def _wraps(network: Network, name: str) -> bool:
     """Whether positions at one border of the map read the other one."""
     layers = (network[name], *network.upstream(name))
-    return any(layer.operation.settings.get("mode") == "circular" for layer in layers)
+    return any(
+        layer.kind == "roll" or layer.operation.settings.get("mode") == "circular"
+        for layer in layers
+    )
 
 
 def _limit(

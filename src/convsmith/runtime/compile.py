@@ -79,6 +79,8 @@ def compile(
         raise ArgumentError(f"threads must be an integer, not {threads!r}")
     if threads is not None and threads < 1:
         raise ArgumentError(f"at least one thread is needed, not {threads}")
+    if not isinstance(frozen, bool):
+        raise ArgumentError(f"frozen is True or False, not {type(frozen).__name__}")
     if new_sizes not in ("wait", "torch"):
         raise ArgumentError(f"new_sizes is 'wait' or 'torch', not {new_sizes!r}")
     if not isinstance(model, (nn.Module, ExportedProgram)):

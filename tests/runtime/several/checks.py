@@ -53,10 +53,10 @@ def _shared_captures() -> Iterator[None]:
     def once(name: str) -> Any:
         capture = getattr(Capture, name)
 
-        def found(model: Any, args: Any, kwargs: Any) -> Any:
-            key = name, id(model), describe(args, kwargs)
+        def found(model: Any, args: Any, kwargs: Any, *free: Any) -> Any:
+            key = name, id(model), describe(args, kwargs), repr(free)
             if key not in known:
-                known[key] = capture(model, args, kwargs)
+                known[key] = capture(model, args, kwargs, *free)
             return known[key]
 
         return mock.patch.object(Capture, name, found)
