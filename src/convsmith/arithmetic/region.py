@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
+from operator import or_
+from typing import Any
 
 from convsmith.arithmetic.positions import Positions
 
-__all__ = ["Box", "Region", "joined", "outermost", "shortened"]
+__all__ = ["Box", "Region", "joined", "joined_by", "outermost", "shortened"]
 
 Box = tuple[Positions, ...]
 """The product of one set an axis: every combination of their positions."""
@@ -78,18 +80,30 @@ class Region:
 def joined(boxes: Iterable[Box]) -> list[Box]:
     """The same union in fewer products: those that differ along one axis become one.
 
-    The time is linear in the number of products, so that it can be called on thousands.
-
     >>> low, high = Positions.range(0, 2), Positions.range(2, 4)
     >>> joined([(low, low), (high, low), (low, high), (high, high)])
     [(Positions(0 … 3), Positions(0 … 3))]
     """
-    found = list(dict.fromkeys(tuple(box) for box in boxes if all(box)))
+    return joined_by(or_, dict.fromkeys(tuple(box) for box in boxes if all(box)))
+
+
+def joined_by(
+    either: Callable[[Any, Any], Any], products: Iterable[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """Products of sets of any kind, of which those that differ in one factor become one.
+
+    The time is linear in the number of products, so that it can be called on thousands.
+
+    Args:
+        either: the union of two factors.
+        products: all with as many factors.
+    """
+    found = list(products)
     number = len(found) + 1
     while 1 < len(found) < number:
         number = len(found)
-        for axis in range(len(found[0])):
-            found = _joined_along(found, axis)
+        for factor in range(len(found[0])):
+            found = _joined_along(found, factor, either)
     return found
 
 
@@ -109,14 +123,16 @@ def shortened(boxes: Iterable[Box], most: int) -> tuple[Region, bool]:
     return Region([tuple(reduce(lambda a, b: a | b, axis) for axis in axes)]), True
 
 
-def _joined_along(boxes: list[Box], axis: int) -> list[Box]:
-    """Products that are equal along all other axes, as one."""
-    alike: dict[tuple[Box, Box], Positions] = {}
-    for box in boxes:
-        others = box[:axis], box[axis + 1 :]
-        known = alike.get(others)
-        alike[others] = box[axis] if known is None else known | box[axis]
-    return [(*before, positions, *after) for (before, after), positions in alike.items()]
+def _joined_along(
+    products: list[tuple[Any, ...]], factor: int, either: Callable[[Any, Any], Any]
+) -> list[tuple[Any, ...]]:
+    """Products that are equal in all other factors, as one."""
+    alike: dict[tuple[Any, ...], Any] = {}
+    for product in products:
+        others = product[:factor], product[factor + 1 :]
+        own = product[factor]
+        alike[others] = either(alike[others], own) if others in alike else own
+    return [(*before, own, *after) for (before, after), own in alike.items()]
 
 
 def outermost(boxes: Sequence[Box]) -> list[int]:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
+from operator import or_
+from typing import Any
 
 from convsmith.arithmetic import Positions, Region
-from convsmith.arithmetic.region import outermost
+from convsmith.arithmetic.region import joined_by, outermost
 
 __all__ = ["Table", "Term", "View", "fewest", "union"]
 
@@ -71,27 +73,11 @@ def union(table: Table, positions: Positions, moved: int) -> Positions:
 
 def fewest(terms: list[Term]) -> list[Term]:
     """The same union in fewer terms: those that differ once joined, those inside others dropped."""
-    found = [term for term in terms if all(map(any, term.tables))]
-    number = len(found) + 1
-    while 1 < len(found) < number:
-        number = len(found)
-        for part in range(-1, len(found[0].tables)):
-            found = _joined_along(found, part)
+    seeing = [(t.channels, *t.tables) for t in terms if all(map(any, t.tables))]
+    found = [Term(channels, tuple(tables)) for channels, *tables in joined_by(_either, seeing)]
     return [found[i] for i in outermost([(t.channels, *chain(*t.tables)) for t in found])]
 
 
-def _joined_along(terms: list[Term], part: int) -> list[Term]:
-    """Terms that differ in one table, or in their channels alone (-1), as one."""
-    alike: dict[tuple[object, ...], Term] = {}
-    for term in terms:
-        rest = term.tables if part < 0 else (term.tables[:part], term.tables[part + 1 :])
-        key = (rest,) if part < 0 else (term.channels, rest)
-        alike[key] = _both(alike[key], term, part) if key in alike else term
-    return list(alike.values())
-
-
-def _both(a: Term, b: Term, part: int) -> Term:
-    if part < 0:
-        return Term(a.channels | b.channels, a.tables)
-    table = tuple(p | q for p, q in zip(a.tables[part], b.tables[part], strict=True))
-    return Term(a.channels, (*a.tables[:part], table, *a.tables[part + 1 :]))
+def _either(a: Any, b: Any) -> Any:
+    """The union of two sets of channels, or of two tables."""
+    return a | b if isinstance(a, Positions) else tuple(map(or_, a, b))
