@@ -34,6 +34,7 @@ from convsmith.network.families.rules import (
     everything,
     mixed_channels,
     serve,
+    served,
     unmoved,
 )
 from convsmith.network.shapes import Axes, whole
@@ -68,15 +69,9 @@ def _linear_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 
 def _addmm_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     yield 1, (*box[:-1], Positions.range(0, layer.operands[1].shape[-1]))
-    yield from _added(layer, box)
+    yield 0, served(box, layer.operands[0].shape)
     if len(layer.operands) > 2:
         yield 2, (Positions.range(0, layer.operands[2].shape[0]), box[-1])
-
-
-def _added(layer: Layer, box: Box) -> Reads:
-    """The same place of what is added, which may be repeated."""
-    shape = layer.operands[0].shape
-    yield 0, tuple(serve(p, n) for p, n in zip(box[len(box) - len(shape) :], shape, strict=True))
 
 
 def _linear_axes(layer: Layer, sources: Sequence[Axes]) -> Axes:
@@ -106,7 +101,7 @@ def _product_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 
 
 def _added_product_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    yield from _added(layer, box)
+    yield 0, served(box, layer.operands[0].shape)
     yield from _rows_and_columns(layer, box, result, bounded, 1)
 
 
@@ -238,9 +233,7 @@ def _attention_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Read
             batch[-1] = blocks(heads[-1], max(1, query[-3] // shape[-3]))
         yield number, (*batch, keys, last)
     for number in range(3, len(layer.operands)):
-        mask = layer.operands[number].shape
-        places = (*heads, box[-2], keys)[len(box) - len(mask) :]
-        yield number, tuple(serve(p, n) for p, n in zip(places, mask, strict=True))
+        yield number, served((*heads, box[-2], keys), layer.operands[number].shape)
 
 
 def _masked(layer: Layer) -> bool:

@@ -21,7 +21,7 @@ from convsmith.network.families.rules import (
     free,
     same_channels,
     same_place,
-    serve,
+    served,
     unmoved,
 )
 from convsmith.network.shapes import Axes, Shape, factor_groups, reshaped
@@ -105,9 +105,7 @@ def _carry(passage: Passage) -> Positions | None:
 
 
 def _expand_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    shape = layer.operands[0].shape
-    place = box[len(box) - len(shape) :]
-    yield 0, tuple(serve(p, n) for p, n in zip(place, shape, strict=True))
+    yield 0, served(box, layer.operands[0].shape)
 
 
 def _repeat_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:

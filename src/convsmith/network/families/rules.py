@@ -10,7 +10,7 @@ from convsmith.arithmetic import Box, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.cost import Cost
 from convsmith.network.families.family import CostRule, Reads
-from convsmith.network.shapes import Axes, whole
+from convsmith.network.shapes import Axes, Shape, whole
 
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
@@ -36,6 +36,7 @@ __all__ = [
     "same_channels",
     "same_place",
     "serve",
+    "served",
     "strided",
     "unmoved",
 ]  # fmt: skip
@@ -94,6 +95,12 @@ def per_channel(layer: Layer, box: Box, dim: int = 1) -> Reads:
 def serve(positions: Positions, length: int) -> Positions:
     """Positions along a dimension that serves all of them if its length is 1."""
     return Positions.of([0]) if length == 1 else positions
+
+
+def served(box: Box, shape: Shape) -> Box:
+    """A product in an operand that is broadcast: aligned at the last dimension."""
+    place = box[len(box) - len(shape) :]
+    return tuple(serve(positions, n) for positions, n in zip(place, shape, strict=True))
 
 
 def along(box: Box, dim: int, positions: Positions) -> Box:
