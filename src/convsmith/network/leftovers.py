@@ -19,9 +19,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
+from convsmith.network.shadow import LIBRARIES
+
 __all__ = ["without_leftovers"]
 
-_LIBRARIES = frozenset({*sys.stdlib_module_names, "convsmith", "numpy", "torch"} - {"__main__"})
+_LIBRARIES = LIBRARIES | {"convsmith"}
 _Cached = type(lru_cache(lambda: None))
 _DEPTH = 4
 """Containers within containers that are searched."""

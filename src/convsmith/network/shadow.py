@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["HOLDERS", "shadow"]
+__all__ = ["HOLDERS", "LIBRARIES", "shadow", "slots"]
 
 # A class with an attribute `shared_by_shadows` is shared, too: its instances are safe to share.
-_LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
+LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
 """Where classes come from whose instances are shared: locks, files, types, streams, arrays."""
 
 
@@ -84,8 +84,8 @@ class _Copier:
             return partial(rule, self)
         if isinstance(value, tuple):
             return self._tuple
-        library = kind.__module__.partition(".")[0] in _LIBRARIES
-        holds = hasattr(value, "__dict__") or any(map(_slots, kind.__mro__))
+        library = kind.__module__.partition(".")[0] in LIBRARIES
+        holds = hasattr(value, "__dict__") or slots(kind)
         return self._instance if holds and not library else None
 
     def _remember(self, value: Any, copied: Any) -> Any:
@@ -98,10 +98,9 @@ class _Copier:
             copied = self._remember(value, object.__new__(type(value)))
         except TypeError:  # a class written in C makes its own instances
             return value
-        for base in type(value).__mro__:
-            for name in _slots(base):
-                if hasattr(value, name):
-                    object.__setattr__(copied, name, self(getattr(value, name)))
+        for name in slots(type(value)):
+            if hasattr(value, name):
+                object.__setattr__(copied, name, self(getattr(value, name)))
         if hasattr(value, "__dict__"):
             copied.__dict__.update({name: self(item) for name, item in vars(value).items()})
         return copied
@@ -182,10 +181,17 @@ class _Copier:
         return copied
 
 
-def _slots(base: type) -> tuple[str, ...]:
-    names = vars(base).get("__slots__", ())
-    names = (names,) if isinstance(names, str) else tuple(names)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+def slots(kind: type) -> list[str]:
+    """The names of the values that instances of a class keep in slots.
+
+    >>> class Point:
+    ...     __slots__ = ("x", "y")
+    >>> slots(Point)
+    ['x', 'y']
+    """
+    declared = (vars(base).get("__slots__", ()) for base in kind.__mro__)
+    names = (name for own in declared for name in ((own,) if isinstance(own, str) else own))
+    return [name for name in names if name not in ("__dict__", "__weakref__")]
 
 
 _CONTAINERS: dict[type, Callable[[_Copier, Any], Any]] = {

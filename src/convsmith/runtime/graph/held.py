@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from convsmith.network.shadow import HOLDERS
+from convsmith.network.shadow import HOLDERS, LIBRARIES, slots
 
 __all__ = ["Slots", "is_array", "is_open", "sampled"]
-
-_LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "torch"})
 
 _VALUES = 4096
 """Values of an array that are compared in every call."""
@@ -33,13 +30,7 @@ class Slots:
     """
 
     def __init__(self, owner: Any) -> None:
-        self._owner = owner
-        self._names = [
-            name
-            for base in type(owner).__mro__
-            for name in _names(base)
-            if name not in ("__dict__", "__weakref__")
-        ]
+        self._owner, self._names = owner, slots(type(owner))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -48,17 +39,12 @@ class Slots:
         return (getattr(self._owner, name, None) for name in self._names)
 
 
-def _names(base: type) -> tuple[str, ...]:
-    names = vars(base).get("__slots__", ())
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
 def is_open(value: Any) -> bool:
     """Whether an object is looked into: a module, a user's own, or one that only holds values."""
     kind = type(value)
     if isinstance(value, (type, torch.jit.ScriptModule)) or hasattr(kind, "shared_by_shadows"):
         return False
-    own = kind.__module__.partition(".")[0] not in _LIBRARIES
+    own = kind.__module__.partition(".")[0] not in LIBRARIES
     return own or isinstance(value, (nn.Module, *HOLDERS))
 
 
