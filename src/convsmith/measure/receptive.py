@@ -25,7 +25,7 @@ from convsmith.network.dependence import Dependence, depends_on
 from convsmith.network.families import Trait, family_of
 from convsmith.network.forward import views
 from convsmith.network.local import is_moved, pixel, seen, walk
-from convsmith.network.merges import drifts, merge_note, unequal_merge
+from convsmith.network.merges import drifts, merge_note, unequal_merge, wraps
 from convsmith.network.views import View
 from convsmith.report import Column, Figure, Result, Table, field_picture, percent, shape
 from convsmith.text import times
@@ -288,17 +288,8 @@ def main_field(network: Network, name: str) -> ReceptiveField:
     local = local_field(network, name)
     steady = local is not None and local.layer == name and local.status == "exact"
     if local is not None and steady and true.status == "exact" and _within(network, local, true):
-        return replace(local, limit=space_of(network)) if _wraps(network, name) else local
+        return replace(local, limit=space_of(network)) if wraps(network, name) else local
     return replace(true, limit=_limit(network, name, true, local if steady else None))
-
-
-def _wraps(network: Network, name: str) -> bool:
-    """Whether positions at one border of the map read the other one."""
-    layers = (network[name], *network.upstream(name))
-    return any(
-        layer.kind == "roll" or layer.operation.settings.get("mode") == "circular"
-        for layer in layers
-    )
 
 
 def _limit(

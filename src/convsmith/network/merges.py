@@ -12,7 +12,7 @@ from convsmith.network.network import Layer, Network
 from convsmith.network.views import View
 from convsmith.text import times
 
-__all__ = ["drifts", "merge_note", "unequal_merge"]
+__all__ = ["drifts", "merge_note", "unequal_merge", "wraps"]
 
 
 def merge_note(network: Network, name: str) -> str:
@@ -59,6 +59,14 @@ def drifts(network: Network, name: str) -> bool:
     if family_of(layer).has(Trait.WINDOWED) and layer.operation.settings.get("align_corners"):
         return layer.shape != layer.operands[0].shape
     return len(set(_ways(network, _branches(network, name)).values())) > 1
+
+
+def wraps(network: Network, name: str) -> bool:
+    """Whether positions of a layer at one border of the image read the other one."""
+    return any(
+        layer.kind == "roll" or layer.operation.settings.get("mode") == "circular"
+        for layer in (network[name], *network.upstream(name))
+    )
 
 
 def _end_to_end(network: Network, layer: Layer) -> bool:
