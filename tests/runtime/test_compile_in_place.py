@@ -8,7 +8,8 @@ from torch import nn
 
 import convsmith as cs
 from convsmith.network import trace
-from convsmith.runtime.graph.functional import functional, writes
+from convsmith.network.writes import writes
+from convsmith.runtime.graph.functional import functional
 
 
 class Body(nn.Module):

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsmith.network.writes import writes
 
-__all__ = ["functional", "writes"]
+__all__ = ["functional"]
 
 
 def functional(program: ExportedProgram) -> tuple[bool, str]:

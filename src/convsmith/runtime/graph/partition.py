@@ -17,10 +17,10 @@ from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.kernels.library import Library
 from convsmith.network import Layer, Network
 from convsmith.network.reading import arguments
+from convsmith.network.writes import writes
 from convsmith.runtime.execution.region import Region
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.graph.capture import Capture
-from convsmith.runtime.graph.functional import writes
 from convsmith.runtime.graph.variant import Variant
 from convsmith.runtime.graph.watch import Watch
 from convsmith.runtime.lowering.lower import lower
@@ -45,7 +45,7 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     graph.graph.eliminate_dead_code()
     nodes = _nodes_of(graph, network)
     weights = weights_of(network)
-    reasons = {layer.name: _refusal(layer, captured, weights) for layer in network}
+    reasons = _reasons(captured, weights)
     # Before any value is read: what changes meanwhile is then seen at the next call.
     watch = Watch(_read(weights, reasons), library.watching)
     for number, inside in enumerate(_candidates(graph, network, reasons)):
@@ -67,9 +67,13 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
 
 def left_to_torch(captured: Capture) -> dict[str, str]:
     """The layers that no kernel computes, each with the reason."""
-    weights = weights_of(captured.network)
-    reasons = {layer.name: _refusal(layer, captured, weights) for layer in captured.network}
+    reasons = _reasons(captured, weights_of(captured.network))
     return {name: why for name, why in reasons.items() if why}
+
+
+def _reasons(captured: Capture, weights: Weights) -> dict[str, str]:
+    """Why no kernel computes a layer, by its name; '' where one may."""
+    return {layer.name: _refusal(layer, captured, weights) for layer in captured.network}
 
 
 def _read(weights: Weights, reasons: Mapping[str, str]) -> list[Tensor]:
