@@ -1,9 +1,10 @@
-"""Nothing is ever assigned to a module of the user's: another thread may be using it."""
+"""Other threads use the user's modules and PyTorch meanwhile: neither is switched, not for a moment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -92,3 +93,51 @@ def test_nothing_is_assigned(use: str) -> None:
     with locked(net):
         USES[use](net)
     assert all(module.training for module in net.modules())
+
+
+SEEN: list[dict[str, Any]] = []
+
+
+class Looks(nn.Module):
+    """Looks from another thread at how PyTorch is set up, whenever it runs or is captured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        SEEN.append(from_elsewhere())
+        return self.conv(x)
+
+
+def from_elsewhere() -> dict[str, Any]:
+    """What a new thread reads of the settings of PyTorch: all that it has a getter for."""
+    settings: dict[str, Any] = {}
+
+    def read() -> None:
+        for name in dir(torch._C):
+            if name.startswith("_get_"):
+                try:
+                    value = getattr(torch._C, name)()
+                except (TypeError, RuntimeError, AssertionError):
+                    continue  # takes arguments, or is of another device
+                if isinstance(value, bool | int | float | str):
+                    settings[name] = value
+        settings["threads"] = torch.get_num_threads()
+        settings["dtype"] = torch.get_default_dtype()
+
+    reader = Thread(target=read)
+    reader.start()
+    reader.join()
+    return settings
+
+
+@pytest.mark.parametrize("use", ["trace", "inspect", "compile", "tile", "effective_field"])
+def test_pytorch_is_left_as_it_is(use: str) -> None:
+    net = Looks().eval()
+    before = from_elsewhere()
+    assert before["_get_mkldnn_enabled"]
+    SEEN.clear()
+    USES[use](net)
+    assert SEEN
+    assert all(settings == before for settings in SEEN)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import get_ident
+from typing import Any
 
 import torch
 import torch.export._trace
@@ -55,11 +57,28 @@ def quiet() -> Iterator[None]:
             logger.setLevel(logging.CRITICAL)
             # Where a capture fails, it prints half of the graph: give it another `print`.
             exporter["print"] = lambda *values, **options: None
+            switch = exporter[_SWITCH]
+            exporter[_SWITCH] = _left_on(switch)
             try:
                 yield
             finally:
+                exporter[_SWITCH] = switch
                 exporter.pop("print", None)
                 logger.setLevel(level)
+
+
+# Turns oneDNN, NNPACK and cuDNN off for the whole process while `torch.export` captures: what other
+# threads compute meanwhile is rounded in another way. Two captures at once can leave them off.
+_SWITCH = "_ignore_backend_decomps"
+
+
+def _left_on(switch: Callable[[], AbstractContextManager[Any]]) -> Callable[[], Any]:
+    """For captures by this thread, a switch that does nothing; others keep theirs.
+
+    The graphs are the same, as what these libraries decide comes below the operations of a graph.
+    """
+    here = get_ident()
+    return lambda: nullcontext() if get_ident() == here else switch()
 
 
 @contextmanager
