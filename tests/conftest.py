@@ -21,8 +21,15 @@ _common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthChe
 settings.register_profile(
     "quick", max_examples=100, derandomize=True, database=None, print_blob=False, **_common
 )
+# What is tried for a change follows from the change: the same examples each time. A nightly run
+# looks for others, from a seed.
 settings.register_profile(
-    "thorough", max_examples=500, derandomize=False, print_blob=True, **_common
+    "thorough",
+    max_examples=500,
+    derandomize="CONVSMITH_SEED" not in os.environ,
+    database=None,
+    print_blob=True,
+    **_common,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "quick")
 
