@@ -1,4 +1,4 @@
-"""Other threads use the user's modules and PyTorch meanwhile: neither is switched, not for a moment."""
+"""Other threads use the user's modules and PyTorch meanwhile: neither is ever switched."""
 
 from __future__ import annotations
 
