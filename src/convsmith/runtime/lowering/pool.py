@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from convsmith.arithmetic import Pool
+from convsmith.arithmetic import Pool, Window
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.resample import MANY, Average
@@ -57,22 +57,28 @@ class AveragePool(Block):
 
 def _refuse(layer: Layer, weights: Weights) -> str:
     pool = layer.operation.arithmetic
-    if not isinstance(pool, Pool) or pool.dims != 2 or pool.ceil_mode:
-        return "a pool that rounds its size up, or is not two-dimensional"
+    if not isinstance(pool, Pool) or pool.dims != 2:
+        return "a pool that is not two-dimensional"
+    if pool.ceil_mode and any(window.extent <= _further(window) for window in pool.windows):
+        return "a pool whose last window may begin beyond the map"
     if pool.kind == "max" and layer.operation.name != "max_pool2d":
         return "its indices are used, too"
-    if pool.kind != "max" and pool.taps > MANY and _padded(pool) and pool.count_include_pad:
-        return "a large window that counts its padding"
+    if pool.kind != "max" and _padded(pool) and pool.count_include_pad:
+        if pool.taps > MANY:
+            return "a large window that counts its padding"
+        if pool.ceil_mode:
+            return "a pool that counts some of its padding"
     return ""
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
     pool = layer.operation.arithmetic
     assert isinstance(pool, Pool)
-    rows, columns = pool.windows
+    rows, columns = map(_rounded_up, pool.windows) if pool.ceil_mode else pool.windows
     target = Map(layer.name, layer.shape[1])
     source = draft.map(layer.inputs[0])
-    windows, padded = (rows, columns), _padded(pool)
+    windows = (rows, columns)
+    padded = any(map(any, (window.padding for window in windows)))
     if pool.kind == "max":
         shared = isinstance(draft.made[layer.inputs[0]], Joined)
         if padded and (shared or not draft.alone(layer.inputs[0])):
@@ -81,7 +87,7 @@ def _lower(draft: Draft, layer: Layer) -> None:
             draft.order.append(Copied(f"{layer.name} source", [source], copy))
             source = copy
         block: Block = LargestPool(layer.name, [source], target, windows)
-    elif pool.taps > MANY or (padded and not pool.count_include_pad):
+    elif pool.taps > MANY or (padded and (pool.ceil_mode or not pool.count_include_pad)):
         block = AveragePool(layer.name, [source], target, windows)
     else:
         weight = np.full((layer.shape[1], 1, *pool.kernel_size), 1 / pool.taps)
@@ -94,6 +100,16 @@ def _lower(draft: Draft, layer: Layer) -> None:
 
 def _padded(pool: Pool) -> bool:
     return any(map(any, pool.padding))
+
+
+def _further(window: Window) -> int:
+    """The padding at the far end with which a size that is rounded down is the one rounded up."""
+    return window.padding[1] + window.stride - 1
+
+
+def _rounded_up(window: Window) -> Window:
+    padding = (window.padding[0], _further(window))
+    return Window(window.kernel, window.stride, padding, window.dilation)
 
 
 POOL = Lowering(_refuse, _lower)
