@@ -11,7 +11,7 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
 from convsmith.kernels.pointwise import BARE, Epilogue
 
-__all__ = ["Copy", "MaxPool", "Pack", "RowSum", "Scale", "Unpack"]
+__all__ = ["Copy", "MaxPool", "Pack", "RowSum", "Scale", "Shuffle", "Unpack"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,32 @@ class Copy(Kernel):
         out[c, x, y] = source[c, x, y]
         out.vectorize(c, isa.lanes, hl.TailStrategy.GuardWithIf)
         return result(out), source.arguments
+
+
+@dataclass(frozen=True)
+class Shuffle(Kernel):
+    """Rows of a map, channels interleaved. Arguments: x (buffer, ring, row), each, y.
+
+    A group has `each` channels; channel j·groups + i is channel i·each + j of the source. As in
+    `Copy`, there are no others.
+    """
+
+    family: ClassVar[str] = "shuffle"
+
+    groups: int
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x")
+        (each,) = ints("each")
+        out = hl.Func(self.name)
+        out[c, x, y] = source[c % self.groups * each + c // self.groups, x, y]
+        group = hl.Var("group")
+        out.split(c, c, group, self.groups, hl.TailStrategy.GuardWithIf)
+        out.reorder(group, c, x, y).unroll(group)
+        out.vectorize(c, isa.lanes, hl.TailStrategy.GuardWithIf)
+        return result(out), [*source.arguments, each]
 
 
 _NEAR = 16

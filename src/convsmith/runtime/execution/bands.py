@@ -145,11 +145,20 @@ def sizes_of(
     input_sizes = iter(sizes)
     result: dict[int, tuple[int, int]] = {}
     maps: dict[int, tuple[int, int]] = {}
+
+    def size_of(source: Map) -> tuple[int, int]:
+        """Of a map, or of the one whose channels it is."""
+        known = maps.get(id(source))
+        if known is not None:
+            return known
+        assert source.parent is not None
+        return size_of(source.parent)
+
     for block in blocks:
-        size = block.size(maps[id(block.sources[0])]) if block.sources else next(input_sizes)
+        size = block.size(size_of(block.sources[0])) if block.sources else next(input_sizes)
         residual = getattr(block, "residual", None)
         if residual is not None and joined:
-            _same(block, "add", size, maps[id(residual)])
+            _same(block, "add", size, size_of(residual))
         result[id(block)] = size
         target = block.target
         while target is not None:

@@ -22,6 +22,7 @@ from convsmith.network.trace import read_program
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
 from convsmith.runtime.graph.patience import Patience
+from convsmith.runtime.graph.plainer import plainer
 
 __all__ = ["Capture", "apart"]
 
@@ -62,7 +63,8 @@ class Capture:
             program = network.program
             named = name_types(program)
             changed, kept = functional(program)
-            if changed or named:  # operations in place were taken out
+            changed |= plainer(program)
+            if changed or named:  # the nodes are not those that were traced
                 module: nn.Module = (
                     program.module(check_guards=False)
                     if isinstance(model, ExportedProgram)
@@ -105,6 +107,7 @@ class Capture:
                 guarded = program.module(check_guards=True)
                 name_types(program)
                 _, kept = functional(program)
+                plainer(program)
                 network = trace(program, kwargs or tuple(args))
             except Exception:
                 return None  # whatever the reason: each size is then captured by itself

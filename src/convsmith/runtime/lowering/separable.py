@@ -23,6 +23,9 @@ def fuse_separable(order: list[Block], outside: Collection[int]) -> None:
     for block in order:
         for source in block.sources:
             readers.setdefault(id(source), []).append(block)
+            while source.parent is not None:  # it may be a part of a map that was cut
+                source = source.parent
+                readers.setdefault(id(source), []).append(block)
     for block in list(order):
         following = readers.get(id(block.target), [])
         if len(following) != 1 or id(block.target) in outside or not isinstance(block, Convolution):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from convsmith.network import Layer
 from convsmith.runtime.lowering.activation import ACTIVATION
 from convsmith.runtime.lowering.batch_norm import BATCH_NORM
+from convsmith.runtime.lowering.channels import CHANNEL_SHUFFLE, SLICE
 from convsmith.runtime.lowering.concat import CONCAT
 from convsmith.runtime.lowering.convolution import CONVOLUTION
 from convsmith.runtime.lowering.elementwise import ELEMENTWISE
@@ -23,6 +24,7 @@ LOWERINGS: dict[str, Lowering] = {
     "activation": ACTIVATION,
     "adaptive pool": ADAPTIVE_POOL,
     "batch norm": BATCH_NORM,
+    "channel shuffle": CHANNEL_SHUFFLE,
     "concat": CONCAT,
     "convolution": CONVOLUTION,
     "elementwise": ELEMENTWISE,
@@ -31,13 +33,13 @@ LOWERINGS: dict[str, Lowering] = {
     "pad": PAD,
     "pool": POOL,
     "reduction": REDUCTION,
+    "slice": SLICE,
     "transposed convolution": TRANSPOSED,
     "upsample": UPSAMPLE,
 }
 
 REFUSED: dict[str, str] = {
     "attention": "every position reads every other one",
-    "channel shuffle": "it moves channels",
     "complex parts": "it takes numbers apart",
     "creation": "it reads no image",
     "embedding": "it looks rows up",
@@ -54,7 +56,6 @@ REFUSED: dict[str, str] = {
     "reshape": "it changes the axes",
     "roll": "it moves pixels",
     "select": "it picks one of several tensors",
-    "slice": "it cuts the map",
     "softmax": "it divides by a sum over an axis",
     "split": "it gives several tensors",
     "unknown": "it is not known what it computes",

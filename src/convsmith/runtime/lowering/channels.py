@@ -1,0 +1,83 @@
+"""Channels that are cut out of a map, or interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convsmith.kernels.isa import BLOCK, Isa
+from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.rows import Shuffle
+from convsmith.network import Layer
+from convsmith.runtime.lowering.block import Block
+from convsmith.runtime.lowering.concat import Copied, Joined
+from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.lowering import Lowering, Weights
+from convsmith.runtime.lowering.maps import Map
+
+__all__ = ["CHANNEL_SHUFFLE", "SLICE", "Shuffled"]
+
+
+@dataclass(eq=False)
+class Shuffled(Block):
+    """Channels of several groups, the first of each group first."""
+
+    groups: int = 1
+
+    exact = True
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return Shuffle(self.groups)
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """The channels of a group."""
+        return [self.sources[0].channels // self.groups]
+
+
+def _refuse_slice(layer: Layer, weights: Weights) -> str:
+    channels = _range(layer)
+    if channels is None or len(channels) != layer.shape[1]:
+        return "it cuts the map, or leaves channels out in between"
+    return ""
+
+
+def _range(layer: Layer) -> range | None:
+    """The channels that a slice takes, all pixels of each; None for another cut."""
+    settings, before = layer.operation.settings, layer.operands[0].shape
+    if layer.operation.name not in ("slice", "narrow") or len(before) != 4:
+        return None
+    if settings.get("dim", 0) not in (1, -3) or settings.get("step", 1) != 1:
+        return None
+    if layer.operation.name == "narrow":
+        start = settings["start"] % before[1]
+        return range(start, start + settings["length"])
+    return range(before[1])[settings.get("start") : settings.get("end")]
+
+
+def _lower_slice(draft: Draft, layer: Layer) -> None:
+    source, channels = draft.map(layer.inputs[0]), _range(layer)
+    assert channels is not None
+    part = Map(layer.name, len(channels), pixel=source.pixel)
+    if len(channels) % BLOCK == 0 == channels.start % BLOCK:
+        part.join(source, channels.start)
+        draft.place(Joined(layer.name, [source], part), layer.name)
+        return
+    view = Map(f"{layer.name} source", len(channels), pixel=source.pixel)
+    view.join(source, channels.start)
+    draft.place(Copied(layer.name, [view], part), layer.name)
+
+
+def _refuse_shuffle(layer: Layer, weights: Weights) -> str:
+    return "" if isinstance(layer.operation.settings.get("groups"), int) else "its groups are free"
+
+
+def _lower_shuffle(draft: Draft, layer: Layer) -> None:
+    source = draft.map(layer.inputs[0])
+    target = Map(layer.name, source.channels, pixel=source.pixel)
+    groups = int(layer.operation.settings["groups"])
+    draft.place(Shuffled(layer.name, [source], target, groups=groups), layer.name)
+
+
+SLICE = Lowering(_refuse_slice, _lower_slice)
+CHANNEL_SHUFFLE = Lowering(_refuse_shuffle, _lower_shuffle)
