@@ -8,7 +8,6 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from torch import Tensor
-from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
@@ -16,18 +15,17 @@ from torch.fx.passes.operator_support import OperatorSupportBase
 from convsmith.arithmetic import Conv, ConvTranspose
 from convsmith.kernels.library import Library
 from convsmith.network import Layer, Network
-from convsmith.network.reading import arguments
 from convsmith.network.writes import writes
 from convsmith.runtime.execution.region import Region
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.variant import Variant
 from convsmith.runtime.graph.watch import Watch
+from convsmith.runtime.graph.weights import LayerWeights
 from convsmith.runtime.lowering.lower import lower
-from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.table import refusal
 
-__all__ = ["left_to_torch", "partition", "weights_of"]
+__all__ = ["left_to_torch", "partition"]
 
 _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
@@ -44,7 +42,7 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
     network, graph = captured.network, captured.graph()
     graph.graph.eliminate_dead_code()
     nodes = _nodes_of(graph, network)
-    weights = weights_of(network)
+    weights = LayerWeights(network)
     reasons = _reasons(captured, weights)
     # Before any value is read: what changes meanwhile is then seen at the next call.
     watch = Watch(_read(weights, reasons), library.watching)
@@ -67,22 +65,22 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
 
 def left_to_torch(captured: Capture) -> dict[str, str]:
     """The layers that no kernel computes, each with the reason."""
-    reasons = _reasons(captured, weights_of(captured.network))
+    reasons = _reasons(captured, LayerWeights(captured.network))
     return {name: why for name, why in reasons.items() if why}
 
 
-def _reasons(captured: Capture, weights: Weights) -> dict[str, str]:
+def _reasons(captured: Capture, weights: LayerWeights) -> dict[str, str]:
     """Why no kernel computes a layer, by its name; '' where one may."""
     return {layer.name: _refusal(layer, captured, weights) for layer in captured.network}
 
 
-def _read(weights: Weights, reasons: Mapping[str, str]) -> list[Tensor]:
+def _read(weights: LayerWeights, reasons: Mapping[str, str]) -> list[Tensor]:
     """The tensors whose values kernels take over."""
     return [
         tensor
-        for name, each in weights.items()
+        for name in weights
         if not reasons[name]
-        for tensor in each.values()
+        for tensor in weights.behind(name)
         if tensor.is_floating_point()
     ]
 
@@ -113,7 +111,7 @@ def _batch(layer: Layer) -> tuple[int, int]:
     return len(layer.shape), layer.shape[0]
 
 
-def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
+def _refusal(layer: Layer, captured: Capture, weights: LayerWeights) -> str:
     """Why a layer is left to torch; '' if a kernel computes it."""
     if captured.kept:
         return captured.kept
@@ -126,7 +124,7 @@ def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
     settings = layer.operation.settings
     if settings.get("training") or settings.get("train"):
         return "it is in training mode"
-    places = {t.device.type for t in weights.get(layer.name, {}).values()} - {"cpu"}
+    places = {tensor.device.type for tensor in weights.behind(layer.name)} - {"cpu"}
     if places:
         return f"its weights are on {places.pop()}"
     why = refusal(layer, weights)
@@ -138,27 +136,6 @@ def _refusal(layer: Layer, captured: Capture, weights: Weights) -> str:
 
 def _is_convolution(layer: Layer) -> bool:
     return isinstance(layer.operation.arithmetic, (Conv, ConvTranspose))
-
-
-def weights_of(network: Network) -> Weights:
-    """The parameters of each layer that takes nothing else besides its input."""
-    program: ExportedProgram = network.program
-    tensors = {**program.state_dict, **program.constants}
-    held = {
-        spec.arg.name: tensors[spec.target]
-        for spec in program.graph_signature.input_specs
-        if spec.kind.name != "USER_INPUT" and isinstance(tensors.get(spec.target), Tensor)
-    }
-    names = {layer.node: layer.name for layer in network}
-    weights: dict[str, Mapping[str, Tensor]] = {}
-    for node in program.graph.nodes:
-        if node.op != "call_function" or node.name not in names:
-            continue
-        read = {k: v for k, v in arguments(node).items() if isinstance(v, Node)}
-        read.pop("input", None)
-        if read and all(value.name in held for value in read.values()):
-            weights[names[node.name]] = {key: held[value.name] for key, value in read.items()}
-    return weights
 
 
 class _Support(OperatorSupportBase):

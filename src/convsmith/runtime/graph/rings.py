@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from convsmith.network import Network
 from convsmith.runtime.execution.bands import plan
 from convsmith.runtime.graph.capture import Capture
-from convsmith.runtime.graph.partition import left_to_torch, weights_of
+from convsmith.runtime.graph.partition import left_to_torch
+from convsmith.runtime.graph.weights import LayerWeights
 from convsmith.runtime.lowering.block import Block
 from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.resample import Upsampled
@@ -37,7 +38,7 @@ class Rings:
         inside = {name for name in needed if not _is_outside(network, name)}
         if not inside or not left.keys().isdisjoint(inside):
             return None
-        blocks = lower(network, inside, [output], weights_of(network))
+        blocks = lower(network, inside, [output], LayerWeights(network))
         for block in blocks:
             if isinstance(block, Upsampled) and block.output is not None:
                 before, after = (network[n].shape[2:] for n in (block.sources[0].name, block.name))
