@@ -21,7 +21,7 @@ from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["CONVOLUTION", "Convolution", "parameters", "scaled", "unchanged"]
+__all__ = ["CONVOLUTION", "Convolution", "affine", "parameters", "unchanged"]
 
 
 @dataclass(eq=False)
@@ -191,7 +191,23 @@ def parameters(draft: Draft, layer: Layer) -> dict[str, Any]:
     }
 
 
-def scaled(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
+def affine(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) -> None:
+    """A scale and a shift of each channel: in the convolution before, if nothing else reads it."""
+    block = draft.made[source]
+    if (
+        isinstance(block, Convolution)
+        and draft.alone(source)
+        and block.activation == block.final == "identity"
+        and block.residual is None
+    ):
+        block.weight = block.weight * scale.reshape(-1, 1, 1, 1)
+        block.bias = block.bias * scale + shift
+        draft.extend(layer, block)
+    else:
+        _scaled(draft, layer, source, scale, shift)
+
+
+def _scaled(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
     """A scale and a shift of each channel: a depthwise convolution of one tap."""
     value = draft.map(source)
     block = Convolution(
@@ -209,7 +225,7 @@ def scaled(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) 
 def unchanged(draft: Draft, layer: Layer, source: str) -> Convolution:
     """The same values, for what is to be done with them."""
     ones = np.ones(layer.shape[1])
-    return scaled(draft, layer, source, ones, 0 * ones)
+    return _scaled(draft, layer, source, ones, 0 * ones)
 
 
 def _wider(window: Window, more: tuple[int, int]) -> Window:
