@@ -18,7 +18,7 @@ from torch import Tensor, nn
 __all__ = ["SCOPE", "STEPS", "Draft", "Unfit", "fill", "step"]
 
 SCOPE = {"torch": torch, "nn": nn, "F": F}
-MOST_VALUES, MOST_CHANNELS, LARGEST = 6000, 24, 300.0
+MOST_VALUES, MOST_CHANNELS, LARGEST = 12000, 48, 300.0
 
 STEPS: dict[str, Callable[[Draft], None]] = {}
 """Every step by name."""

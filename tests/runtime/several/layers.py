@@ -132,11 +132,39 @@ def batch_norm(d: Draft) -> None:
 
 
 @step
+def constants(d: Draft) -> None:
+    """A scale and a shift, by numbers and by tensors of any shape that fits each size."""
+    x = d.map()
+    shape = d.pick("()", "(1,)", f"({d[x].shape[1]}, 1, 1)", f"(1, {d[x].shape[1]}, 1, 1)")
+    k = d.pick("0.7", "-2", d.module(f"nn.Parameter(torch.empty({shape}))"))
+    d.let(d.pick("{x} + {k}", "{k} + {x}", "{x} * {k}", "{k} * {x}", "{x} - {k}", "{k} - {x}",
+                 "{x} / 3", "-{x}", "torch.add({x}, {k}, alpha=2)", "torch.sub({x}, {k}, alpha=2)",
+                 "torch.rsub({x}, {k}, alpha=2)").format(x=x, k=k))  # fmt: skip
+
+
+@step
+def computed_weight(d: Draft) -> None:
+    """Weights that follow from parameters: standardised, scaled, and made on the way."""
+    x = d.map()
+    channels = d[x].shape[1]
+    weight = d.module(f"nn.Parameter(torch.empty(8, {channels}, 3, 3))")
+    gain = d.module("nn.Parameter(torch.empty(8, 1, 1, 1))")
+    standard = f"F.instance_norm({weight}.flatten(1)[None])[0].view_as({weight}) / {channels}"
+    scaled = d.pick(
+        f"{weight} * {gain}", f"{gain} * ({standard})", f"torch.ones_like({weight}) / 9"
+    )
+    d.let(f"F.conv2d({x}, {scaled}, {gain}.flatten(), padding=1)")
+
+
+@step
 def pool(d: Draft) -> None:
     x = d.map()
     call = d.pick(
         "max_pool2d({}, 2)", "max_pool2d({}, 3, 2, 1)", "avg_pool2d({}, 2)", "avg_pool2d({}, 3, 1)",
         "avg_pool2d({}, 3, 2, 1)", "max_pool2d({}, 3, 2, 1, ceil_mode=True)",
+        "max_pool2d({}, 2, 3, 1, ceil_mode=True)", "avg_pool2d({}, 2, ceil_mode=True)",
+        "avg_pool2d({}, 3, 2, 1, ceil_mode=True, count_include_pad=False)",
+        "avg_pool2d({}, 3, 2, 1, ceil_mode=True)",
         "avg_pool2d({}, 3, 2, 1, count_include_pad=False)",
     )  # fmt: skip
     d.let(f"F.{call.format(x)}")

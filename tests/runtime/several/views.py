@@ -15,7 +15,22 @@ def part_of_batch(d: Draft) -> None:
 def part_of_channels(d: Draft) -> None:
     x = d.map()
     d.need(d[x].shape[1] > 2)
-    d.let(x + d.pick("[:, 1:]", "[:, :2]", "[:, ::2]", ".chunk(2, 1)[1]", ".narrow(1, 1, 2)"))
+    d.let(x + d.pick("[:, 1:]", "[:, :2]", "[:, ::2]", ".chunk(2, 1)[1]", ".narrow(1, 1, 2)",
+                     "[:, -2:]", f".split([1, len({x}[0]) - 1], 1)[1]"))  # fmt: skip
+
+
+@step
+def parts_of_channels(d: Draft) -> None:
+    """As in the blocks of CSP, YOLO and ShuffleNet: halves, one of which goes on, joined again."""
+    x = d.map()
+    half = d[x].shape[1] // 2
+    d.need(half and d[x].shape[1] % 2 == 0)
+    y = d.let(f"F.relu({d.module(f'nn.Conv2d({2 * half}, 32, 3, padding=1)')}({x}))")
+    a, b = (d.let(f"{y}.chunk(2, dim=1)[{n}]") for n in range(2))
+    conv = d.module("nn.Conv2d(16, 16, 3, padding=1, groups=16)")
+    c = d.let(f"{conv}({b})" + d.pick("", f" + {a}", f" + {b}"))
+    y = d.let(f"torch.cat({d.pick(f'[{a}, {c}]', f'[{c}, {a}, {b}]', f'[{b}, {x}, {c}]')}, 1)")
+    d.let(f"{d.module(f'nn.Conv2d({d[y].shape[1]}, 8, 1)')}({y})")
 
 
 @step
@@ -70,7 +85,10 @@ def one_frame(d: Draft) -> None:
 def shuffle(d: Draft) -> None:
     x = d.map()
     d.need(d[x].shape[1] % 4 == 0)
-    d.let(d.pick(f"F.pixel_shuffle({x}, 2)", f"F.channel_shuffle({x}, 2)"))
+    apart = f"{x}.view(len({x}), 2, -1, *{x}.shape[2:])"
+    d.let(d.pick(f"F.pixel_shuffle({x}, 2)", f"F.channel_shuffle({x}, 2)",
+                 f"{apart}.transpose(1, 2).contiguous().view({x}.shape)",
+                 f"{apart}.transpose(2, 1).reshape_as({x})"))  # fmt: skip
 
 
 @step
