@@ -63,7 +63,7 @@ class Capture:
             program = network.program
             named = name_types(program)
             changed, kept = functional(program)
-            changed |= plainer(program)
+            changed |= not kept and plainer(program)
             if changed or named:  # the nodes are not those that were traced
                 module: nn.Module = (
                     program.module(check_guards=False)
@@ -107,7 +107,8 @@ class Capture:
                 guarded = program.module(check_guards=True)
                 name_types(program)
                 _, kept = functional(program)
-                plainer(program)
+                if not kept:
+                    plainer(program)
                 network = trace(program, kwargs or tuple(args))
             except Exception:
                 return None  # whatever the reason: each size is then captured by itself

@@ -22,7 +22,7 @@ _COPIES = {_ATEN.contiguous.default, _ATEN.clone.default}
 
 
 def plainer(program: ExportedProgram) -> bool:
-    """Rewrite a program, of one's own, without splits and without shuffles by views.
+    """Rewrite a program, of one's own and `functional`, without splits and shuffles by views.
 
     Every node keeps its name and its value; parts of a split stay views of what is split.
 
