@@ -9,7 +9,10 @@ __all__ = ["DETECTORS", "LEFT_OUT", "SMALLEST", "family"]
 
 _TORCHVISION = {
     ((1, 3, 8, 64, 64),): """
-        mc3_18 mvit_v2_s r2plus1d_18 s3d swin3d_t
+        mc3_18 r2plus1d_18 swin3d_t
+    """,
+    ((1, 3, 16, 224, 224),): """
+        mvit_v2_s s3d
     """,
     ((1, 3, 96, 96),): """
         alexnet convnext_tiny deeplabv3_mobilenet_v3_large deeplabv3_resnet50 densenet121
@@ -39,13 +42,16 @@ _TIMM = {
         test_convnext3 test_efficientnet test_efficientnet_evos test_efficientnet_gn
         test_efficientnet_ln test_mambaout test_nfnet test_resnet tresnet_m vgg11 xception41
     """,
+    ((1, 3, 160, 160),): """
+        test_coatnet test_maxvit
+    """,
     ((1, 3, 224, 224),): """
         beit_base_patch16_224 cait_xxs24_224 coat_tiny coatnet_pico_rw_224 convit_tiny
         convmixer_768_32 davit_tiny deit_tiny_patch16_224 efficientformer_l1
         efficientformerv2_s0 eva02_tiny_patch14_224 gcvit_xxtiny gmlp_ti16_224 haloregnetz_b
         hiera_tiny_224 iformer_s inception_resnet_v2 inception_v4 levit_128 mvitv2_tiny
         nest_tiny pit_xs_224 resnest14d sam2_hiera_tiny swin_s3_tiny_224 swinv2_cr_tiny_224
-        test_coatnet test_maxvit tiny_vit_5m_224 tnt_s_patch16_224 twins_svt_small
+        tiny_vit_5m_224 tnt_s_patch16_224 twins_svt_small
         visformer_tiny vit_relpos_small_patch16_224 vit_tiny_r_s16_p8_224
         vit_xsmall_patch16_clip_224 vitamin_small_224 volo_d1_224 xcit_nano_12_p16_224
     """,
