@@ -45,6 +45,15 @@ def test_what_needs_no_torch_imports_none(name: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_compiler_of_torch_is_loaded_by_a_capture_alone() -> None:
+    """It takes as long again as torch itself; figures of layers do without."""
+    code = (
+        "import sys, convsmith as cs; cs.inspect, cs.trace; print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_a_misspelt_name_is_told_with_the_one_meant() -> None:
     for name in ("inspct", "lightn", "Chian", "runtme"):
         with pytest.raises(AttributeError, match=rf"no attribute '{name}'; did you mean '\w+'\?$"):

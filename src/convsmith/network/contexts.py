@@ -11,7 +11,6 @@ from threading import get_ident
 from typing import Any
 
 import torch
-import torch.export._trace
 from torch import nn
 
 from convsmith.network.lock import LOCK
@@ -48,10 +47,12 @@ def quiet() -> Iterator[None]:
     One thread at a time is in here, as `torch.export` and what is switched off serve only one.
     What the model prints is the caller's, except on the command line (`convsmith.printing`).
     """
+    import torch.export._trace as tracing  # takes seconds, and only captures need it
+
     with LOCK:
         logger = logging.getLogger("torch")
         level = logger.level
-        exporter = vars(torch.export._trace)
+        exporter = vars(tracing)
         with warnings.catch_warnings(), kept_back():
             warnings.simplefilter("ignore")
             logger.setLevel(logging.CRITICAL)
