@@ -172,3 +172,29 @@ def test_a_value_behind_dropout_is_not_changed_for_its_other_reader(isa: Isa) ->
             return self.norm(self.drop(value)), self.other(value)
 
     agree(Twice(), image(3, 9, 8), isa=isa.name)
+
+
+class Two(nn.Module):
+    """What is made of two maps, or of a map and a gate."""
+
+    def __init__(self, made: str, channels: int) -> None:
+        super().__init__()
+        self.made = made
+        self.first, self.second = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(3, channels, 1)
+        self.gate, self.head = nn.Conv2d(3, 1, 3, padding=1), nn.Conv2d(channels, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, gate = self.first(x), torch.tanh(self.second(x)), torch.sigmoid(self.gate(x))
+        return self.head({
+            "product": a * b, "square": a * a, "difference": a - b, "turned": b - a,
+            "pixels": gate * a, "both": (a - b) * gate * a.mean((2, 3), keepdim=True),
+            "activated": torch.relu(a * b) - a,
+        }[self.made])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "made", ["product", "square", "difference", "turned", "pixels", "both", "activated"]
+)
+def test_products_and_differences(isa: Isa, made: str) -> None:
+    for channels, h, w in ((1, 5, 7), (16, 1, 9), (20, 13, 4), (37, 7, 6)):
+        agree(Two(made, channels), image(3, h, w), isa=isa.name, threads=2)

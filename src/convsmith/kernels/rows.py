@@ -11,7 +11,7 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
 from convsmith.kernels.pointwise import BARE, Epilogue
 
-__all__ = ["Copy", "MaxPool", "Pack", "RowSum", "Scale", "Shuffle", "Unpack"]
+__all__ = ["Copy", "MaxPool", "Pack", "Product", "RowSum", "Scale", "Shuffle", "Unpack"]
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,29 @@ class Scale(Kernel):
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, gate, *extra]
+
+
+@dataclass(frozen=True)
+class Product(Kernel):
+    """The product of two maps. Arguments: x (buffer, ring, row), other (buffer, ring, row), y.
+
+    Attributes:
+        single: whether the other map has one channel, for all of the first.
+    """
+
+    family: ClassVar[str] = "product"
+
+    single: bool = False
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source, other = Rows("x"), Rows("other")
+        out = hl.Func(self.name)
+        out[c, x, y] = source[c, x, y] * other[0 if self.single else c, x, y]
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        return result(out), [*source.arguments, *other.arguments]
 
 
 @dataclass(frozen=True)

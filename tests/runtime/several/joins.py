@@ -13,6 +13,13 @@ def add(d: Draft) -> None:
 
 
 @step
+def product_or_difference(d: Draft) -> None:
+    x = d.map()
+    y = d.like(x, 0, 1, 2, 3)
+    d.let(d.pick(f"{x} * {y}", f"{x} - {y}", f"{x} * {y}[:, :1]", f"torch.sub({x}, {y}, alpha=2)"))
+
+
+@step
 def add_convolutions(d: Draft) -> None:
     """Convolutions of two maps, of one size and batch or of one that is broadcast."""
     x, y = d.map(), d.map()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convsmith.kernels.activation import kernel_name
 from convsmith.network import Layer
-from convsmith.runtime.lowering.convolution import Convolution, unchanged
+from convsmith.runtime.lowering.convolution import Convolution, scaled
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.elementwise import Scaled
 from convsmith.runtime.lowering.lowering import Lowering, Weights
@@ -28,7 +28,7 @@ def _lower(draft: Draft, layer: Layer) -> None:
             block.activation = name
             draft.extend(layer, block)
             return
-    unchanged(draft, layer, source).activation = name
+    scaled(draft, layer, source).activation = name
 
 
 def _name(layer: Layer) -> str:

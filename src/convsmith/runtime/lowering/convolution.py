@@ -21,7 +21,7 @@ from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["CONVOLUTION", "Convolution", "affine", "parameters", "unchanged"]
+__all__ = ["CONVOLUTION", "Convolution", "affine", "parameters", "scaled"]
 
 
 @dataclass(eq=False)
@@ -204,10 +204,10 @@ def affine(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) 
         block.bias = block.bias * scale + shift
         draft.extend(layer, block)
     else:
-        _scaled(draft, layer, source, scale, shift)
+        _pass(draft, layer, source, scale, shift)
 
 
-def _scaled(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
+def _pass(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array) -> Convolution:
     """A scale and a shift of each channel: a depthwise convolution of one tap."""
     value = draft.map(source)
     block = Convolution(
@@ -222,10 +222,10 @@ def _scaled(draft: Draft, layer: Layer, source: str, scale: Array, shift: Array)
     return block
 
 
-def unchanged(draft: Draft, layer: Layer, source: str) -> Convolution:
-    """The same values, for what is to be done with them."""
+def scaled(draft: Draft, layer: Layer, source: str, scale: float = 1.0) -> Convolution:
+    """The same values, or a multiple of them, for what is to be done with them."""
     ones = np.ones(layer.shape[1])
-    return _scaled(draft, layer, source, ones, 0 * ones)
+    return _pass(draft, layer, source, scale * ones, 0 * ones)
 
 
 def _wider(window: Window, more: tuple[int, int]) -> Window:

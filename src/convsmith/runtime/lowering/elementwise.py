@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from torch import Tensor
@@ -11,16 +12,16 @@ from torch import Tensor
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.pointwise import Epilogue
-from convsmith.kernels.rows import Scale
+from convsmith.kernels.rows import Product, Scale
 from convsmith.network import Layer
 from convsmith.runtime.lowering.block import Array, Block
-from convsmith.runtime.lowering.convolution import Convolution, affine, unchanged
+from convsmith.runtime.lowering.convolution import Convolution, affine, scaled
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.transposed import Transposed
 
-__all__ = ["ELEMENTWISE", "Scaled"]
+__all__ = ["ELEMENTWISE", "Multiplied", "Scaled"]
 
 
 @dataclass(eq=False)
@@ -40,6 +41,24 @@ class Scaled(Block):
         return Scale(Epilogue(self.activation, self.residual is not None, self.final))
 
 
+@dataclass(eq=False)
+class Multiplied(Block):
+    """The product of two maps, of which the second may have one channel for all.
+
+    Attributes:
+        residual: the second, which is read as one to be added is.
+    """
+
+    residual: Map | None = None
+
+    label = "product"
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        first, second = self.sources
+        return Product(second.channels == 1 < first.channels)
+
+
 def _refuse(layer: Layer, weights: Weights) -> str:
     shapes = [operand.shape for operand in layer.operands]
     name, settings = layer.operation.name, layer.operation.settings
@@ -47,23 +66,37 @@ def _refuse(layer: Layer, weights: Weights) -> str:
         return _refuse_constant(layer, weights.get(layer.name, {}))
     if len(layer.inputs) != len(shapes) or len(shapes) != 2:
         return f"{name} with a constant"
-    if name == "add" and settings.get("alpha", 1) == 1:
-        return "" if shapes[0] == shapes[1] else "an addition that broadcasts"
-    if name == "mul" and shapes[0] != shapes[1]:
-        gates = [s for s in shapes if s[2:] == (1, 1)]
-        if len(gates) == 1 and shapes[0][:2] == shapes[1][:2]:
+    if name in ("add", "sub") and settings.get("alpha", 1) == 1:
+        return "" if shapes[0] == shapes[1] else f"{name} that broadcasts"
+    if name == "mul" and shapes[0][0] == shapes[1][0]:
+        small, large = sorted(shapes, key=prod)
+        if small[1] == large[1] and small[2:] in (large[2:], (1, 1)):
+            return ""
+        if small[1] == 1 and small[2:] == large[2:]:
             return ""
     return f"no kernel for {name}"
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
-    if len(layer.inputs) == 1:
+    name, inputs = layer.operation.name, layer.inputs
+    if len(inputs) == 1:
         scale, shift = _constants(layer, draft.weights.get(layer.name, {}))
-        affine(draft, layer, layer.inputs[0], scale, shift)
-    elif layer.operation.name == "mul":
-        _scaled(draft, layer)
-    else:
+        affine(draft, layer, inputs[0], scale, shift)
+    elif name == "sub":
+        block = scaled(draft, layer, inputs[1], -1.0)
+        _add(block, draft.map(inputs[0]))
+    elif name == "add":
         _sum(draft, layer)
+    else:
+        small, large = sorted(inputs, key=lambda source: prod(draft.network[source].shape))
+        pixels, others = (draft.network[source].shape[2:] for source in (small, large))
+        (_scaled if pixels == (1, 1) != others else _multiplied)(draft, layer, large, small)
+
+
+def _multiplied(draft: Draft, layer: Layer, value: str, other: str) -> None:
+    target, factor = Map(layer.name, layer.shape[1]), draft.map(other)
+    sources = [draft.map(value), factor]
+    draft.place(Multiplied(layer.name, sources, target, residual=factor), layer.name)
 
 
 def _refuse_constant(layer: Layer, weights: Mapping[str, Tensor]) -> str:
@@ -120,10 +153,7 @@ def _constants(layer: Layer, weights: Mapping[str, Tensor]) -> tuple[Array, Arra
     return ones, factor * other
 
 
-def _scaled(draft: Draft, layer: Layer) -> None:
-    value, gate = layer.inputs
-    if draft.network[value].shape[2:] == (1, 1) != draft.network[gate].shape[2:]:
-        value, gate = gate, value
+def _scaled(draft: Draft, layer: Layer, value: str, gate: str) -> None:
     target = Map(layer.name, layer.shape[1])
     draft.place(Scaled(layer.name, [draft.map(value), draft.map(gate)], target), layer.name)
 
@@ -143,13 +173,15 @@ def _sum(draft: Draft, layer: Layer) -> None:
             and block.residual is None
             and block.final == "identity"
         ):
-            block.residual = draft.map(other)
-            block.sources.append(block.residual)
+            _add(block, draft.map(other))
             draft.extend(layer, block)
             return
-    block = unchanged(draft, layer, order[0])
-    block.residual = draft.map(order[1])
-    block.sources.append(block.residual)
+    _add(scaled(draft, layer, order[0], 1.0), draft.map(order[1]))
+
+
+def _add(block: Convolution | Scaled, other: Map) -> None:
+    block.residual = other
+    block.sources.append(other)
 
 
 ELEMENTWISE = Lowering(_refuse, _lower)
