@@ -59,6 +59,21 @@ def test_parts_that_fill_vectors_are_not_copied(isa: Isa) -> None:
     assert "Copied" not in kinds(compiled)
 
 
+def test_a_part_that_is_an_output_keeps_what_it_is_cut_from(isa: Isa) -> None:
+    """A pointwise convolution takes the depthwise one before it over, unless that is read."""
+
+    class Seen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.deep, self.point = nn.Conv2d(32, 32, 3, groups=32), nn.Conv2d(32, 8, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            x = self.deep(x)
+            return self.point(x), x[:, :16], x[:, 16:32][:, :16]
+
+    agree(Seen(), image(32, 9, 8), isa=isa.name)
+
+
 class Shuffled(nn.Module):
     """A channel shuffle as ShuffleNet writes it, or as PyTorch's operation."""
 

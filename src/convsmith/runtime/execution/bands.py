@@ -147,12 +147,8 @@ def sizes_of(
     maps: dict[int, tuple[int, int]] = {}
 
     def size_of(source: Map) -> tuple[int, int]:
-        """Of a map, or of the one whose channels it is."""
-        known = maps.get(id(source))
-        if known is not None:
-            return known
-        assert source.parent is not None
-        return size_of(source.parent)
+        """Of a map, or of the one that it was cut from."""
+        return next(maps[id(part)] for part in source.chain if id(part) in maps)
 
     for block in blocks:
         size = block.size(size_of(block.sources[0])) if block.sources else next(input_sizes)
@@ -160,12 +156,10 @@ def sizes_of(
         if residual is not None and joined:
             _same(block, "add", size, size_of(residual))
         result[id(block)] = size
-        target = block.target
-        while target is not None:
-            known = maps.setdefault(id(target), size)
+        for part in block.target.chain if block.target is not None else ():
+            known = maps.setdefault(id(part), size)
             if joined:
                 _same(block, "be joined to", size, known)
-            target = target.parent
     return result
 
 

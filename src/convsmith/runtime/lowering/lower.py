@@ -34,7 +34,7 @@ def lower(
             LOWERINGS[layer.operation.kind].lower(draft, layer)
     blocks = [block for block in draft.order if not block.virtual]
     maps = {name: draft.map(name) for name in draft.outputs}
-    fuse_separable(blocks, set(map(id, maps.values())))
+    fuse_separable(blocks, {id(part) for source in maps.values() for part in source.chain})
     blocks += [Output(name, [source], None) for name, source in maps.items()]
     _widen(blocks)
     return blocks

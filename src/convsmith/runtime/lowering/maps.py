@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -42,6 +43,14 @@ class Map:
         """Channels of the register tile that writes it."""
         quickest = channel_pitch(self.channels)[1]
         return next(tile for tile in (quickest, 48, 32, BLOCK) if self.pitch % tile == 0)
+
+    @property
+    def chain(self) -> Iterator[Map]:
+        """This map, the one whose channels it is, and so on up to the root."""
+        some: Map | None = self
+        while some is not None:
+            yield some
+            some = some.parent
 
     @property
     def root(self) -> Map:

@@ -22,10 +22,8 @@ def fuse_separable(order: list[Block], outside: Collection[int]) -> None:
     readers: dict[int, list[Block]] = {}
     for block in order:
         for source in block.sources:
-            readers.setdefault(id(source), []).append(block)
-            while source.parent is not None:  # it may be a part of a map that was cut
-                source = source.parent
-                readers.setdefault(id(source), []).append(block)
+            for part in source.chain:  # it may have been cut from what a block writes
+                readers.setdefault(id(part), []).append(block)
     for block in list(order):
         following = readers.get(id(block.target), [])
         if len(following) != 1 or id(block.target) in outside or not isinstance(block, Convolution):
