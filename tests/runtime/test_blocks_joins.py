@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import convsmith as cs
 from convsmith.kernels.isa import Isa
 from tests.runtime.oracle import agree, agree_on_faults, few, image, kinds
 
@@ -198,3 +199,29 @@ class Two(nn.Module):
 def test_products_and_differences(isa: Isa, made: str) -> None:
     for channels, h, w in ((1, 5, 7), (16, 1, 9), (20, 13, 4), (37, 7, 6)):
         agree(Two(made, channels), image(3, h, w), isa=isa.name, threads=2)
+
+
+SHAPES = [
+    (), (1,), (9,), (5, 9), (8, 1, 1), (1, 5, 9), (8, 5, 9), (2, 8, 5, 9), (2, 1, 5, 9),
+    (1, 1, 1, 1), (2, 8, 1, 1), (1, 8, 5, 9), (2, 8, 5, 1), (2, 8, 1, 9), (2, 1, 1, 1),
+    (3, 2, 8, 5, 9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_map_and_an_input_of_any_shape(isa: Isa, shape: tuple[int, ...]) -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 1)
+
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+            x = self.conv(x)
+            return x + y, x - y, y - x, x * y, y * x, x / y
+
+    net = Pair().eval()
+    inputs = torch.randn(2, 3, 5, 9), torch.rand(shape) + 1
+    fast = cs.compile(net, inputs, isa=isa.name)
+    for mine, theirs in zip(fast(*inputs), net(*inputs), strict=True):
+        assert mine.shape == theirs.shape
+        assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-5)

@@ -66,6 +66,8 @@ def _refuse(layer: Layer, weights: Weights) -> str:
         return _refuse_constant(layer, weights.get(layer.name, {}))
     if len(layer.inputs) != len(shapes) or len(shapes) != 2:
         return f"{name} with a constant"
+    if any(len(shape) != 4 for shape in shapes):
+        return f"{name} with other than a map"
     if name in ("add", "sub") and settings.get("alpha", 1) == 1:
         return "" if shapes[0] == shapes[1] else f"{name} that broadcasts"
     if name == "mul" and shapes[0][0] == shapes[1][0]:
@@ -176,7 +178,7 @@ def _sum(draft: Draft, layer: Layer) -> None:
             _add(block, draft.map(other))
             draft.extend(layer, block)
             return
-    _add(scaled(draft, layer, order[0], 1.0), draft.map(order[1]))
+    _add(scaled(draft, layer, order[0]), draft.map(order[1]))
 
 
 def _add(block: Convolution | Scaled, other: Map) -> None:
