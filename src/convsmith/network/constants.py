@@ -13,7 +13,7 @@ from torch.fx.node import map_arg
 
 from convsmith.network.families.index import Pick
 
-__all__ = ["Constants"]
+__all__ = ["Constants", "is_repeatable"]
 
 _MOST = 1 << 16
 """Values of the largest tensor that is looked at."""
@@ -74,15 +74,9 @@ class Constants:
 
     def _computed(self, node: Node) -> Tensor | None:
         target: Any = node.target
-        shown = node.meta.get("val")
-        schema = getattr(target, "_schema", None)
-        if node.op != "call_function" or schema is None or not isinstance(shown, Tensor):
+        if not is_repeatable(node) or node.meta["val"].numel() > _MOST:
             return None
-        if schema.is_mutable or target.namespace != "aten" or shown.numel() > _MOST:
-            return None
-        if torch.Tag.nondeterministic_seeded in target.tags or any(
-            self._value(source) is None for source in node.all_input_nodes
-        ):
+        if any(self._value(source) is None for source in node.all_input_nodes):
             return None
         args, kwargs = map_arg((node.args, node.kwargs), self._value)
         if "device" in kwargs:
@@ -92,6 +86,20 @@ class Constants:
         except (RuntimeError, NotImplementedError, TypeError, ValueError):
             return None
         return value if _is_known(value) else None
+
+
+def is_repeatable(node: Node) -> bool:
+    """Whether a node is an operation of PyTorch that gives one tensor, the same one each time."""
+    target: Any = node.target
+    schema = getattr(target, "_schema", None)
+    return (
+        node.op == "call_function"
+        and schema is not None
+        and target.namespace == "aten"
+        and not schema.is_mutable
+        and torch.Tag.nondeterministic_seeded not in target.tags
+        and isinstance(node.meta.get("val"), Tensor)
+    )
 
 
 def _is_known(value: Any) -> bool:

@@ -61,10 +61,8 @@ class Capture:
             if isinstance(model, nn.Module):
                 network = replace(network, model=model)
             program = network.program
-            named = name_types(program)
-            changed, kept = functional(program)
-            changed |= not kept and plainer(program)
-            if changed or named:  # the nodes are not those that were traced
+            changed, kept = _normalised(program)
+            if changed:  # the nodes are not those that were traced
                 module: nn.Module = (
                     program.module(check_guards=False)
                     if isinstance(model, ExportedProgram)
@@ -105,10 +103,7 @@ class Capture:
                         copied, args, kwargs, dynamic_shapes=sizes, strict=False
                     )
                 guarded = program.module(check_guards=True)
-                name_types(program)
-                _, kept = functional(program)
-                if not kept:
-                    plainer(program)
+                _, kept = _normalised(program)
                 network = trace(program, kwargs or tuple(args))
             except Exception:
                 return None  # whatever the reason: each size is then captured by itself
@@ -144,6 +139,18 @@ def apart(model: Any) -> Iterator[Any]:
     device = torch.device("cpu") if elsewhere else nullcontext()
     with torch.autocast("cpu", enabled=False), device:
         yield shadow(model) if isinstance(model, nn.Module) else model
+
+
+def _normalised(program: ExportedProgram) -> tuple[bool, str]:
+    """Rewrite a program as regions are cut from it.
+
+    Returns:
+        Whether there are other operations now; and why none may be moved, or ''.
+    """
+    named = name_types(program)
+    changed, kept = functional(program)
+    said = not kept and plainer(program)
+    return named or changed or said, kept
 
 
 def _free(value: Any, axes: tuple[int, ...]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from convsmith.network import Network
+from convsmith.network.constants import is_repeatable
 from convsmith.network.reading import arguments
 
 __all__ = ["LayerWeights"]
@@ -32,13 +32,14 @@ class LayerWeights(Mapping[str, Mapping[str, Tensor]]):
             for spec in program.graph_signature.input_specs
             if spec.kind.name != "USER_INPUT" and isinstance(tensors.get(spec.target), Tensor)
         }
-        self._constant: dict[Node, None] = {}  # in the order of the graph
+        self._constant: dict[Node, int] = {}  # with its place in the graph
         self._read: dict[str, dict[str, Node]] = {}
         self._known: dict[str, Mapping[str, Tensor]] = {}
         names = {layer.node: layer.name for layer in network}
-        for node in program.graph.nodes:
-            if node.name in self._held or (node.op == "call_function" and self._is_constant(node)):
-                self._constant[node] = None
+        for place, node in enumerate(program.graph.nodes):
+            computed = is_repeatable(node) and self._constant.keys() >= set(node.all_input_nodes)
+            if node.name in self._held or computed:
+                self._constant[node] = place
             elif node.op == "call_function" and node.name in names:
                 read = {k: v for k, v in arguments(node).items() if isinstance(v, Node)}
                 own = {key: value for key, value in read.items() if value in self._constant}
@@ -66,19 +67,6 @@ class LayerWeights(Mapping[str, Mapping[str, Tensor]]):
         nodes = self._closure(self._read.get(name, {}).values())
         return [self._held[node.name] for node in nodes if node.name in self._held]
 
-    def _is_constant(self, node: Node) -> bool:
-        """Whether an operation gives the same tensor each time, from constants alone."""
-        target: Any = node.target
-        schema = getattr(target, "_schema", None)
-        return (
-            schema is not None
-            and target.namespace == "aten"
-            and not schema.is_mutable
-            and torch.Tag.nondeterministic_seeded not in target.tags
-            and isinstance(node.meta.get("val"), Tensor)
-            and all(source in self._constant for source in node.all_input_nodes)
-        )
-
     def _closure(self, nodes: Iterable[Node]) -> list[Node]:
         """Some constants and those that they are computed from, in the order of the graph."""
         needed, waiting = set(nodes), list(nodes)
@@ -86,7 +74,7 @@ class LayerWeights(Mapping[str, Mapping[str, Tensor]]):
             fresh = set(waiting.pop().all_input_nodes) - needed
             needed |= fresh
             waiting += fresh
-        return [node for node in self._constant if node in needed] if needed else []
+        return sorted(needed, key=self._constant.__getitem__)
 
     def _computed(self, nodes: Iterable[Node]) -> dict[Node, Tensor]:
         values: dict[Node, Tensor] = {}
