@@ -141,3 +141,48 @@ def test_pytorch_is_left_as_it_is(use: str) -> None:
     USES[use](net)
     assert SEEN
     assert all(settings == before for settings in SEEN)
+
+
+class OneSize(nn.Module):
+    """Takes sizes that are numbers alone, as networks do whose captures take too long otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not all(type(length) is int for length in x.shape):
+            raise TimeoutError("free sizes")
+        return self.conv(x)
+
+
+TAKES_TENSORS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
+    "trace": lambda net, x: cs.trace(net, x),
+    "inspect": lambda net, x: cs.inspect(net, x, run=True),
+    "dilate": lambda net, x: cs.dilate(net, x, output_stride=1),
+    "compile": lambda net, x: cs.compile(net, x, threads=1)(x[..., 1:, :]),
+    "call": lambda net, x: cs.compile(net, x[..., 1:, :].clone(), threads=1)(x),
+    "calls": lambda net, x: [
+        fast := cs.compile(net, (1, 3, 9, 9), threads=1),
+        fast(x[..., :12]),
+        fast(x),
+        fast(x),
+    ],
+    "backend": lambda net, x: torch.compile(net, backend="convsmith")(x),
+}
+
+
+@pytest.mark.parametrize("net", [Net, OneSize])
+@pytest.mark.parametrize("use", TAKES_TENSORS)
+def test_marks_on_tensors_are_the_callers(use: str, net: type[nn.Module]) -> None:
+    # `torch._dynamo.mark_dynamic` says for torch.compile which sizes of a tensor are free;
+    # torch.export marks its inputs in the same way, and leaves the marks where it fails.
+    plain, marked = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    torch._dynamo.mark_dynamic(marked, 0)
+    torch._dynamo.maybe_mark_dynamic(marked, 3)
+    before = dict(vars(marked))
+    model = net().eval()
+    for x in (plain, marked):
+        TAKES_TENSORS[use](model, x)
+    assert vars(plain) == {}
+    assert vars(marked) == before

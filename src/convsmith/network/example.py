@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from convsmith.errors import ArgumentError, nearest
 from convsmith.machine import memory
 from convsmith.text import times
 
-__all__ = ["example_inputs"]
+__all__ = ["aliased", "example_inputs"]
 
 
 def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -54,6 +55,21 @@ def example_inputs(model: nn.Module, example: Any) -> tuple[tuple[Any, ...], dic
     raise ArgumentError(
         f"an example is a tensor, a shape, or several of them, not {type(example).__name__}"
     )
+
+
+def aliased(inputs: Any) -> Any:
+    """The same inputs with tensors of their own, which share the memory.
+
+    Which sizes are free is marked on tensors, by `torch._dynamo.mark_dynamic` and by
+    `torch.export`, which leaves its marks where a capture fails. The caller's marks are not for
+    captures of ours, nor ours for theirs.
+    """
+    made: dict[int, Tensor] = {}  # a tensor that is passed twice stays one
+
+    def alias(leaf: Any) -> Any:
+        return made.setdefault(id(leaf), leaf.detach()) if isinstance(leaf, Tensor) else leaf
+
+    return tree_map(alias, inputs)
 
 
 def _value(value: Any, like: Tensor) -> Any:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from convsmith.errors import ArgumentError, ConvsmithError, TraceError, first_line
 from convsmith.network.constants import Constants
 from convsmith.network.contexts import forked, quiet, without_collections
-from convsmith.network.example import example_inputs
+from convsmith.network.example import aliased, example_inputs
 from convsmith.network.explain import explain, source_of, where
 from convsmith.network.inline import inlined
 from convsmith.network.layout import laid_out
@@ -70,7 +70,7 @@ def trace(
         return laid_out(_read(model, example), axes)
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
-    args, kwargs = example_inputs(model, example)
+    args, kwargs = aliased(example_inputs(model, example))
     copied = shadow(model)  # what the code stores in its modules stays in the copy
     with quiet(), forked(), without_leftovers(copied), without_collections():
         try:

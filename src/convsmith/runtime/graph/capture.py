@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from convsmith.network import Network, trace
 from convsmith.network.contexts import quiet, untouched
+from convsmith.network.example import aliased
 from convsmith.network.lock import LOCK
 from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
@@ -96,6 +97,7 @@ class Capture:
             return None
         leaves, spec = tree_flatten(kwargs or tuple(args))
         sizes = tree_unflatten(list(map(_free, leaves, free)), spec)
+        args, kwargs = aliased((args, kwargs))
         with LOCK, apart(model) as copied, untouched(copied), quiet():
             try:
                 with torch.no_grad(), Patience():
