@@ -122,25 +122,36 @@ _NEAR = 16
 
 @dataclass(frozen=True)
 class RowSum(Kernel):
-    """The sum of each row, times a factor. Arguments: x (buffer, ring, row), width, factor, y.
+    """The sum of each row, times a factor.
+
+    Arguments: x (buffer, ring, row), middle, width, factor, y.
 
     A map's mean is two of these: of its rows, and of the row of their sums. Sums of a few pixels
     are added up in double precision: in single precision the error would grow with the width.
+
+    Attributes:
+        squares: whether squares are summed, of the values less a number for each channel (`middle`,
+            which is no argument otherwise).
     """
 
     family: ClassVar[str] = "rowsum"
 
+    squares: bool = False
+
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source = Rows("x")
+        source, middle = Rows("x"), vector("middle")
         (width,) = ints("width")
         factor = hl.Param(hl.Float(32), "factor")
         few = hl.Func("few")
         group = hl.Var("group")
         near = hl.RDom([(0, _NEAR)], "near")
         near.where(group * _NEAR + near.x < width)
-        few[c, x, y, group] += source[c, x + group * _NEAR + near.x, y]
+        value = source[c, x + group * _NEAR + near.x, y]
+        if self.squares:
+            value = (value - middle[c]) * (value - middle[c])
+        few[c, x, y, group] += value
         far = hl.RDom([(0, (width + _NEAR - 1) // _NEAR)], "far")
         total = hl.Func("total")
         total[c, x, y] += hl.cast(hl.Float(64), few[c, x, y, far.x])
@@ -153,30 +164,40 @@ class RowSum(Kernel):
         total.update().reorder(c, x, y, far.x).vectorize(c, isa.lanes)
         few.compute_at(total, far.x).vectorize(c, isa.lanes)
         few.update().reorder(c, x, y, group, near.x).vectorize(c, isa.lanes)
-        return result(out), [*source.arguments, width, factor]
+        extra = [middle] if self.squares else []
+        return result(out), [*source.arguments, *extra, width, factor]
 
 
 @dataclass(frozen=True)
 class Scale(Kernel):
     """Each channel times a number of the image.
 
-    Arguments: x (buffer, ring, row), gate, residual, y.
+    Arguments: x (buffer, ring, row), bias, gate, middle, residual, y.
+
+    Attributes:
+        centred: whether another number of the image, `middle`, is subtracted before, and `bias` is
+            added after; else neither is an argument.
     """
 
     family: ClassVar[str] = "scale"
 
     epilogue: Epilogue = BARE
+    centred: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source, other, gate = Rows("x"), Rows("residual"), vector("gate")
+        source, other = Rows("x"), Rows("residual")
+        bias, gate, middle = (vector(name) for name in ("bias", "gate", "middle"))
+        value = source[c, x, y]
+        value = (value - middle[c]) * gate[c] + bias[c] if self.centred else value * gate[c]
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(source[c, x, y] * gate[c], other[c, x, y])
+        out[c, x, y] = self.epilogue.apply(value, other[c, x, y])
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
-        extra = other.arguments if self.epilogue.residual else []
-        return result(out), [*source.arguments, gate, *extra]
+        extra = [bias, gate, middle] if self.centred else [gate]
+        extra += other.arguments if self.epilogue.residual else []
+        return result(out), [*source.arguments, *extra]
 
 
 @dataclass(frozen=True)

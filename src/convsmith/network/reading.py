@@ -63,7 +63,7 @@ def operation_of(target: Any, settings: Mapping[str, Any], typed: Mapping[str, A
     name = _name(target)
     overload = getattr(target, "_overloadname", "")
     kind = FAMILY_OF.get(f"{name}.{overload}") or FAMILY_OF.get(name, "unknown")
-    if getattr(target, "namespace", "aten") != "aten":
+    if getattr(target, "namespace", "aten") not in ("aten", "convsmith"):
         kind = "unknown"  # someone's own operation that happens to share a name
     family = FAMILIES[kind].of(name)
     if family.arithmetic is None:

@@ -240,3 +240,51 @@ def attention_over_pixels(d: Draft) -> None:
     flat = d.let(f"{x}.flatten(2)")
     weights = d.let(f"torch.softmax({flat}.transpose(1, 2) @ {flat} / 8, 2)")
     d.let(f"({flat} @ {weights}).reshape({x}.shape)")
+
+
+@step
+def norm_of_groups(d: Draft) -> None:
+    """Each image by its own statistics: of groups of channels, or of each one."""
+    x = d.map()
+    channels = d[x].shape[1]
+    groups = d.pick(*(n for n in range(1, channels + 1) if channels % n == 0))
+    # Where all values are alike, their difference is rounding, divided by next to nothing.
+    for scope in d.scopes:
+        d.need(min(scope[x].shape) > 0)
+        parts = scope[x].reshape(len(scope[x]), groups, -1)
+        d.need(parts.shape[2] > 1 and float(parts.std(2).min()) > 0.02 * float(parts.abs().max()))
+    norm = d.pick(
+        f"nn.GroupNorm({groups}, {channels})", f"nn.GroupNorm({groups}, {channels}, affine=False)"
+    )
+    if groups == channels:
+        norm = f"nn.InstanceNorm2d({channels}, affine={d.pick(True, False)})"
+    d.let(f"{d.module(norm)}({x})")
+
+
+@step
+def channels_last(d: Draft) -> None:
+    """A map permuted for operations on its last axis, and permuted back, perhaps more than once."""
+    x = d.map()
+    y = d.let(d.pick(f"{x}.permute(0, 2, 3, 1)", f"{x}.movedim(1, -1)"))
+    for _ in range(d.pick(1, 2, 4)):
+        channels = d[y].shape[3]
+        kind = d.pick("norm", "linear", "linear", "act", "scale", "sum", "part", "cat")
+        if kind == "norm":
+            y = d.let(f"{d.module(f'nn.LayerNorm({channels})')}({y} + {y}.sin())")
+        elif kind == "linear":
+            bias = d.pick(True, False)
+            made = d.module(f"nn.Linear({channels}, {d.pick(*CHANNELS)}, bias={bias})")
+            y = d.let(f"{made}({y})")
+        elif kind == "act":
+            y = d.let(f"F.{d.pick('gelu', 'relu', 'silu')}({y})")
+        elif kind == "scale":
+            shape = d.pick("()", f"({channels},)", f"(1, 1, 1, {channels})")
+            k = d.module(f"nn.Parameter(torch.empty({shape}))")
+            y = d.let(d.pick(f"{y} * {k}", f"{k} + {y}", f"{y} / 3", f"{y} - {k}"))
+        elif kind == "sum":
+            y = d.let(f"{y} + F.relu({y})")
+        elif kind == "part" and channels > 1:
+            y = d.let(d.pick(f"{y}[..., 1:]", f"{y}[:, :, 1:]", f"{y}.chunk(2, -1)[0]"))
+        elif kind == "cat" and channels < 12:
+            y = d.let(f"torch.cat([{y}, -{y}], {d.pick('-1', '3', '2')})")
+    d.let(d.pick(f"{y}.permute(0, 3, 1, 2)", f"{y}.movedim(-1, 1)"))

@@ -68,7 +68,11 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     """Everything that the statistics are taken over."""
     shape, name = layer.operands[0].shape, layer.operation.name
     full = whole(shape)
-    if "layer_norm" in name or "rms" in name:
+    if name == "channel_norm":  # our own, of what stands between two permutations
+        yield 0, (box[0], full[1], *box[2:])
+        for number in range(1, len(layer.operands)):
+            yield number, (box[1],)
+    elif "layer_norm" in name or "rms" in name:
         normalised = len(layer.operation.settings["normalized_shape"])
         yield 0, (*box[:-normalised], *full[-normalised:])
         for number in range(1, len(layer.operands)):
@@ -118,7 +122,7 @@ FAMILIES = (
     Family(
         kind="norm",
         about="statistics of the sample itself: layer, group, instance, RMS",
-        names="""_weight_norm group_norm instance_norm layer_norm linalg_vector_norm
+        names="""_weight_norm channel_norm group_norm instance_norm layer_norm linalg_vector_norm
             native_group_norm native_layer_norm norm rms_norm""",
         traits=Trait.POINTWISE
         | Trait.JOINS_AXIS

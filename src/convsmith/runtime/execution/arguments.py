@@ -15,7 +15,6 @@ from convsmith.kernels.library import Library
 from convsmith.runtime.execution.bands import Plan
 from convsmith.runtime.execution.room import aligned
 from convsmith.runtime.lowering.block import Array, Block, Input
-from convsmith.runtime.lowering.elementwise import Scaled
 from convsmith.runtime.lowering.maps import Layout, Map
 from convsmith.runtime.lowering.mean import Mean
 
@@ -99,9 +98,7 @@ def arguments_of(
         weights = iter(constants.arguments(block)) if id(block) in constants.places else iter(())
         for value in block.settings(start, (first.height, first.width)):
             result.append(next(weights) if value is None else _number(value))
-        if isinstance(block, Scaled):
-            gate, source = plan.layout(block.sources[1]), block.sources[1]
-            result.append(_buffer(MEMORY, gate.address(0, 0, source.start), (source.pitch,)))
+        result += [_gate(plan.layout(gate), gate) for gate in block.gates]
         residual = getattr(block, "residual", None)
         if residual is not None:
             result += _rows(plan.layout(residual), residual, start, 0, width)
@@ -126,6 +123,7 @@ def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
     layout = plan.layout(source)
     if block.of_rows:
         result, length = _rows(layout, source, start, 0, layout.width), layout.width
+        result += [_gate(plan.layout(gate), gate) for gate in block.gates]
     else:
         # The column of sums is read as one row.
         height = layout.height
@@ -142,6 +140,11 @@ def _rows(layout: Layout, source: Map, row: int, column: int, pixels: int) -> li
     box = (source.pitch, pixels, layout.ring), (1, pitch, layout.row)
     place = layout.address(0, column, source.start)
     return [_buffer(MEMORY, place, *box), _number(layout.ring), _number(row)]
+
+
+def _gate(layout: Layout, source: Map) -> Argument:
+    """A map of one pixel as a number for each channel."""
+    return _buffer(MEMORY, layout.address(0, 0, source.start), (source.pitch,))
 
 
 def _number(value: int | float) -> Argument:

@@ -20,6 +20,7 @@ from convsmith.network.example import aliased
 from convsmith.network.lock import LOCK
 from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
+from convsmith.runtime.graph.channels_last import channels_first
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
 from convsmith.runtime.graph.patience import Patience
@@ -151,8 +152,11 @@ def _normalised(program: ExportedProgram) -> tuple[bool, str]:
     """
     named = name_types(program)
     changed, kept = functional(program)
-    said = not kept and plainer(program)
-    return named or changed or said, kept
+    if kept:
+        return named or changed, kept
+    said = plainer(program)
+    turned = channels_first(program)
+    return named or changed or said or turned, kept
 
 
 def _free(value: Any, axes: tuple[int, ...]) -> Any:

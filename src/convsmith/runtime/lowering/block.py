@@ -57,6 +57,11 @@ class Block:
         return [self]
 
     @property
+    def gates(self) -> Sequence[Map]:
+        """Sources of one pixel: a number for each channel."""
+        return ()
+
+    @property
     def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows above and below the first source that it reads, pixels left and right."""
         return self.windows[0].padding, self.windows[1].padding

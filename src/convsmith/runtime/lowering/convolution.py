@@ -21,7 +21,7 @@ from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["CONVOLUTION", "Convolution", "affine", "parameters", "scaled"]
+__all__ = ["CONVOLUTION", "Convolution", "affine", "padded", "parameters", "scaled"]
 
 
 @dataclass(eq=False)
@@ -129,11 +129,11 @@ class Convolution(Block):
         """Weights as the kernel takes them."""
         assert self.target is not None
         pitch, tile = self.target.pitch, self.target.tile
-        bias = _padded(self.bias, pitch)
+        bias = padded(self.bias, pitch)
         if self.kind == "depthwise":
             return _depthwise(self.weight, self.bias, 1, pitch)
         if self.kind == "grouped":
-            return [_padded(self.weight.transpose(2, 3, 1, 0), pitch), bias]
+            return [padded(self.weight.transpose(2, 3, 1, 0), pitch), bias]
         if self.depthwise is None:
             return [_sums(self.weight, pitch, tile), bias]
         inputs, multiplier = self.sources[0].channels, self.multiplier
@@ -265,7 +265,7 @@ def _part(inputs: int, each: int = 1, near: int = 1, longest: int = _LONG) -> in
     return max((n for n in parts if n * near <= longest), default=min(parts, default=0))
 
 
-def _padded(values: Array, pitch: int) -> Array:
+def padded(values: Array, pitch: int) -> Array:
     """Zeros after the last axis, up to the pitch."""
     room = [(0, 0)] * (values.ndim - 1) + [(0, pitch - values.shape[-1])]
     return np.ascontiguousarray(np.pad(values, room), np.float32)
@@ -283,4 +283,4 @@ def _sums(weight: Array, pitch: int, tile: int) -> Array:
 def _depthwise(weight: Array, bias: Array, multiplier: int, pitch: int) -> list[Array]:
     """(channels · multiplier, 1, rows, columns) to (multiplier, rows, columns, channels)."""
     taps = weight.reshape(-1, multiplier, *weight.shape[2:]).transpose(1, 2, 3, 0)
-    return [_padded(taps, pitch), _padded(bias.reshape(-1, multiplier).T, pitch)]
+    return [padded(taps, pitch), padded(bias.reshape(-1, multiplier).T, pitch)]

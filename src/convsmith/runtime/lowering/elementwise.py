@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -33,12 +33,18 @@ class Scaled(Block):
     final: str = "identity"
 
     def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
-        """The gate is one pixel; it lies in the second source."""
-        return (0, 1) if which == 1 else (start, stop)
+        """The gates are one pixel each."""
+        return (0, 1) if 0 < which <= len(self.gates) else (start, stop)
+
+    @property
+    def gates(self) -> Sequence[Map]:
+        """What each channel is multiplied by."""
+        return self.sources[1:2]
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return Scale(Epilogue(self.activation, self.residual is not None, self.final))
+        epilogue = Epilogue(self.activation, self.residual is not None, self.final)
+        return Scale(epilogue, centred=len(self.gates) > 1)
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convsmith.kernels.isa import Isa
@@ -13,12 +14,15 @@ from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["ADAPTIVE_POOL", "REDUCTION", "Mean"]
+__all__ = ["ADAPTIVE_POOL", "REDUCTION", "Mean", "mean"]
 
 
 @dataclass(eq=False)
 class Mean(Block):
-    """One of the two sums that make a mean over the map: of rows, or of the sums of rows."""
+    """One of the two sums that make a mean over the map: of rows, or of the sums of rows.
+
+    With a second source, of rows, the mean is that of the squares of the values less its one pixel.
+    """
 
     of_rows: bool = False
 
@@ -28,11 +32,18 @@ class Mean(Block):
 
     def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
         """The same row, or all."""
+        if which > 0:
+            return 0, 1
         return (start, stop) if self.of_rows else (0, height)
+
+    @property
+    def gates(self) -> Sequence[Map]:
+        """What is subtracted."""
+        return self.sources[1:]
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return RowSum()
+        return RowSum(squares=len(self.sources) > 1)
 
 
 def _refuse_adaptive_pool(layer: Layer, weights: Weights) -> str:
@@ -49,11 +60,15 @@ def _refuse_reduction(layer: Layer, weights: Weights) -> str:
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
-    channels = layer.shape[1]
-    rows = Map(f"{layer.name} rows", channels)
-    source = draft.map(layer.inputs[0])
-    draft.order.append(Mean(rows.name, [source], rows, of_rows=True))
-    draft.place(Mean(layer.name, [rows], Map(layer.name, channels, pixel=True)), layer.name)
+    draft.place(mean(draft, layer.name, draft.map(layer.inputs[0])), layer.name)
+
+
+def mean(draft: Draft, name: str, *sources: Map) -> Mean:
+    """The last of the blocks of a mean over the map, or over squares; those before are added."""
+    channels = sources[0].channels
+    rows = Map(f"{name} rows", channels)
+    draft.order.append(Mean(rows.name, list(sources), rows, of_rows=True))
+    return Mean(name, [rows], Map(name, channels, pixel=True))
 
 
 ADAPTIVE_POOL = Lowering(_refuse_adaptive_pool, _lower)

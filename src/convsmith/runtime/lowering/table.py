@@ -13,6 +13,7 @@ from convsmith.runtime.lowering.identity import IDENTITY
 from convsmith.runtime.lowering.linear import LINEAR
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.mean import ADAPTIVE_POOL, REDUCTION
+from convsmith.runtime.lowering.norm import NORM
 from convsmith.runtime.lowering.pad import PAD
 from convsmith.runtime.lowering.pool import POOL
 from convsmith.runtime.lowering.resample import UPSAMPLE
@@ -30,6 +31,7 @@ LOWERINGS: dict[str, Lowering] = {
     "elementwise": ELEMENTWISE,
     "identity": IDENTITY,
     "linear": LINEAR,
+    "norm": NORM,
     "pad": PAD,
     "pool": POOL,
     "reduction": REDUCTION,
@@ -48,7 +50,6 @@ REFUSED: dict[str, str] = {
     "index": "its places are computed",
     "input": "not computed from the image",
     "matmul": "both of its factors are computed",
-    "norm": "its statistics are those of each image",
     "permute": "it moves axes",
     "pixel shuffle": "it moves channels to pixels",
     "pixel unshuffle": "it moves pixels to channels",

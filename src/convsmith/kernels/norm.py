@@ -1,0 +1,87 @@
+"""Kernels that divide values by statistics of the image itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import halide as hl
+
+from convsmith.kernels.isa import Isa
+from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
+
+__all__ = ["ChannelNorm", "InverseDeviation"]
+
+
+@dataclass(frozen=True)
+class ChannelNorm(Kernel):
+    """The channels of each pixel by their own mean and variance, then scaled and shifted.
+
+    Arguments: x (buffer, ring, row), channels, eps, weight, bias, y. The variance is that of the
+    values less their mean, in a second pass: a difference of two sums would cancel.
+
+    Attributes:
+        pixels: how many are computed at once, for their sums to hide each other's latency.
+    """
+
+    family: ClassVar[str] = "channelnorm"
+
+    pixels: int
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y, lane, pixel = (hl.Var(name) for name in ("c", "x", "y", "lane", "pixel"))
+        source, weight, bias = Rows("x"), vector("weight"), vector("bias")
+        (channels,) = ints("channels")
+        eps = hl.Param(hl.Float(32), "eps")
+        each = hl.f32(1) / hl.f32(channels)
+        out = hl.Func(self.name)
+
+        def mean(name: str, value: Callable[[Any], Any]) -> Any:
+            """Of a value of each channel, summed in the lanes of a vector first."""
+            whole, lanes = hl.Func(name), hl.Func(f"{name}_lanes")
+            k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], f"{name}_vectors")
+            k.where(k.x * isa.lanes + lane < channels)
+            lanes[lane, x, y] += value(k.x * isa.lanes + lane)
+            across = hl.RDom([(0, isa.lanes)], f"{name}_across")
+            whole[x, y] += lanes[across.x, x, y]
+            lanes.compute_at(out, x).vectorize(lane, isa.lanes).unroll(x)
+            lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes).unroll(x)
+            whole.compute_at(out, x).unroll(x)
+            whole.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
+            return whole[x, y] * each
+
+        middle = mean("middle", lambda channel: source[channel, x, y])
+
+        def square(channel: Any) -> Any:
+            apart = source[channel, x, y] - middle
+            return apart * apart
+
+        spread = hl.Func("spread")
+        spread[x, y] = hl.f32(1) / hl.sqrt(mean("variance", square) + eps)
+        spread.compute_at(out, x).unroll(x)
+        out[c, x, y] = (source[c, x, y] - middle) * spread[x, y] * weight[c] + bias[c]
+        out.split(x, x, pixel, self.pixels, hl.TailStrategy.ShiftInwards)
+        out.reorder(c, pixel, x, y).vectorize(c, isa.lanes, hl.TailStrategy.RoundUp).unroll(pixel)
+        return result(out), [*source.arguments, channels, eps, weight, bias]
+
+
+@dataclass(frozen=True)
+class InverseDeviation(Kernel):
+    """A number for each channel over the root of a variance.
+
+    Arguments: variance (buffer, ring, row), eps, weight, y.
+    """
+
+    family: ClassVar[str] = "inversedeviation"
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        variance, weight = Rows("variance"), vector("weight")
+        eps = hl.Param(hl.Float(32), "eps")
+        out = hl.Func(self.name)
+        out[c, x, y] = weight[c] / hl.sqrt(variance[c, x, y] + eps)
+        out.vectorize(c, isa.lanes, hl.TailStrategy.RoundUp)
+        return result(out), [*variance.arguments, eps, weight]
