@@ -11,7 +11,17 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
 from convsmith.kernels.pointwise import BARE, Epilogue
 
-__all__ = ["Copy", "MaxPool", "Pack", "Product", "RowSum", "Scale", "Shuffle", "Unpack"]
+__all__ = [
+    "AlongChannels",
+    "Copy",
+    "MaxPool",
+    "Pack",
+    "Product",
+    "RowSum",
+    "Scale",
+    "Shuffle",
+    "Unpack",
+]
 
 
 @dataclass(frozen=True)
@@ -198,6 +208,39 @@ class Scale(Kernel):
         extra = [bias, gate, middle] if self.centred else [gate]
         extra += other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, *extra]
+
+
+@dataclass(frozen=True)
+class AlongChannels(Kernel):
+    """A window slides over the channels of each pixel, with zeros beyond their ends.
+
+    Arguments: x (buffer, ring, row), channels, bias, weight, y. As in `Copy`, there are no others.
+
+    Attributes:
+        taps: of the window, an odd number.
+    """
+
+    family: ClassVar[str] = "alongchannels"
+
+    taps: int
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source, weight = Rows("x"), vector("weight")
+        (channels,), bias = ints("channels"), hl.Param(hl.Float(32), "bias")
+        tap = hl.RDom([(0, self.taps)], "tap")
+        place = c + tap.x - self.taps // 2
+        tap.where((place >= 0) & (place < channels))
+        total, out = hl.Func("total"), hl.Func(self.name)
+        total[c, x, y] = bias
+        total[c, x, y] += weight[tap.x] * source[place, x, y]
+        out[c, x, y] = total[c, x, y]
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.GuardWithIf).vectorize(lane)
+        total.compute_at(out, block).vectorize(c, isa.lanes)
+        total.update().vectorize(c, isa.lanes)
+        return result(out), [*source.arguments, channels, bias, weight]
 
 
 @dataclass(frozen=True)

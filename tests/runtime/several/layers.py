@@ -182,6 +182,22 @@ def gate(d: Draft) -> None:
 
 
 @step
+def gate_of_vectors(d: Draft) -> None:
+    """Squeeze and excite by linear layers, or by a window over the channels."""
+    x = d.map()
+    channels = d[x].shape[1]
+    y = d.let(d.pick(f"{x}.mean((2, 3))", f"F.adaptive_avg_pool2d({x}, 1).flatten(1)"))
+    if d.pick(True, False):
+        few, many = (d.module(f"nn.Linear({a}, {b})") for a, b in ((channels, 4), (4, channels)))
+        y = d.let(f"torch.sigmoid({many}(F.relu({few}({y}))))")
+    else:
+        window = d.module("nn.Conv1d(1, 1, 3, padding=1, bias=False)")
+        y = d.let(f"torch.sigmoid({window}({y}.unsqueeze(1))).squeeze(1)")
+    gate = d.pick(f"{y}[:, :, None, None]", f"{y}.view(*{y}.shape, 1, 1)")
+    d.let(d.pick(f"{x} * {gate}", f"{gate}.expand_as({x}) * {x}"))
+
+
+@step
 def mean_to_vector(d: Draft) -> None:
     x = d.map()
     d.let(d.pick(f"{x}.mean((2, 3))", f"F.adaptive_avg_pool2d({x}, 1).flatten(1)"))

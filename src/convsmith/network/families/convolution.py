@@ -10,7 +10,14 @@ from convsmith.arithmetic import Box, Conv, ConvTranspose, Positions
 from convsmith.network.channels import Passage
 from convsmith.network.cost import Cost
 from convsmith.network.families.family import Family, Reads, Trait
-from convsmith.network.families.rules import axes_in_place, blocks, computed, strided
+from convsmith.network.families.rules import (
+    all_or_unknown,
+    axes_in_place,
+    blocks,
+    computed,
+    strided,
+    unmoved,
+)
 from convsmith.network.shapes import per_axis, whole
 
 if TYPE_CHECKING:
@@ -77,10 +84,21 @@ def _carry(passage: Passage) -> Positions | None:
     return groups.scale(width).spread(width, 1)
 
 
+def _channel_cost(layer: Layer) -> Cost:
+    taps = layer.operands[1].shape[2]
+    return Cost(layer.numel * taps, 2 * layer.numel * taps)
+
+
+def _channel_reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
+    yield 0, (box[0], *whole(layer.operands[0].shape)[1:2], *box[2:])
+    for number in range(1, len(layer.operands)):
+        yield number, whole(layer.operands[number].shape)
+
+
 _FORWARD = Family(
     kind="convolution",
     about="a window of weights slides over a map",
-    names="conv1d conv2d conv3d convolution",
+    names="channel_convolution conv1d conv2d conv3d convolution",
     traits=Trait.WINDOWED | Trait.STARTS_MAP | Trait.TELLS,
     cost=_cost,
     reads=_reads,
@@ -90,6 +108,16 @@ _FORWARD = Family(
     step=strided,
     arithmetic=_arithmetic,
     title="convolutions",
+).but(  # our own, of gates: along the channels of each pixel
+    "channel_convolution",
+    lacks=Trait.WINDOWED | Trait.STARTS_MAP | Trait.TELLS,
+    adds=Trait.POINTWISE | Trait.MIXES_CHANNELS,
+    cost=_channel_cost,
+    reads=_channel_reads,
+    bounds=lambda layer: True,
+    carry=all_or_unknown,
+    step=unmoved,
+    arithmetic=None,
 )
 _TRANSPOSED = Family(
     kind="transposed convolution",

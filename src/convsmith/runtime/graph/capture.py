@@ -23,6 +23,7 @@ from convsmith.network.trace import read_program
 from convsmith.runtime.graph.channels_last import channels_first
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
+from convsmith.runtime.graph.gates import gates_as_pixels
 from convsmith.runtime.graph.patience import Patience
 from convsmith.runtime.graph.plainer import plainer
 
@@ -154,9 +155,8 @@ def _normalised(program: ExportedProgram) -> tuple[bool, str]:
     changed, kept = functional(program)
     if kept:
         return named or changed, kept
-    said = plainer(program)
-    turned = channels_first(program)
-    return named or changed or said or turned, kept
+    rewritten = [rewrite(program) for rewrite in (plainer, channels_first, gates_as_pixels)]
+    return named or changed or any(rewritten), kept
 
 
 def _free(value: Any, axes: tuple[int, ...]) -> Any:

@@ -18,11 +18,12 @@ _SPLITS = {
     _ATEN.tensor_split.sections, _ATEN.tensor_split.indices,
 }  # fmt: skip
 _VIEWS = {_ATEN.view.default, _ATEN.reshape.default}
+_EXPANDED = {_ATEN.expand.default, _ATEN.expand_as.default}
 _COPIES = {_ATEN.contiguous.default, _ATEN.clone.default}
 
 
 def plainer(program: ExportedProgram) -> bool:
-    """Rewrite a program, of one's own and `functional`, without splits and shuffles by views.
+    """Rewrite a program, of one's own and `functional`, without splits and the like by views.
 
     Every node keeps its name and its value; parts of a split stay views of what is split.
 
@@ -31,7 +32,9 @@ def plainer(program: ExportedProgram) -> bool:
     """
     changed = False
     for node in program.graph.nodes:
-        if node.op == "call_function" and (_as_slice(node) or _as_shuffle(node)):
+        if node.op == "call_function" and (
+            _as_slice(node) or _as_shuffle(node) or _as_broadcast(node)
+        ):
             changed = True
     if changed:
         program.graph.eliminate_dead_code()
@@ -85,12 +88,28 @@ def _as_shuffle(node: Node) -> bool:
     return True
 
 
+def _as_broadcast(node: Node) -> bool:
+    """A product with a gate that was expanded to the size of the map is one with the gate."""
+    if node.target is not _ATEN.mul.Tensor:
+        return False
+    for place, value in enumerate(node.args):
+        if not isinstance(value, Node) or value.target not in _EXPANDED:
+            continue
+        gate, other = value.args[0], node.args[1 - place]
+        if not isinstance(gate, Node) or other is value or len(_shape(gate)) != 4:
+            continue
+        if [*map(str, _shape(other))] == [*map(str, _shape(value))]:
+            node.args = (other, gate)
+            return True
+    return False
+
+
 def _source(node: Node) -> Node | None:
     """What a node computes from, if that is for this node alone."""
     source = node.args[0]
     return source if isinstance(source, Node) and len(source.users) == 1 else None
 
 
-def _shape(node: Node) -> tuple[Any, ...]:
-    value = node.meta.get("val")
+def _shape(node: Any) -> tuple[Any, ...]:
+    value = node.meta.get("val") if isinstance(node, Node) else None
     return tuple(value.shape) if isinstance(value, Tensor) else ()

@@ -1,21 +1,25 @@
-"""Channels that are cut out of a map, or interleaved."""
+"""Channels that are cut out of a map, or interleaved, or summed along a window."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from convsmith.kernels.isa import BLOCK, Isa
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.rows import Shuffle
+from convsmith.kernels.rows import AlongChannels, Shuffle
 from convsmith.network import Layer
-from convsmith.runtime.lowering.block import Block
+from convsmith.runtime.lowering.block import Array, Block
 from convsmith.runtime.lowering.concat import Copied, Joined
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["CHANNEL_SHUFFLE", "SLICE", "Shuffled"]
+__all__ = [
+    "CHANNEL_SHUFFLE", "SLICE", "Shuffled", "WindowedChannels", "lower_channel_convolution"
+]  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -33,6 +37,42 @@ class Shuffled(Block):
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """The channels of a group."""
         return [self.sources[0].channels // self.groups]
+
+
+@dataclass(eq=False)
+class WindowedChannels(Block):
+    """A convolution over the channels of each pixel, as ECA has it."""
+
+    weight: Array = field(default_factory=lambda: np.empty(0))
+    bias: float = 0.0
+
+    exact = True
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return AlongChannels(len(self.weight))
+
+    def constants(self, isa: Isa) -> list[Array]:
+        """The window."""
+        return [self.weight.astype(np.float32)]
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """The channels there are, what is added, and the window."""
+        return [self.sources[0].channels, self.bias, None]
+
+
+def lower_channel_convolution(draft: Draft, layer: Layer) -> None:
+    """Add the block of a convolution over channels."""
+    values, source = draft.parameters(layer), draft.map(layer.inputs[0])
+    bias = float(values["bias"].item()) if "bias" in values else 0.0
+    block = WindowedChannels(
+        layer.name,
+        [source],
+        Map(layer.name, source.channels, pixel=source.pixel),
+        weight=values["weight"].reshape(-1),
+        bias=bias,
+    )
+    draft.place(block, layer.name)
 
 
 def _refuse_slice(layer: Layer, weights: Weights) -> str:

@@ -17,6 +17,7 @@ from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
 from convsmith.network import Layer
 from convsmith.runtime.lowering.block import Array, Block
+from convsmith.runtime.lowering.channels import lower_channel_convolution
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
@@ -163,11 +164,16 @@ def _refuse(layer: Layer, weights: Weights) -> str:
     if layer.name not in weights:
         return COMPUTED_WEIGHT
     conv = layer.operation.arithmetic
+    if layer.operation.name == "channel_convolution":
+        return ""
     return "" if isinstance(conv, Conv) and conv.dims == 2 else "not a two-dimensional convolution"
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
-    draft.place(Convolution(**parameters(draft, layer)), layer.name)
+    if layer.operation.name == "channel_convolution":
+        lower_channel_convolution(draft, layer)
+    else:
+        draft.place(Convolution(**parameters(draft, layer)), layer.name)
 
 
 CONVOLUTION = Lowering(_refuse, _lower)
