@@ -28,6 +28,7 @@ __all__ = [
     "find_compiler",
     "instruction_sets",
     "is_private",
+    "most_threads",
     "processors",
     "usable_processors",
     "version_of",
@@ -95,6 +96,11 @@ def usable_processors() -> int:
     """
     quota = cgroup_cpus()
     return processors() if quota is None else max(1, min(processors(), math.ceil(quota)))
+
+
+def most_threads() -> int:
+    """Return how many threads can be asked for: more only wait for each other."""
+    return max(64, 8 * processors())
 
 
 def memory(root: Path = Path("/sys/fs/cgroup")) -> int:

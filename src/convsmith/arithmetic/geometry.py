@@ -80,13 +80,18 @@ class Geometry:
 
     def reads(self, axis: int, outputs: Positions) -> Positions:
         """Exactly the input positions along `axis`, padding included, that `outputs` depend on."""
-        window = self.windows[axis]
+        window = self._window(axis, outputs)
         return window.readers(outputs) if self.transposed else window.reads(outputs)
 
     def readers(self, axis: int, inputs: Positions) -> Positions:
         """Exactly the output positions along `axis`, not clipped, that depend on `inputs`."""
-        window = self.windows[axis]
+        window = self._window(axis, inputs)
         return window.reads(inputs) if self.transposed else window.readers(inputs)
+
+    def _window(self, axis: int, positions: Positions) -> Window:
+        if not isinstance(positions, Positions):
+            raise ArgumentError(f"expected Positions, not {positions!r}")
+        return self.windows[count("axis", axis, 0, self.dims - 1)]
 
     def input_range(self, axis: int, start: int, stop: int) -> tuple[int, int]:
         """The range of inputs along `axis` that outputs `[start, stop)` depend on, unclipped."""

@@ -11,13 +11,20 @@ from typing import Any
 
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["Size", "choice", "count", "infer_dims", "per_axis", "per_side"]
+__all__ = [
+    "MOST_SEEDS", "Size", "choice", "count", "infer_dims", "per_axis", "per_side", "seeded"
+]  # fmt: skip
+
+MOST_SEEDS = (1 << 32) - 1
+"""The largest seed that Python, NumPy and PyTorch all take."""
 
 Size = int | Sequence[int]
 
 
-def count(name: str, value: Any, minimum: int = 1) -> int:
+def count(name: str, value: Any, minimum: int = 1, most: int | None = None) -> int:
     """Return `value` as an int of at least `minimum`; anything else is an `ArgumentError`.
+
+    So is a number above `most`.
 
     >>> count("stride", 2)
     2
@@ -28,7 +35,20 @@ def count(name: str, value: Any, minimum: int = 1) -> int:
         raise ArgumentError(f"{name} must be an integer, not {value!r}") from None
     if isinstance(value, bool) or number < minimum:
         raise ArgumentError(f"{name} must be an integer of at least {minimum}, not {value!r}")
+    if most is not None and number > most:
+        shown = f"{number:,}" if number < 1 << 64 else f"a number of {number.bit_length()} bits"
+        raise ArgumentError(f"{name} must be at most {most:,}, not {shown}")
     return number
+
+
+def seeded(value: Any) -> int:
+    """Return a seed that Python, NumPy and PyTorch all take; anything else is an `ArgumentError`.
+
+    >>> seeded(-1)
+    Traceback (most recent call last):
+    convsmith.errors.ArgumentError: seed must be an integer of at least 0, not -1
+    """
+    return count("seed", value, 0, MOST_SEEDS)
 
 
 def choice(name: str, value: str, known: Sequence[str]) -> str:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from convsmith.cli.bounds import fits, most_threads, within
+from convsmith.cli.bounds import fits, within
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Json, Original, check_targets, emit, talk
 from convsmith.errors import ArgumentError, ModelError, kind_and_line
+from convsmith.machine import most_threads
 from convsmith.report import Column, Result, Table, milliseconds
 from convsmith.text import times
 

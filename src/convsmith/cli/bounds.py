@@ -6,13 +6,10 @@ import math
 from collections.abc import Sequence
 
 from convsmith.errors import ArgumentError
-from convsmith.machine import memory, processors
+from convsmith.machine import memory
 from convsmith.text import times
 
-__all__ = ["MOST_SEEDS", "fits", "most_threads", "within"]
-
-MOST_SEEDS = (1 << 32) - 1
-"""The largest seed that Python, NumPy and PyTorch all take."""
+__all__ = ["fits", "within"]
 
 
 def within(name: str, value: int | None, low: int, high: int) -> None:
@@ -39,8 +36,3 @@ def fits(name: str, shape: Sequence[int], bytes_each: int = 4) -> None:
             f"{name} {times(shape)} takes {needed / 1e9:,.0f} GB, this machine has "
             f"{memory() / 1e9:,.0f} GB of memory"
         )
-
-
-def most_threads() -> int:
-    """How many threads can be asked for: more only wait for each other."""
-    return max(64, 8 * processors())

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from convsmith.cli.bounds import MOST_SEEDS, within
+from convsmith.arithmetic.normalise import MOST_SEEDS
+from convsmith.cli.bounds import within
 from convsmith.cli.holdout import Batches, accuracy, train_and_test
 from convsmith.cli.output import Force, check_targets, console, emit, steps, talk
 from convsmith.errors import ArgumentError

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convsmith.cli.bounds import MOST_SEEDS, within
+from convsmith.arithmetic.normalise import MOST_SEEDS
+from convsmith.cli.bounds import within
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Html, Json, Original, check_targets, console, emit, talk
 from convsmith.errors import ArgumentError, DataError, ModelError, first_line

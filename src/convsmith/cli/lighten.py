@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from convsmith.cli.bounds import MOST_SEEDS, within
+from convsmith.arithmetic.normalise import MOST_SEEDS
+from convsmith.cli.bounds import within
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import (
     Force,

@@ -20,7 +20,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx import GraphModule, Interpreter, Node
 
+from convsmith.arithmetic.normalise import count as counted
 from convsmith.errors import ArgumentError
+from convsmith.machine import most_threads
 from convsmith.measure.latency import Latency
 from convsmith.network import Network
 from convsmith.report import Column, Result, Table, data_frame, milliseconds
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = ["Timing", "layer_latency"]
+
+_HOUR, _MOST_PASSES = 3600, 1_000_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,10 +119,12 @@ def layer_latency(
     """
     if network.program is None:
         raise ArgumentError(f"{network.name} has no exported program; read it with trace()")
-    if minimum < 2:
+    if counted("minimum", minimum, 0, _MOST_PASSES) < 2:
         raise ArgumentError(f"a layer's time needs at least 2 passes, not {minimum}")
-    if threads is not None and threads < 1:
+    if threads is not None and counted("threads", threads, 0, most_threads()) < 1:
         raise ArgumentError(f"expected at least 1 thread, not {threads}")
+    if not 0 <= seconds <= _HOUR:
+        raise ArgumentError(f"seconds must be from 0 to {_HOUR:,}, not {seconds}")
     arguments = _arguments(network)
     devices = {value.device for value in arguments if isinstance(value, Tensor)}
     clock = _Clock(network.program.graph_module, devices)

@@ -128,6 +128,8 @@ def separable_factors(
 
 def _layout(weight: Tensor, groups: int, transposed: bool) -> tuple[int, int, tuple[int, ...]]:
     """Input channels, outputs that each of them reaches, and the kernel."""
+    if not isinstance(weight, Tensor):
+        raise ArgumentError(f"separable_factors: weight must be a tensor, not {weight!r}")
     shape = tuple(weight.shape)
     if len(shape) < 3 or 0 in shape or not weight.is_floating_point():
         raise ArgumentError(
@@ -159,6 +161,8 @@ def _root(moments: Tensor | None, inputs: int, taps: int) -> Tensor | None:
     """Return R with ``R R^T = C`` for each channel, its null space lifted to the floor."""
     if moments is None:
         return None
+    if not isinstance(moments, Tensor):
+        raise ArgumentError(f"separable_factors: moments must be a tensor, not {moments!r}")
     if tuple(moments.shape) != (inputs, taps, taps):
         raise ArgumentError(
             f"separable_factors: moments of shape {tuple(moments.shape)} must be "

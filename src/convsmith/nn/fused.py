@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ArgumentError, ConvsmithError
 from convsmith.nn.pair import Fusion, SeparablePair
 
 __all__ = ["use_fused_"]
@@ -41,6 +41,8 @@ def use_fused_(model: _Model, on: bool = True) -> _Model:
     ...     layer(torch.zeros(1, 8, 10, 10)).shape
     torch.Size([1, 16, 8, 8])
     """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     for module in model.modules():
         if isinstance(module, SeparablePair):
             module._fusion = _provider()() if on else None

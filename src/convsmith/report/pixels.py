@@ -52,7 +52,7 @@ def size_of(pixels: Any) -> tuple[int, int]:
     """
     try:
         high, wide = len(pixels), len(pixels[0])
-    except (TypeError, IndexError):
+    except (TypeError, LookupError):
         high = wide = 0
     if not high or not wide:
         raise ArgumentError("an image is shaped (rows, columns) or (rows, columns, 3)")

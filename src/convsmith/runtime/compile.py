@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from convsmith.errors import ArgumentError
 from convsmith.kernels.watching import InPython
 from convsmith.machine import cache_folder, usable_processors
+from convsmith.network import Network
 from convsmith.network.example import example_inputs
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.execution.team import team
@@ -90,6 +91,8 @@ def compile(
     args, kwargs = example_inputs(holder, example)
     partition, look = _partitioner(threads, isa)
     if part_of is not None:
+        if not isinstance(part_of, Network):
+            raise ArgumentError(f"part_of is a Network, not {part_of!r}")
         partition = _as_for(part_of, partition)
     if frozen:
         model = snapshot(model)

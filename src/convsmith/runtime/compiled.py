@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
+from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError, TraceError, first_line
 from convsmith.kernels.watching import InPython
 from convsmith.network import Network
@@ -156,6 +157,7 @@ class Compiled(nn.Module):
         """
         from convsmith.runtime.profiler import profile
 
+        count("rounds", rounds, 1, 10_000)
         inputs, named = (args, {}) if args else self._source.example
         with torch.no_grad():
             return profile(self._variant(inputs, named), inputs, named, self.threads, rounds)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from convsmith.arithmetic.normalise import choice
 from convsmith.errors import ArgumentError, DataError
 from convsmith.machine import usable_processors
 from convsmith.network.contexts import quiet
@@ -40,6 +41,7 @@ from convsmith.tiling.stores.opening import open_source
 from convsmith.tiling.stores.source import Source
 from convsmith.tiling.stores.target import reopen
 from convsmith.tiling.survey import Survey, survey
+from convsmith.tiling.windows import BLENDS
 from convsmith.tiling.worker import Worker
 
 __all__ = ["Job", "Recipe", "computes", "run_block", "run_unit"]
@@ -49,6 +51,10 @@ _LOCK = threading.Lock()
 _PARTS = ("program", "job", "statistics", "mask")
 _KEPT = 2
 """Jobs whose network a process keeps: the one that runs, and the one before it."""
+
+
+MODES = ("exact", "window")
+BACKENDS = ("torch", "compiled")
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,9 @@ class Recipe:
         device: where.
         output: which of the network's outputs.
         backend: `torch` or `compiled`.
+
+    Raises:
+        ArgumentError: for other words, or an overlap that is no share.
     """
 
     mode: str = "exact"
@@ -72,6 +81,13 @@ class Recipe:
     device: str = "cpu"
     output: int = 0
     backend: str = "torch"
+
+    def __post_init__(self) -> None:
+        choice("mode", self.mode, MODES)
+        choice("blend", self.blend, BLENDS)
+        choice("backend", self.backend, BACKENDS)
+        if not 0 <= self.overlap < 1:
+            raise ArgumentError(f"overlap must be at least 0 and less than 1, not {self.overlap}")
 
 
 def computes(

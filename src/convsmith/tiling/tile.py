@@ -12,12 +12,8 @@ from torch.export import ExportedProgram
 from convsmith.errors import ArgumentError
 from convsmith.tiling.job import Recipe
 from convsmith.tiling.tiled import Tiled
-from convsmith.tiling.windows import BLENDS
 
 __all__ = ["example_of", "tile"]
-
-MODES = ("exact", "window")
-BACKENDS = ("torch", "compiled")
 
 
 def tile(
@@ -75,21 +71,14 @@ def tile(
     """
     if not isinstance(model, (nn.Module, ExportedProgram)):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
-    for name, value, known in (
-        ("mode", mode, MODES), ("blend", blend, BLENDS), ("backend", backend, BACKENDS),
-    ):  # fmt: skip
-        if value not in known:
-            raise ArgumentError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-    if mode == "window" and tile is None:
-        raise ArgumentError("mode='window' needs tile=, the lengths of a window of the image")
-    if not 0 <= overlap < 1:
-        raise ArgumentError(f"overlap must be at least 0 and less than 1, not {overlap}")
-    if backend == "compiled" and (mode != "exact" or passes or device != "cpu"):
-        raise ArgumentError("backend='compiled' is for mode='exact' on the cpu, without passes")
-    shape, dtype = _example(model, example)
     recipe = Recipe(
         mode=mode, overlap=overlap, blend=blend, device=device, output=output, backend=backend
     )
+    if mode == "window" and tile is None:
+        raise ArgumentError("mode='window' needs tile=, the lengths of a window of the image")
+    if backend == "compiled" and (mode != "exact" or passes or device != "cpu"):
+        raise ArgumentError("backend='compiled' is for mode='exact' on the cpu, without passes")
+    shape, dtype = _example(model, example)
     return Tiled(model, shape, dtype, recipe, tile=tile, memory=memory, passes=passes)
 
 

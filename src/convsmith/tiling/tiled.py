@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from math import prod
 from os import PathLike
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 
+from convsmith.arithmetic.normalise import count, per_axis
 from convsmith.errors import ArgumentError, TraceError
+from convsmith.machine import most_threads
 from convsmith.runtime.graph.capture import Capture
 from convsmith.text import times
 from convsmith.tiling.blocks import check_array, check_blocks, chunk_lengths, lazy
@@ -41,6 +44,9 @@ __all__ = ["Progress", "Tiled"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is going on, how much of it is done, and of how much."""
+
+_MOST = 1 << 60
+"""Values of an image, so that their bytes are a number for torch."""
 
 _SURVEYS = 8
 """Image sizes whose trace is kept."""
@@ -133,8 +139,7 @@ class Tiled:
                 cannot be tiled exactly: the layers are named.
             DataError: for an image that cannot be read, or a full disk.
         """
-        if not isinstance(workers, int) or workers < 1:
-            raise ArgumentError(f"workers must be at least 1, not {workers}")
+        count("workers", workers, 1, most_threads())
         if sum((workers > 1, executor is not None, client is not None)) > 1:
             raise ArgumentError("pass one of workers=, executor= and client=")
         if type(target).__module__.startswith("dask"):
@@ -230,7 +235,7 @@ class Tiled:
         if refused := self._impossible(surveyed, image):
             raise ArgumentError(why_not(refused))
         request = self._request(image, surveyed, **options)
-        lengths = [window] * self.dims if isinstance(window, int) else list(window)
+        lengths = per_axis("window", window, self.dims)
         recipe = Recipe("window", tuple(lengths), overlap, blend, self.recipe.device,
                         self.recipe.output)  # fmt: skip
         apart = self.survey(lengths)
@@ -249,7 +254,9 @@ class Tiled:
         Raises:
             TraceError: for a size that the network does not take.
         """
-        key = tuple(size)
+        key = per_axis("size", size, self.dims)
+        if prod(key) * self.shape[0] >= _MOST:
+            raise ArgumentError(f"an image of {times((self.shape[0], *key))} has too many values")
         if key not in self._surveys:
             with FakeTensorMode(allow_non_fake_inputs=True):
                 image = torch.empty((1, self.shape[0], *key), dtype=self.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
-from convsmith.arithmetic.normalise import Size, choice, per_axis
+from convsmith.arithmetic.normalise import Size, choice
 from convsmith.draw.command import Command, Option
 from convsmith.draw.options import (
     Dilation,
@@ -28,7 +28,7 @@ from convsmith.draw.scenes.matrix import matrix
 from convsmith.draw.scenes.pooling import pooling
 from convsmith.draw.scenes.sliding import sliding
 from convsmith.draw.scenes.stamping import stamping
-from convsmith.draw.scenes.values import default_image, shape_of
+from convsmith.draw.scenes.values import default_image, drawn_size, shape_of
 from convsmith.draw.scenes.zeros import zeros
 from convsmith.errors import ArgumentError
 
@@ -78,7 +78,7 @@ def animate(
     check_dress(language, theme)
     if not isinstance(layer, (Conv, ConvTranspose, Pool)):
         raise ArgumentError(f"a Conv, ConvTranspose or Pool can be drawn, not {layer!r}")
-    lengths = per_axis("size", size, layer.dims)
+    lengths = drawn_size(size, layer.dims)
     if view is not None:
         choice("view", view, VIEWS)
         if not isinstance(layer, ConvTranspose):

@@ -80,6 +80,8 @@ def bands(
         raise ArgumentError(f"1 to {_LAYERS} fused layers can be drawn, not {len(layers)}")
     lengths = [count("rows", rows)]
     for window in layers:
+        if not isinstance(window, Window):
+            raise ArgumentError(f"each layer is a Window, not {window!r}")
         lengths.append(window.output_length(lengths[-1]))
     if max(lengths) > _ROWS:
         raise ArgumentError(f"{max(lengths)} rows are too many to draw: at most {_ROWS}")

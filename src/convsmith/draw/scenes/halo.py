@@ -16,7 +16,7 @@ from convsmith.draw.lettering import shown
 from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
-from convsmith.draw.scenes.values import grid, kernels_of, maps_of, nested
+from convsmith.draw.scenes.values import drawn_size, grid, kernels_of, maps_of, nested
 from convsmith.draw.storyboard import At, Cell, Mark, Panel, Step, Write
 from convsmith.draw.words import Words, text
 from convsmith.errors import ArgumentError
@@ -90,7 +90,7 @@ def halo(
         for layer in stack
     ):  # fmt: skip
         raise ArgumentError("a halo is drawn for convolutions and pools of one channel, two axes")
-    sizes = per_axis("size", size, 2)
+    sizes = drawn_size(size, 2)
     tiles = per_axis("tile", tile, 2)
     if max(sizes) > _LONGEST:
         raise ArgumentError(f"a map of {by(sizes)} is too large to draw tiles on: at most 16×16")

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from convsmith.arithmetic import Conv
-from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.arithmetic.normalise import Size
 from convsmith.draw.example import Example
 from convsmith.draw.layout import BELOW, GAP, LABEL, LEGIBLE, side_for
 from convsmith.draw.scene import Scene
@@ -17,7 +17,15 @@ from convsmith.draw.scenes.crop import check_extent
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by, channel_label, factor, facts, kind_of, named
 from convsmith.draw.scenes.ground import Ground
-from convsmith.draw.scenes.values import grid, kernels_of, lift, lift_windows, maps_of, pick
+from convsmith.draw.scenes.values import (
+    drawn_size,
+    grid,
+    kernels_of,
+    lift,
+    lift_windows,
+    maps_of,
+    pick,
+)
 from convsmith.draw.storyboard import Cell, Mark, Panel, Step, Symbol, Write
 from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
@@ -82,7 +90,7 @@ def im2col(
     if not isinstance(layer, Conv) or layer.dims > 2 or layer.groups > 1:
         raise ArgumentError(f"im2col is drawn for a Conv of one group, 1 or 2 axes, not {layer!r}")
     check_extent(layer)
-    lengths = per_axis("size", size, layer.dims)
+    lengths = drawn_size(size, layer.dims)
     return dressed(_Patches(layer, lengths, values, weight).scene(), language, theme)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from convsmith.arithmetic import Conv, ConvTranspose
-from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.arithmetic.normalise import Size
 from convsmith.draw.command import Command, Option
 from convsmith.draw.example import Example
 from convsmith.draw.options import (
@@ -34,6 +34,7 @@ from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.im2col import im2col
 from convsmith.draw.scenes.rows import MatrixRows
+from convsmith.draw.scenes.values import drawn_size
 from convsmith.errors import ArgumentError
 
 __all__ = ["COMMANDS", "EXAMPLES", "matrix"]
@@ -75,7 +76,7 @@ def matrix(
         raise ArgumentError(f"a Conv or ConvTranspose has a matrix, not {layer!r}")
     if layer.dims > 2:
         raise ArgumentError(f"a matrix is drawn for one or two axes, not {layer.dims}: {layer!r}")
-    lengths = per_axis("size", size, layer.dims)
+    lengths = drawn_size(size, layer.dims)
     return dressed(MatrixRows(layer, lengths, values, weight).scene(), language, theme)
 
 

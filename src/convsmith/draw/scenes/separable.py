@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from convsmith.arithmetic import Conv, evaluate
-from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.arithmetic.normalise import Size
 from convsmith.draw.command import Command, Option
 from convsmith.draw.example import Example
 from convsmith.draw.layout import Stack, arranged
@@ -36,6 +36,7 @@ from convsmith.draw.scenes.facts import by, channel_label, factor, facts, named
 from convsmith.draw.scenes.ground import Ground
 from convsmith.draw.scenes.values import (
     At3,
+    drawn_size,
     grid,
     kernels_of,
     lift,
@@ -115,7 +116,7 @@ def separable(
     if layer.in_channels > _MOST:
         raise ArgumentError(f"at most {_MOST} input channels can be drawn, not {layer.in_channels}")
     check_extent(layer)
-    lengths = per_axis("size", size, layer.dims)
+    lengths = drawn_size(size, layer.dims)
     pair = _Separable(layer, lengths, values, depthwise, pointwise)
     return dressed(pair.scene(), language, theme)
 

@@ -13,12 +13,14 @@ from numbers import Real
 from typing import Any
 
 from convsmith.arithmetic import Window
+from convsmith.arithmetic.normalise import Size, count, per_axis
 from convsmith.errors import ArgumentError
 from convsmith.text import times
 
 __all__ = [
     "At3",
     "default_image",
+    "drawn_size",
     "grid",
     "kernels_of",
     "lift",
@@ -36,6 +38,19 @@ __all__ = [
 At3 = tuple[int, int, int]
 
 _KERNELS = 1 << 20
+_LONGEST = 1 << 12
+
+
+def drawn_size(size: Size, dims: int) -> tuple[int, ...]:
+    """The lengths of a map that is to be drawn, one per axis.
+
+    Raises:
+        ArgumentError: for other lengths, or such that nobody could see.
+    """
+    lengths = per_axis("size", size, dims)
+    for length in lengths:
+        count("size", length, 1, _LONGEST)
+    return lengths
 
 
 def maps_of(values: Any, shape: Sequence[int]) -> Callable[[int, At3], Any]:

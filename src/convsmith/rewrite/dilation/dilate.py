@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from convsmith.arithmetic.normalise import seeded
 from convsmith.errors import ArgumentError
 from convsmith.network import Network
 from convsmith.network.modules import plain
@@ -121,7 +122,7 @@ def dilate(
     >>> dilated.model[2].stride, dilated.model[3].dilation, dilated.certificate.exact
     ((1, 1), (2, 2), True)
     """
-    job = Job.of(plain(model), example, output_stride, layers, rates, features, seed)
+    job = Job.of(plain(model), example, output_stride, layers, rates, features, seeded(seed))
     if strict and (job.broken or job.coarse):
         raise ArgumentError(refusal_message(job))
     try:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from convsmith.arithmetic.normalise import count
+from convsmith.arithmetic.normalise import count, seeded
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.tune.distil import Fleet
 from convsmith.rewrite.lightening.tune.teacher import Loss
@@ -142,8 +142,7 @@ class Run:
         if self.progress is not False:
             _function("progress", self.progress)
         _flag("sweep", self.sweep)
-        known = isinstance(self.seed, int) and not isinstance(self.seed, bool)
-        _check("seed", self.seed, known, "an integer")
+        seeded(self.seed)
         if self.checkpoint is not None:
             _check(
                 "checkpoint", self.checkpoint, isinstance(self.checkpoint, (str, Path)), "a folder"
