@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convsmith.draw.catalogue import catalogue
 from convsmith.draw.example import SECTIONS, Example
-from convsmith.draw.palette import COLOURS
+from convsmith.draw.markup import colours
 from convsmith.draw.scenes.dressed import check_dress
 from convsmith.draw.words import LANGUAGES, phrase, text
 from convsmith.errors import ArgumentError
@@ -107,7 +107,7 @@ def _page(examples: Sequence[Example], language: str, theme: str) -> str:
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_colours(theme)}{_CSS}</style>",
+            f"<style>{colours(theme)}{_CSS}</style>",
             "</head>",
             "<body><main>",
             f"<h1>{escape(title)}</h1>",
@@ -117,16 +117,4 @@ def _page(examples: Sequence[Example], language: str, theme: str) -> str:
             "</html>",
             "",
         ]
-    )
-
-
-def _colours(theme: str) -> str:
-    def variables(side: int) -> str:
-        return ";".join(f"--{name}:{pair[side]}" for name, pair in COLOURS.items())
-
-    if theme != "auto":
-        return f":root{{color-scheme:{theme};{variables(theme == 'dark')}}}\n"
-    return (
-        f":root{{color-scheme:light dark;{variables(0)}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(1)}}}}}\n"
     )

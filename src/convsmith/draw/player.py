@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from hashlib import sha256
 
-from convsmith.draw.palette import COLOURS
+from convsmith.draw.markup import colours, literal
 from convsmith.draw.shapes import Picture
 from convsmith.draw.svg import HOLD, to_svg
 from convsmith.draw.words import phrase, text
@@ -82,7 +81,7 @@ def player(picture: Picture) -> str:
         "MS": round(picture.seconds * 1000),
     }
     script = (
-        "".join(f"const {name} = {_literal(value)};\n" for name, value in words.items()) + _SCRIPT
+        "".join(f"const {name} = {literal(value)};\n" for name, value in words.items()) + _SCRIPT
     )
     digest = b64encode(sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -100,7 +99,7 @@ def player(picture: Picture) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(picture.title)}</title>",
-            f"<style>{_colours(picture.theme)}{_CSS}</style>",
+            f"<style>{colours(picture.theme)}{_CSS}</style>",
             "</head>",
             "<body>",
             "<main>",
@@ -120,20 +119,3 @@ def player(picture: Picture) -> str:
             "",
         ]
     )
-
-
-def _colours(theme: str) -> str:
-    def variables(side: int) -> str:
-        return ";".join(f"--{name}:{pair[side]}" for name, pair in COLOURS.items())
-
-    if theme != "auto":
-        return f":root{{color-scheme:{theme};{variables(theme == 'dark')}}}\n"
-    return (
-        f":root{{color-scheme:light dark;{variables(0)}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(1)}}}}}\n"
-    )
-
-
-def _literal(value: object) -> str:
-    """A JavaScript literal that cannot end the script it stands in."""
-    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
