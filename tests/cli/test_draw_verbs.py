@@ -22,7 +22,7 @@ from convsmith.draw import (
     paths,
     separable,
 )
-from convsmith.draw.options import parse_stack
+from convsmith.draw.stacks import parse_stack
 
 NET = """\
 import torch

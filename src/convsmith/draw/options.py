@@ -1,8 +1,7 @@
-"""What the options of a drawing mean: sizes, paddings, channels, layers and stacks from text."""
+"""What the options of a drawing mean: sizes, paddings, channels and layers from text."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,7 +11,6 @@ from convsmith.draw.scenes.values import shape_of
 from convsmith.errors import ArgumentError
 
 __all__ = [
-    "STACK",
     "Channels",
     "Dilation",
     "Dims",
@@ -27,12 +25,12 @@ __all__ = [
     "Values",
     "Weight",
     "build_layer",
+    "check_drawable",
     "named_axes",
     "parse_channels",
     "parse_padding",
     "parse_rates",
     "parse_size",
-    "parse_stack",
     "planar",
 ]
 
@@ -58,12 +56,6 @@ OutputPadding = Annotated[
 Values = Annotated[str | None, Option("Input values: .csv, .json or an image.", metavar="FILE")]
 Weight = Annotated[str | None, Option("Kernel values: .csv or .json.", metavar="FILE")]
 
-STACK = "3 (a convolution), 3s2 (stride), 3d2 (dilation), max2 or avg3s2 (a pool)"
-"""How people write a layer of a stack."""
-
-_STACKED = re.compile(r"(max|avg)?(\d+)(?:s(\d+))?(?:d(\d+))?(?:p(\d+))?")
-
-
 _SIZES = "expected, say, 3 or 3x2"
 _PADDINGS = "expected same, valid, or a size such as 1, 1x2 or 0:1x2:3"
 
@@ -78,11 +70,11 @@ def parse_size(name: str, text: str, expected: str = _SIZES) -> int | tuple[int,
         numbers = tuple(int(part) for part in _parts(text))
     except ValueError:
         raise ArgumentError(f"{name} {text!r} is not a size: {expected}") from None
-    _drawable(f"{name} {text!r}", numbers)
+    check_drawable(f"{name} {text!r}", numbers)
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _drawable(written: str, numbers: Sequence[int], most: int = 4096) -> None:
+def check_drawable(written: str, numbers: Sequence[int], most: int = 4096) -> None:
     """Refuse what could never be seen, and would take all memory to lay out."""
     if len(numbers) > 3 or any(abs(number) > most for number in numbers):
         raise ArgumentError(
@@ -108,7 +100,7 @@ def parse_padding(text: str) -> Any:
             ends = ()
         if len(ends) not in (1, 2):
             raise ArgumentError(f"invalid --padding {text!r}: {_PADDINGS}")
-        _drawable(f"--padding {text!r}", ends)
+        check_drawable(f"--padding {text!r}", ends)
         sides.append((ends[0], ends[-1]))
     return tuple(sides)
 
@@ -127,7 +119,7 @@ def parse_channels(text: str | None, groups: int) -> tuple[int, int]:
         numbers = []
     if len(numbers) not in (1, 2):
         raise ArgumentError(f"--channels {text!r}: expected IN:OUT, such as 3:10")
-    _drawable(f"--channels {text!r}", numbers)
+    check_drawable(f"--channels {text!r}", numbers)
     return numbers[0], numbers[-1]
 
 
@@ -142,32 +134,8 @@ def parse_rates(name: str, text: str) -> list[int]:
     except ValueError:
         raise ArgumentError(f"{name} {text!r}: expected rates such as 2,2,2") from None
     for rate in rates:
-        _drawable(f"{name} {text!r}", [rate])
+        check_drawable(f"{name} {text!r}", [rate])
     return rates
-
-
-def parse_stack(layers: Sequence[str]) -> list[Conv | Pool]:
-    """Read layers as people write them.
-
-    >>> parse_stack(["3", "3s2d2", "max2"])
-    [Conv(1, 1, kernel_size=3), Conv(1, 1, kernel_size=3, stride=2, dilation=2), Pool(...)]
-    """
-    stack: list[Conv | Pool] = []
-    for word in (part for text in layers for part in text.split(",") if part):
-        match = _STACKED.fullmatch(word.strip())
-        if match is None:
-            raise ArgumentError(f"{word!r} is not a layer: expected {STACK}")
-        kind, kernel, stride, dilation, padding = match.groups()
-        for digits in match.groups("0")[1:]:  # numbers of one axis, not one number per axis
-            _drawable(repr(word), [int(digits[:9])])
-        taps, spacing, pads = int(kernel), int(dilation or 1), int(padding or 0)
-        if kind:
-            name = "max" if kind == "max" else "average"
-            step = int(stride) if stride else None
-            stack.append(Pool(taps, step, pads, spacing, kind=name))
-        else:
-            stack.append(Conv(1, 1, taps, int(stride or 1), pads, spacing))
-    return stack
 
 
 def named_axes(

@@ -12,10 +12,10 @@ from convsmith.arithmetic import Chain, Conv, Pool
 from convsmith.draw.command import Command, Option
 from convsmith.draw.example import Example
 from convsmith.draw.layout import LEGIBLE, side_for
-from convsmith.draw.options import STACK, parse_stack
 from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.ways import Ways, shades, ways_back
+from convsmith.draw.stacks import STACK, parse_stack
 from convsmith.draw.storyboard import Cell, Link, Mark, Panel, Step, Write
 from convsmith.draw.words import Text, Words, text
 from convsmith.errors import ArgumentError
