@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
-from convsmith.draw import scenes
+from convsmith.draw import live, scenes
 from convsmith.draw.catalogue import catalogue
 from convsmith.draw.example import SECTIONS
 from convsmith.draw.words import WORDS
@@ -141,6 +141,9 @@ def test_the_catalogue_is_in_one_order():
 @pytest.mark.parametrize("module", catalogue().modules, ids=lambda module: module.__name__)
 def test_every_text_of_a_scene_is_used(module):
     source = Path(module.__file__).read_text("utf-8")
+    if module.__name__.endswith(".stage"):  # its words are the page's
+        files = Path(live.__file__).parent.glob("*.[jp][sy]")
+        source += "".join(file.read_text("utf-8") for file in files)
     for key in getattr(module, "WORDS", {}):
         kind = key.partition(".")[0]
         # A part of a key may be filled in, as in f"caption.{kind}".

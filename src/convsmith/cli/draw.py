@@ -19,6 +19,7 @@ from convsmith.cli.draw_network import field, layer
 from convsmith.cli.output import Force, check_targets, progress, talk
 from convsmith.draw.catalogue import catalogue
 from convsmith.draw.command import Command, Option
+from convsmith.draw.live.stage import Stage
 from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.errors import ArgumentError
@@ -32,7 +33,7 @@ _EVERY = {
         Annotated[
             str | None,
             typer.Option("-o", "--output", metavar="FILE", help=".svg, .gif, .mp4, .png or "
-                         ".html; without it, SVG goes to standard output."),
+                         ".html; without it, SVG (a stage: HTML) goes to standard output."),
         ],
         None,
     ),
@@ -64,7 +65,7 @@ def draw() -> None:
     """Draw convolutions step by step, as SVG, GIF, MP4, PNG or a page."""
 
 
-def with_options(build: Callable[..., Scene]) -> Callable[..., None]:
+def with_options(build: Callable[..., Scene | Stage]) -> Callable[..., None]:
     """What typer runs for a command: its own options, those of every drawing, and the file.
 
     Args:
@@ -108,15 +109,24 @@ def _annotation(name: str, hint: Any) -> Any:
     return Annotated[kind, described]
 
 
-def deliver(scene: Scene, output: str | None, *, strip: bool = False, force: bool = False) -> None:
-    """Save a scene, or write its SVG to standard output where that is not a terminal."""
+def deliver(
+    scene: Scene | Stage, output: str | None, *, strip: bool = False, force: bool = False
+) -> None:
+    """Save a scene, or write it to standard output where that is not a terminal.
+
+    A scene is written there as SVG, a stage as its page.
+    """
     if output is not None and output != "-":
         scene.save(output, strip=strip, force=force)
         talk(f"wrote {output}")
         return
     if output is None and sys.stdout.isatty():
         raise ArgumentError("where to? pass -o FILE (.svg, .gif, .mp4, .png, .html), or -o -")
-    sys.stdout.write(scene.svg(strip=strip) + "\n")
+    if isinstance(scene, Stage):
+        scene.check_format("-.html", strip=strip)
+        sys.stdout.write(scene.html())
+    else:
+        sys.stdout.write(scene.svg(strip=strip) + "\n")
 
 
 def gallery(

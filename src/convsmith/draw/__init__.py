@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from convsmith.draw.catalogue import catalogue
+from convsmith.draw.live.stage import Stage
 from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.animate import animate
 from convsmith.draw.scenes.areas import cost_areas
@@ -17,9 +18,11 @@ from convsmith.draw.scenes.mixing import mixing
 from convsmith.draw.scenes.over import effective_over, field_over
 from convsmith.draw.scenes.paths import paths
 from convsmith.draw.scenes.separable import separable
+from convsmith.draw.scenes.stage import stage
 
 __all__ = [
     "Scene",
+    "Stage",
     "animate",
     "bands",
     "card",
@@ -33,6 +36,7 @@ __all__ = [
     "mixing",
     "paths",
     "separable",
+    "stage",
 ]
 
 # No scene is drawn before its words are known.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from convsmith.draw.live.stage import Stage
 from convsmith.draw.scene import Scene
 
 __all__ = ["Command", "Option"]
@@ -33,10 +34,10 @@ class Command:
 
     Attributes:
         name: one word.
-        build: makes the scene. Its parameters are the command's options, each annotated with an
-            `Option`; its docstring is the command's help. Output, language, theme and the like
-            are added to every command.
+        build: makes the scene, or the stage. Its parameters are the command's options, each
+            annotated with an `Option`; its docstring is the command's help. Output, language,
+            theme and the like are added to every command.
     """
 
     name: str
-    build: Callable[..., Scene]
+    build: Callable[..., Scene | Stage]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from convsmith.arithmetic.normalise import choice
+from convsmith.draw.live.stage import Stage
 from convsmith.draw.palette import THEMES
 from convsmith.draw.scene import Scene
 from convsmith.draw.words import LANGUAGES
 
 __all__ = ["check_dress", "dressed"]
+
+Drawing = TypeVar("Drawing", bound=Scene | Stage)
 
 
 def check_dress(language: str, theme: str) -> None:
@@ -18,7 +22,7 @@ def check_dress(language: str, theme: str) -> None:
     choice("theme", theme, THEMES)
 
 
-def dressed(scene: Scene, language: str, theme: str) -> Scene:
-    """The scene, shown in `language` and `theme` unless a renderer is given others."""
+def dressed(scene: Drawing, language: str, theme: str) -> Drawing:
+    """The scene or stage, shown in `language` and `theme` unless a renderer is given others."""
     check_dress(language, theme)
     return replace(scene, language=language, theme=theme)

@@ -32,6 +32,7 @@ __all__ = [
     "numbers",
     "pick",
     "plain",
+    "scattered",
     "shape_of",
 ]
 
@@ -59,7 +60,7 @@ def maps_of(values: Any, shape: Sequence[int]) -> Callable[[int, At3], Any]:
     The default numbers follow from the place alone, so only the part that is shown is computed.
     """
     if values is None:
-        return lambda channel, at: _scattered(channel, at) % 5
+        return lambda channel, at: scattered(channel, at) % 5
     dims = len(shape) - 1
     array = numbers("values", values, shape, 1)
     return lambda channel, at: pick(array[channel], at[3 - dims :])
@@ -85,7 +86,7 @@ def kernels_of(weight: Any, shape: Sequence[int]) -> Callable[[int, int], Any]:
     def usual(first: int, second: int) -> Any:
         # Kernels are numbered from where no input has channels, so that both differ.
         number = _KERNELS + first * shape[1] + second
-        return nested(size, lambda at: least + _scattered(number, (at[0], at[1], at[2])) % 3)
+        return nested(size, lambda at: least + scattered(number, (at[0], at[1], at[2])) % 3)
 
     return usual
 
@@ -211,9 +212,16 @@ def _check(name: str, values: Any, axes: int) -> None:
             raise ArgumentError(f"{name} must hold numbers, and it holds {value!r}")
 
 
-def _scattered(channel: int, at: At3) -> int:
-    """A whole number that looks random; the primes are those of spatial hashing."""
-    depth, row, column = at
+def scattered(channel: int, at: Sequence[int]) -> int:
+    """A whole number that looks random; the primes are those of spatial hashing.
+
+    Args:
+        channel: tells maps apart.
+        at: a place; the first two of more than three axes are those of the channels.
+    """
+    *outer, depth, row, column = lift_place(at) if len(at) < 3 else at
     mixed = row * 73856093 ^ column * 19349663 ^ depth * 83492791 ^ channel * 49979687
+    for number, prime in zip(outer, (6291469, 12582917), strict=False):
+        mixed ^= number * prime
     mixed = (mixed ^ mixed >> 13) * 0x5BD1E995 & 0xFFFFFFFF
     return mixed ^ mixed >> 15

@@ -1,0 +1,122 @@
+"""The page of a stage: its words, its style, its script and its data in one file."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from convsmith.draw.markup import colours, literal
+from convsmith.draw.words import LANGUAGES, WORDS, Text, phrase, text
+from convsmith.report.text import escape
+
+__all__ = ["page"]
+
+_SCRIPTS = ("arithmetic.js", "picture.js", "hand.js")
+_SPACES = re.compile(
+    r"""("[^"\n]*"|`[^`]*`)|\s*([=*<>?:,;{}()&|])\s*|(?<=[\w)\]]) ([-+/]) (?=[\w(\["])"""
+)
+# The words of other scenes that the page shares.
+_SHARED = (
+    "title.standard", "title.grouped", "title.depthwise", "title.pointwise", "title.dilated",
+    "title.dilated_depthwise", "title.causal", "title.transposed", "title.max", "title.average",
+    "fact.kernel", "fact.window", "fact.stride", "fact.dilation", "fact.padding", "fact.groups",
+    "fact.output_padding", "fact.sides1", "fact.sides2", "fact.reflect",
+    "fact.replicate", "fact.circular", "control.play", "control.pause", "control.back",
+    "control.next", "control.position", "legend.padding", "legend.window",
+    "panel.the_input", "panel.the_output", "panel.kernel_number",
+)  # fmt: skip
+
+
+def page(data: dict[str, Any]) -> str:
+    """The page, in both languages; it opens in the stage's.
+
+    Args:
+        data: what `Stage.to_dict` gives.
+    """
+    constants = {"STAGE": data, "WORDS": _words()}
+    literals = (f"{name}={literal(value, compact=True)}" for name, value in constants.items())
+    script = f'"use strict";const {",".join(literals)};\n{_code()}'
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "img-src data: blob:"
+    )
+    language = data["language"]
+    title = data["title"][language] if data["title"] else phrase(_title(data), language)
+    return "\n".join(
+        [
+            "<!doctype html>",
+            f'<html lang="{"zh-Hans" if language == "zh" else language}">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{colours(data['theme'])}{_file('stage.css')}</style>",
+            "</head>",
+            "<body>",
+            _BODY,
+            f"<script>{script}</script>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _title(data: dict[str, Any]) -> Text:
+    """What a stage is called that has no title of its own."""
+    layers = data["layers"]
+    if len(layers) > 1:
+        return text("stage.layers", count=len(layers))
+    return text(f"title.{layers[0]['name']}")
+
+
+_BODY = """\
+<main>
+<header><h1 class="title"></h1><p class="facts"></p>
+<button type="button" class="other"></button></header>
+<div class="frame"><svg class="picture" tabindex="0" role="application"></svg>
+<input class="editor" inputmode="decimal" autocomplete="off" hidden></div>
+<div class="dock">
+<div class="legend"></div>
+<div class="said"><p class="result"></p><p class="sum" tabindex="0" role="group"></p>
+<p class="note"></p></div>
+<div class="bar"><button type="button" class="play"></button>
+<button type="button" class="back">←</button><button type="button" class="next">→</button>
+<input type="range" class="position" min="0" value="0">
+<button type="button" class="reset"></button></div>
+<p class="hint"></p>
+<p class="spoken" role="status"></p>
+</div>
+</main>"""
+
+
+@cache
+def _file(name: str) -> str:
+    return files("convsmith.draw.live").joinpath(name).read_text("utf-8")
+
+
+@cache
+def _code() -> str:
+    """The scripts without comments, indents and the spaces around operators."""
+    lines = (line.strip() for name in _SCRIPTS for line in _file(name).splitlines())
+    code = "\n".join(line for line in lines if line and not line.startswith("//"))
+    # Texts are matched whole, and stay as they are.
+    return _SPACES.sub(lambda match: match[1] or match[2] or match[3], code)
+
+
+def _words() -> dict[str, dict[str, str]]:
+    """The words that the page uses, by language."""
+    return {
+        language: {
+            key: both[at]
+            for key, both in WORDS.items()
+            if key in _SHARED or key.startswith("stage.")
+        }
+        for at, language in enumerate(LANGUAGES)
+    }

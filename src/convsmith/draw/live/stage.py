@@ -1,0 +1,170 @@
+"""`Stage`: layers in series on one input, with their numbers, as a page that answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from convsmith.arithmetic import Conv, ConvTranspose, Pool, evaluate
+from convsmith.draw.scenes.facts import kind_of
+from convsmith.draw.words import LANGUAGES
+from convsmith.errors import ArgumentError
+from convsmith.report.saving import check_target, save_text
+from convsmith.text import times
+
+__all__ = ["Layer", "Stage"]
+
+Layer = Conv | ConvTranspose | Pool
+
+# Sizes that a line names.
+_SHOWN = 6
+
+
+@dataclass(frozen=True, repr=False)
+class Stage:
+    """Maps side by side, from the input to the last layer's output; made by `cs.draw.stage`.
+
+    Attributes:
+        layers: in the order of the network.
+        size: the spatial size of the input.
+        values: the input, nested lists shaped (channels, *size).
+        weights: one per layer, nested lists shaped as its `weight_shape`; None for a pool.
+        biases: one per layer, a number per output channel; None where nothing is added.
+        title: what the page is called in English and in Chinese; by default what the layers are.
+        language: `en` or `zh`, the one that the page opens in: it has both.
+        theme: `auto` (the reader's), `light` or `dark`.
+    """
+
+    layers: tuple[Layer, ...]
+    size: tuple[int, ...]
+    values: Any
+    weights: tuple[Any, ...]
+    biases: tuple[Any, ...]
+    title: tuple[str, str] | None = None
+    language: str = "en"
+    theme: str = "auto"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that the page is made from: dicts, lists, strings and numbers.
+
+        Layers have the names of the arithmetic; `padding` is one [low, high] per axis.
+
+        >>> import convsmith as cs
+        >>> plain = cs.draw.stage([cs.Conv(1, 1, 3)], (6, 6)).to_dict()
+        >>> plain["size"], plain["layers"][0]["kernel_size"], plain["layers"][0]["padding"]
+        ([6, 6], [3, 3], [[0, 0], [0, 0]])
+        """
+        return {
+            "size": list(self.size),
+            "channels": len(self.values),
+            "layers": [_plain(layer) for layer in self.layers],
+            "values": self.values,
+            "weights": list(self.weights),
+            "biases": list(self.biases),
+            "title": self.title and dict(zip(LANGUAGES, self.title, strict=True)),
+            "language": self.language,
+            "theme": self.theme,
+        }
+
+    def maps(self) -> list[Any]:
+        """The values of every map, the input's first, each shaped (channels, *size).
+
+        They are `convsmith.arithmetic.evaluate`'s, which the page is tested against.
+
+        >>> import convsmith as cs
+        >>> image = [[4, 1, 7, 5], [4, 4, 2, 5], [7, 7, 2, 4], [1, 0, 2, 4]]
+        >>> hand = cs.Conv(1, 1, 2, padding="same")
+        >>> cs.draw.stage([hand], 4, values=image, weights=[[[1, 0], [2, 1]]]).maps()[1]
+        [[[16, 11, 16, 15], [25, 20, 10, 13], [9, 9, 10, 12], [1, 0, 2, 4]]]
+        """
+        maps = [self.values]
+        for layer, weight, bias in zip(self.layers, self.weights, self.biases, strict=True):
+            maps.append(evaluate(layer, maps[-1], weight, bias))
+        return maps
+
+    def html(self, *, language: str | None = None, theme: str | None = None) -> str:
+        """The page: one file that needs no network."""
+        from convsmith.draw.live.page import page
+
+        whole = replace(self, language=language or self.language, theme=theme or self.theme)
+        return page(whole.to_dict())
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        language: str | None = None,
+        theme: str | None = None,
+        strip: bool = False,
+    ) -> Path:
+        """Write the page, the same bytes every time.
+
+        Args:
+            path: ends in `.html`.
+            force: whether a file that exists may be replaced.
+            language: `en` or `zh`; by default the stage's.
+            theme: `auto`, `light` or `dark`; by default the stage's.
+            strip: as a still; a stage has none.
+
+        Raises:
+            ArgumentError: another suffix, a strip, or a file that cannot be written.
+        """
+        self.check_format(path, strip=strip)
+        check_target(path, force)
+        return save_text(Path(path), self.html(language=language, theme=theme), force)
+
+    @staticmethod
+    def check_format(path: str | os.PathLike[str], *, strip: bool = False) -> None:
+        """Refuse a format that no stage has."""
+        if strip or Path(path).suffix.lower() not in (".html", ".htm"):
+            what = "a strip" if strip else repr(Path(path).name)
+            raise ArgumentError(
+                f"a stage is a page: it is saved as .html, not as {what} (animate and cone draw "
+                "pictures)"
+            )
+
+    def _repr_html_(self) -> str:
+        frame = escape(self.html(), quote=True)
+        return (
+            '<iframe sandbox="allow-scripts" style="width:100%;height:640px;border:0" '
+            f'title="{escape(repr(self), quote=True)}" srcdoc="{frame}"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        sizes: list[Sequence[int]] = [self.size]
+        for layer in self.layers:
+            sizes.append(layer.output_size(sizes[-1]))
+        shown = [times(size) for size in sizes]
+        if len(shown) > _SHOWN:
+            shown[2:-2] = ["…"]
+        return f"Stage({' → '.join(shown)})"
+
+
+def _plain(layer: Layer) -> dict[str, Any]:
+    """A layer with the names and defaults of the arithmetic."""
+    plain: dict[str, Any] = {
+        "kind": layer.kind if isinstance(layer, Pool) else
+                "transposed" if layer.transposed else "conv",
+        "name": kind_of(layer),
+        "kernel_size": list(layer.kernel_size),
+        "stride": list(layer.stride),
+        "padding": [list(pair) for pair in layer.padding],
+        "dilation": list(layer.dilation),
+    }  # fmt: skip
+    if isinstance(layer, Pool):
+        return plain | {
+            "ceil_mode": layer.ceil_mode, "count_include_pad": layer.count_include_pad,
+        }  # fmt: skip
+    plain |= {
+        "in_channels": layer.in_channels,
+        "out_channels": layer.out_channels,
+        "groups": layer.groups,
+    }
+    if isinstance(layer, ConvTranspose):
+        return plain | {"output_padding": list(layer.output_padding)}
+    return plain | {"padding_mode": layer.padding_mode}

@@ -1,0 +1,178 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
+"""Ready-made stages, which the lessons and the documentation show; the command for all stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from convsmith.arithmetic import Conv, ConvTranspose, Pool
+from convsmith.draw.command import Command, Option
+from convsmith.draw.live.stage import Stage
+from convsmith.draw.options import Values, parse_size
+from convsmith.draw.reading import optional_values, optional_weight
+from convsmith.draw.scenes.stage import stage
+from convsmith.draw.stacks import LAYERS, parse_layers
+from convsmith.errors import ArgumentError, nearest
+
+__all__ = ["COMMANDS", "STAGES", "ReadyStage", "ready_stage"]
+
+
+@dataclass(frozen=True)
+class ReadyStage:
+    """A stage with a title in both languages, and a question that it answers.
+
+    Attributes:
+        english: its title.
+        chinese: the same in Chinese.
+        question: what a reader may ask before it, in English.
+        chinese_question: the same in Chinese.
+        build: makes it, given a title.
+    """
+
+    english: str
+    chinese: str
+    question: str
+    chinese_question: str
+    build: Callable[..., Stage]
+
+
+def ready_stage(name: str, *, language: str = "en", theme: str = "auto") -> Stage:
+    """Make a ready-made stage by its name.
+
+    Raises:
+        ArgumentError: no such stage, or an unknown language or theme.
+
+    >>> ready_stage("field")
+    Stage(6×6 → 4×4 → 2×2)
+    """
+    if name not in STAGES:
+        raise ArgumentError(f"no ready-made stage is called {name!r}{nearest(name, STAGES)}")
+    each = STAGES[name]
+    return each.build(title=(each.english, each.chinese), language=language, theme=theme)
+
+
+def _rates(*rates: int) -> list[Conv]:
+    return [Conv(1, 1, 3, padding=rate, dilation=rate) for rate in rates]
+
+
+def _causal(count: int) -> list[Conv]:
+    """Layers of two taps whose dilation doubles from 1 to 512, again and again, as WaveNet's."""
+    rates = [2 ** (index % 10) for index in range(count)]
+    return [Conv(1, 1, 2, padding=((rate, 0),), dilation=rate, dims=1) for rate in rates]
+
+
+_IMAGE = [[4, 1, 7, 5], [4, 4, 2, 5], [7, 7, 2, 4], [1, 0, 2, 4]]
+_STAMP = [[1, 2, 1], [2, 1, 2], [1, 1, 2]]
+
+STAGES: dict[str, ReadyStage] = {
+    "hand": ReadyStage(
+        "A convolution by hand", "手算卷积",
+        "Where does each number come from?", "每个数是怎么算出来的？",
+        partial(stage, Conv(1, 1, 2, padding="same"), 4, values=_IMAGE,
+                weights=[[[1, 0], [2, 1]]]),
+    ),
+    "field": ReadyStage(
+        "Two 3×3 layers: 6×6 → 4×4 → 2×2", "两层 3×3：6×6 → 4×4 → 2×2",
+        "Is the receptive field 5×5 or 6×6?", "感受野是 5×5 还是 6×6？",
+        partial(stage, [Conv(1, 1, 3), Conv(1, 1, 3)], 6),
+    ),
+    "dilated": ReadyStage(
+        "Dilation 2, padding 2: the size stays", "空洞率 2、填充 2：尺寸不变",
+        "The field grew; did the map not shrink?", "感受野变大了，特征图没有缩小吗？",
+        partial(stage, _rates(2), 7),
+    ),
+    "gridding": ReadyStage(
+        "Dilations 2, 2: holes in the field", "空洞率 2、2：感受野里有漏读",
+        "Why are the white cells not read?", "为什么不读白色的格子？",
+        partial(stage, _rates(2, 2), 11),
+    ),
+    "pooling": ReadyStage(
+        "A pool between two layers", "两层之间的池化",
+        "Why does the field grow faster after a pool?", "为什么池化之后感受野长得更快？",
+        partial(stage, [Conv(1, 1, 3, padding=1), Pool(2), Conv(1, 1, 3, padding=1)], 8),
+    ),
+    "grouped": ReadyStage(
+        "Two groups", "分为两组",
+        "Are the results of the groups added?", "各组的结果会相加吗？",
+        partial(stage, Conv(4, 4, 3, groups=2), 5),
+    ),
+    "separable": ReadyStage(
+        "Depthwise, then pointwise", "先深度卷积，再逐点卷积",
+        "Where do the channels meet?", "通道在哪一步相遇？",
+        partial(stage, [Conv(3, 3, 3, groups=3), Conv(3, 4, 1)], 5),
+    ),
+    "transposed": ReadyStage(
+        "Transposed: 2×2 → 4×4", "转置卷积：2×2 → 4×4",
+        "Which inputs reach an output?", "一个输出由哪些输入得来？",
+        partial(stage, ConvTranspose(1, 1, 3), 2, values=[[55, 1], [2, 3]], weights=[_STAMP]),
+    ),
+    "checkerboard": ReadyStage(
+        "Kernel 3, stride 2: the checkerboard", "卷积核 3、步幅 2：棋盘格",
+        "Why do some outputs get more than others?", "为什么有些输出得到的更多？",
+        partial(stage, ConvTranspose(1, 1, 3, stride=2), 4, values=[[1] * 4] * 4,
+                weights=[[[1] * 3] * 3]),
+    ),
+    "causal": ReadyStage(
+        "Causal layers of dilation 1, 2, 4, 8", "空洞率 1、2、4、8 的因果卷积",
+        "How do four layers see 16 values?", "四层怎样看到 16 个值？",
+        partial(stage, _causal(4), 16),
+    ),
+    "wavenet": ReadyStage(
+        "WaveNet: 30 layers, dilations 1 to 512", "WaveNet：30 层，空洞率 1 到 512",
+        "How far back does one sample look?", "一个采样点能看到多远？",
+        partial(stage, _causal(30), 3072),
+    ),
+    "volume": ReadyStage(
+        "Three axes, slice by slice", "三维卷积，逐层切片",
+        "What does a kernel read of a volume?", "卷积核在三维数据中读取什么？",
+        partial(stage, Conv(1, 1, 2, dims=3), (3, 4, 4)),
+    ),
+}  # fmt: skip
+
+
+def _command(
+    layers: Annotated[
+        list[str],
+        Option(
+            f"First layer first: {LAYERS}. Or one that is ready-made: {', '.join(STAGES)}.",
+            metavar="LAYER…",
+            argument=True,
+        ),
+    ],
+    size: Annotated[
+        str | None,
+        Option("Size of the input, such as 6x6; 6x6 by default.", ("--in",), "ROWSxCOLUMNS"),
+    ] = None,
+    channels: Annotated[int, Option("Channels of the input.")] = 1,
+    dims: Annotated[
+        int | None, Option("1, 2 or 3 axes; by default as many as --in has, or 2.")
+    ] = None,
+    values: Values = None,
+    weights: Annotated[
+        str | None,
+        Option("Weights: .json, a list with one entry per layer, null for a pool.", metavar="FILE"),
+    ] = None,
+    title: Annotated[str | None, Option("Title of the page.")] = None,
+) -> Stage:
+    """Put layers in series on a live page (.html): touch a cell, see what it reads.
+
+    The maps stand side by side at their true sizes; a cell shows its receptive field, its readers
+    and its sum, and inputs and weights can be changed.
+    """
+    if len(layers) == 1 and layers[0] in STAGES:
+        if size or values or weights or title or dims or channels != 1:
+            raise ArgumentError(f"{layers[0]!r} is ready-made: leave out what would change it")
+        return ready_stage(layers[0])
+    lengths = parse_size("--in", size or "6x6")
+    axes = (lengths,) * (dims or 2) if isinstance(lengths, int) else lengths
+    stack = parse_layers(layers, channels, len(axes))
+    return stage(
+        stack, axes, values=optional_values(values, axes, channels),
+        weights=optional_weight(weights), title=title,
+    )  # fmt: skip
+
+
+COMMANDS = (Command("stage", _command),)

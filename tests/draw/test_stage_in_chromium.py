@@ -1,0 +1,272 @@
+"""The live stage in a browser: its numbers are torch's, and everything can be reached."""
+
+from __future__ import annotations
+
+import re
+from math import isinf, prod
+
+import pytest
+import torch
+from hypothesis import settings
+
+import convsmith as cs
+from tests.draw.stages import generator, maps, random_stage, ways
+
+STACK = [cs.Conv(1, 1, 3), cs.Conv(1, 1, 3)]
+# In one call, so that a browser is asked a few times only.
+LOOK = """([stages, cells]) => stages.map((data, at) => {
+  hand.load(data);
+  const { stage } = hand;
+  const said = (selected) => {
+    const [result, sum, note] = hand.said(selected);
+    return [result, sum.map((part) => part.textContent).join(""), note];
+  };
+  return {
+    maps: stage.maps.map(({ channels, size, values }) => [[channels, ...size], [...values]]),
+    cells: cells[at].map(([map, index]) => {
+      const selected = { map, at: stage.place(map, index) };
+      hand.choose(selected);
+      const { field, readers } = hand.looked, texts = {};
+      for (const language of ["en", "zh"]) {
+        hand.language = language;
+        texts[language] = said(selected);
+      }
+      hand.language = "en";
+      return {
+        field: field.slice(0, map).map((ways) => [...ways]),
+        readers: readers.slice(map + 1).map((ways) => [...ways]), texts,
+        shown: hand.result.textContent,
+      };
+    }),
+  };
+})"""
+
+
+@pytest.fixture
+def opened(open_page, tmp_path):
+    def open_stage(stage, width=1280, hash_="", **dress):
+        path = stage.save(tmp_path / "stage.html", force=True, **dress)
+        return open_page(path.as_uri() + hash_, width)
+
+    return open_stage
+
+
+def number(text):
+    return float(text.replace("−", "-").replace(",", "").replace("∞", "inf"))
+
+
+def computed(text):
+    """What a written sum comes to."""
+    text = re.sub(r"\b(bias|偏置) ", "", text.removeprefix("= "))
+    text = text.replace("−∞", "-inf").replace("−", "-").replace("·", "*")
+    names = {"__builtins__": {}, "inf": float("inf"), "max": lambda *n: max(n)}
+    return float(eval(text, names))
+
+
+def test_values_fields_readers_and_sums_are_torchs(opened):
+    page = opened(cs.draw.stage(STACK, 6))
+    rng = generator(20)
+    count = settings.default.max_examples  # 100, and 500 in the thorough profile
+    for start in range(0, count, 50):
+        stages = [random_stage(rng) for _ in range(min(50, count - start))]
+        expected = [maps(stage) for stage in stages]
+        cells = [
+            [(m, rng.randrange(values[m].numel())) for m in rng.choices(range(len(values)), k=4)]
+            for values in expected
+        ]
+        for stage, values, asked, found in zip(
+            stages,
+            expected,
+            cells,
+            page.evaluate(LOOK, [[stage.to_dict() for stage in stages], cells]),
+        ):
+            _check(stage, values, asked, found)
+
+
+def _check(stage, values, asked, found):
+    for tensor, (shape, numbers) in zip(values, found["maps"], strict=True):
+        lifted = [tensor.shape[0], *[1] * (3 - stage.layers[0].dims), *tensor.shape[1:]]
+        assert shape == lifted, stage
+        # The same products in another order.
+        torch.testing.assert_close(
+            torch.tensor(numbers, dtype=torch.float64), tensor.flatten(), rtol=1e-12, atol=1e-9
+        )
+    shapes = [tuple(tensor.shape) for tensor in values]
+    for (m, index), cell in zip(asked, found["cells"], strict=True):
+        back, forward = ways(stage, shapes, m, index)
+        assert cell["field"] == [each.flatten().tolist() for each in back], stage
+        assert cell["readers"] == [each.flatten().tolist() for each in forward], stage
+        assert cell["shown"] == cell["texts"]["en"][0]
+        for language, (result, written, note) in cell["texts"].items():
+            _check_texts(stage, values, m, index, back, forward, result, written, note, language)
+
+
+def _check_texts(stage, values, m, index, back, forward, result, written, note, language):
+    value = float(values[m].flatten()[index])
+    shown = number(result.partition(" = ")[2])
+    assert shown == value or abs(shown - value) <= 0.006 * abs(value), result
+    whole = all(float(each).is_integer() for each in values[m - 1].flatten()[:2000])
+    if m and whole and "…" not in written:
+        # Whole numbers are written in full: the sum comes to the value.
+        assert computed(written) == pytest.approx(value), (written, value)
+    if m:
+        field = back[0]
+        if field.any():
+            read = field.sum(0) > 0
+            places = read.nonzero()
+            span = (places.max(0).values - places.min(0).values + 1).tolist()
+            box = "×".join(map(str, span))
+            share = f"{int(read.sum())}/{prod(span)}"
+            assert re.search(rf"(?<![\d×]){box}(?![\d×])", note) and share in note, (note, box)
+            if m > 1:
+                assert f"{int(field.sum()):,}" in note or field.sum() >= 1e9
+        else:
+            assert ("padding alone" if language == "en" else "只读到填充") in note
+    counts = [int((each > 0).sum()) for each in forward]
+    listed = [n for n in counts if n]
+    if forward and not listed:
+        assert ("No value" if language == "en" else "没有任何值") in note
+    if listed:
+        readers = note.split("Read by" if language == "en" else "读取它的有")[1]
+        told = re.findall(r"(\d+) value" if language == "en" else r"的 (\d+) 个值", readers)
+        assert [int(n) for n in told] == listed
+    assert not isinf(value) or "∞" in result
+
+
+def test_a_stage_opens_at_a_link_and_keeps_the_link_up_to_date(opened):
+    page = opened(cs.draw.stage(STACK, 6), hash_="#map=1&at=0,2")
+    assert page.locator(".result").inner_text().startswith("map 1[0, 2] = ")
+    page.locator(".picture").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".result").inner_text().startswith("map 1[1, 2] = ")
+    assert page.url.endswith("#map=1&at=1,2")
+    page.locator(".other").click()
+    assert page.locator(".result").inner_text().startswith("特征图 1[1, 2] = ")
+    assert page.url.endswith("#map=1&at=1,2&language=zh")
+    page.evaluate("location.hash = '#map=2&at=1,1'")
+    page.wait_for_function("hand.result.textContent.startsWith('输出[1, 1]')")
+    page.evaluate("location.hash = '#map=7&at=x'")  # what is not there changes nothing
+    assert page.locator(".result").inner_text().startswith("输出[1, 1]")
+
+
+def test_the_pointer_shows_and_leaves(opened):
+    page = opened(cs.draw.stage(STACK, 6), hash_="#map=2&at=0,0")
+    first = page.locator(".result").inner_text()
+    corner = page.evaluate("hand.drawn.corner(0, [0, 0, 2, 2])")
+    page.locator(".picture").hover(position={"x": corner[0] + 5, "y": corner[1] + 5})
+    assert page.locator(".result").inner_text().startswith("input[2, 2]")
+    assert page.locator(".note").inner_text() == (
+        "Read by 9 values of map 1, 4 values of the output."
+    )
+    lit = page.evaluate(
+        "[...document.querySelectorAll('path.reader')].map(p => p.getAttribute('d'))"
+    )
+    assert any(lit)
+    page.mouse.move(2, 2)
+    assert page.locator(".result").inner_text() == first
+
+
+def test_keys_reach_every_map_and_kernel_and_are_told(opened):
+    page = opened(cs.draw.stage([cs.Conv(2, 2, 3), cs.Pool(2)], 6), hash_="#map=0&at=0,0")
+    page.locator(".picture").focus()
+    heads = []
+    for _ in range(4):
+        heads.append(page.locator(".result").inner_text().partition(" =")[0])
+        assert page.locator(".spoken").inner_text().startswith(heads[-1])
+        page.keyboard.press("PageDown")
+    assert heads == ["input[0, 0, 0]", "weight[0, 0, 0, 0]", "map 1[0, 0, 0]", "output[0, 0, 0]"]
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")  # past the last row lies the next channel
+    assert page.locator(".result").inner_text().startswith("output[1, 0, 1] = ")
+
+
+def test_a_number_typed_changes_all_that_follows(opened):
+    page = opened(cs.draw.stage(STACK[0], 4, values=[[0] * 4] * 4, weights=[[[1] * 3] * 3]),
+                  hash_="#map=0&at=1,1")  # fmt: skip
+    page.locator(".picture").focus()
+    page.keyboard.type("7")
+    page.keyboard.press("Enter")
+    assert page.evaluate("[...hand.stage.maps[1].values]") == [7, 7, 7, 7]
+    assert page.locator(".result").inner_text().startswith("input[1, 2] = 0")
+    page.keyboard.press("PageDown")
+    page.keyboard.type("-2")
+    page.keyboard.press("Enter")
+    assert page.evaluate("[...hand.stage.maps[1].values]") == [7, 7, 7, -14]
+    page.keyboard.type("1x")
+    page.keyboard.press("Enter")
+    assert page.locator(".editor").get_attribute("aria-invalid") == "true"
+    page.keyboard.press("Escape")
+    page.evaluate("hand.choose({map: 0, at: [0, 0, 0, 0]}); hand.paste('1\\t2\\n3\\t4')")
+    assert page.evaluate("[...hand.stage.maps[0].values].slice(0, 6)") == [1, 2, 0, 0, 3, 4]
+    page.locator(".reset").click()
+    assert not page.evaluate("[...hand.stage.maps[0].values].some(Boolean)")
+
+
+def test_it_walks_in_order(opened):
+    page = opened(cs.draw.stage(STACK, 6))
+    page.evaluate("hand.goto(0)")
+    heads = []
+    for _ in range(18):
+        heads.append(page.locator(".result").inner_text().partition(" =")[0])
+        page.locator(".next").click()
+    assert heads[0] == "map 1[0, 0]" and heads[15] == "map 1[3, 3]"
+    assert heads[16:] == ["output[0, 0]", "output[0, 1]"]
+    page.locator(".play").click()
+    page.wait_for_function("hand.timer")
+    page.locator(".play").click()
+    assert page.evaluate("hand.timer") == 0
+    page.evaluate("hand.goto(3)")
+    texts = "[...document.querySelectorAll('[data-rest=\"1\"] text.value')].map(t => t.textContent)"
+    known = page.evaluate(texts)
+    assert all(known[:4]) and not any(known[4:])
+    page.locator(".picture").focus()
+    page.keyboard.press("ArrowLeft")
+    assert all(page.evaluate(texts))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("layers", "size"),
+    [
+        (STACK, 6),
+        ([cs.Conv(3, 3, 3, groups=3), cs.Conv(3, 4, 1)], 5),
+        ([cs.Conv(4, 4, 3, padding=1, groups=2)], 4),
+        ([cs.Conv(1, 1, 2, padding=((2**i, 0),), dilation=2**i, dims=1) for i in range(4)], (16,)),
+        ([cs.ConvTranspose(1, 1, 3, 2)], 3),
+    ],
+)
+def test_at_400_pixels_nothing_is_out_of_sight(opened, layers, size, language):
+    page = opened(cs.draw.stage(layers, size), 400, language=language)
+    seen = page.evaluate(
+        """() => ["picture", "result", "sum", "note", "play", "position", "reset"].map((name) => {
+          const box = document.querySelector("." + name).getBoundingClientRect();
+          return [name, box.left >= 0, box.top >= 0, box.right <= innerWidth + 0.5,
+            box.bottom <= innerHeight + 0.5];
+        })"""
+    )
+    assert all(all(rest) for _, *rest in seen), seen
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    # Numbers can be read: none of these is drawn in shades instead.
+    assert page.evaluate("hand.drawn.plan.side") >= 15
+
+
+def test_a_photograph_becomes_the_input(opened):
+    page = opened(cs.draw.stage(cs.Conv(3, 1, 3), 8))
+    page.evaluate(
+        """async () => {
+          const canvas = Object.assign(document.createElement("canvas"), {width: 8, height: 8});
+          const context = canvas.getContext("2d");
+          context.fillStyle = "rgb(200, 100, 50)";
+          context.fillRect(0, 0, 8, 8);
+          await hand.photograph(await new Promise((done) => canvas.toBlob(done)));
+        }"""
+    )
+    values = page.evaluate("[...hand.stage.maps[0].values]")
+    assert values == [200] * 64 + [100] * 64 + [50] * 64
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_theme_can_be_fixed(opened, theme):
+    page = opened(cs.draw.stage(STACK, 6), theme=theme)
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == theme
