@@ -8,6 +8,7 @@ from typing import Any
 import examples
 import gallery
 import reference
+import stages
 from mkdocs.structure.files import File, Files
 
 
@@ -21,6 +22,7 @@ def on_files(files: Files, *, config: Any) -> Files:
         "command-line.md": reference.command_line(),
         "python.md": reference.names(),
         **gallery.gallery(),
+        **stages.stages(),
     }
     for page in files.documentation_pages():
         text = Path(str(page.abs_src_path)).read_text("utf-8")
