@@ -38,17 +38,24 @@ def serve(words):
     raise AssertionError(f"nothing answers at {address}")
 
 
+def end(process):
+    """Stop a server as a user does; one that goes on is a failure, and is not left behind."""
+    process.terminate()
+    try:
+        process.wait(20)
+    finally:
+        process.kill()
+
+
 @pytest.fixture(scope="session")
 def explorer():
     process, address = serve(["explore"])
     yield address
-    process.terminate()
-    process.wait(20)
+    end(process)
 
 
 @pytest.fixture(scope="session")
 def lessons():
     process, address = serve(["lessons"])
     yield address
-    process.terminate()
-    process.wait(20)
+    end(process)

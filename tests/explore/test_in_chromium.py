@@ -116,6 +116,32 @@ def test_a_stack_grows_and_its_holes_show(explorer, open_page):
     says(page, ".cs-lead", "15×15")
 
 
+@pytest.mark.parametrize("width", [400, 1100])
+def test_the_maps_of_a_stack_answer(explorer, open_page, width):
+    page = open_page(explorer + "?view=stack&stack=3-3", width)
+    stage = page.frame_locator("iframe.cs-live")
+    stage.locator(".facts").filter(has_text="1×6×6 → 1×4×4 → 1×2×2").wait_for()
+    assert "5×5 of the 6×6 input" in stage.locator(".note").inner_text()
+    stage.locator(".picture").focus()
+    page.keyboard.press("PageUp")
+    stage.locator(".result").filter(has_text=re.compile(r"^(map 1|weight)\[")).wait_for()
+    field = page.locator("marimo-number", has_text="Size of the input").locator("input").first
+    field.fill("9")
+    field.press("Enter")
+    stage.locator(".facts").filter(has_text="1×9×9 → 1×7×7 → 1×5×5").wait_for()
+    page.wait_for_url("**extent=9**")
+    assert page.evaluate("document.querySelector('#App').scrollWidth") <= width
+
+
+def test_a_layer_can_be_touched(explorer, open_page):
+    page = open_page(explorer + "?live=1&size=7&dilation=2&lang=zh")
+    stage = page.frame_locator("iframe.cs-live")
+    stage.locator(".result").filter(has_text="输出[1, 1]").wait_for()
+    assert "读 9/25 个位置" in stage.locator(".note").inner_text()
+    page.get_by_text("点格子").click()
+    page.locator("img.cs-animation").wait_for()
+
+
 def test_a_network_is_walked(explorer, open_page):
     page = open_page(explorer + "?view=model")
     says(page, ".cs-lead", "Layer 1 of 11")
@@ -152,6 +178,12 @@ def test_a_lesson_opens_answers_and_switches(lessons, open_page, number):
         field.fill(str(value))
         field.press("Enter")
         page.locator(said).first.wait_for()
+    if number < 5:  # every live stage of the lesson answers
+        stages = page.locator("iframe.cs-live")
+        for at in range(stages.count()):
+            result = stages.nth(at).content_frame.locator(".result")
+            result.filter(has_text=re.compile(r"^output\[.*\] = ")).wait_for()
+        assert stages.count() == {1: 1, 2: 2, 3: 4, 4: 2}[number]
     page.get_by_text("中文").first.click()
     says(page, ".cs-title", LESSONS[number - 1].title("zh"))
     says(page, ".cs-verdict.right", "正确")

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from convsmith.errors import ArgumentError
+from convsmith.explore.examples import STACKS
+from convsmith.explore.live import fitting_size, stack_stage
 from convsmith.explore.stack import MOST, StackLayer, chain, repair, stack_of, steps, written
 
 numbers = st.integers(1, 3)
-layers = st.builds(StackLayer, st.sampled_from(["conv", "pool"]), numbers, numbers, numbers).map(
-    lambda part: part if part.kind != "pool" else StackLayer("pool", part.kernel, part.stride)
-)
+paddings = st.integers(0, 2)
+layers = st.builds(
+    StackLayer, st.sampled_from(["conv", "pool"]), numbers, numbers, numbers, paddings
+).map(lambda part: part if part.kind != "pool" else StackLayer("pool", part.kernel, part.stride))
 stacks = st.lists(layers, min_size=1, max_size=4).map(tuple)
 
 
@@ -66,3 +69,38 @@ def test_the_fields_of_the_lesson():
 def test_a_transposed_layer_undoes_the_jump():
     last = steps(stack_of("3s2-t2s2"))[-1]
     assert last.jump == 1 and steps(stack_of("t3s2"))[-1].jump is None
+
+
+@given(stacks)
+def test_the_input_that_fits_is_the_least_that_shows_a_whole_field_and_two_values(stack):
+    modules = []
+    for part in stack:
+        if part.kind == "pool":
+            modules.append(nn.AvgPool1d(part.kernel, part.stride))
+        else:
+            modules.append(
+                nn.Conv1d(1, 1, part.kernel, part.stride, part.padding, part.dilation, bias=False)
+            )
+    network = nn.Sequential(*modules)
+    span = chain(stack).receptive_field().span
+
+    def values(size):
+        try:
+            return network(torch.zeros(1, 1, size)).shape[-1]
+        except RuntimeError:
+            return 0
+
+    size = fitting_size(stack)
+    assert size >= span and values(size) >= 2
+    assert size == span or values(size - 1) < 2
+
+
+def test_a_stack_is_shown_in_the_plane_or_along_a_line():
+    assert repr(stack_stage(stack_of("3-3"))) == "Stage(6×6 → 4×4 → 2×2)"
+    assert repr(stack_stage(stack_of("3d2p2-3d2p2"), 7)) == "Stage(7×7 → 7×7 → 7×7)"
+    wavenet = stack_stage(stack_of(STACKS["wavenet"]))
+    assert wavenet.size == (3071,) and len(wavenet.layers) == 30
+    with pytest.raises(ArgumentError, match="no output"):
+        stack_stage(stack_of("3-3"), 4)
+    with pytest.raises(ArgumentError, match="too large"):
+        stack_stage(stack_of("3d99-" * 29 + "3d99"))

@@ -10,11 +10,13 @@ browser nor torch.
 
 from convsmith.explore.code import pytorch_code
 from convsmith.explore.controls import (
+    extent_of,
     fields_of,
     form_of,
     guess_of,
     kind_of,
     of_kind,
+    read_extent,
     read_fields,
     read_stack,
     stack_rows,
@@ -58,6 +60,7 @@ __all__ = [
     "Session",
     "cost_panel",
     "exported",
+    "extent_of",
     "fields_of",
     "form_of",
     "guess_of",
@@ -72,6 +75,7 @@ __all__ = [
     "problem_panel",
     "pytorch_code",
     "question_panel",
+    "read_extent",
     "read_fields",
     "read_stack",
     "scene_panel",

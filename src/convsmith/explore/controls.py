@@ -13,11 +13,13 @@ from convsmith.explore.state import KINDS, MODES, Kind, LayerState, Pair, Sides
 
 __all__ = [
     "PADDING_FORMS",
+    "extent_of",
     "fields_of",
     "form_of",
     "guess_of",
     "kind_of",
     "of_kind",
+    "read_extent",
     "read_fields",
     "read_stack",
     "stack_rows",
@@ -39,6 +41,8 @@ _STEPS: dict[str, tuple[int, ...]] = {
     "output_padding": tuple(range(0, 8)),
 }
 _SIDES = ("top", "bottom", "left", "right")
+# The numbers of a layer of a stack: the least, and the largest that is offered.
+_ROW = (("kernel", 1, 15), ("stride", 1, 8), ("dilation", 1, 32), ("padding", 0, 32))
 
 
 def kind_of(mo: Any, state: LayerState, language: Language) -> Any:
@@ -197,6 +201,21 @@ def guess_of(mo: Any, guessed: Mapping[str, int | None], language: Language) -> 
     return mo.Html(f'<div class="cs-guesses">{cells}</div>').batch(**elements)
 
 
+def extent_of(mo: Any, extent: int | None, language: Language) -> Any:
+    """The size of a stack's input; nothing stands for one that fits."""
+    label = phrase("stack extent", language)
+    return mo.ui.number(step=1, value=extent, label=label, full_width=True)
+
+
+def read_extent(value: float | None) -> int | None:
+    """The size that was given; None where it can be none.
+
+    >>> read_extent(9), read_extent(0), read_extent(None)
+    (9, None, None)
+    """
+    return int(value) if value and 1 <= value <= 4096 else None
+
+
 def stack_rows(mo: Any, stack: Iterable[StackLayer], language: Language) -> Any:
     """One row of controls per layer of the stack."""
     kinds = {
@@ -210,14 +229,14 @@ def stack_rows(mo: Any, stack: Iterable[StackLayer], language: Language) -> Any:
         elements[f"kind_{index}"] = mo.ui.dropdown(
             kinds, value=_key(kinds, part.kind), label="", full_width=True
         )
-        for name, most in (("kernel", 15), ("stride", 8), ("dilation", 32)):
+        for name, least, most in _ROW:
             elements[f"{name}_{index}"] = mo.ui.number(
-                1, max(most, getattr(part, name)), 1, value=getattr(part, name),
+                least, max(most, getattr(part, name)), 1, value=getattr(part, name),
                 label=phrase(f"stack {name}", language), full_width=True,
             )  # fmt: skip
         cells = "".join(
             f'<div class="{name}">{{{name}_{index}}}</div>'
-            for name in ("kind", "kernel", "stride", "dilation")
+            for name in ("kind", *(name for name, _, _ in _ROW))
         )
         rows.append(f'<div class="cs-row"><span class="index">{index + 1}</span>{cells}</div>')
     return mo.Html(f'<div class="cs-stack">{"".join(rows)}</div>').batch(**elements)
@@ -232,6 +251,7 @@ def read_stack(values: Mapping[str, Any]) -> tuple[StackLayer, ...]:
             int(values[f"kernel_{index}"] or 1),
             int(values[f"stride_{index}"] or 1),
             1 if values[f"kind_{index}"] == "pool" else int(values[f"dilation_{index}"] or 1),
+            int(values[f"padding_{index}"] or 0),
         )
         for index in range(count)
     )

@@ -36,4 +36,7 @@ STACKS: dict[str, str] = {
     "double": "3-3d2-3d4",
     "plain": "3-3-3",
     "pool": "3-p2-3-3",
+    "two": "3-3",
+    "kept": "3d2p2-3d2p2",
+    "wavenet": "-".join(f"2d{2 ** (index % 10)}" if index % 10 else "2" for index in range(30)),
 }

@@ -80,12 +80,12 @@ def layer_example(cx, made, make, mo, phrase, session, view):
     )
     kind = cx.kind_of(mo, session.layer, session.language)
     predict = mo.ui.switch(session.predict, label=phrase("predict"))
-    stepping = mo.ui.switch(session.stepping, label=phrase("step"))
+    live = mo.ui.switch(session.live, label=phrase("live"))
     mo.Html(
         f'<div class="cs-controls"><fieldset><div>{example}</div><div>{kind}</div>'
-        f"<div>{predict}</div><div>{stepping}</div></fieldset></div>"
+        f"<div>{predict}</div><div>{live}</div></fieldset></div>"
     )
-    return kind, predict, stepping
+    return kind, live, predict
 
 
 @app.cell
@@ -141,10 +141,11 @@ def layer_summary(asks, cx, lang, layer, mo, question, revealed, session):
 
 
 @app.cell
-def layer_picture(cx, lang, layer, mo, session, shown, stepping):
-    session.stepping = stepping.value
+def layer_picture(cx, lang, layer, live, mo, session, shown):
+    session.live = live.value
+    session.write()
     mo.stop(not shown)
-    mo.Html(cx.scene_panel(layer, lang, stepping.value))
+    mo.Html(cx.scene_panel(layer, lang, live.value))
     return
 
 
@@ -206,20 +207,22 @@ def stack_example(cx, made, make, mo, phrase, session, view):
         on_click=lambda _: _change(session.stack[:-1]),
         disabled=len(session.stack) < 2,
     )
+    extent = cx.extent_of(mo, session.extent, session.language)
     rows = cx.stack_rows(mo, session.stack, session.language)
     mo.Html(
         f'<div class="cs-controls"><p class="cs-note">{phrase("stack lead")}</p>'
-        f"<fieldset><div>{series}</div></fieldset>{rows}"
+        f"<fieldset><div>{series}</div><div>{extent}</div></fieldset>{rows}"
         f'<div class="cs-buttons">{adds}{removes}</div></div>'
     )
-    return adds, removes, rows, series
+    return adds, extent, removes, rows, series
 
 
 @app.cell
-def stack_result(cx, lang, mo, rows, session):
+def stack_result(cx, extent, lang, mo, rows, session):
     stack = session.stack = cx.read_stack(rows.value)
+    session.extent = cx.read_extent(extent.value)
     session.write()
-    mo.Html(cx.stack_page(stack, lang))
+    mo.Html(cx.stack_page(stack, lang, session.extent))
     return (stack,)
 
 

@@ -7,7 +7,6 @@ import re
 import tempfile
 from base64 import b64encode
 from functools import lru_cache
-from html import escape
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,6 @@ __all__ = [
     "localised",
     "matrix_picture",
     "plane_picture",
-    "player",
     "scene",
     "svg",
 ]
@@ -82,19 +80,6 @@ def image_of(drawn: str) -> str:
     return (
         f'<img class="cs-animation" style="--wide:{width}px;aspect-ratio:{width}/{height}" '
         f'alt="{description[1] if description else ""}" src="data:image/svg+xml;base64,{data}">'
-    )
-
-
-def player(state: LayerState, language: Language, view: str | None = None) -> str:
-    """The animation with buttons to pause and step, as a frame of its own."""
-    page = scene(state, view).html(language=language)
-    drawn = svg(state, language, view)
-    size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)', drawn)
-    height = float(size[2]) + 120 if size else 600
-    title = re.search(r"<title>(.*?)</title>", drawn, re.DOTALL)
-    return (
-        f'<iframe class="cs-player" sandbox="allow-scripts" style="height:{height:.0f}px" '
-        f'title="{title[1] if title else ""}" srcdoc="{escape(page, quote=True)}"></iframe>'
     )
 
 

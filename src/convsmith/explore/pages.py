@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convsmith.errors import ConvsmithError
 from convsmith.explore import illustrations, panels
+from convsmith.explore.live import frame, layer_stage, stack_stage
 from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.stack import StackLayer, chain
 from convsmith.explore.state import LayerState
@@ -23,22 +24,27 @@ def question_panel(state: LayerState, language: Language) -> str:
     )
 
 
-def scene_panel(state: LayerState, language: Language, step: bool = False) -> str:
+def scene_panel(state: LayerState, language: Language, live: bool = False) -> str:
     """The animation of a layer; of a transposed convolution all three views.
 
     Args:
         state: the layer.
         language: of the texts.
-        step: whether with buttons to pause and step.
+        live: whether as a stage whose cells answer, in place of the animation.
     """
+    if live:
+        try:
+            return f'<figure class="cs-figure">{frame(layer_stage(state), language)}</figure>'
+        except ConvsmithError as error:
+            return panels.problem_panel(phrase("no picture", language, reason=error))
     if state.kind != "transposed":
-        return _scene(state, language, None, step)
+        return _scene(state, language, None)
     stamp, zeros, matrix = panels.transposed_views(state, language)
     drawn = illustrations.matrix_picture(state)
     return "".join(
         [
-            _section(*stamp, _scene(state, language, "scatter", step)),
-            _section(*zeros, _scene(state, language, "zeros", step)),
+            _section(*stamp, _scene(state, language, "scatter")),
+            _section(*zeros, _scene(state, language, "zeros")),
             _section(
                 *matrix,
                 f'<figure class="cs-figure">{drawn}</figure>'
@@ -49,10 +55,9 @@ def scene_panel(state: LayerState, language: Language, step: bool = False) -> st
     )
 
 
-def _scene(state: LayerState, language: Language, view: str | None, step: bool) -> str:
-    show = illustrations.player if step else illustrations.image
+def _scene(state: LayerState, language: Language, view: str | None) -> str:
     try:
-        return f'<figure class="cs-figure">{show(state, language, view)}</figure>'
+        return f'<figure class="cs-figure">{illustrations.image(state, language, view)}</figure>'
     except ConvsmithError as error:
         return panels.problem_panel(phrase("no picture", language, reason=error))
 
@@ -66,9 +71,20 @@ def numbers_panel(state: LayerState, language: Language) -> str:
     return "".join(parts)
 
 
-def stack_page(stack: tuple[StackLayer, ...], language: Language) -> str:
-    """What a stack sees: in a sentence, along a line, in the plane, and layer by layer."""
+def stack_page(stack: tuple[StackLayer, ...], language: Language, extent: int | None = None) -> str:
+    """What a stack sees: in a sentence, map by map, along a line, in the plane, layer by layer.
+
+    Args:
+        stack: its layers.
+        language: of the texts.
+        extent: along a side of the input; by default as much as it takes.
+    """
     parts = [panels.stack_panel(stack, language)]
+    try:
+        live = frame(stack_stage(stack, extent), language)
+    except ConvsmithError as error:
+        live = panels.problem_panel(phrase("no picture", language, reason=error))
+    parts.append(_figure(phrase("stack live", language), live))
     if line := illustrations.line_picture(stack, language):
         parts.append(_figure(phrase("stack line", language), line))
     plane = illustrations.plane_picture(stack, language)

@@ -64,7 +64,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "rows of": ("{name}: rows", "{name}：行"),
     "columns of": ("{name}: columns", "{name}：列"),
     "predict": ("Predict first, then reveal", "先猜，再看答案"),
-    "step": ("Pause and step by hand", "暂停并逐步播放"),
+    "live": ("Live: touch the cells, step by hand", "互动：点格子，逐步播放"),
     # Examples
     "example standard": ("Standard convolution", "标准卷积"),
     "example hand": ("By hand: 4×4, kernel 2×2", "手算：4×4 输入，2×2 核"),
@@ -229,8 +229,8 @@ PHRASES: dict[str, tuple[str, str]] = {
         "数字、same、valid，或 0,1,0,1 这样的四个数（上、下、左、右）",
     ),
     "expected stack": (
-        "layers such as 3d2-3s2-p2-t3s2, at most {most}",
-        "3d2-3s2-p2-t3s2 这样的层序列，最多 {most} 层",
+        "layers such as 3d2p2-3s2-p2-t3s2, at most {most}",
+        "3d2p2-3s2-p2-t3s2 这样的层序列，最多 {most} 层",
     ),
     # Predicting
     "guess lead": (
@@ -277,6 +277,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     "stack kernel": ("kernel", "核大小"),
     "stack stride": ("stride", "步幅"),
     "stack dilation": ("dilation", "空洞率"),
+    "stack padding": ("padding", "填充"),
+    "stack extent": ("Size of the input (empty: one that fits)", "输入大小（留空则自动）"),
+    "stack live": ("Map by map: touch a cell", "逐张特征图：点一个格子"),
     "stack layer": ("layer", "层"),
     "stack seen": ("field", "感受野"),
     "stack step": ("jump", "步距"),
@@ -290,6 +293,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     "stack double": ("Doubling: 1, 2, 4", "逐层翻倍：1, 2, 4"),
     "stack plain": ("Three of 3×3", "三层 3×3"),
     "stack pool": ("With pooling between", "中间有池化"),
+    "stack two": ("Two of 3×3: 6×6 → 4×4 → 2×2", "两层 3×3：6×6 → 4×4 → 2×2"),
+    "stack kept": ("Padding = dilation: the size stays", "填充等于空洞率：尺寸不变"),
+    "stack wavenet": ("WaveNet: 30 layers", "WaveNet：30 层"),
     "stack large": ("{size} positions are too many to draw.", "{size} 个位置太多，不再绘出。"),
     # The network
     "model lead": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol
 
 from convsmith.errors import ArgumentError
@@ -60,7 +61,10 @@ class Session:
         self.shape = address.get("shape", _SHAPE)
         step = address.get("step", "")
         self.step = int(step) if step.isascii() and step.isdigit() else 0
-        self.stepping = False
+        extent = address.get("extent", "")
+        fits = re.fullmatch(r"\d{1,4}", extent, re.ASCII) and int(extent) > 0
+        self.extent = int(extent) if fits else None
+        self.live = address.get("live") == "1"
         self.guessed: dict[str, int | None] = {}
         self.predict = address.get("predict") == "1"
         self._written = address
@@ -83,8 +87,12 @@ class Session:
         if self.predict:
             query["predict"] = "1"
         query |= self.layer.to_query()
+        if self.live:
+            query["live"] = "1"
         if written(self.stack) != STACKS["gridding"]:
             query["stack"] = written(self.stack)
+        if self.extent:
+            query["extent"] = str(self.extent)
         if self.model:
             query |= {"model": self.model, "shape": self.shape}
             if self.step:

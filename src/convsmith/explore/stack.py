@@ -13,7 +13,7 @@ from convsmith.errors import ArgumentError
 
 __all__ = ["MOST", "Reach", "StackLayer", "chain", "repair", "stack_of", "steps", "written"]
 
-MOST = 12
+MOST = 30
 """Layers that a stack has at most."""
 
 # How many sets of rates to try; each takes a microsecond or two.
@@ -21,25 +21,38 @@ _TRIES = 20_000
 
 _KINDS = {"": "conv", "p": "pool", "t": "transposed"}
 _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
-_LAYER = re.compile(r"([pt]?)(\d{1,2})(?:s(\d{1,2}))?(?:d(\d{1,2}))?", re.ASCII)
+_LAYER = re.compile(r"([pt]?)(\d{1,2})(?:s(\d{1,2}))?(?:d(\d{1,3}))?(?:p(\d{1,3}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class StackLayer:
-    """One layer of a stack; a pool's stride is its kernel unless it says otherwise."""
+    """One layer of a stack; a pool's stride is its kernel unless it says otherwise.
+
+    Its padding is the same on both sides. It moves where a value looks and keeps a map's size, but
+    not how much a value sees.
+    """
 
     kind: str = "conv"
     kernel: int = 3
     stride: int = 1
     dilation: int = 1
+    padding: int = 0
 
-    def layer(self) -> Conv | ConvTranspose | Pool:
-        """The layer in the plane, of one channel and without padding."""
+    def layer(self, *, padded: bool = False, dims: int = 2) -> Conv | ConvTranspose | Pool:
+        """The layer, of one channel.
+
+        Args:
+            padded: whether with its padding.
+            dims: how many axes it has.
+        """
+        pads = self.padding if padded else 0
         if self.kind == "pool":
-            return Pool(self.kernel, self.stride)
+            return Pool(self.kernel, self.stride, pads, dims=dims)
         if self.kind == "transposed":
-            return ConvTranspose(1, 1, self.kernel, self.stride, dilation=self.dilation)
-        return Conv(1, 1, self.kernel, self.stride, dilation=self.dilation)
+            return ConvTranspose(
+                1, 1, self.kernel, self.stride, pads, dilation=self.dilation, dims=dims
+            )
+        return Conv(1, 1, self.kernel, self.stride, pads, self.dilation, dims=dims)
 
     def __str__(self) -> str:
         usual = self.kernel if self.kind == "pool" else 1
@@ -47,6 +60,7 @@ class StackLayer:
             f"{_LETTERS[self.kind]}{self.kernel}"
             + f"s{self.stride}" * (self.stride != usual)
             + f"d{self.dilation}" * (self.dilation != 1 and self.kind != "pool")
+            + f"p{self.padding}" * (self.padding > 0)
         )
 
 
@@ -66,16 +80,17 @@ class Reach:
 
 
 def stack_of(text: str) -> tuple[StackLayer, ...]:
-    """Read a stack: layers with `-` between, each a kernel, `s` its stride, `d` its dilation.
+    """Read a stack: layers with `-` between, each a kernel and what else it has.
 
-    A `p` before the kernel makes a pool of it, a `t` a transposed convolution.
+    After the kernel come `s` and its stride, `d` and its dilation, `p` and its padding. A `p`
+    before the kernel makes a pool of it, a `t` a transposed convolution.
 
     Raises:
         ArgumentError: no layers, too many, or text that is not a layer.
 
     >>> stack_of("3d2-p2-t3s2")[1:]
-    (StackLayer(kind='pool', kernel=2, stride=2, dilation=1), \
-StackLayer(kind='transposed', kernel=3, stride=2, dilation=1))
+    (StackLayer(kind='pool', kernel=2, stride=2, dilation=1, padding=0), \
+StackLayer(kind='transposed', kernel=3, stride=2, dilation=1, padding=0))
     """
     layers = []
     for part in text.replace(" ", "").replace(",", "-").split("-"):
@@ -84,7 +99,7 @@ StackLayer(kind='transposed', kernel=3, stride=2, dilation=1))
             raise ArgumentError(f"{part!r} is not a layer: expected, say, 3d2, 3s2, p2 or t3s2")
         kind, kernel = _KINDS[match[1]], int(match[2])
         stride = int(match[3] or (kernel if kind == "pool" else 1))
-        layer = StackLayer(kind, kernel, stride, int(match[4] or 1))
+        layer = StackLayer(kind, kernel, stride, int(match[4] or 1), int(match[5] or 0))
         if min(layer.kernel, layer.stride, layer.dilation) < 1:
             raise ArgumentError(f"{part!r}: kernel, stride and dilation are at least 1")
         layers.append(layer)

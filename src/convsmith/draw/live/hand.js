@@ -64,7 +64,9 @@ class Hand {
   }
 
   arrange() {
-    this.drawn.layout(this.frame.clientWidth, this.frame.clientHeight);
+    const { clientWidth: wide, clientHeight: high } = this.frame;
+    this.room = wide + "×" + high;
+    this.drawn.layout(wide, high);
     for (const [name, layers] of [["pad", this.stage.layers.filter((layer) =>
       layer.padding.flat().some(Boolean) && layer.kind !== "transposed")],
     ["by", this.stage.layers.filter((layer) => !layer.pool && this.drawn.plan.side >= BADGE)]]) {
@@ -361,11 +363,11 @@ class Hand {
       this.fromAddress();
       this.refresh(true);
     });
-    let waiting = 0;
-    addEventListener("resize", () => {
-      cancelAnimationFrame(waiting);
-      waiting = requestAnimationFrame(() => this.arrange());
-    });
+    // Not only when the window changes: a frame may be shown long after it was loaded.
+    new ResizeObserver(() => {
+      const room = frame.clientWidth + "×" + frame.clientHeight;
+      if (room !== this.room) this.arrange();
+    }).observe(frame);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.arrange());
     picture.addEventListener("paste", (event) => {
       event.preventDefault();

@@ -115,6 +115,12 @@ def same_scene(cs, image, kernel, mo, page):
 
 
 @app.cell
+def touched(mo, page):
+    mo.vstack([page.md("touch"), page.stage("hand")])
+    return
+
+
+@app.cell
 def size(mo, page):
     h = mo.ui.slider(1, 32, value=7, label=page.phrase("length"), show_value=True, full_width=True)
     k = mo.ui.slider(1, 9, value=3, label=page.phrase("kernel"), show_value=True, full_width=True)

@@ -66,6 +66,12 @@ def grouped_scene(cs, explore, groups, mo, page):
 
 
 @app.cell
+def grouped_stage(mo, page):
+    mo.vstack([page.md("groups apart"), page.stage("grouped")])
+    return
+
+
+@app.cell
 def task_1(answers, g1, page):
     page.task("q1", g1, answers["q1"])
     return
@@ -126,6 +132,12 @@ def example(cs, mo, page):
     whole = cs.draw.animate(_pointwise, 3, values=_maps)
     mo.vstack([page.md("example"), page.scene(half), page.scene(whole)])
     return half, whole
+
+
+@app.cell
+def separable_stage(mo, page):
+    mo.vstack([page.md("channels meet"), page.stage("separable")])
+    return
 
 
 @app.cell

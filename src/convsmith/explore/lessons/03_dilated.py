@@ -51,6 +51,12 @@ def depth(cs, mo, page):
 
 
 @app.cell
+def maps(mo, page):
+    mo.vstack([page.md("maps"), page.stage("field")])
+    return
+
+
+@app.cell
 def task_1(answers, g1, page):
     page.task("q1", g1, answers["q1"])
     return
@@ -87,6 +93,12 @@ def dilated_scene(cs, d, mo, page):
 
 
 @app.cell
+def kept(mo, page):
+    mo.vstack([page.md("kept"), page.stage("dilated")])
+    return
+
+
+@app.cell
 def task_2(answers, g2, page):
     page.task("q2", g2, answers["q2"])
     return
@@ -95,6 +107,12 @@ def task_2(answers, g2, page):
 @app.cell
 def double(cs, mo, page):
     mo.vstack([page.md("double"), page.figure(cs.report.gridding_picture([1, 2, 4]))])
+    return
+
+
+@app.cell
+def wavenet(mo, page):
+    mo.vstack([page.md("wavenet"), page.stage("wavenet")])
     return
 
 
@@ -114,6 +132,12 @@ def gridding(cs, mo, page, stack):
             page.figure(cs.report.field_picture([(_seen, _seen)])),
         ]
     )
+    return
+
+
+@app.cell
+def grid(mo, page):
+    mo.vstack([page.md("grid"), page.stage("gridding")])
     return
 
 

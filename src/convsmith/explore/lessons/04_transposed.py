@@ -78,6 +78,12 @@ def one_stamp(cs, evaluate, kernel, mo, value):
 
 
 @app.cell
+def reached(mo, page):
+    mo.vstack([page.md("reached"), page.stage("transposed")])
+    return
+
+
+@app.cell
 def task_1(answers, g1, page):
     page.task("q1", g1, answers["q1"])
     return
@@ -165,6 +171,12 @@ def size_shown(explore, h, k, mo, o, p, page, s):
 @app.cell
 def task_3(answers, g3, page):
     page.task("q3", g3, answers["q3"])
+    return
+
+
+@app.cell
+def checkerboard(mo, page):
+    mo.vstack([page.md("checkerboard"), page.stage("checkerboard")])
     return
 
 

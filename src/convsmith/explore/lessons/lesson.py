@@ -12,6 +12,7 @@ from typing import Any
 
 from convsmith.errors import ArgumentError, nearest
 from convsmith.explore.illustrations import image_of, localised
+from convsmith.explore.live import ready_frame
 from convsmith.explore.panels import table
 from convsmith.explore.phrases import LANGUAGE_NAMES, Language, as_language
 from convsmith.report import count
@@ -129,6 +130,11 @@ class LessonPage:
         """An animation of `convsmith.draw`."""
         drawn = scene.svg(language=self.language)
         return self._mo.Html(f'<figure class="cs-figure">{image_of(drawn)}</figure>')
+
+    def stage(self, name: str) -> Any:
+        """A ready-made live stage."""
+        shown = ready_frame(name, self.language)
+        return self._mo.Html(f'<figure class="cs-figure">{shown}</figure>')
 
     def figure(self, drawn: str) -> Any:
         """A picture of a report."""

@@ -59,6 +59,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The whole output, with the padding in it:",
         "加上填充后的完整过程：",
     ),
+    "touch": (
+        "Now touch it: point at any output, or move with the arrow keys, and its sum is written "
+        "out. Type a number over an input or a weight, and see which outputs change.",
+        "现在亲手试一试：指向任意一个输出，或用方向键移动，它的算式就写在下面。"
+        "把一个输入或权重改成别的数，看看哪些输出跟着变。",
+    ),
     "size": (
         "## How large is the output?\n\nThe **stride** s is the step from one position to the "
         "next. The kernel's first weight can lie anywhere as long as its last one still finds a "

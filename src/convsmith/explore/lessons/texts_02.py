@@ -26,6 +26,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "With 6 channels in and 4 out, g must divide both. Try 3: it divides 6, but not 4.",
         "输入 6 通道、输出 4 通道时，g 必须同时整除两者。试试 3：它整除 6，却不能整除 4。",
     ),
+    "groups apart": (
+        "Are the results of the groups added? Touch an output: it reads the channels of its own "
+        "group, and no other. The groups' outputs are **stacked** as channels, not added.",
+        "各组的结果会相加吗？点一个输出看看：它只读本组的通道，不读别组。"
+        "各组的输出是**按通道拼接**，不相加。",
+    ),
     "q1": (
         "A layer takes 64 channels to 128 with a kernel of 3×3 and no bias: 73,728 weights. How "
         "many are left with `groups=4`?",
@@ -66,6 +72,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "example": (
         "From 3×5×5 the depthwise half makes 3×3×3, the pointwise half 4×3×3:",
         "从 3×5×5 出发，深度卷积得到 3×3×3，逐点卷积得到 4×3×3：",
+    ),
+    "channels meet": (
+        "Where do the channels meet? A value after the depthwise layer reads one channel; a value "
+        "after the pointwise layer reads them all, at one position.",
+        "通道在哪一步相遇？深度卷积之后的值只读一个通道；逐点卷积之后的值在同一位置读所有通道。",
     ),
     "q2": (
         "A random picture of 3×128×128 goes through a depthwise separable convolution with 10 "

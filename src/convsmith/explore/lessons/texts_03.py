@@ -21,6 +21,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "## 多叠几层\n\n一层 3×3 沿一行看到 3 个位置。它读的每个值又是由 3 个值算出的，"
         "所以两层看到 5 个，三层看到 7 个：每加一层只多 2 个。这样太慢。",
     ),
+    "maps": (
+        "In the plane, with its maps: a 6×6 input becomes 4×4, then 2×2. Is the receptive field "
+        "5×5 or 6×6? Touch a value of the output: **5×5**, with the number of paths in each cell. "
+        "The four outputs have four such fields, one step apart; together they read all of 6×6.",
+        "在平面上，连同每一层的特征图来看：6×6 的输入变成 4×4，再变成 2×2。感受野是 5×5 还是 6×6？"
+        "点输出中的一个值：是 **5×5**，格子里的数是路径数。"
+        "四个输出各有一个这样的感受野，彼此错开一步，合起来读遍整个 6×6。",
+    ),
     "q1": (
         "How many positions along a line do ten layers of 3×3 see?",
         "十层 3×3 沿一行能看到多少个位置？",
@@ -48,6 +56,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         "With d = {d} three weights span **{span}** positions; {params} parameters as ever.",
         "d = {d} 时，三个权重跨过 **{span}** 个位置；参数仍是 {params} 个。",
     ),
+    "kept": (
+        "The field grew; did the map not shrink? With `padding = d` a 3×3 kernel keeps the size: "
+        "7×7 stays 7×7. The white cells between the weights are not read by this output, but by its "
+        "neighbours.",
+        "感受野变大了，特征图没有缩小吗？3×3 的卷积核只要 `padding = d`，尺寸就不变：7×7 仍是 7×7。"
+        "权重之间的白格，这个输出不读，由它旁边的输出来读。",
+    ),
     "q2": (
         "How many positions do 3 weights with d = 4 span?",
         "d = 4 时，3 个权重跨过多少个位置？",
@@ -58,6 +73,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Let the dilation double from layer to layer, 1, 2, 4, …, and the field grows "
         "exponentially: 3, 7, 15, …",
         "让空洞率逐层翻倍：1, 2, 4, …，感受野便按指数增长：3, 7, 15, …",
+    ),
+    "wavenet": (
+        "WaveNet does this with sound: three times ten layers of two weights, dilations 1 to 512, "
+        "each padded on the left only. One sample sees the **3070** before it and itself, where 30 "
+        "layers without dilation would see 31.",
+        "WaveNet 就这样处理声音：每层两个权重，空洞率从 1 到 512，十层为一轮，共三轮，只在左边填充。"
+        "一个采样点能看到连自己在内的 **3070** 个采样点；若没有空洞，30 层只能看到 31 个。",
     ),
     "q3": (
         "A fourth layer with d = 8 joins 1, 2, 4. How many positions does the stack see?",
@@ -73,6 +95,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "## 网格效应\n\n可是空洞卷积会跳过权重之间的位置。连续三层都用 d = 2，"
         "跳过的就总是同一批位置：13 宽的感受野里只读了隔位的那些，"
         "相邻的输出甚至没有一个共同的输入。读到的位置像一张网格，因此得名。",
+    ),
+    "grid": (
+        "Already two such layers show it: touch the output's middle, and the input lights up in a "
+        "grid, 25 cells of 81.",
+        "只要两层就能看出来：点输出正中的值，输入上亮起的是一张网格，81 格里只有 25 格。",
     ),
     "q4": (
         "Of the 13×13 positions of that field, how many are really read?",

@@ -26,6 +26,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "一个 55，用卷积核 `1 2 1 / 2 1 2 / 1 1 2`，印出",
     ),
     "value": ("The value", "输入值"),
+    "reached": (
+        "Seen from an output: which inputs reach it? Touch one. In the corner it is a single stamp, "
+        "in the middle all four overlap.",
+        "从输出这边看：哪些输入会影响它？点一个试试。角上只有一个印章，中间则是四个重叠。",
+    ),
     "q1": (
         "Two ones lie side by side, the kernel is 3×3 and all ones, the stride 1. The output is "
         "3×4: what is the largest number in it?",
@@ -100,6 +105,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "stride": ("Stride, s", "步幅 s"),
     "pad": ("Padding, p", "填充 p"),
     "extra": ("Output padding, o", "输出填充 o"),
+    "checkerboard": (
+        "## The checkerboard\n\nHere all inputs and all weights are 1, so each output shows how many "
+        "stamps cover it. With kernel 3 and stride 2 it is 1, 2 or 4 by turns: a pattern that "
+        "generated images show, too.",
+        "## 棋盘格\n\n这里输入和权重全是 1，所以每个输出就是它被盖到的次数。卷积核 3、步幅 2 时，"
+        "次数在 1、2、4 之间交替，生成的图像里也会出现这种花纹。",
+    ),
     "q3": (
         "3 rows, a kernel of 3, stride 2, padding 1, output padding 1: how many rows come out?",
         "3 行输入，卷积核 3，步幅 2，填充 1，输出填充 1：输出多少行？",
