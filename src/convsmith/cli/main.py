@@ -61,6 +61,10 @@ VERBS = {
         "convsmith.cli.draw",
         "Draw a convolution step by step, as SVG, GIF, MP4, PNG or a page",
     ),
+    "params": Verb(
+        "convsmith.cli.params",
+        "Show what one convolution costs, and what each of its parameters does",
+    ),
     "demo": Verb(
         "convsmith.cli.demo",
         "Train, inspect, lighten and compare a small network on handwritten digits",

@@ -183,6 +183,7 @@ def build_layer(
     output_padding: str = "0",
     pool: str | None = None,
     ceil: bool = False,
+    bias: bool = True,
 ) -> Conv | ConvTranspose | Pool:
     """The layer that the options of a drawing describe, each as it was written.
 
@@ -208,12 +209,10 @@ def build_layer(
     ins, outs = channels
     step = 1 if step is None else step
     if not transposed:
-        return Conv(
-            ins, outs, window, step, pads, spacing, groups, padding_mode=padding_mode, dims=axes
-        )
+        return Conv(ins, outs, window, step, pads, spacing, groups, bias, padding_mode, axes)
     if padding_mode != "zeros" or isinstance(pads, str):
         raise ArgumentError("a transposed convolution's padding is a number, and cuts the output")
-    return ConvTranspose(ins, outs, window, step, pads, extra, groups, True, spacing, axes)
+    return ConvTranspose(ins, outs, window, step, pads, extra, groups, bias, spacing, axes)
 
 
 def planar(size: str, axes: int | None) -> tuple[int | tuple[int, ...], int]:
