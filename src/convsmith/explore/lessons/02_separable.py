@@ -153,6 +153,13 @@ def task_3(answers, g3, page):
 
 
 @app.cell
+def shapes(answers, mo, page):
+    _rows = [(line, " × ".join(map(str, shape))) for line, shape in answers["shapes"]]
+    mo.vstack([page.md("shapes"), page.table(("code", "shape"), _rows), page.md("order")])
+    return
+
+
+@app.cell
 def six_ways(answers, mo, page):
     _rows = [(page.phrase(name), *counts) for name, counts in answers["table"].items()]
     mo.vstack([page.md("table"), page.table(("layer", "params", "macs"), _rows)])
@@ -184,7 +191,21 @@ def computed(cs):
     # A fully connected layer is a convolution whose kernel is the whole map.
     _dense = cs.Conv(3, 30 * 10 * 10, 10)
     _exercise = cs.Conv(3, 10, 3).separable()
+    # What PyTorch's lines give, by the arithmetic alone.
+    _dw, _pw = cs.Conv(3, 3, 3, groups=3), cs.Conv(3, 10, 1)
+    _batch = (1, 3, 128, 128)
+    _middle = _dw.output_shape(_batch)
     answers = {
+        "shapes": [
+            ("image = torch.rand(3, 128, 128)", _batch[1:]),
+            ("x = image.unsqueeze(0)", _batch),
+            ("x.shape[1]", _batch[1:2]),
+            ("dw = nn.Conv2d(3, 3, 3, groups=x.shape[1])", _dw.weight_shape),
+            ("y = dw(x)", _middle),
+            ("pw = nn.Conv2d(3, 10, 1)", _pw.weight_shape),
+            ("z = pw(y)", _pw.output_shape(_middle)),
+            ("z.squeeze(0)", _pw.output_shape(_middle)[1:]),
+        ],
         "q1": cs.Conv(64, 128, 3, groups=4, bias=False).params,
         "q2": _exercise.output_shape((1, 3, 128, 128))[2],
         "q3": _exercise.params,

@@ -98,15 +98,15 @@ def zeros(cs, kernel, mo, page, small):
 
 
 @app.cell
-def matrix(convolution_matrix, cs, mo, np, page):
+def matrix(cs, mo, np, page):
     _counted = np.arange(1, 10).reshape(3, 3)
-    _matrix = convolution_matrix(cs.Conv(1, 1, 3), _counted, 4).toarray()
+    _conv = cs.Conv(1, 1, 3, bias=False)
     mo.vstack(
         [
             page.md("matrix"),
             page.md("both"),
-            page.figure(cs.report.map_picture(_matrix.tolist())),
-            page.figure(cs.report.map_picture(_matrix.T.tolist())),
+            page.scene(cs.draw.matrix(_conv, 4, weight=_counted)),
+            page.scene(cs.draw.animate(_conv.transpose(), 2, weight=_counted, view="matrix")),
         ]
     )
     return

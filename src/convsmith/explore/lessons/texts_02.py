@@ -105,6 +105,25 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Count the halves apart: three kernels of 3×3, then ten of 1×1×3; and a bias for each.",
         "分开数：先是三个 3×3 的核，再是十个 1×1×3 的核，每个核再加一个偏置。",
     ),
+    "shapes": (
+        "## Shapes, line by line\n\nA layer of PyTorch reads a **batch**: N images of C channels, H "
+        "rows and W columns, in this order, (N, C, H, W). A single image has no N: `unsqueeze(0)` "
+        "puts a 1 in front. Counted from 0, `x.shape[1]` is then C, the channels.",
+        "## 形状，一行一行看\n\nPyTorch 的层读取一个**批次**：N 张图，每张 C 个通道、H 行、W 列，"
+        "顺序就是 (N, C, H, W)。单独一张图没有 N：`unsqueeze(0)` 在最前面补一个 1。"
+        "从 0 数起，`x.shape[1]` 便是通道数 C。",
+    ),
+    "code": ("line", "代码"),
+    "shape": ("shape (of a layer: of its weight)", "形状（层则为权重的形状）"),
+    "order": (
+        "A weight is ordered (out, in / groups, rows, columns): kernel by kernel, and within a "
+        "kernel slice by slice. The depthwise one is 3×1×3×3, three kernels of a single slice each; "
+        "the pointwise one is 10×3×1×1, ten kernels of three slices. A transposed convolution keeps "
+        "its weight as (in, out / groups, rows, columns).",
+        "权重的顺序是（输出通道，输入通道 / 组数，行，列）：先按卷积核排，核内再按切片排。"
+        "深度卷积是 3×1×3×3，三个卷积核，每个只有一片；逐点卷积是 10×3×1×1，十个卷积核，每个三片。"
+        "转置卷积的权重则按（输入通道，输出通道 / 组数，行，列）存放。",
+    ),
     "table": (
         "## Six ways from 3 channels to 30\n\nA kernel of 10×10, with bias, on a map of 32×32 "
         "(fully connected: on 10×10):",

@@ -57,9 +57,9 @@ TEXTS: dict[str, tuple[str, str]] = {
         "这就是转置卷积，名字也由此而来。",
     ),
     "both": (
-        "The matrix of the convolution, 4×16, and its transpose, 16×4; the kernel holds 1 to 9, "
-        "darker is more:",
-        "卷积的矩阵 4×16，以及它的转置 16×4；卷积核依次为 1 到 9，颜色越深数值越大：",
+        "The matrix of the convolution, 4×16, and its transpose, 16×4, at work; the kernel holds 1 "
+        "to 9:",
+        "卷积的矩阵 4×16，以及它的转置 16×4，各自如何计算；卷积核依次为 1 到 9：",
     ),
     "q2": (
         "How many of the 4·16 = 64 entries are not zero?",
