@@ -339,3 +339,22 @@ def test_a_panel_that_is_not_there_is_told_with_those_that_are():
     names = ", ".join(panel.name for panel in scene.panels)
     with pytest.raises(ArgumentError, match=f"^no panel 'output1'; there are {names}$"):
         scene.values("output1")
+
+
+@pytest.mark.parametrize(("channels", "groups"), [((4, 4), 2), ((6, 3), 3), ((4, 8), 2)])
+def test_every_group_has_a_sum_of_its_own(channels, groups):
+    scene = animate(cs.Conv(*channels, 2, groups=groups), 3)
+    panels = {panel.name: panel for panel in scene.panels}
+    inputs = sorted(n for n in panels if n.startswith("input"))
+    each = len(inputs) // groups
+    sums = sorted(symbol.y for symbol in scene.symbols if symbol.sign == "Σ")
+    assert len(sums) == groups
+    for group, y in enumerate(sums):
+        first, last = (panels[inputs[i]] for i in (group * each, group * each + each - 1))
+        assert first.y < y < last.y + last.height
+    notes = [phrase(note, "zh") for note in scene.notes]
+    assert any("按通道拼接，不相加" in note for note in notes)  # noqa: RUF001
+    # Nothing overlaps within a column.
+    for one, other in product(scene.panels, repeat=2):
+        if one.name < other.name and one.x == other.x:
+            assert one.y + one.height <= other.y or other.y + other.height <= one.y

@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from convsmith.draw.lettering import text_width
 from convsmith.draw.storyboard import Panel, Symbol
 
-__all__ = ["BELOW", "GAP", "LABEL", "LEGIBLE", "Stack", "arranged", "lined", "piled", "side_for"]
+__all__ = [
+    "BELOW",
+    "GAP",
+    "LABEL",
+    "LEGIBLE",
+    "Stack",
+    "apart",
+    "arranged",
+    "lined",
+    "piled",
+    "side_for",
+]
 
 LABEL, GAP, BELOW = 22.0, 38.0, 16.0
 
@@ -169,3 +180,41 @@ def side_for(cells: int, room: float = _ROOM) -> float:
     (26.0, 26.0, 6.5)
     """
     return max(6.0, min(26.0, int(2 * room / cells) / 2))
+
+
+def apart(
+    placed: Sequence[Panel], symbols: Sequence[Symbol], ins: int, outs: int
+) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:
+    """Give each group signs of its own, and its outputs beside it: groups are never added.
+
+    Args:
+        placed: the panels of a grouped convolution, inputs and outputs group by group.
+        symbols: the signs between the columns, once each.
+        ins: inputs of a group.
+        outs: outputs of a group.
+    """
+    inputs, outputs = _groups(placed, "input", ins), _groups(placed, "output", outs)
+    middles = [_middle(group) for group in inputs]
+    signs = tuple(replace(symbol, y=y) for symbol in symbols for y in middles)
+    if any(_span(out) > _span(group) for out, group in zip(outputs, inputs, strict=True)):
+        return tuple(placed), signs
+    shifts = {
+        panel.name: y - _middle(group)
+        for group, y in zip(outputs, middles, strict=True)
+        for panel in group
+    }
+    return tuple(replace(p, y=p.y + shifts.get(p.name, 0.0)) for p in placed), signs
+
+
+def _groups(placed: Sequence[Panel], kind: str, each: int) -> list[list[Panel]]:
+    """The panels of a kind, group by group."""
+    panels = [panel for panel in placed if panel.name.startswith(kind)]
+    return [panels[first : first + each] for first in range(0, len(panels), each)]
+
+
+def _middle(group: Sequence[Panel]) -> float:
+    return (group[0].y + group[-1].y + group[-1].height) / 2
+
+
+def _span(group: Sequence[Panel]) -> float:
+    return group[-1].y + group[-1].height - group[0].y

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from convsmith.arithmetic import Conv
-from convsmith.draw.layout import Stack, arranged, lined, piled
+from convsmith.draw.layout import Stack, apart, arranged, lined, piled
 from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.facts import (
     by,
@@ -31,6 +31,10 @@ from convsmith.draw.words import Text, Words, text
 __all__ = ["WORDS", "Slide"]
 
 WORDS: Words = {
+    "fact.stacked": (
+        "the groups' outputs are stacked as channels, not added",
+        "各组的输出按通道拼接，不相加",
+    ),
     "panel.partial": ("partial", "部分和"),
     "panel.bias": ("bias", "偏置"),
     "panel.rest": ("{count} more", "其余 {count}"),
@@ -90,6 +94,8 @@ class Slide:
                     all_outs=layer.out_channels,
                 )
             )
+        if layer.groups > 1 and self.sums.summed:
+            notes.append(text("fact.stacked"))
         steps = [
             self._step(number, at)
             for number in range(self.channels.outs)
@@ -172,7 +178,10 @@ class Slide:
             aligned = len(columns)  # one row per channel
         if self.dims == 3:
             aligned = 0
-        return arranged(columns, aligned)
+        placed, symbols = arranged(columns, aligned)
+        if self.sums.summed and channels.groups > 1 and self.dims == 2:
+            return apart(placed, symbols, channels.ins, channels.outs)
+        return placed, symbols
 
     def _kernels(self) -> list[list[Panel | None]]:
         rows: list[list[Panel | None]] = []
