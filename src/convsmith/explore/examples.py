@@ -15,7 +15,7 @@ LAYERS: dict[str, LayerState] = {
     "grouped": LayerState(in_channels=4, out_channels=4, groups=2, bias=False),
     "depthwise": LayerState(in_channels=3, out_channels=3, groups=3, bias=False),
     "pointwise": LayerState(in_channels=3, out_channels=2, kernel=(1, 1), bias=False),
-    "dilated": LayerState(size=(7, 7), dilation=(2, 2)),
+    "dilated": LayerState(size=(7, 7), dilation=(2, 2), padding=_TWO),
     "dilated depthwise": LayerState(
         in_channels=3, out_channels=3, groups=3, dilation=(2, 2), padding=_TWO, bias=False
     ),
