@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 
 import convsmith as cs
+from convsmith.draw.scenes.stages import STAGES, ready_stage
 from tests.draw.stages import generator, maps, random_stage, ways
 
 STACK = [cs.Conv(1, 1, 3), cs.Conv(1, 1, 3)]
@@ -270,3 +271,49 @@ def test_a_photograph_becomes_the_input(opened):
 def test_the_theme_can_be_fixed(opened, theme):
     page = opened(cs.draw.stage(STACK, 6), theme=theme)
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == theme
+
+
+# What the documentation says of each: where to look, and what is read there in either language.
+ANSWERS = {
+    "hand": ("map=1&at=0,0", "= 16", ["4·1 + 1·0 + 4·2 + 4·1", "2×2"]),
+    "field": ("map=2&at=0,0", "= ", ["5×5", "25/25", "81"]),
+    "dilated": ("map=1&at=3,3", "= ", ["5×5", "9/25"]),
+    "gridding": ("map=2&at=5,5", "= ", ["9×9", "25/81"]),
+    "pooling": ("map=3&at=1,1", "= ", ["7×7", "49/49"]),
+    "grouped": ("map=1&channel=3&at=0,0", "= ", ["3×3", "9/9"]),
+    "separable": ("map=2&channel=1&at=1,1", "= ", ["3×3", "9/9", "27"]),
+    "transposed": ("map=1&at=0,0", "= 55", ["55·1", "1/1"]),
+    "checkerboard": ("map=1&at=4,4", "= 4", ["1·1 + 1·1 + 1·1 + 1·1", "4/4"]),
+    "causal": ("map=4&at=15", "= ", ["16/16"]),
+    "wavenet": ("map=30&at=3071", "= ", ["3070/3070"]),
+    "volume": ("map=1&at=0,1,1", "= ", ["2×2×2", "8/8"]),
+}
+
+
+def test_every_ready_stage_has_an_answer():
+    assert ANSWERS.keys() == STAGES.keys()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_ready_stage_answers_its_question(opened, name, language):
+    where, result, said = ANSWERS[name]
+    stage = ready_stage(name, language=language)
+    page = opened(stage, 400 if language == "zh" else 1280, "#" + where)
+    ready = STAGES[name]
+    assert page.locator("h1").inner_text() == (ready.chinese if language == "zh" else ready.english)
+    told = [page.locator(f".{part}").inner_text() for part in ("result", "sum", "note")]
+    assert result in told[0]
+    for words in said:
+        assert words in " ".join(told), told
+    if name == "grouped":  # channel 3 reads its own group alone
+        channels = page.evaluate(
+            "[...new Set(hand.stage.terms(1, hand.looked.index).map(t => t.channel))]"
+        )
+        assert channels == [2, 3]
+    if name == "checkerboard":
+        assert set(page.evaluate("[...hand.stage.maps[1].values]")) == {1, 2, 4}
+    if name == "field":  # together the four outputs read all of the input
+        fields = page.evaluate("[0, 1, 2, 3].map((index) => [...hand.stage.field(2, index)[0]])")
+        assert all(sum(map(bool, field)) == 25 for field in fields)
+        assert all(any(counts) for counts in zip(*fields, strict=True))
