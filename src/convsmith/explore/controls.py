@@ -227,7 +227,10 @@ def stack_rows(mo: Any, stack: Iterable[StackLayer], language: Language) -> Any:
     rows = []
     for index, part in enumerate(stack):
         elements[f"kind_{index}"] = mo.ui.dropdown(
-            kinds, value=_key(kinds, part.kind), label="", full_width=True
+            kinds,
+            value=_key(kinds, part.kind),
+            full_width=True,
+            label=phrase("stack number", language, number=index + 1),
         )
         for name, least, most in _ROW:
             elements[f"{name}_{index}"] = mo.ui.number(
@@ -238,7 +241,7 @@ def stack_rows(mo: Any, stack: Iterable[StackLayer], language: Language) -> Any:
             f'<div class="{name}">{{{name}_{index}}}</div>'
             for name in ("kind", *(name for name, _, _ in _ROW))
         )
-        rows.append(f'<div class="cs-row"><span class="index">{index + 1}</span>{cells}</div>')
+        rows.append(f'<div class="cs-row">{cells}</div>')
     return mo.Html(f'<div class="cs-stack">{"".join(rows)}</div>').batch(**elements)
 
 

@@ -281,6 +281,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "stack extent": ("Size of the input (empty: one that fits)", "输入大小（留空则自动）"),
     "stack live": ("Map by map: touch a cell", "逐张特征图：点一个格子"),
     "stack layer": ("layer", "层"),
+    "stack number": ("layer {number}", "第 {number} 层"),
     "stack seen": ("field", "感受野"),
     "stack step": ("jump", "步距"),
     "stack read": ("read", "实际读取"),
