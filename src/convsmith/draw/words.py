@@ -77,7 +77,7 @@ WORDS: Words = {
     "legend.padding": ("padding", "填充"),
     "legend.unread": ("never read", "从未读取"),
     "legend.source": ("copied from here", "由此复制"),
-    "legend.shade": ("the stronger, the more", "颜色越深越多"),
+    "legend.shade": ("darker: more paths", "颜色越深，路径越多"),
     "legend.veil": ("the clearer, the more", "越清晰权重越大"),
     "legend.zero": ("zero", "零"),
     "legend.tile": ("the tile", "图块"),

@@ -139,13 +139,13 @@ def line_picture(stack: tuple[StackLayer, ...], language: Language) -> str | Non
 _CHINESE = (
     (
         r"Repaired: rates ([\d, ]+): ([\d,]+) of ([\d,]+) positions",
-        r"修复后，空洞率 \1：\3 个位置中读取 \2 个",
+        r"修复后，空洞率 \1：读 \2/\3 个位置",
     ),
-    (r"Rates ([\d, ]+): ([\d,]+) of ([\d,]+) positions", r"空洞率 \1：\3 个位置中读取 \2 个"),
+    (r"Rates ([\d, ]+): ([\d,]+) of ([\d,]+) positions", r"空洞率 \1：读 \2/\3 个位置"),
     (r">rate (\d+)<", r">空洞率 \1<"),
     (r">output<", r">输出<"),
     (r">([\d,]+) of ([\d,]+)<", r">读 \1/\2<"),
-    (r"([\d,]+) of ([\d,]+) positions read \(([^)]*)\)", r"\2 个位置中读取 \1 个（\3）"),
+    (r"([\d,]+) of ([\d,]+) positions read \(([^)]*)\)", r"读 \1/\2 个位置（\3）"),
     (r"([\d,]+) are never read, largest gap ([\d×]+)", r"\1 个从未读取，最大间隔 \2"),
     (r"blocks of ([\d×]+), stronger where more is read", r"以 \1 为一块，颜色越深读取越多"),
     (r"Field ([\d×]+)", r"感受野 \1"),
@@ -160,7 +160,7 @@ def localised(drawn: str, language: Language) -> str:
     """A picture of a report with its words in that language; shapes and numbers stay.
 
     >>> localised("<text>49 of 169 positions read (29.0 %)</text>", "zh")
-    '<text>169 个位置中读取 49 个（29.0 %）</text>'
+    '<text>读 49/169 个位置（29.0 %）</text>'
     """
     if language == "en":
         return drawn

@@ -43,7 +43,7 @@ WORDS: Words = {
     ),
     "fact.field": (
         "receptive field {span}, of which {seen} positions are read",
-        "感受野 {span}，其中读取 {seen} 个位置",
+        "感受野 {span}，读 {seen}/{span} 个位置",
     ),
     "fact.holes": (
         "positions never read: {count} (gridding)",
@@ -51,16 +51,16 @@ WORDS: Words = {
     ),
     "caption.cone": (
         "layer {number}, a {what}: reads {seen} of {span} positions",
-        "第 {number} 层，{what}：读取 {span} 个位置中的 {seen} 个",
+        "第 {number} 层，{what}：读 {seen}/{span} 个位置",
     ),
     "caption.cone_done": (
         "{seen} of {span} input positions, reached in {ways} ways",
-        "{span} 个输入位置中的 {seen} 个，共 {ways} 条路径",
+        "读 {seen}/{span} 个输入位置，共 {ways} 条路径",
     ),
     "describe.cone": (
         "{title}: through {count} layers one output value reads {seen} of the {span} positions of "
         "its receptive field; each shows in how many ways it is reached",
-        "{title}：经过 {count} 层，一个输出值读取感受野 {span} 个位置中的 {seen} 个；"
+        "{title}：经过 {count} 层，一个输出值读感受野中的 {seen}/{span} 个位置；"
         "每个位置标出到达它的路径数",
     ),
 }

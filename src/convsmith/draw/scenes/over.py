@@ -30,7 +30,7 @@ WORDS: Words = {
     "caption.layer": ("{name}: {said}", "{name}：{said}"),
     "caption.field": (
         "field {size}, {seen} of {every} positions read ({share})",
-        "感受野 {size}，读取 {every} 个位置中的 {seen} 个（{share}）",
+        "感受野 {size}，读 {seen}/{every} 个位置（{share}）",
     ),
     "caption.effective": (
         "{share} of the weight lies in {area} of the image",

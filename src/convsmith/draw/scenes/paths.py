@@ -26,7 +26,7 @@ WORDS: Words = {
     "panel.rates": ("rates {rates}", "空洞率 {rates}"),
     "fact.covered": (
         "rates {rates}: {seen} of {every} pixels read ({share})",
-        "空洞率 {rates}：{every} 个像素中读取 {seen} 个（{share}）",
+        "空洞率 {rates}：读 {seen}/{every} 个像素（{share}）",
     ),
     "caption.paths": (
         "layers back: {count}; the number of ways to each pixel",
