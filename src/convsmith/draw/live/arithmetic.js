@@ -103,22 +103,28 @@ class Stage {
   }
 
   // Calls visit(source, weight, channel, place) for everything that a value is computed from;
-  // source is -1 on padding, weight is -1 in a pool.
-  read(number, index, visit) {
+  // source is -1 on padding, weight is -1 in a pool. Where sources alone are asked for, the rest is
+  // left out: that is quicker.
+  read(number, index, visit, whole = true) {
     const layer = this.layers[number];
     const [output, z, y, x] = this.place(number + 1, index);
     const [depths, rows, columns] = layer.axes;
     const [depth, high, wide] = this.maps[number].size;
     const first = Math.floor(output / layer.outs_of) * layer.ins_of;
     for (let c = first; c < first + layer.ins_of; c++) {
-      const base = layer.pool ? -1 : this.weightIndex(layer, output, c, [0, 0, 0]);
+      const weighed = whole && !layer.pool;
+      const base = weighed ? this.weightIndex(layer, output, c, [0, 0, 0]) : -1;
       for (const [tz, sz, pz] of depths.reads[z]) {
         for (const [ty, sy, py] of rows.reads[y]) {
           for (const [tx, sx, px] of columns.reads[x]) {
             const inside = sz >= 0 && sy >= 0 && sx >= 0;
             const source = inside ? ((c * depth + sz) * high + sy) * wide + sx : -1;
+            if (!whole) {
+              visit(source);
+              continue;
+            }
             const tap = (tz * layer.kernel_size[1] + ty) * layer.kernel_size[2] + tx;
-            visit(source, layer.pool ? -1 : base + tap, c, [pz, py, px]);
+            visit(source, weighed ? base + tap : -1, c, [pz, py, px]);
           }
         }
       }
@@ -182,9 +188,12 @@ class Stage {
     ways[map][index] = 1;
     for (let number = map - 1; number >= 0; number--) {
       const before = ways[number] = new Float64Array(this.maps[number].values.length);
-      ways[number + 1].forEach((count, at) => {
-        if (count) this.read(number, at, (source) => { if (source >= 0) before[source] += count; });
-      });
+      let count = 0;
+      const add = (source) => { if (source >= 0) before[source] += count; };
+      for (let at = 0; at < ways[number + 1].length; at++) {
+        count = ways[number + 1][at];
+        if (count) this.read(number, at, add, false);
+      }
     }
     return ways;
   }
