@@ -427,7 +427,9 @@ class Picture {
       }
     }
     if (layer.groups * layer.outs_of > 1) {
-      parts.push(`<text class="fact middle" x="${kernel.left + kernel.kernel / 2}" ` +
+      const below = this.plan.upright ? [kernel.left, "start"]
+        : [kernel.left + kernel.kernel / 2, "middle"];
+      parts.push(`<text class="fact ${below[1]}" x="${below[0]}" ` +
         `y="${kernel.top + kernel.high + 13}">` +
         `${this.say("panel.kernel_number", { number: output })}</text>`);
     }
