@@ -151,7 +151,8 @@ def test_latin_comes_along(bare):
             str(Path(fonts.__file__).parent)
         )
         missing = bytes(own.getmask("\ufffe"))
-        texts = [english for english, _ in WORDS.values()] + [
+        # A stage is a page, whose letters are the browser's.
+        texts = [english for name, (english, _) in WORDS.items() if name[:6] != "stage."] + [
             shape.text
             for example in catalogue().examples
             for layer in picture(example.make(), "en").layers
