@@ -45,16 +45,16 @@ def _figures(abi: Abi) -> list[int]:
 def test_both_sides_agree(library: Library) -> None:
     abi = library.abi
     assert abi is not None
-    assert abi.argument[0] == ARGUMENT.itemsize == 48
+    assert abi.argument[0] == ARGUMENT.itemsize == 56
     assert abi.call[0] == CALL.itemsize == 16
     assert len({abi.busy, abi.refused, 0}) == 3
 
 
-@pytest.mark.parametrize("place", [0, *range(6, 14)])
+@pytest.mark.parametrize("place", [0, *range(6, 15)])
 def test_every_difference_is_found(library: Library, tmp_path: Path, place: int) -> None:
     assert library.abi is not None
     figures = _figures(library.abi)
-    assert len(figures) == 14
+    assert len(figures) == 15
     figures[place] += 8
     values = ", ".join(map(str, [len(figures), *figures]))
     other = _executor(tmp_path, f"const int convsmith_abi[] = {{{values}}};")
@@ -67,7 +67,7 @@ def test_every_difference_is_found(library: Library, tmp_path: Path, place: int)
     ("source", "why"),
     [
         ("int nothing;", "does not say what it expects"),
-        ("const int convsmith_abi[] = {3, 1, 2, 3};", "gives 3 figures, not 14"),
+        ("const int convsmith_abi[] = {3, 1, 2, 3};", "gives 3 figures, not 15"),
     ],
 )
 def test_another_kind_of_executor(tmp_path: Path, source: str, why: str) -> None:
@@ -87,7 +87,7 @@ def _program(library: Library, arguments: int, dims: int) -> Program:
     """One call that fills a box, with more arguments than it reads."""
     rows = np.zeros(arguments, ARGUMENT)
     rows["base"] = -1
-    rows[0] = (0, dims, 0, [2, 1, 1, 1], [1, 0, 0, 0])
+    rows[0] = (0, dims, 0, [2, 1, 1, 1], [1, 0, 0, 0], 4)
     rows[1]["value"] = np.float32(3).view(np.int32)
     calls = np.array([[(library.fill, 0, arguments)]], CALL)
     return Program(calls, rows, None, np.zeros(1))  # type: ignore[arg-type]
@@ -117,3 +117,12 @@ def test_calls_beyond_the_limits_are_refused(
     with pytest.raises(ConvsmithError, match=r"a program was refused: .* more than 24 arguments"):
         run()
     assert memory.tolist() == [0, 0]
+
+
+def test_a_box_of_bf16_gets_the_upper_half_of_the_number(library: Library) -> None:
+    memory = np.ones(4, np.uint16)
+    program = _program(library, 2, 1)
+    program.arguments[0] = (0, 1, 2, [2, 1, 1, 1], [1, 0, 0, 0], 2)
+    program.arguments[1]["value"] = np.float32(-np.inf).view(np.int32)
+    Team(1).run(library, program, [memory.ctypes.data])
+    assert memory.tolist() == [1, 0xFF80, 0xFF80, 1]

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum {
-    ABI_VERSION = 1, /* to be raised with every change of meaning that no size would show */
+    ABI_VERSION = 2, /* to be raised with every change of meaning that no size would show */
     MAX_DIMS = 4,
     MAX_ARGUMENTS = 24, /* of a call */
     MAX_BASES = 32,     /* of an image of a batch */
@@ -37,15 +37,16 @@ typedef struct {
     int32_t value; /* the number, or how many dimensions */
     int64_t offset; /* bytes */
     int32_t extent[MAX_DIMS], stride[MAX_DIMS];
+    int32_t size; /* bytes of a value of the buffer */
 } argument;
 typedef struct { kernel function; int32_t first, count; } call; /* function 0: nothing to do */
 
 _Static_assert(sizeof(dimension) == 16, "Halide's dimension has 16 bytes");
 _Static_assert(sizeof(buffer) == 56, "Halide's buffer has 56 bytes");
-_Static_assert(sizeof(argument) == 48, "an argument has 48 bytes");
+_Static_assert(sizeof(argument) == 56, "an argument has 56 bytes");
 _Static_assert(sizeof(call) == 16, "a call has 16 bytes");
 
-/* The address of a value of a buffer, by its place in the first three dimensions. */
+/* The address of a value of a buffer of float32, by its place in the first three dimensions. */
 static inline float *at(const buffer *b, int64_t i, int64_t j, int64_t k) {
     return (float *)b->host + i * b->dim[0].stride + j * b->dim[1].stride + k * b->dim[2].stride;
 }

@@ -13,7 +13,8 @@ __all__ = ["ARGUMENT", "CALL", "Abi", "read_abi"]
 
 ARGUMENT = np.dtype(
     [
-        ("base", "i4"), ("value", "i4"), ("offset", "i8"), ("extent", "i4", 4), ("stride", "i4", 4)
+        ("base", "i4"), ("value", "i4"), ("offset", "i8"), ("extent", "i4", 4), ("stride", "i4", 4),
+        ("size", "i4"),
     ],
     align=True,
 )  # fmt: skip
@@ -22,7 +23,7 @@ ARGUMENT = np.dtype(
 CALL = np.dtype([("function", "u8"), ("first", "i4"), ("count", "i4")], align=True)
 """A call, as `call` in abi.h."""
 
-_VERSION = 1
+_VERSION = 2
 """Raised on both sides with every change of meaning that no size would show."""
 
 

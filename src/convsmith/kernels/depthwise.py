@@ -9,8 +9,8 @@ import halide as hl
 
 from convsmith.kernels.activation import activate
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, result, vector
-from convsmith.kernels.pointwise import BARE, Epilogue, tile_output, tile_part
+from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, rounded, vector
+from convsmith.kernels.pointwise import BARE, Epilogue, product_of, tile_output, tile_part
 
 __all__ = ["Depthwise", "Separable"]
 
@@ -40,10 +40,11 @@ class Depthwise(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source, other = Rows("x"), Rows("residual")
+        source = Rows("x", self.numbers.source)
+        other = Rows("residual", self.numbers.residual)
         total, arguments = _taps(source, self, isa.lanes)
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, 0, x, y], other[c, x, y])
+        out[c, x, y] = self.stored(self.epilogue.apply(total[c, 0, x, y], other[c, x, y]))
 
         block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp)
@@ -86,12 +87,16 @@ class Separable(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, t, x, y = hl.Var("c"), hl.Var("t"), hl.Var("x"), hl.Var("y")
-        source, other = Rows("x"), Rows("residual")
+        source = Rows("x", self.numbers.source)
+        other = Rows("residual", self.numbers.residual)
         spatial, arguments = _taps(source, self, isa.lanes)
         between = hl.Func("between")
-        between[c, t, x, y] = activate(self.middle, spatial[c, t, x, y])
+        value = activate(self.middle, spatial[c, t, x, y])
+        by_pairs = self.numbers.products
+        between[c, t, x, y] = hl.reinterpret(hl.BFloat(16), rounded(value)) if by_pairs else value
         inputs, near = ints("inputs", "near")
-        w, b = matrix("pw", self.channels), vector("pb")
+        w = (pairs if by_pairs else matrix)("pw", self.channels)
+        b = vector("pb")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
 
@@ -100,19 +105,25 @@ class Separable(Kernel):
             return w[c % self.channels, row] * between[i, t, x, y]
 
         part, u, r = hl.Func("part"), hl.Var("u"), hl.RDom([(0, near)], "r")
-        number = inputs // near if self.parts else inputs
+        number = inputs // near if self.parts else inputs // 2 if by_pairs else inputs
         sums = hl.RDom([(0, number), (0, self.multiplier)], "sums")
-        if self.parts:
+        two = hl.RDom([(0, 2), (0, number), (0, self.multiplier)], "two")
+        if by_pairs:
+            row = two.y + inputs // 2 * (two.z + self.multiplier * (c // self.channels))
+            factor = between[two.x + 2 * two.y, two.z, x, y]
+            total[c, x, y] += product_of(w[two.x, c % self.channels, row], factor)
+        elif self.parts:
             part[c, x, y, u, t] += product(r.x + near * u, t)
             total[c, x, y] += part[c, x, y, sums.x, sums.y]
         else:
             total[c, x, y] += product(sums.x, sums.y)
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
+        out[c, x, y] = self.stored(self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y]))
 
         unroll = 1 if self.parts else self.unroll
+        order = [two.x, two.y, two.z] if by_pairs else [sums.x, sums.y]
         tile = tile_output(
-            out, total, self.channels, self.pixels, isa.lanes, [sums.x, sums.y], unroll
+            out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs
         )
         if self.parts:
             tile_part(part, total, sums.x, r.x, isa.lanes, self.unroll)

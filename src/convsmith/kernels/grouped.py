@@ -48,7 +48,8 @@ class Grouped(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, j, x, y = hl.Var("c"), hl.Var("j"), hl.Var("x"), hl.Var("y")
-        source, other = Rows("x"), Rows("residual")
+        source = Rows("x", self.numbers.source)
+        other = Rows("residual", self.numbers.residual)
         dy, dx = ints("dy", "dx")
         w, b = hl.ImageParam(hl.Float(32), 4, "w"), vector("b")
         w.dim(0).set_stride(1)
@@ -73,7 +74,8 @@ class Grouped(Kernel):
             r = sums = hl.RDom([(0, self.inputs), (0, self.kernel[1]), (0, self.kernel[0])], "r")
             total[c, x, y] += product(r.x, r.y, r.z)
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
+        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
+        out[c, x, y] = self.stored(value)
 
         block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
         lanes = _lanes(self.outputs, isa.lanes)

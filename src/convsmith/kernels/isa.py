@@ -26,12 +26,20 @@ class Isa:
         tiles: for the channels of a tile, the pixels that fill the registers with it. Channels
             over lanes, times pixels, are the accumulators: enough of them to hide the latency of a
             multiply-add (4 cycles, 2 a cycle), few enough to leave registers for the operands.
+        bf16: what Halide's target needs besides `features` for products of bf16, which not every
+            machine has; empty where there are none.
     """
 
     name: str
     lanes: int
     features: tuple[str, ...]
     tiles: tuple[tuple[int, tuple[int, ...]], ...]
+    bf16: tuple[str, ...] = ()
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether this machine multiplies bf16 with it."""
+        return bool(self.bf16) and set(self.bf16) <= _host()
 
     def pixels(self, channels: int, width: int) -> int:
         """The pixels of a tile that wastes least of a row; a tile never exceeds the row."""
@@ -59,6 +67,7 @@ ISAS: dict[str, Isa] = {
         16,
         (*_COMMON, "avx512", "avx512_skylake"),
         ((48, (8, 7, 4, 2, 1)), (32, (14, 8, 7, 6, 5, 4, 2, 1)), (16, (14, 10, 7, 4, 2, 1))),
+        ("avx512_zen4",),
     ),
     "avx2": Isa(
         "avx2",
@@ -82,10 +91,8 @@ def choose_isa(name: str | None = None) -> Isa | None:
     Raises:
         ArgumentError: for a name that is not known, or that this machine cannot run.
     """
-    import halide as hl
-
     requested = name or os.environ.get("CONVSMITH_ISA")
-    host = set(str(hl.get_host_target()).split("-"))
+    host = _host()
     able = [isa for isa in ISAS.values() if set(isa.features) <= host]
     if not requested:
         return able[0] if able else None
@@ -94,6 +101,14 @@ def choose_isa(name: str | None = None) -> Isa | None:
     if ISAS[requested] not in able:
         raise ArgumentError(f"this machine cannot run {requested} code")
     return ISAS[requested]
+
+
+@cache
+def _host() -> set[str]:
+    """What Halide says of this machine."""
+    import halide as hl
+
+    return set(str(hl.get_host_target()).split("-"))
 
 
 def channel_pitch(channels: int) -> tuple[int, int]:

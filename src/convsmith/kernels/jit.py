@@ -99,10 +99,10 @@ class JitLibrary(Library):
 
 
 def _argument(
-    argument: tuple[int, int, int, Sequence[int], Sequence[int]], bases: Sequence[int]
+    argument: tuple[int, int, int, Sequence[int], Sequence[int], int], bases: Sequence[int]
 ) -> Any:
-    """A number, or an array over memory that is there; its axes from the outermost on."""
-    base, value, offset, extents, strides = argument
+    """A number, or an array over memory of float32; its axes from the outermost on."""
+    base, value, offset, extents, strides, _ = argument
     if base < 0:
         return value
     shape, steps = list(extents[:value])[::-1], list(strides[:value])[::-1]

@@ -8,16 +8,44 @@ of any height. Rows and pixels that pad the map are in the buffer already; no ke
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Any, ClassVar
 
 import halide as hl
 
 from convsmith.kernels.isa import Isa
 
-__all__ = ["Kernel", "Rows", "ints", "matrix", "result", "target", "vector"]
+__all__ = [
+    "Kernel", "Numbers", "Rows", "ints", "matrix", "pairs", "result", "rounded", "target",
+    "vector", "widened",
+]  # fmt: skip
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Which numbers of a kernel are bf16; all others, and all sums, are float32.
+
+    Attributes:
+        source: the values of the map that it reads.
+        target: those of the map that it writes: the results in float32, each rounded once, to the
+            nearest, of two the even one.
+        residual: those of a second map.
+        products: the factors of its sums over channels, whose number is then even: neighbouring
+            channels are multiplied in pairs.
+    """
+
+    source: bool = False
+    target: bool = False
+    residual: bool = False
+    products: bool = False
+
+    @property
+    def word(self) -> str:
+        """What a kernel's name says of them; nothing where all are float32."""
+        marks = zip("strp", astuple(self), strict=True)
+        return "".join(mark for mark, narrow in marks if narrow)
 
 
 @dataclass(frozen=True)
@@ -25,14 +53,25 @@ class Kernel:
     """The settings that are constants of the machine code; all else are arguments.
 
     A subclass is a frozen dataclass with a `pipeline`.
+
+    Attributes:
+        numbers: which of its numbers are bf16.
     """
 
     family: ClassVar[str] = ""
 
+    numbers: Numbers = field(default=Numbers(), kw_only=True)
+
     @property
     def name(self) -> str:
         """A readable name that is also a symbol of C."""
-        return "_".join((self.family, *_words(astuple(self))))
+        _, *settings = astuple(self)
+        form = [f"bf16{self.numbers.word}"] if self.numbers.word else []
+        return "_".join((self.family, *form, *_words(tuple(settings))))
+
+    def stored(self, value: Any) -> Any:
+        """A result as the map that it is written to holds it."""
+        return rounded(value) if self.numbers.target else value
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The scheduled output function and its arguments, the output itself left out."""
@@ -59,10 +98,18 @@ _SYMBOL = str.maketrans({":": "_", ".": "p", "-": "m", "+": ""})
 
 
 class Rows:
-    """An input map: its buffer, the length of its ring, and the row of the first output row."""
+    """An input map: its buffer, the length of its ring, and the row of the first output row.
 
-    def __init__(self, name: str) -> None:
-        self.buffer = hl.ImageParam(hl.Float(32), 3, name)
+    Args:
+        name: of the buffer.
+        narrow: whether its values are bf16, the upper halves of float32.
+        products: whether they are factors of products of bf16; `raw` then gives such.
+    """
+
+    def __init__(self, name: str, narrow: bool = False, products: bool = False) -> None:
+        self.narrow, self.products = narrow, products
+        kind = hl.BFloat(16) if products else hl.UInt(16) if narrow else hl.Float(32)
+        self.buffer = hl.ImageParam(kind, 3, name)
         self.ring = hl.Param(hl.Int(32), f"{name}_ring")
         self.row = hl.Param(hl.Int(32), f"{name}_row")
         self.buffer.dim(0).set_stride(1)
@@ -70,6 +117,10 @@ class Rows:
             self.buffer.dim(axis).set_min(0)
 
     def __getitem__(self, place: tuple[Any, Any, Any]) -> Any:
+        return widened(self.raw(place)) if self.narrow else self.raw(place)
+
+    def raw(self, place: tuple[Any, Any, Any]) -> Any:
+        """A value as the map holds it."""
         c, x, y = place
         return self.buffer[c, x, (y + self.row) % self.ring]
 
@@ -77,6 +128,22 @@ class Rows:
     def arguments(self) -> list[Any]:
         """In the order in which every kernel takes them."""
         return [self.buffer, self.ring, self.row]
+
+
+def widened(half: Any) -> Any:
+    """The float32 of which a bf16, as bits, is the upper half."""
+    return hl.reinterpret(hl.Float(32), hl.cast(hl.UInt(32), half) << 16)
+
+
+def rounded(value: Any) -> Any:
+    """The bf16 nearest to a float32, of two the even one, as bits; every NaN becomes the same."""
+    bits = hl.reinterpret(hl.UInt(32), value)
+    nearest = (bits + hl.u32(0x7FFF) + ((bits >> 16) & hl.u32(1))) >> 16
+    # Added to the bits of a NaN, it could run over into those of a zero.
+    return hl.u16(hl.select(hl.strict_float(hl.is_nan(value)), hl.u32(_NAN), nearest))
+
+
+_NAN = 0x7FC0
 
 
 def vector(name: str) -> Any:
@@ -92,6 +159,16 @@ def matrix(name: str, tile: int) -> Any:
     buffer = hl.ImageParam(hl.Float(32), 2, name)
     buffer.dim(0).set_stride(1).set_min(0).set_extent(tile)
     buffer.dim(1).set_min(0).set_stride(tile)
+    buffer.set_host_alignment(ALIGNMENT)
+    return buffer
+
+
+def pairs(name: str, tile: int) -> Any:
+    """The same in bf16: for each tile of outputs, for each two inputs, `tile` pairs."""
+    buffer = hl.ImageParam(hl.BFloat(16), 3, name)
+    buffer.dim(0).set_stride(1).set_min(0).set_extent(2)
+    buffer.dim(1).set_min(0).set_extent(tile).set_stride(2)
+    buffer.dim(2).set_min(0).set_stride(2 * tile)
     buffer.set_host_alignment(ALIGNMENT)
     return buffer
 

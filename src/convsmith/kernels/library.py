@@ -118,7 +118,8 @@ class Library:
         def make(path: Path) -> None:
             function, arguments = kernel.pipeline(self.isa)
             unlinked = path.with_suffix(".o")
-            bare = target(self.isa, *_BARE)
+            more = self.isa.bf16 if kernel.numbers.products else ()
+            bare = target(self.isa, *more, *_BARE)
             function.compile_to_object(str(unlinked), arguments, kernel.name, bare)
             _link([unlinked], path)
 

@@ -9,9 +9,9 @@ import halide as hl
 
 from convsmith.kernels.activation import activate
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, result, vector
+from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, vector
 
-__all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "tile_output", "tile_part"]
+__all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "product_of", "tile_output", "tile_part"]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,11 @@ class Pointwise(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source, other = Rows("x"), Rows("residual")
+        by_pairs = self.numbers.products
+        source = Rows("x", self.numbers.source, by_pairs)
+        other = Rows("residual", self.numbers.residual)
         inputs, stride, near = ints("inputs", "stride", "near")
-        w, b = matrix("w", self.channels), vector("b")
+        w, b = (pairs if by_pairs else matrix)("w", self.channels), vector("b")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
 
@@ -76,7 +78,13 @@ class Pointwise(Kernel):
             return weight * source[i, x * stride, y * stride]
 
         part, u = hl.Func("part"), hl.Var("u")
-        if self.parts:
+        two = hl.RDom([(0, 2), (0, inputs // 2)], "two")
+        if by_pairs:
+            r = parts = two
+            row = two.y + inputs // 2 * (c // self.channels)
+            factor = source.raw((two.x + 2 * two.y, x * stride, y * stride))
+            total[c, x, y] += product_of(w[two.x, c % self.channels, row], factor)
+        elif self.parts:
             r, parts = hl.RDom([(0, near)], "r"), hl.RDom([(0, inputs // near)], "parts")
             part[c, x, y, u] += product(r.x + near * u)
             total[c, x, y] += part[c, x, y, parts.x]
@@ -84,10 +92,11 @@ class Pointwise(Kernel):
             r = parts = hl.RDom([(0, inputs)], "r")
             total[c, x, y] += product(r.x)
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
+        out[c, x, y] = self.stored(self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y]))
 
         unroll = 1 if self.parts else self.unroll
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, [parts.x], unroll)
+        order = [two.x, two.y] if by_pairs else [parts.x]
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs)
         if self.parts:
             tile_part(part, total, parts.x, r.x, isa.lanes, self.unroll)
         numbers = [inputs, stride, *[near][: self.parts]]
@@ -120,9 +129,11 @@ class Dense(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source, other = Rows("x"), Rows("residual")
+        by_pairs = self.numbers.products
+        source = Rows("x", self.numbers.source, by_pairs)
+        other = Rows("residual", self.numbers.residual)
         inputs, near, dy, dx = ints("inputs", "near", "dy", "dx")
-        w, b = matrix("w", self.channels), vector("b")
+        w, b = (pairs if by_pairs else matrix)("w", self.channels), vector("b")
         (ky, kx), (sy, sx) = self.kernel, self.stride
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
@@ -136,20 +147,33 @@ class Dense(Kernel):
         number = inputs // near if self.parts else inputs
         sums = hl.RDom([(0, number), (0, kx), (0, ky)], "sums")
         r = hl.RDom([(0, near)], "r")
-        if self.parts:
+        two = hl.RDom([(0, 2), (0, inputs // 2), (0, kx), (0, ky)], "two")
+        if by_pairs:
+            tap = two.z + kx * (two.w + ky * (c // self.channels))
+            across, down = x * sx + two.z * dx, y * sy + two.w * dy
+            weight = w[two.x, c % self.channels, two.y + inputs // 2 * tap]
+            factor = source.raw((two.x + 2 * two.y, across, down))
+            total[c, x, y] += product_of(weight, factor)
+        elif self.parts:
             part[c, x, y, n, u, v] += product(r.x + near * n, u, v)
             total[c, x, y] += part[c, x, y, sums.x, sums.y, sums.z]
         else:
             total[c, x, y] += product(sums.x, sums.y, sums.z)
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
+        out[c, x, y] = self.stored(self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y]))
 
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, [sums.x, sums.y, sums.z])
+        order = [two.x, two.y, two.z, two.w] if by_pairs else [sums.x, sums.y, sums.z]
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, by_pairs=by_pairs)
         if self.parts:
             tile_part(part, total, sums.x, r.x, isa.lanes)
         numbers = [inputs, *[near][: self.parts], dy, dx]
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, *numbers, w, b, *extra]
+
+
+def product_of(weight: Any, factor: Any) -> Any:
+    """Of two numbers of bf16, in float32; written so that pairs of them are one instruction."""
+    return hl.cast(hl.Float(32), weight) * hl.cast(hl.Float(32), factor)
 
 
 def tile_part(part: Any, total: Any, at: Any, r: Any, lanes: int, unroll: int = 1) -> None:
@@ -170,11 +194,22 @@ def tile_output(
     lanes: int,
     sums: list[Any],
     unroll: int = 1,
+    by_pairs: bool = False,
 ) -> Any:
     """Schedule sums in a register tile of `channels` × `pixels`; give back the loop of tiles.
 
     The last tile of a row is moved inwards, so that a row needs no code for its rest: what is
     written twice has the same value.
+
+    Args:
+        out: what is written.
+        total: the sums.
+        channels: of a tile.
+        pixels: of a tile.
+        lanes: of a vector.
+        sums: what is summed over, innermost first.
+        unroll: how many steps of the innermost of these at once.
+        by_pairs: whether it has two steps, of bf16, which one instruction multiplies and adds.
     """
     c, x, y = out.args()
     block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
@@ -187,7 +222,12 @@ def tile_output(
     for stage in (total, total.update()):
         stage.split(c, part, lane, lanes, whole)
     total.reorder(lane, part, x, y).vectorize(lane).unroll(part).unroll(x).unroll(y)
-    update = total.update().reorder(lane, part, x, y, *sums)
+    if by_pairs:
+        pair, *sums = sums
+        update = total.update().reorder(pair, lane, part, x, y, *sums).atomic().vectorize(pair)
+        unroll = 1
+    else:
+        update = total.update().reorder(lane, part, x, y, *sums)
     update.vectorize(lane).unroll(part).unroll(x).unroll(y)
     if unroll > 1:
         update.unroll(sums[0], unroll)

@@ -8,9 +8,9 @@
 
 /* How many numbers follow; limits and statuses; then sizes of structures and places of fields. */
 const int32_t convsmith_abi[] = {
-    14, ABI_VERSION, BUSY, REFUSED, MAX_ARGUMENTS, MAX_BASES, MAX_DIMS,
+    15, ABI_VERSION, BUSY, REFUSED, MAX_ARGUMENTS, MAX_BASES, MAX_DIMS,
     sizeof(argument), offsetof(argument, value), offsetof(argument, offset),
-    offsetof(argument, extent), offsetof(argument, stride),
+    offsetof(argument, extent), offsetof(argument, stride), offsetof(argument, size),
     sizeof(call), offsetof(call, first), offsetof(call, count),
 };
 
@@ -30,8 +30,8 @@ int run_call(const argument *arguments, uint8_t *const *bases, const call *step)
         if (a->value > MAX_DIMS) return REFUSED;
         for (int d = 0; d < a->value; d++)
             dims[i][d] = (dimension){0, a->extent[d], a->stride[d], 0};
-        buffers[i] = (buffer){0, 0, bases[a->base] + a->offset, 0, 2, 32, 1, a->value,
-                              dims[i], 0};
+        buffers[i] = (buffer){0, 0, bases[a->base] + a->offset, 0, 2, (uint8_t)(8 * a->size), 1,
+                              a->value, dims[i], 0};
         argv[i] = &buffers[i];
     }
     return step->function(argv);

@@ -29,7 +29,7 @@ class Upsample(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source = Rows("x")
+        source = Rows("x", self.numbers.source)
         numbers = first, height, width = ints("first", "height", "width")
         names = ("down", "right", "before", "after")
         rates = down, right, before, after = [hl.Param(hl.Float(32), name) for name in names]
@@ -48,9 +48,9 @@ class Upsample(Kernel):
             def row(at: Any) -> Any:
                 return (hl.f32(1) - beside) * source[c, left, at] + beside * source[c, end, at]
 
-            out[c, x, y] = (hl.f32(1) - below) * row(top) + below * row(bottom)
+            out[c, x, y] = self.stored((hl.f32(1) - below) * row(top) + below * row(bottom))
         else:
-            out[c, x, y] = source[c, left, top]
+            out[c, x, y] = self.stored(source[c, left, top])
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         return result(out), [*source.arguments, *numbers, *rates]
@@ -77,7 +77,7 @@ class Average(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source = Rows("x")
+        source = Rows("x", self.numbers.source)
         numbers = ints("first", "height", "width", "top", "left")
         first, height, width, top, left = numbers
         total, line = hl.Func("total"), hl.Func("line")
@@ -99,7 +99,7 @@ class Average(Kernel):
         rows = count((y + first) * self.stride[0] - top, self.kernel[0], height)
         pixels = count(x * self.stride[1] - left, self.kernel[1], width)
         out = hl.Func(self.name)
-        out[c, x, y] = total[c, x, y] / hl.f32(rows * pixels)
+        out[c, x, y] = self.stored(total[c, x, y] / hl.f32(rows * pixels))
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         total.compute_at(out, block).vectorize(c, isa.lanes)

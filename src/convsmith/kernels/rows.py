@@ -44,7 +44,7 @@ class Pack(Kernel):
         tensor = hl.ImageParam(hl.Float(32), 3, "tensor")
         _strides(tensor, 1 if self.planar else 0)
         out = hl.Func(self.name)
-        out[c, x, y] = tensor[c, x, y]
+        out[c, x, y] = self.stored(tensor[c, x, y])
         if self.channels and self.planar:
             lane = hl.Var("lane")
             out.bound(c, 0, self.channels).split(x, x, lane, isa.lanes, hl.TailStrategy.GuardWithIf)
@@ -71,7 +71,7 @@ class Unpack(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source = Rows("x")
+        source = Rows("x", self.numbers.source)
         out = hl.Func(self.name)
         first, second = (x, c) if self.planar else (c, x)
         out[first, second, y] = source[c, x, y]
@@ -93,9 +93,11 @@ class Copy(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source = Rows("x")
+        source = Rows("x", self.numbers.source)
         out = hl.Func(self.name)
-        out[c, x, y] = source[c, x, y]
+        same = self.numbers.source == self.numbers.target
+        place = c, x, y
+        out[place] = source.raw(place) if same else self.stored(source[place])
         out.vectorize(c, isa.lanes, hl.TailStrategy.GuardWithIf)
         return result(out), source.arguments
 
@@ -115,10 +117,12 @@ class Shuffle(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source = Rows("x")
+        source = Rows("x", self.numbers.source)
         (each,) = ints("each")
         out = hl.Func(self.name)
-        out[c, x, y] = source[c % self.groups * each + c // self.groups, x, y]
+        place = c % self.groups * each + c // self.groups, x, y
+        same = self.numbers.source == self.numbers.target
+        out[c, x, y] = source.raw(place) if same else self.stored(source[place])
         group = hl.Var("group")
         out.split(c, c, group, self.groups, hl.TailStrategy.GuardWithIf)
         out.reorder(group, c, x, y).unroll(group)
@@ -151,7 +155,7 @@ class RowSum(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source, middle = Rows("x"), vector("middle")
+        source, middle = Rows("x", self.numbers.source), vector("middle")
         (width,) = ints("width")
         factor = hl.Param(hl.Float(32), "factor")
         few = hl.Func("few")
@@ -166,7 +170,7 @@ class RowSum(Kernel):
         total = hl.Func("total")
         total[c, x, y] += hl.cast(hl.Float(64), few[c, x, y, far.x])
         out = hl.Func(self.name)
-        out[c, x, y] = hl.cast(hl.Float(32), total[c, x, y]) * factor
+        out[c, x, y] = self.stored(hl.cast(hl.Float(32), total[c, x, y]) * factor)
         block, lane = hl.Var("block"), hl.Var("lane")
         # Sums of many channels hide each other's latency.
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
@@ -197,12 +201,12 @@ class Scale(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source, other = Rows("x"), Rows("residual")
+        source, other = Rows("x", self.numbers.source), Rows("residual", self.numbers.residual)
         bias, gate, middle = (vector(name) for name in ("bias", "gate", "middle"))
         value = source[c, x, y]
         value = (value - middle[c]) * gate[c] + bias[c] if self.centred else value * gate[c]
         out = hl.Func(self.name)
-        out[c, x, y] = self.epilogue.apply(value, other[c, x, y])
+        out[c, x, y] = self.stored(self.epilogue.apply(value, other[c, x, y]))
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         extra = [bias, gate, middle] if self.centred else [gate]
@@ -258,9 +262,10 @@ class Product(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source, other = Rows("x"), Rows("other")
+        source, other = Rows("x", self.numbers.source), Rows("other", self.numbers.residual)
         out = hl.Func(self.name)
-        out[c, x, y] = source[c, x, y] * other[0 if self.single else c, x, y]
+        factor = other[0 if self.single else c, x, y]
+        out[c, x, y] = self.stored(source[c, x, y] * factor)
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         return result(out), [*source.arguments, *other.arguments]
@@ -278,7 +283,7 @@ class MaxPool(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        source = Rows("x")
+        source = Rows("x", self.numbers.source)
         dy, dx = ints("dy", "dx")
         taps = hl.RDom([(0, self.kernel[1]), (0, self.kernel[0])], "taps")
         most = hl.Func("most")
@@ -288,7 +293,7 @@ class MaxPool(Kernel):
         larger = (value > so_far) | hl.is_nan(value)
         most[c, x, y] = hl.strict_float(hl.select(larger, value, so_far))
         out = hl.Func(self.name)
-        out[c, x, y] = most[c, x, y]
+        out[c, x, y] = self.stored(most[c, x, y])
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         most.compute_at(out, block).vectorize(c, isa.lanes)

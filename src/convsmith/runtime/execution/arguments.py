@@ -26,7 +26,8 @@ __all__ = [
 MEMORY, WEIGHTS, TENSORS = 0, 1, 2
 """Base addresses: the maps of this call, the weights, then a tensor each: inputs, outputs."""
 
-Argument = tuple[int, int, int, tuple[int, ...], tuple[int, ...]]
+Argument = tuple[int, int, int, tuple[int, ...], tuple[int, ...], int]
+"""As `ARGUMENT`, extents and strides as far as there are dimensions."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Constants:
     def arguments(self, block: Block) -> list[Argument]:
         """The buffers of a block's weights, innermost dimension first."""
         return [
-            _buffer(WEIGHTS, offset, array.shape[::-1]) for offset, array in self.places[id(block)]
+            _buffer(WEIGHTS, offset, array.shape[::-1], size=array.itemsize)
+            for offset, array in self.places[id(block)]
         ]
 
 
@@ -108,7 +110,7 @@ def arguments_of(
         (row, pixel), (down, right) = block.first, block.step
         place = layout.address(start * down + row, pixel, target.start)
         steps = (1, right * layout.map.pitch, down * layout.row)
-        return [*result, _buffer(MEMORY, place, size, steps)]
+        return [*result, _buffer(MEMORY, place, size, steps, layout.size)]
     source = block.sources[0]
     assert strides is not None
     if strides.planar:
@@ -129,7 +131,7 @@ def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
         height = layout.height
         box = (source.pitch, height, 1), (1, layout.row, height * layout.row)
         place = layout.address(0, 0, source.start)
-        result = [_buffer(MEMORY, place, *box), _number(1), _number(0)]
+        result = [_buffer(MEMORY, place, *box, layout.size), _number(1), _number(0)]
         length = height
     return [*result, _number(length), _number(1 / length)]
 
@@ -139,29 +141,29 @@ def _rows(layout: Layout, source: Map, row: int, column: int, pixels: int) -> li
     pitch = layout.map.pitch
     box = (source.pitch, pixels, layout.ring), (1, pitch, layout.row)
     place = layout.address(0, column, source.start)
-    return [_buffer(MEMORY, place, *box), _number(layout.ring), _number(row)]
+    return [_buffer(MEMORY, place, *box, layout.size), _number(layout.ring), _number(row)]
 
 
 def _gate(layout: Layout, source: Map) -> Argument:
     """A map of one pixel as a number for each channel."""
-    return _buffer(MEMORY, layout.address(0, 0, source.start), (source.pitch,))
+    return _buffer(MEMORY, layout.address(0, 0, source.start), (source.pitch,), size=layout.size)
 
 
 def _number(value: int | float) -> Argument:
     """An argument by value: the executor passes the bits."""
     bits = np.float32(value).view(np.int32) if isinstance(value, float) else value
-    return (-1, int(bits), 0, (), ())
+    return (-1, int(bits), 0, (), (), 0)
 
 
 def _buffer(
-    base: int, offset: int, extent: tuple[int, ...], stride: tuple[int, ...] = ()
+    base: int, offset: int, extent: tuple[int, ...], stride: tuple[int, ...] = (), size: int = 4
 ) -> Argument:
     if not stride:
         steps = [1]
         for length in extent[:-1]:
             steps.append(steps[-1] * length)
         stride = tuple(steps)
-    return (base, len(extent), offset, extent, stride)
+    return (base, len(extent), offset, extent, stride, size)
 
 
 def by_channels(part: Block, arguments: list[Argument], shares: int) -> list[list[Argument]]:
@@ -176,11 +178,12 @@ def by_channels(part: Block, arguments: list[Argument], shares: int) -> list[lis
     for a, b in split(0, tiles, shares):
         share = list(arguments)
         for place in places:
-            base, value, offset, extent, stride = arguments[place]
-            axis = 1 if place == places[0] else 0
+            base, value, offset, extent, stride, size = arguments[place]
+            axis = value - 1 if place == places[0] else 0
             whole = extent[axis] // tiles
             cut = (*extent[:axis], (b - a) * whole, *extent[axis + 1 :])
-            share[place] = (base, value, offset + 4 * a * whole * stride[axis], cut, stride)
+            start = offset + size * a * whole * stride[axis]
+            share[place] = (base, value, start, cut, stride, size)
         result.append(share)
     return result
 
@@ -208,7 +211,7 @@ def border(
     for a, b in pairwise(marks):
         place = layout.address(a, -layout.gap[1], target.start)
         box = (target.pitch, width // pitch, b - a), (1, pitch, width)
-        calls.append((library.fill, [_buffer(MEMORY, place, *box), fill]))
+        calls.append((library.fill, [_buffer(MEMORY, place, *box, layout.size), fill]))
     return calls
 
 
@@ -219,7 +222,8 @@ def sides(library: Library, layout: Layout) -> list[tuple[int, list[Argument]]]:
     if not between:
         return []
     box = (pitch, between, layout.ring + 1), (1, pitch, layout.row)
-    return [(library.fill, [_buffer(MEMORY, layout.address(0, -between), *box), fill])]
+    place = layout.address(0, -between)
+    return [(library.fill, [_buffer(MEMORY, place, *box, layout.size), fill])]
 
 
 class Packed:
@@ -246,7 +250,10 @@ class Packed:
         return self._packed[0]
 
     def _pack(self) -> None:
-        rows = [(b, v, o, _four(extent), _four(stride)) for b, v, o, extent, stride in self._loose]
+        rows = [
+            (*some, _four(extent), _four(stride), size)
+            for *some, extent, stride, size in self._loose
+        ]
         self._packed.append(np.array(rows, ARGUMENT))
         self._loose.clear()
 

@@ -34,8 +34,9 @@ def check_extents(
     if (buffers["base"] >= len(room)).any() or (extent < 0).any():
         raise ConvsmithError("a program was refused: a buffer without memory")
     steps = (extent - 1) * np.where(dims, buffers["stride"], 0)
-    first = buffers["offset"] + 4 * np.minimum(steps, 0).sum(1)
-    end = buffers["offset"] + 4 * (1 + np.maximum(steps, 0).sum(1))
+    size = buffers["size"].astype(np.int64)
+    first = buffers["offset"] + size * np.minimum(steps, 0).sum(1)
+    end = buffers["offset"] + size * (1 + np.maximum(steps, 0).sum(1))
     wrong = ((first < 0) | (end > room[buffers["base"]])) & (extent > 0).all(1)
     if wrong.any():
         where = int(np.flatnonzero(wrong)[0])

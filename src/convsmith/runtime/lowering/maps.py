@@ -24,6 +24,7 @@ class Map:
         parent: the map, a concatenation, whose channels from `first` on these are; borders and
             memory are then those of the map that has no parent.
         pixel: whether it is a single pixel, or several that are images of one, at every size.
+        narrow: whether its values are bf16, else float32; asked of the root.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Map:
     parent: Map | None = None
     first: int = 0
     pixel: bool = False
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         self.pitch = self.pitch or channel_pitch(self.channels)[0]
@@ -61,6 +63,11 @@ class Map:
     def start(self) -> int:
         """Its first channel in the root."""
         return 0 if self.parent is None else self.parent.start + self.first
+
+    @property
+    def size(self) -> int:
+        """Bytes of a value."""
+        return 2 if self.root.narrow else 4
 
     def join(self, parent: Map, first: int) -> None:
         """Become channels of another map, with no room between them and the next."""
@@ -109,6 +116,11 @@ class Layout:
         return max(top, bottom), max(left, right)
 
     @property
+    def size(self) -> int:
+        """Bytes of a value."""
+        return self.map.size
+
+    @property
     def whole(self) -> bool:
         """Whether all rows lie in memory at once; those below them are then those above them."""
         return self.ring == self.height + self.gap[0]
@@ -122,9 +134,9 @@ class Layout:
     def nbytes(self) -> int:
         """Bytes of memory, kept a multiple of a page."""
         values = self.ring * self.row + self.gap[1] * self.map.pitch
-        return -(-values * 4 // 4096) * 4096
+        return -(-values * self.size // 4096) * 4096
 
     def address(self, row: int, column: int, channel: int = 0) -> int:
         """Bytes from the start of memory to a value; columns begin left of the map, below 0."""
         pixel = (column + self.gap[1]) * self.map.pitch
-        return self.offset + 4 * (row % self.ring * self.row + pixel + channel)
+        return self.offset + self.size * (row % self.ring * self.row + pixel + channel)

@@ -1,0 +1,82 @@
+"""The machine code of sums of bf16: what their inner loops consist of."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("halide")
+
+from convsmith.kernels.depthwise import Depthwise, Separable
+from convsmith.kernels.isa import ISAS
+from convsmith.kernels.kernel import Kernel, Numbers, target
+from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
+
+BF16 = Numbers(source=True, target=True, products=True)
+ISA = ISAS["avx512"]
+TILES = [(channels, pixels) for channels, known in ISA.tiles for pixels in known]
+KINDS = {
+    "pointwise": lambda c, p: Pointwise(c, p, epilogue=Epilogue("relu6"), numbers=BF16),
+    "dense": lambda c, p: Dense(c, p, (3, 3), numbers=BF16),
+    "strided": lambda c, p: Dense(c, p, (3, 3), (2, 2), numbers=BF16),
+    "separable": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16),
+    "multiplied": lambda c, p: Separable(c, p, (3, 3), (2, 2), multiplier=2, numbers=BF16),
+}
+
+
+def _code(kernel: Kernel, folder: Path) -> list[str]:
+    """The instructions of a kernel, compiled for such a processor on any machine."""
+    tool = shutil.which("objdump") or pytest.skip("there is no objdump")
+    function, arguments = kernel.pipeline(ISA)
+    more = ISA.bf16 if kernel.numbers.products else ()
+    path = folder / "kernel.o"
+    wanted = target(ISA, *more, "no_asserts", "no_bounds_query", "no_runtime")
+    function.compile_to_object(str(path), arguments, "kernel", wanted)
+    listing = subprocess.run(
+        [tool, "-d", "--no-show-raw-insn", str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    return re.findall(r"^\s+([0-9a-f]+:\s+\S.*)$", listing, re.MULTILINE)
+
+
+def _loops(code: list[str]) -> list[list[str]]:
+    """The innermost loops: from the target of a jump back to that jump, with no other inside."""
+    places = {int(line.partition(":")[0], 16): number for number, line in enumerate(code)}
+    found: list[tuple[int, int]] = []
+    for number, line in enumerate(code):
+        jump = re.match(r"([0-9a-f]+):\s+j\w+\s+([0-9a-f]+)\b", line)
+        if jump and int(jump[2], 16) <= int(jump[1], 16) and int(jump[2], 16) in places:
+            found.append((places[int(jump[2], 16)], number))
+    inner = [
+        (a, b)
+        for a, b in found
+        if not any((c, d) != (a, b) and a <= c and d <= b for c, d in found)
+    ]
+    return [[line.partition(":")[2].split()[0] for line in code[a : b + 1]] for a, b in inner]
+
+
+@pytest.mark.parametrize(("channels", "pixels"), TILES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_are_one_instruction_and_pixels_one_broadcast(
+    kind: str, channels: int, pixels: int, tmp_path: Path
+) -> None:
+    loops = _loops(_code(KINDS[kind](channels, pixels), tmp_path))
+    sums = [loop for loop in loops if "vdpbf16ps" in loop]
+    assert sums, loops
+    for loop in sums:
+        # A pair of inputs for each accumulator; LLVM may take several steps at once.
+        assert loop.count("vdpbf16ps") % (channels // ISA.lanes * pixels) == 0
+        # No pair is put together from its halves; `vpextrq` is about addresses.
+        slow = {name for name in loop if re.match(r"vpinsr|vpextr[bwd]|v\w*gather|vfmadd", name)}
+        assert not slow
+        assert len(loop) <= 3 * loop.count("vdpbf16ps") + 20
+
+
+def test_float32_arithmetic_needs_no_such_processor(tmp_path: Path) -> None:
+    maps = Numbers(source=True, target=True)
+    code = " ".join(_code(Depthwise(7, (3, 3), numbers=maps), tmp_path))
+    assert "vfmadd" in code
+    assert "bf16" not in code
