@@ -6,6 +6,7 @@ other sizes is asked later, by the compiled network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Partitioner
 from convsmith.runtime.graph.variant import Variant, in_torch
+from convsmith.runtime.precision import FLOAT32, Precision, precision_of
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -46,6 +48,9 @@ def compile(
     new_sizes: str = "wait",
     progress: Progress | None = None,
     part_of: Network | None = None,
+    precision: str = "float32",
+    allow_fallback: bool = False,
+    keep: Sequence[str] = (),
 ) -> Compiled:
     """Compile a network for inference on this machine's processor.
 
@@ -63,9 +68,17 @@ def compile(
         progress: called with `(what, done, of)` while kernels are compiled.
         part_of: the network at the size of a whole image of which the example is a part: kernels
             are chosen as for the whole, so that the part has its bits.
+        precision: `float32`, or `bf16` where the processor multiplies such numbers (AVX-512 BF16):
+            maps and the weights of sums over channels are then bf16, half as many bytes with 8
+            instead of 24 bits of precision; sums, biases, activations, residuals, means and the
+            weights of depthwise layers stay float32, as do what comes in and goes out.
+        allow_fallback: compute in float32 where there is no bf16, instead of raising an error;
+            `Compiled.precision` says which it is.
+        keep: with `bf16`, the names of layers that stay float32.
 
     Raises:
-        ArgumentError: for an invalid example or setting, or less than one thread.
+        ArgumentError: for an invalid example or setting, less than one thread, or a precision that
+            this machine does not have.
         TraceError: for a model that cannot be captured.
 
     >>> import torch
@@ -89,14 +102,21 @@ def compile(
     threads = threads or min(usable_processors(), torch.get_num_threads())
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     args, kwargs = example_inputs(holder, example)
-    partition, look = _partitioner(threads, isa)
+    wanted = precision_of(precision, keep)
+    if wanted.name != "float32" and (why := _lacks_bf16(isa)):
+        if not allow_fallback:
+            raise ArgumentError(f"no {precision} here: {why}; allow_fallback=True takes float32")
+        wanted = FLOAT32
+    partition, look = _partitioner(threads, isa, wanted)
     if part_of is not None:
         if not isinstance(part_of, Network):
             raise ArgumentError(f"part_of is a Network, not {part_of!r}")
         partition = _as_for(part_of, partition)
     if frozen:
         model = snapshot(model)
-    compiled = Compiled(model, (args, kwargs), partition, threads, look, frozen, new_sizes)
+    compiled = Compiled(
+        model, (args, kwargs), partition, threads, look, frozen, new_sizes, wanted.name
+    )
     compiled.prepare(progress=progress)
     return compiled
 
@@ -117,7 +137,26 @@ def _as_for(whole: Network, partition: Partitioner) -> Partitioner:
     return chosen
 
 
-def _partitioner(threads: int, isa: str | None) -> tuple[Partitioner, InPython]:
+def _lacks_bf16(isa: str | None) -> str:
+    """Why nothing is computed in bf16 on this machine; '' if it can be."""
+    try:
+        from convsmith.kernels.isa import choose_isa
+        from convsmith.kernels.library import compiler
+    except ImportError:
+        return "there are no kernels on this machine"
+    chosen = choose_isa(isa)
+    if chosen is None:
+        return "there are no kernels for this machine"
+    if not chosen.bf16:
+        return f"{chosen.name} has no products of bf16"
+    if not chosen.has_bf16:
+        return "this processor lacks avx512_bf16"
+    return "" if compiler() is not None else "it needs a C compiler, gcc or clang"
+
+
+def _partitioner(
+    threads: int, isa: str | None, precision: Precision
+) -> tuple[Partitioner, InPython]:
     """What puts regions into a graph, and what compares models with what they were.
 
     Where there are no kernels, a graph stays as it is.
@@ -132,7 +171,7 @@ def _partitioner(threads: int, isa: str | None) -> tuple[Partitioner, InPython]:
     if chosen is None:
         return in_torch, InPython()
     library = _library(chosen, cache_folder(), compiler())
-    return lambda captured: partition(captured, library, team(threads)), library.watching
+    return lambda captured: partition(captured, library, team(threads), precision), library.watching
 
 
 @cache

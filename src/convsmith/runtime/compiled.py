@@ -58,6 +58,7 @@ class Compiled(nn.Module):
     Attributes:
         threads: how many threads the kernels use.
         frozen: whether it keeps the weights that it was compiled with.
+        precision: `float32` or `bf16`: what its kernels compute with.
     """
 
     # A copy of a model's modules may use it: it keeps nothing of a call.
@@ -72,10 +73,11 @@ class Compiled(nn.Module):
         look: InPython,
         frozen: bool = False,
         new_sizes: str = "wait",
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         super().train(False)
-        self.threads, self.frozen = threads, frozen
+        self.threads, self.frozen, self.precision = threads, frozen, precision
         self._look = look
         self._background = Background(model, self._prepare) if new_sizes == "torch" else None
         self._start(Source.of(model, partition, example, look))

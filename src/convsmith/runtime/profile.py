@@ -30,6 +30,8 @@ class BlockTime(Result):
         gflops: 10⁹ operations per second, two for each multiply-add; None where there are none.
         peak: these as a share of the measured peak.
         nbytes: of the rows that are kept of its output.
+        numbers: what it computes with: `bf16` where it multiplies such numbers, `on bf16` where it
+            computes in float32 and reads or writes maps of bf16, else `float32`.
     """
 
     name: str
@@ -42,6 +44,7 @@ class BlockTime(Result):
     gflops: float | None = None
     peak: float | None = None
     nbytes: int = 0
+    numbers: str = "float32"
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,10 +89,13 @@ class Profile(Result):
         timed = sum(block.ms for block in self.blocks if block.macs)
         rate = 2e-6 * macs / timed if timed else None
         peak = f"; peak: {self.peak_gflops:.0f} GFLOP/s" if self.peak_gflops else ""
+        narrow = any(block.numbers != "float32" for block in self.blocks)
+        numbers = [Column("numbers", "numbers")] if narrow else []
         return Table(
             [
                 Column("name", "block"),
                 Column("kernel", "kernel"),
+                *numbers,
                 Column("size", "output", align="right", format=_size),
                 Column("ms", "time", align="right", format=milliseconds),
                 Column("gflops", "GFLOP/s", align="right", format="{:.0f}".format),
@@ -98,7 +104,17 @@ class Profile(Result):
                 Column("why", "why", wrap=True),
             ],
             [
-                (b.name, b.kernel, b.size, b.ms, b.gflops, b.peak, b.nbytes or None, b.why)
+                (
+                    b.name,
+                    b.kernel,
+                    *([b.numbers] if narrow else []),
+                    b.size,
+                    b.ms,
+                    b.gflops,
+                    b.peak,
+                    b.nbytes or None,
+                    b.why,
+                )
                 for b in self.blocks
             ],
             footer={

@@ -16,10 +16,12 @@ from torch.utils._pytree import tree_leaves
 
 from convsmith.network import Network
 from convsmith.runtime.graph.variant import Variant
+from convsmith.runtime.precision import Precision
 from convsmith.runtime.profile import BlockTime, Profile
 
 if TYPE_CHECKING:
     from convsmith.runtime.execution.region import Region
+    from convsmith.runtime.lowering.block import Block
 
 __all__ = ["profile"]
 
@@ -106,9 +108,16 @@ def _blocks(
                 rate,
                 rate / peak if rate and peak else None,
                 nbytes,
+                _numbers(block),
             )
         )
     return rows
+
+
+def _numbers(block: Block) -> str:
+    if block.numbers.products:
+        return "bf16"
+    return "on bf16" if block.numbers.word else "float32"
 
 
 def _times(region: Region, tensors: Sequence[Tensor], rounds: int) -> list[float]:
@@ -127,12 +136,15 @@ def _times(region: Region, tensors: Sequence[Tensor], rounds: int) -> list[float
     return seconds
 
 
-_PEAKS: dict[tuple[str, int], float] = {}
+_PEAKS: dict[tuple[str, str, int], float] = {}
 
 
 def _peak(region: Region, threads: int) -> float:
-    """10⁹ operations per second that a pointwise kernel reaches on data in the cache; kept."""
-    key = region.library.isa.name, threads
+    """10⁹ operations per second that a pointwise kernel reaches on data in the cache; kept.
+
+    Of bf16 for a region that computes with such.
+    """
+    key = region.library.isa.name, region.precision, threads
     if key not in _PEAKS:
         _PEAKS[key] = _measure_peak(region, threads)
     return _PEAKS[key]
@@ -143,6 +155,7 @@ def _measure_peak(region: Region, threads: int) -> float:
     from convsmith.runtime.lowering.block import Input, Output
     from convsmith.runtime.lowering.convolution import Convolution
     from convsmith.runtime.lowering.maps import Map
+    from convsmith.runtime.lowering.narrowing import narrow
 
     side, best = 14, 0.0
     image = torch.ones(1, 96, side * threads, side)
@@ -151,7 +164,8 @@ def _measure_peak(region: Region, threads: int) -> float:
         weight, bias = np.full((channels, 96, 1, 1), 1e-3), np.zeros(channels)
         middle = Convolution("y", [source], target, weight=weight, bias=bias)
         blocks = [Input("x", [], source), middle, Output("y", [target], None)]
-        bench = Region(blocks, region.library, region.team)
+        narrow(blocks, Precision(region.precision))
+        bench = Region(blocks, region.library, region.team, region.precision)
         seconds = min(_times(bench, [image], 1)[1] for _ in range(30))
         best = max(best, 2e-9 * middle.macs((side * threads, side)) / seconds)
     return best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -98,11 +98,14 @@ def assemble(
     def function(block: Block, width: int, chosen_for: int) -> int:
         if not isinstance(block, (Input, Output)):
             return library.address(kernel_for(block, library.isa, width, chosen_for))
-        planar = strides[outside[id(block)] - TENSORS].planar
+        planar, narrow = strides[outside[id(block)] - TENSORS].planar, bool(block.numbers.word)
+        kernel: Kernel
         if isinstance(block, Output):
-            return library.unpack if planar else library.address(Unpack(planar))
+            kernel = Unpack(planar, numbers=block.numbers)
+            return library.unpack if planar and not narrow else library.address(kernel)
         few = _few(block)
-        return library.pack if planar and not few else library.address(Pack(few, planar))
+        kernel = Pack(few, planar, numbers=block.numbers)
+        return library.pack if planar and not few and not narrow else library.address(kernel)
 
     arguments = Packed()
     lists: list[list[tuple[int, int, int]]] = [[] for _ in range(threads)]
@@ -166,8 +169,8 @@ def kernel_for(part: Block, isa: Isa, width: int, chosen_for: int) -> Kernel:
     """
     kernel = part.kernel(isa, chosen_for)
     if getattr(kernel, "pixels", 1) > width:
-        return part.kernel(isa, width)
-    return kernel
+        kernel = part.kernel(isa, width)
+    return replace(kernel, numbers=part.numbers)
 
 
 def _few(block: Input) -> int:

@@ -74,12 +74,20 @@ class Region(nn.Module):
 
     A program is made for each size of image that it meets, and the latest are kept; its memory is
     taken for a call and given back, so that calls from several threads do not meet.
+
+    Args:
+        blocks: what it computes, their maps narrowed as the precision asks.
+        library: where kernels come from.
+        team: the threads that run them.
+        precision: the name of what was asked for.
     """
 
-    def __init__(self, blocks: Sequence[Block], library: Library, team: Team) -> None:
+    def __init__(
+        self, blocks: Sequence[Block], library: Library, team: Team, precision: str = "float32"
+    ) -> None:
         super().__init__()
         self.blocks = list(blocks)
-        self.library, self.team = library, team
+        self.library, self.team, self.precision = library, team, precision
         self.constants = Constants(self.blocks, library)
         self.inputs = [b for b in self.blocks if isinstance(b, Input)]
         self.outputs = [b for b in self.blocks if isinstance(b, Output)]

@@ -24,6 +24,7 @@ from convsmith.runtime.graph.watch import Watch
 from convsmith.runtime.graph.weights import LayerWeights
 from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.table import refusal
+from convsmith.runtime.precision import FLOAT32, Precision
 
 __all__ = ["left_to_torch", "partition"]
 
@@ -31,15 +32,22 @@ _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
 
 
-def partition(captured: Capture, library: Library, team: Team) -> Variant:
+def partition(
+    captured: Capture, library: Library, team: Team, precision: Precision = FLOAT32
+) -> Variant:
     """A graph with regions in place of what kernels compute.
 
     Args:
         captured: a captured network; its program is left as it is.
         library: where kernels come from.
         team: the threads that run them.
+        precision: what they compute with.
+
+    Raises:
+        ArgumentError: for layers to keep in float32 that the network does not have.
     """
     network, graph = captured.network, captured.graph()
+    precision.check(layer.name for layer in network)
     graph.graph.eliminate_dead_code()
     nodes = _nodes_of(graph, network)
     weights = LayerWeights(network)
@@ -55,8 +63,8 @@ def partition(captured: Capture, library: Library, team: Team) -> Variant:
                 reasons |= dict.fromkeys(inside, why)
                 continue
         cut = _Cut(graph, network, inside, nodes)
-        blocks = lower(network, inside, cut.results, weights)
-        cut.replace(f"region_{number}", Region(blocks, library, team))
+        blocks = lower(network, inside, cut.results, weights, precision)
+        cut.replace(f"region_{number}", Region(blocks, library, team, precision.name))
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     graph.recompile()

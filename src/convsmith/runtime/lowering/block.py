@@ -10,7 +10,7 @@ import numpy as np
 
 from convsmith.arithmetic import Window
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.kernel import Kernel, Numbers
 from convsmith.runtime.lowering.maps import Map
 
 __all__ = ["Array", "Block", "Input", "Output"]
@@ -32,6 +32,8 @@ class Block:
         exact: whether it writes no channels beyond the target's.
         virtual: whether nothing is run for it: other blocks write its map.
         border: the value that it reads beyond the ends of its first source.
+        products: whether its sums over channels multiply bf16 by bf16.
+        narrows: whether its kernel reads and writes maps of bf16, too.
     """
 
     name: str
@@ -41,15 +43,27 @@ class Block:
     layers: list[str] = field(default_factory=list)
     first: tuple[int, int] = (0, 0)
     step: tuple[int, int] = (1, 1)
+    products: bool = False
 
     exact: ClassVar[bool] = False
     virtual: ClassVar[bool] = False
     border: ClassVar[float] = 0.0
+    narrows: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
         """What a profile calls its kernel."""
         return type(self).__name__.lower()
+
+    @property
+    def numbers(self) -> Numbers:
+        """Which numbers of its kernel are bf16, after the maps that it reads and writes."""
+        maps = self.sources[0] if self.sources else None, self.target
+        source, target, residual = (
+            some is not None and some.root.narrow
+            for some in (*maps, getattr(self, "residual", None))
+        )
+        return Numbers(source, target, residual, self.products)
 
     @property
     def parts(self) -> Sequence[Block]:
@@ -128,6 +142,7 @@ class Input(Block):
 
     label = "pack"
     exact = True
+    narrows = True
 
 
 @dataclass(eq=False)
@@ -135,3 +150,4 @@ class Output(Block):
     """A map becomes a tensor for outside."""
 
     label = "unpack"
+    narrows = True

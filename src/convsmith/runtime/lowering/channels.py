@@ -29,6 +29,7 @@ class Shuffled(Block):
     groups: int = 1
 
     exact = True
+    narrows = True
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""

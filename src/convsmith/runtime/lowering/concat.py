@@ -30,6 +30,7 @@ class Copied(Block):
     """The values of a map, as channels of a concatenation or with zeros around them."""
 
     exact = True
+    narrows = True
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""

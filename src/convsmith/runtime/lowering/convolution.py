@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 
 from convsmith.arithmetic import Conv, ConvTranspose, Window
 from convsmith.kernels.depthwise import Depthwise, Separable
@@ -47,6 +48,8 @@ class Convolution(Block):
     residual: Map | None = None
     final: str = "identity"
 
+    narrows = True
+
     @property
     def kind(self) -> str:
         """Which kernel it needs."""
@@ -69,6 +72,11 @@ class Convolution(Block):
         return self.groups > 1 and self.weight.shape[1] == 1
 
     @property
+    def in_tiles(self) -> bool:
+        """Whether it ends in sums over channels for tiles of outputs."""
+        return self.kind in ("pointwise", "dense", "separable")
+
+    @property
     def multiplier(self) -> int:
         """Outputs of each channel in the depthwise convolution."""
         weight = self.weight if self.depthwise is None else self.depthwise[0]
@@ -77,6 +85,8 @@ class Convolution(Block):
     @property
     def part(self) -> int:
         """Inputs that are summed by themselves first, for the error; 0 for all in one go."""
+        if self.products:  # the result is rounded to bf16: the error of a long sum is nothing to it
+            return 0
         inputs, (rows, columns) = self.sources[0].channels, (w.kernel for w in self.windows)
         if self.kind == "grouped":
             return _part(self.weight.shape[1], rows * columns, columns)
@@ -135,12 +145,13 @@ class Convolution(Block):
             return _depthwise(self.weight, self.bias, 1, pitch)
         if self.kind == "grouped":
             return [padded(self.weight.transpose(2, 3, 1, 0), pitch), bias]
+        sums = _pairs if self.products else _sums
         if self.depthwise is None:
-            return [_sums(self.weight, pitch, tile), bias]
+            return [sums(self.weight, pitch, tile), bias]
         inputs, multiplier = self.sources[0].channels, self.multiplier
         weight = self.weight.reshape(len(self.weight), inputs, multiplier, 1)
         first = _depthwise(*self.depthwise, multiplier, channel_pitch(inputs)[0])
-        return [*first, _sums(weight, pitch, tile), bias]
+        return [*first, sums(weight, pitch, tile), bias]
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """Numbers and weights."""
@@ -284,6 +295,18 @@ def _sums(weight: Array, pitch: int, tile: int) -> Array:
     padded[:out] = weight
     split = padded.reshape(pitch // tile, tile, inputs, rows, columns)
     return np.ascontiguousarray(split.transpose(0, 3, 4, 2, 1)).reshape(-1, tile)
+
+
+def _pairs(weight: Array, pitch: int, tile: int) -> Array:
+    """The same in bf16, as bits: (tiles, rows, columns, in / 2, outputs of a tile, 2)."""
+    lines = _sums(weight, pitch, tile).reshape(-1, 2, tile).swapaxes(1, 2)
+    return bf16_bits(lines)
+
+
+def bf16_bits(values: Array) -> Array:
+    """Float32 rounded to bf16, to the nearest, of two the even one; its bits."""
+    narrow = torch.from_numpy(np.ascontiguousarray(values, np.float32)).bfloat16()
+    return narrow.view(torch.int16).numpy().view(np.uint16)
 
 
 def _depthwise(weight: Array, bias: Array, multiplier: int, pitch: int) -> list[Array]:

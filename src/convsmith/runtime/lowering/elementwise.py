@@ -32,6 +32,8 @@ class Scaled(Block):
     activation: str = "identity"
     final: str = "identity"
 
+    narrows = True
+
     def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
         """The gates are one pixel each."""
         return (0, 1) if 0 < which <= len(self.gates) else (start, stop)
@@ -58,6 +60,7 @@ class Multiplied(Block):
     residual: Map | None = None
 
     label = "product"
+    narrows = True
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""

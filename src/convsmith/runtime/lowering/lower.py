@@ -8,14 +8,20 @@ from convsmith.network import Network
 from convsmith.runtime.lowering.block import Block, Output
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Weights
+from convsmith.runtime.lowering.narrowing import narrow
 from convsmith.runtime.lowering.separable import fuse_separable
 from convsmith.runtime.lowering.table import LOWERINGS
+from convsmith.runtime.precision import FLOAT32, Precision
 
 __all__ = ["lower"]
 
 
 def lower(
-    network: Network, inside: Collection[str], outputs: Collection[str], weights: Weights
+    network: Network,
+    inside: Collection[str],
+    outputs: Collection[str],
+    weights: Weights,
+    precision: Precision = FLOAT32,
 ) -> list[Block]:
     """The blocks of a region; batch norm, activations and additions are folded in.
 
@@ -24,6 +30,7 @@ def lower(
         inside: the names of the region's layers; `refusal` has nothing against any.
         outputs: those whose values are used outside.
         weights: their parameters.
+        precision: what is computed with.
     """
     draft = Draft(network, inside, outputs, weights)
     for layer in network:
@@ -37,6 +44,7 @@ def lower(
     fuse_separable(blocks, {id(part) for source in maps.values() for part in source.chain})
     blocks += [Output(name, [source], None) for name, source in maps.items()]
     _widen(blocks)
+    narrow(blocks, precision)
     return blocks
 
 

@@ -26,6 +26,8 @@ class Mean(Block):
 
     of_rows: bool = False
 
+    narrows = True
+
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """One value per row; or one in all."""
         return (size[0], 1) if self.of_rows else (1, 1)

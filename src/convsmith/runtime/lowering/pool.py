@@ -29,6 +29,7 @@ class LargestPool(Block):
     """The largest value of each window."""
 
     label = "pool"
+    narrows = True
     border: ClassVar[float] = -np.inf
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
@@ -44,6 +45,8 @@ class LargestPool(Block):
 @dataclass(eq=False)
 class AveragePool(Block):
     """The mean of the values of each window that are not padding."""
+
+    narrows = True
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""

@@ -39,6 +39,8 @@ class Upsampled(Block):
     factors: tuple[float, float] | None = None
     mode: str = "nearest"
 
+    narrows = True
+
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size asked for, or the source's times the factors, rounded down."""
         if self.output is not None:

@@ -89,6 +89,7 @@ class Transposed(Convolution):
             depthwise=depthwise,
             middle=self.middle,
             activation=self.activation,
+            products=self.products,
         )
 
     def macs(self, size: tuple[int, int]) -> int:

@@ -1,0 +1,74 @@
+"""Which maps of a region are bf16, and which sums multiply bf16: the rest is float32.
+
+A map is bf16 from the kernel that writes it, which rounds each value once, to all that read it.
+Sums, biases, activations, residuals and means are float32 in every kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from itertools import chain
+
+from convsmith.runtime.lowering.block import Block, Input, Output
+from convsmith.runtime.lowering.convolution import Convolution
+from convsmith.runtime.lowering.elementwise import Scaled
+from convsmith.runtime.lowering.maps import Map
+from convsmith.runtime.lowering.mean import Mean
+from convsmith.runtime.precision import Precision
+
+__all__ = ["narrow"]
+
+_IMAGE = 16
+"""Channels below which a region's input is an image: its stem reads float32, for its few channels
+cost little time, and their rounding would be an error of all that follows."""
+
+
+def narrow(blocks: Sequence[Block], precision: Precision) -> None:
+    """Choose the numbers of a region's blocks.
+
+    Args:
+        blocks: all of them; their maps are changed in place.
+        precision: what was asked for.
+    """
+    if precision.name == "float32":
+        return
+    wide: set[int] = set()
+    for block in blocks:
+        wide.update(id(some.root) for some in _wide(block, precision.keep, wide))
+    readers = (block.sources for block in blocks if not isinstance(block, Output))
+    read = {id(source.root) for source in chain.from_iterable(readers)}
+    for block in blocks:
+        if block.target is not None:
+            root = block.target.root
+            # What goes outside alone is float32 as it is computed.
+            root.narrow = id(root) in read - wide
+    for block in blocks:
+        if isinstance(block, Convolution) and not _kept(block, precision.keep):
+            source = block.sources[0]
+            even = source.channels % 2 == 0
+            block.products = block.in_tiles and even and source.root.narrow
+
+
+def _wide(block: Block, keep: Set[str], wide: Set[int]) -> list[Map]:
+    """Of the maps that a block reads or writes, those that are float32 for its sake.
+
+    Args:
+        block: any.
+        keep: names of layers.
+        wide: by id, the maps of earlier blocks that are float32.
+    """
+    target = [] if block.target is None else [block.target]
+    if not block.narrows:
+        return [*block.sources, *target]
+    if isinstance(block, Input):
+        return [some for some in target if some.channels < _IMAGE]
+    gate = [block.sources[1]] if isinstance(block, Scaled) else []  # a number for each channel
+    if isinstance(block, Mean) or _kept(block, keep):
+        return [*gate, *target]
+    # What is computed of means alone is a statistic, too: one pixel, which costs no time.
+    statistic = all(id(source.root) in wide for source in block.sources)
+    return [*gate, *(some for some in target if some.pixel and statistic)]
+
+
+def _kept(block: Block, keep: Set[str]) -> bool:
+    return not isinstance(block, (Input, Output)) and not keep.isdisjoint(block.layers)

@@ -1,0 +1,294 @@
+"""What a network compiled with `precision="bf16"` has to give: its blocks in float64 with the
+roundings of the kernels, as an interval for each value.
+
+Float64 and float32 sums differ by some units in the last place of float32, so that a value close
+to the middle between two numbers of bf16 may be rounded to either. The interval says which values
+are so: nearly all have but one number that is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convsmith.runtime.execution.region import Region
+from convsmith.runtime.lowering.block import Block, Input, Output
+from convsmith.runtime.lowering.channels import Shuffled
+from convsmith.runtime.lowering.concat import Copied
+from convsmith.runtime.lowering.convolution import Convolution
+from convsmith.runtime.lowering.elementwise import Multiplied, Scaled
+from convsmith.runtime.lowering.maps import Map
+from convsmith.runtime.lowering.mean import Mean
+from convsmith.runtime.lowering.pool import AveragePool, LargestPool
+from convsmith.runtime.lowering.resample import Upsampled
+from convsmith.runtime.lowering.transposed import Transposed
+
+EPSILON = torch.finfo(torch.float32).eps
+_SLOPE = 1.2
+"""No activation of the kernels is steeper: silu, mish, hardswish and gelu reach 1.13."""
+
+
+class Interval(NamedTuple):
+    """Values, and how far from them a right result may be."""
+
+    value: Tensor
+    error: Tensor
+
+
+def to_bf16(value: Tensor) -> Tensor:
+    """The nearest numbers of bf16, of two the even one, in float64.
+
+    Without a way through float32, which could round twice: 8 bits of the mantissa are left.
+    """
+    mantissa, exponent = torch.frexp(value)
+    # torch.round takes the even one of two that are as near; below 2^-126 steps are equal.
+    steps = torch.clamp(8 - exponent, max=133)
+    near = torch.ldexp(torch.round(torch.ldexp(mantissa, steps + exponent)), -steps)
+    near = torch.where(near.abs() > torch.finfo(torch.bfloat16).max, near * torch.inf, near)
+    return torch.where(value.isfinite(), near, value)
+
+
+def rounded(given: Interval) -> Interval:
+    """What is stored as bf16."""
+    value, error = given
+    near = to_bf16(value)
+    low, high = to_bf16(value - error), to_bf16(value + error)
+    return Interval(near, torch.maximum((near - low).abs(), (high - near).abs()))
+
+
+def expected(region: Region, *images: Tensor) -> list[Interval]:
+    """The outputs of a region, each an interval around the right value."""
+    return _Run(region).outputs(images)
+
+
+class _Run:
+    def __init__(self, region: Region) -> None:
+        self.region, self.maps = region, dict[int, Interval]()
+
+    def outputs(self, images: tuple[Tensor, ...]) -> list[Interval]:
+        given, results = iter(images), []
+        for block in self.region.blocks:
+            if isinstance(block, Output):
+                results.append(self.read(block.sources[0]))
+                continue
+            if isinstance(block, Input):
+                image = next(given).double()
+                image = image.mT[None, :, None] if block.vectors else image
+                found = Interval(image, 0 * image)
+            else:
+                found = self.compute(block)
+            assert block.target is not None
+            self.write(block.target, found)
+        return results
+
+    def read(self, source: Map) -> Interval:
+        """The channels of a map, which may lie in another."""
+        part = slice(source.start, source.start + source.channels)
+        value, error = self.maps[id(source.root)]
+        return Interval(value[:, part], error[:, part])
+
+    def write(self, target: Map, found: Interval) -> None:
+        """Into the map, rounded where it is bf16."""
+        root = target.root
+        found = rounded(found) if root.narrow else found
+        if target is root:
+            self.maps[id(root)] = found
+            return
+        if id(root) not in self.maps:
+            shape = (len(found.value), root.channels, *found.value.shape[2:])
+            self.maps[id(root)] = Interval(*(found.value.new_zeros(shape) for _ in range(2)))
+        part = slice(target.start, target.start + target.channels)
+        for whole, own in zip(self.maps[id(root)], found, strict=True):
+            whole[:, part] = own
+
+    def compute(self, block: Block) -> Interval:
+        """What a block gives before it is stored."""
+        x = self.read(block.sources[0])
+        if isinstance(block, Convolution):
+            return self.convolution(block, x)
+        if isinstance(block, Scaled):
+            return self.ended(block, _product(x, self.read(block.sources[1])))
+        if isinstance(block, Multiplied):
+            return _product(x, self.read(block.sources[1]))
+        if isinstance(block, Mean):
+            dims = 3 if block.of_rows else 2
+            return _blurred(Interval(*(v.mean(dims, keepdim=True) for v in x)), x.value.abs().max())
+        if isinstance(block, Shuffled):
+            return Interval(*(F.channel_shuffle(v, block.groups) for v in x))
+        if isinstance(block, Copied):
+            return Interval(*(F.pad(v, _pads(block)) for v in x))
+        if isinstance(block, Upsampled):
+            return self.upsampled(block, x)
+        rows, columns = block.windows
+        if isinstance(block, LargestPool):
+            low = F.pad(x.value, _pads(block), value=-torch.inf)
+            most = F.max_pool2d(
+                low, (rows.kernel, columns.kernel), (rows.stride, columns.stride), 0,
+                (rows.dilation, columns.dilation),
+            )  # fmt: skip
+            # No value is further from its own than the furthest of the window is.
+            error = F.max_pool2d(
+                F.pad(x.error, _pads(block)), (rows.kernel, columns.kernel),
+                (rows.stride, columns.stride), 0, (rows.dilation, columns.dilation),
+            )  # fmt: skip
+            return Interval(most, error)
+        assert isinstance(block, AveragePool), block
+        one = torch.ones(1, 1, *x.value.shape[2:], dtype=torch.float64)
+        sums = [self.window_sum(block, v) for v in (*x, x.value.abs())]
+        count = self.window_sum(block, one)
+        return Interval(sums[0] / count, (sums[1] + 16 * EPSILON * sums[2]) / count)
+
+    @staticmethod
+    def window_sum(block: Block, value: Tensor) -> Tensor:
+        rows, columns = block.windows
+        ones = torch.ones(value.shape[1], 1, rows.kernel, columns.kernel, dtype=torch.float64)
+        padded = F.pad(value, _pads(block))
+        return F.conv2d(padded, ones, None, (rows.stride, columns.stride), groups=value.shape[1])
+
+    def convolution(self, block: Convolution, x: Interval) -> Interval:
+        weight, groups = block.weight, block.groups
+        if block.depthwise is not None:
+            first, bias = block.depthwise
+            multiplier = len(first) // x.value.shape[1]
+            between = _convolved(block, x, first, bias, x.value.shape[1], products=False)
+            between = _activated(block.middle, between)
+            if block.products:
+                between = rounded(between)
+            assert multiplier == block.multiplier
+            plain = _convolved(None, between, weight, block.bias, 1, products=block.products)
+            return self.ended(block, plain)
+        return self.ended(
+            block, _convolved(block, x, weight, block.bias, groups, products=block.products)
+        )
+
+    def ended(self, block: Any, found: Interval) -> Interval:
+        """Activation, residual, activation."""
+        found = _activated(block.activation, found)
+        if block.residual is None:
+            return found
+        other = self.read(block.residual)
+        total = Interval(found.value + other.value, found.error + other.error)
+        return _activated(block.final, _blurred(total, total.value.abs()))
+
+    @staticmethod
+    def upsampled(block: Upsampled, x: Interval) -> Interval:
+        size = block.size((x.value.shape[2], x.value.shape[3]))
+        mode, _, corners = block.mode.partition(":")
+        options: dict[str, Any] = {"mode": mode}
+        if mode == "bilinear":
+            options["align_corners"] = bool(corners)
+        scales = {"size": size} if block.output is not None else {"scale_factor": block.factors}
+        found = Interval(*(F.interpolate(v, **scales, **options) for v in x))
+        return found if mode != "bilinear" else _blurred(found, 8 * x.value.abs().max())
+
+
+def _convolved(
+    block: Convolution | None,
+    x: Interval,
+    weight: np.ndarray[Any, Any],
+    bias: np.ndarray[Any, Any],
+    groups: int,
+    products: bool,
+) -> Interval:
+    """A sum over windows; of one pixel where there is no block."""
+    w = torch.from_numpy(np.ascontiguousarray(weight)).float()
+    # Weights are float32 before they become bf16.
+    w = (w.bfloat16() if products else w).double()
+    b = torch.from_numpy(np.ascontiguousarray(bias, np.float64)).float().double()
+    terms = w[0].numel()
+
+    def summed(value: Tensor, weight: Tensor) -> Tensor:
+        if block is None:
+            return F.conv2d(value, weight)
+        rows, columns = block.windows
+        stride, dilation = (rows.stride, columns.stride), (rows.dilation, columns.dilation)
+        if isinstance(block, Transposed):
+            outs, ins = weight.shape[:2]
+            split = weight.reshape(groups, outs // groups, ins, *weight.shape[2:]).swapaxes(1, 2)
+            given = split.reshape(groups * ins, outs // groups, *weight.shape[2:])
+            full = F.conv_transpose2d(value, given, None, stride, 0, 0, groups, dilation)
+            (top, _), (left, _) = rows.padding, columns.padding
+            height, width = block.size((value.shape[2], value.shape[3]))
+            more = F.pad(full, (0, max(0, left + width), 0, max(0, top + height)))
+            return more[:, :, top : top + height, left : left + width]
+        return F.conv2d(F.pad(value, _pads(block)), weight, None, stride, 0, dilation, groups)
+
+    value, sizes = summed(x.value, w), summed(x.value.abs(), w.abs())
+    # A sum of so many terms, rounded at each, is wrong by the root of their number at most.
+    blur = (4 + terms**0.5) * EPSILON * (sizes + b.abs()[:, None, None])
+    return Interval(value + b[:, None, None], summed(x.error, w.abs()) + blur)
+
+
+def _activated(name: str, x: Interval) -> Interval:
+    if name == "identity":
+        return x
+    operation, *words = name.split(":")
+    if operation == "gelu":
+        value = F.gelu(x.value, approximate="tanh" if words else "none")
+    elif operation in ("relu", "relu6", "hardsigmoid", "hardswish", "silu", "mish"):
+        value = getattr(F, operation)(x.value)
+    elif operation in ("sigmoid", "tanh"):
+        value = getattr(torch, operation)(x.value)
+    else:
+        numbers = [float(word) for word in words]
+        calls = {"clamp": torch.clamp, "hardtanh": F.hardtanh, "leaky_relu": F.leaky_relu}
+        calls |= {"elu": F.elu, "softplus": F.softplus}
+        value = calls[operation](x.value, *numbers)
+    if operation in ("relu", "relu6", "clamp", "hardtanh", "leaky_relu"):
+        return Interval(value, x.error)
+    return _blurred(Interval(value, _SLOPE * x.error), value.abs() + x.value.abs())
+
+
+def _product(x: Interval, y: Interval) -> Interval:
+    value = x.value * y.value
+    error = x.error * y.value.abs() + y.error * x.value.abs() + x.error * y.error
+    return _blurred(Interval(value, error), value.abs())
+
+
+def _blurred(x: Interval, size: Tensor) -> Interval:
+    """With the error of some operations in float32 on numbers of a size."""
+    return Interval(x.value, x.error + 8 * EPSILON * size)
+
+
+def _pads(block: Block) -> tuple[int, int, int, int]:
+    (top, bottom), (left, right) = (window.padding for window in block.windows)
+    return left, right, top, bottom
+
+
+@contextmanager
+def every_region_checked() -> Iterator[list[Region]]:
+    """Check what each region gives for what it is called with; those that were called."""
+    called: list[Region] = []
+    compute = Region.compute
+
+    def checked(region: Region, tensors: Sequence[Tensor]) -> list[Tensor]:
+        outputs = compute(region, tensors)
+        if tensors[0].shape[0]:
+            check(region, tuple(outputs), *tensors)
+        called.append(region)
+        return outputs
+
+    with mock.patch.object(Region, "compute", checked):
+        yield called
+
+
+def check(region: Region, found: Any, *images: Tensor) -> None:
+    """Require that each value lies in its interval."""
+    outputs = found if isinstance(found, tuple) else (found,)
+    for mine, right in zip(outputs, expected(region, *images), strict=True):
+        value, error = right
+        if region.inputs[0].vectors:
+            value, error = value[0, :, 0].mT, error[0, :, 0].mT
+        assert mine.shape == value.shape
+        wrong = (mine.double() - value).abs() > error + 2 * torch.finfo(torch.float32).tiny
+        assert not wrong.any(), (
+            f"{int(wrong.sum())} of {wrong.numel()} values, e.g. {mine[wrong][0].item()} "
+            f"for {value[wrong][0].item()} ± {error[wrong][0].item()}"
+        )

@@ -1,0 +1,298 @@
+"""`precision="bf16"`: every value is one that float64 with the same roundings gives."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("halide")
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+import convsmith as cs
+from convsmith.errors import ArgumentError
+from convsmith.kernels.isa import ISAS
+from convsmith.kernels.kernel import Numbers
+from convsmith.runtime.execution import bands, region
+from convsmith.runtime.lowering import convolution
+from tests.runtime import several
+from tests.runtime.bf16 import check, every_region_checked, to_bf16
+from tests.runtime.several.checks import called, clones, laid_out, parted
+from tests.runtime.test_random_blocks import THOROUGH, Block, Spec, lively, specs
+from tests.runtime.test_random_networks import Network, networks
+from tests.runtime.test_same_bits import SIZES, _Net, _same
+
+HERE = ISAS["avx512"].has_bf16
+needs_bf16 = pytest.mark.skipif(not HERE, reason="this processor lacks avx512_bf16")
+COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or (20 if THOROUGH else 6))
+
+
+def fast(model: nn.Module, image: Any, **options: Any) -> Any:
+    """The network in bf16."""
+    return cs.compile(model, image, precision="bf16", **options)
+
+
+class Read(nn.Module):
+    """A network whose result is read by something else, too: it is then stored as bf16."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.body(x)
+        return x, nn.functional.max_pool2d(x, 1)
+
+
+def test_rounding_of_the_oracle() -> None:
+    """As PyTorch's: all exponents, ties, both infinities, numbers below 2^-126."""
+    bits = torch.arange(-(2**31), 2**31, 65_521, dtype=torch.int64).int()
+    ties = (torch.arange(-(2**15), 2**15, dtype=torch.int32) << 16) + 0x8000
+    values = torch.cat([bits, ties, ties - 1, ties + 1]).view(torch.float32)
+    values = values[~values.isnan()]
+    assert torch.equal(to_bf16(values.double()), values.bfloat16().double())
+
+
+@needs_bf16
+@settings(max_examples=300 if THOROUGH else 15)
+@given(spec=specs())
+def test_block(spec: Spec) -> None:
+    torch.manual_seed(spec.seed)
+    net = Read(lively(Block(spec))).eval()
+    image = torch.randn(spec.batch, spec.channels[0], *spec.size)
+    if spec.last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    compiled = fast(net, image, threads=spec.threads)
+    (part,) = compiled.regions
+    found = compiled(image)
+    check(part, found, image)
+    # One pixel that is computed of a few channels is a statistic, which stays float32.
+    if spec.channels[0] >= 16 or spec.size != (1, 1):
+        assert torch.equal(found[0], found[0].bfloat16().float()), "it was not stored as bf16"
+
+
+@needs_bf16
+@settings(max_examples=60 if THOROUGH else 5)
+@given(given_=networks(), threads=st.integers(1, 3))
+def test_network(given_: tuple[Network, Tensor], threads: int) -> None:
+    net, image = given_
+    with every_region_checked() as seen:
+        fast(net, image, threads=threads)(image)
+    assert seen
+
+
+@needs_bf16
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_networks_of_several_inputs(seed: int) -> None:
+    sample = several.sample(seed)
+    model, rng = sample.model(), random.Random(seed)
+    args, kwargs = parted(clones(sample.sets[0]))
+    with every_region_checked():
+        compiled = fast(model, kwargs or tuple(args), threads=1 + seed % 3)
+        for inputs in sample.sets:
+            found, _ = called(compiled, laid_out(inputs, rng))
+            with torch.no_grad():
+                eager, _ = called(model, inputs)
+            for mine, right in zip(tree_leaves(found), tree_leaves(eager), strict=True):
+                assert (mine.shape, mine.dtype) == (right.shape, right.dtype)
+
+
+def _fused() -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 1, 1, groups=32), nn.ReLU6(),
+        nn.Conv2d(32, 48, 1), nn.Conv2d(48, 32, 3, 1, 1),
+    )  # fmt: skip
+    return Read(net.eval()).eval(), torch.randn(2, 3, 30, 34)
+
+
+@needs_bf16
+@pytest.mark.parametrize("what", ["weights are cut off", "the oracle keeps weights"])
+def test_the_oracle_sees_other_roundings(what: str) -> None:
+    net, image = _fused()
+    compiled = fast(net, image, threads=1)
+    check(compiled.regions[0], compiled(image), image)
+    if what == "weights are cut off":
+        bits = convolution.bf16_bits
+
+        def cut(values: Any) -> Any:
+            return bits((values.astype("f4").view("u4") & 0xFFFF0000).view("f4"))
+
+        with mock.patch.object(convolution, "bf16_bits", cut):
+            compiled = fast(net, image, threads=1)
+    else:
+        for block in compiled.regions[0].blocks:
+            compiled.regions[0].program(image)
+            block.products = False
+    with pytest.raises(AssertionError, match=r"values, e\.g\."):
+        check(compiled.regions[0], compiled(image), image)
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return lively(_Net())
+
+
+@needs_bf16
+@pytest.mark.parametrize("size", SIZES)
+def test_same_bits_for_any_threads(net: nn.Module, size: tuple[int, int]) -> None:
+    image = torch.randn(2, 3, *size)
+    wanted = fast(net, image, threads=1)(image)
+    for threads in (2, 3):
+        compiled = fast(net, image, threads=threads)
+        for _ in range(3):
+            assert _same(compiled(image), wanted)
+
+
+@needs_bf16
+def test_same_bits_for_any_batch(net: nn.Module) -> None:
+    images = torch.randn(5, 3, 31, 37)
+    whole = fast(net, images, threads=2)(images)
+    for count in (1, 2, 3):
+        compiled = fast(net, images[:count], threads=2)
+        for start in range(0, 5 - count + 1):
+            part = compiled(images[start : start + count])
+            assert _same(part, tuple(value[start : start + count] for value in whole))
+
+
+@needs_bf16
+@pytest.mark.parametrize("band_bytes", [1, 3000, 10**9])
+@pytest.mark.parametrize("size", SIZES)
+def test_same_bits_for_any_bands(
+    net: nn.Module, size: tuple[int, int], band_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = torch.randn(1, 3, *size)
+    wanted = fast(net, image, threads=2)(image)
+
+    def plan(blocks: object, sizes: object, threads: int) -> bands.Plan:
+        return bands.plan(blocks, sizes, band_bytes, threads)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(region, "plan", plan)
+    assert _same(fast(net, image, threads=2)(image), wanted)
+
+
+@needs_bf16
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("where", ["image", "weight", "bias"])
+def test_not_finite(value: float, where: str) -> None:
+    """Wherever eager has NaN, an infinity or a number, so has bf16."""
+    net, image = _fused()
+    with torch.no_grad():
+        if where == "image":
+            image[0, 1, 7, 11] = value
+        else:
+            getattr(net.body[4], where)[5] = value
+        wanted = net(image)
+    for found, right in zip(fast(net, image)(image), wanted, strict=True):
+        for kind in (torch.isnan, torch.isposinf, torch.isneginf):
+            assert torch.equal(kind(found), kind(right))
+
+
+@needs_bf16
+@pytest.mark.parametrize("bits", [0x7FFFFFFF, -1, 0x7F800001, 0x7FC00000])
+def test_every_nan_stays_one(bits: int) -> None:
+    """One whose bits are all set would become a zero if it were rounded as numbers are."""
+    nan = torch.tensor(bits, dtype=torch.int32).view(torch.float32)
+    net = Read(nn.Conv2d(16, 16, 1, groups=16)).eval()
+    image = torch.randn(1, 16, 5, 7)
+    image[0, 3, 2, 2] = nan
+    found, _ = fast(net, image)(image)
+    assert int(found.isnan().sum()) == int(found[0, 3, 2, 2].isnan()) == 1
+
+
+@needs_bf16
+def test_denormals_are_zeros_as_factors_alone() -> None:
+    """The processor takes numbers below 2^-126 for zeros in sums of bf16; they are stored so."""
+    tiny = 2.0**-130
+    wide = nn.Conv2d(16, 16, 1, groups=16, bias=False)
+    sums = nn.Conv2d(16, 16, 1, bias=False)
+    nn.init.ones_(wide.weight)
+    nn.init.constant_(sums.weight, 1.0)
+    image = torch.full((1, 16, 3, 3), tiny)
+    assert torch.equal(fast(Read(wide).eval(), image)(image)[0], image)
+    assert not fast(Read(sums).eval(), image)(image)[0].any()
+
+
+@needs_bf16
+def test_values_beyond_the_largest_become_infinities() -> None:
+    net = Read(nn.Conv2d(16, 16, 1, groups=16, bias=False)).eval()
+    nn.init.ones_(net.body.weight)
+    image = torch.full((1, 16, 3, 3), torch.finfo(torch.float32).max)
+    image[:, 1] = -image[:, 1]
+    image[:, 2] = torch.finfo(torch.bfloat16).max
+    found, _ = fast(net, image)(image)
+    assert torch.equal(found[0, :3, 0, 0], torch.tensor([torch.inf, -torch.inf, image[0, 2, 0, 0]]))
+
+
+@needs_bf16
+def test_memory_of_a_call() -> None:
+    net, _ = _fused()
+    image = torch.randn(1, 3, 256, 256)
+    # As many rows are kept as in float32, which takes no longer than as many bytes would.
+    bytes_of = [
+        cs.compile(net, image, threads=1, precision=name).regions[0].program(image).plan.memory
+        for name in ("float32", "bf16")
+    ]
+    assert bytes_of[1] <= 0.6 * bytes_of[0]
+
+
+@needs_bf16
+def test_what_stays_float32_is_told() -> None:
+    net, image = _fused()
+    compiled = fast(net, image)
+    assert compiled.precision == "bf16"
+    profile = compiled.profile(rounds=2)
+    assert [block.numbers for block in profile.blocks] == [
+        "float32", "on bf16", "bf16", "bf16", "on bf16", "on bf16", "float32",
+    ]  # fmt: skip
+    assert "numbers" in str(profile.table())
+    assert "numbers" not in str(cs.compile(net, image).profile(rounds=2).table())
+
+
+@needs_bf16
+def test_layers_to_keep() -> None:
+    net, image = _fused()
+    plain = fast(net, image)
+    kept = fast(net, image, keep=["body.4", "body.5"])
+    with torch.no_grad():
+        right = net(image)[0]
+    errors = [(each(image)[0] - right).norm() for each in (plain, kept)]
+    assert errors[1] < errors[0]
+    check(kept.regions[0], kept(image), image)
+    numbers = {name: b.numbers for b in kept.regions[0].blocks for name in b.layers}
+    assert numbers["body.5"] == Numbers()
+    with pytest.raises(ArgumentError, match=r"^keep names 'body.9', which is no layer"):
+        fast(net, image, keep=["body.9"])
+
+
+def test_settings_that_cannot_be() -> None:
+    net = nn.Conv2d(3, 4, 1).eval()
+    for options, message in (
+        ({"precision": "fp16"}, r"^precision is 'float32' or 'bf16', not 'fp16'$"),
+        ({"precision": None}, r"^precision is 'float32' or 'bf16', not None$"),
+        ({"keep": ["a"]}, r"^keep=\['a'\] needs precision='bf16'"),
+        ({"precision": "bf16", "keep": "a"}, r"^keep is a list of names of layers, not 'a'$"),
+        ({"precision": "bf16", "isa": "avx2"}, r"^no bf16 here: avx2 has no products of bf16; "),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            cs.compile(net, (1, 3, 4, 4), **options)
+
+
+@pytest.mark.skipif(not HERE, reason="isa=avx512 is refused before")
+def test_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, image = _fused()
+    monkeypatch.setattr(type(ISAS["avx512"]), "has_bf16", False)
+    with pytest.raises(ArgumentError, match=r"^no bf16 here: this processor lacks avx512_bf16; "):
+        fast(net, image)
+    compiled = fast(net, image, allow_fallback=True)
+    assert compiled.precision == "float32"
+    assert all(torch.equal(a, b) for a, b in zip(compiled(image), cs.compile(net, image)(image)))
