@@ -23,7 +23,8 @@ KINDS = {
     "pointwise": lambda c, p: Pointwise(c, p, epilogue=Epilogue("relu6"), numbers=BF16),
     "dense": lambda c, p: Dense(c, p, (3, 3), numbers=BF16),
     "strided": lambda c, p: Dense(c, p, (3, 3), (2, 2), numbers=BF16),
-    "separable": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16),
+    "separable": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16, words=16),
+    "by channels": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16),
     "multiplied": lambda c, p: Separable(c, p, (3, 3), (2, 2), multiplier=2, numbers=BF16),
 }
 
@@ -73,6 +74,14 @@ def test_pairs_are_one_instruction_and_pixels_one_broadcast(
         slow = {name for name in loop if re.match(r"vpinsr|vpextr[bwd]|v\w*gather|vfmadd", name)}
         assert not slow
         assert len(loop) <= 3 * loop.count("vdpbf16ps") + 20
+
+
+@pytest.mark.parametrize("words", [8, 16])
+def test_channels_of_a_word_are_loaded_once(words: int, tmp_path: Path) -> None:
+    maps = Numbers(source=True, target=True)
+    code = " ".join(_code(Depthwise(7, (3, 3), numbers=maps, words=words), tmp_path))
+    assert "vfmadd" in code
+    assert "vpmovzxwd" not in code
 
 
 def test_float32_arithmetic_needs_no_such_processor(tmp_path: Path) -> None:

@@ -9,7 +9,18 @@ import halide as hl
 
 from convsmith.kernels.activation import activate
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, rounded, vector
+from convsmith.kernels.kernel import (
+    Kernel,
+    Rows,
+    half,
+    ints,
+    matrix,
+    pairs,
+    result,
+    rounded,
+    vector,
+    word,
+)  # fmt: skip
 from convsmith.kernels.pointwise import BARE, Epilogue, product_of, tile_output, tile_part
 
 __all__ = ["Depthwise", "Separable"]
@@ -26,6 +37,8 @@ class Depthwise(Kernel):
     Attributes:
         pixels: of a tile.
         strip: pixels of it that are summed at once, for large windows; 0 for all.
+        words: of maps of bf16, pairs of channels that are computed at once; 0 for one by one. The
+            weights and biases of so many even channels then lie before those of the odd ones.
     """
 
     family: ClassVar[str] = "depthwise"
@@ -36,21 +49,36 @@ class Depthwise(Kernel):
     dilated: bool = False
     epilogue: Epilogue = BARE
     strip: int = 0
+    words: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source = Rows("x", self.numbers.source)
         other = Rows("residual", self.numbers.residual)
-        total, arguments = _taps(source, self, isa.lanes)
+        totals, arguments = _taps(source, self, isa.lanes)
         out = hl.Func(self.name)
-        out[c, x, y] = self.stored(self.epilogue.apply(total[c, 0, x, y], other[c, x, y]))
+        if self.words:
+            pair, both = hl.Var("pair"), hl.Func("both")
+            both[pair, x, y] = word(
+                *(
+                    self.epilogue.apply(total[pair, 0, x, y], other.of_word(pair, parity, x, y))
+                    for parity, total in enumerate(totals)
+                )
+            )
+            out[c, x, y] = half(both[c // 2, x, y], c)
+        else:
+            (total,) = totals
+            out[c, x, y] = self.stored(self.epilogue.apply(total[c, 0, x, y], other[c, x, y]))
 
         block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
-        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp)
+        out.split(c, block, lane, 2 * self.words or isa.lanes, hl.TailStrategy.RoundUp)
         out.split(x, tile, pixel, self.pixels, hl.TailStrategy.ShiftInwards)
         out.reorder(lane, pixel, block, tile, y).vectorize(lane).unroll(pixel)
-        total.compute_at(out, block)
+        for total in totals:
+            total.compute_at(out, block)
+        if self.words:
+            both.compute_at(out, block).vectorize(pair, self.words).unroll(x).unroll(y)
         extra = other.arguments if self.epilogue.residual else []
         return result(out), [*source.arguments, *arguments, *extra]
 
@@ -68,6 +96,7 @@ class Separable(Kernel):
             beside the channels, so that every one is a vector of neighbouring channels; the
             pointwise weights lie with that axis outside the inputs.
         parts: as for `Pointwise`.
+        words: as for `Depthwise`, of the depthwise part.
     """
 
     family: ClassVar[str] = "separable"
@@ -83,17 +112,23 @@ class Separable(Kernel):
     epilogue: Epilogue = BARE
     multiplier: int = 1
     parts: bool = False
+    words: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, t, x, y = hl.Var("c"), hl.Var("t"), hl.Var("x"), hl.Var("y")
         source = Rows("x", self.numbers.source)
         other = Rows("residual", self.numbers.residual)
-        spatial, arguments = _taps(source, self, isa.lanes)
-        between = hl.Func("between")
-        value = activate(self.middle, spatial[c, t, x, y])
+        spatials, arguments = _taps(source, self, isa.lanes)
+        between, both, pair = hl.Func("between"), hl.Func("both"), hl.Var("pair")
         by_pairs = self.numbers.products
-        between[c, t, x, y] = hl.reinterpret(hl.BFloat(16), rounded(value)) if by_pairs else value
+        if self.words:
+            both[pair, t, x, y] = word(*(activate(self.middle, s[pair, t, x, y]) for s in spatials))
+            value = half(both[c // 2, t, x, y], c)
+        else:
+            value = activate(self.middle, spatials[0][c, t, x, y])
+            value = rounded(value) if by_pairs else value
+        between[c, t, x, y] = value
         inputs, near = ints("inputs", "near")
         w = (pairs if by_pairs else matrix)("pw", self.channels)
         b = vector("pb")
@@ -110,7 +145,7 @@ class Separable(Kernel):
         two = hl.RDom([(0, 2), (0, number), (0, self.multiplier)], "two")
         if by_pairs:
             row = two.y + inputs // 2 * (two.z + self.multiplier * (c // self.channels))
-            factor = between[two.x + 2 * two.y, two.z, x, y]
+            factor = hl.reinterpret(hl.BFloat(16), between[two.x + 2 * two.y, two.z, x, y])
             total[c, x, y] += product_of(w[two.x, c % self.channels, row], factor)
         elif self.parts:
             part[c, x, y, u, t] += product(r.x + near * u, t)
@@ -129,31 +164,58 @@ class Separable(Kernel):
             tile_part(part, total, sums.x, r.x, isa.lanes, self.unroll)
         block, lane = hl.Var("block"), hl.Var("lane")
         between.compute_at(out, tile).store_in(hl.MemoryType.Stack)
-        between.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp)
+        between.split(c, block, lane, 2 * self.words or isa.lanes, hl.TailStrategy.RoundUp)
         between.reorder(lane, x, t, block, y).vectorize(lane).unroll(x)
-        spatial.compute_at(between, t)
+        for spatial in spatials:
+            spatial.compute_at(between, t)
+        if self.words:
+            both.compute_at(between, t).vectorize(pair, self.words).unroll(x).unroll(y)
         extra = other.arguments if self.epilogue.residual else []
         numbers = [inputs, *[near][: self.parts]]
         return result(out), [*source.arguments, *arguments, *numbers, w, b, *extra]
 
 
-def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[Any, list[Any]]:
-    """The sum over a window of each channel, scheduled, and the arguments it takes."""
-    c, t, x, y = hl.Var("c"), hl.Var("t"), hl.Var("x"), hl.Var("y")
+def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[list[Any], list[Any]]:
+    """The sum over a window of each channel, scheduled, and the arguments it takes.
+
+    With `words` there are two: that of even channels, and that of odd ones, by pairs.
+    """
     dy, dx = ints("dy", "dx")
     w, b = hl.ImageParam(hl.Float(32), 4, "w"), hl.ImageParam(hl.Float(32), 2, "b")
     for buffer in (w, b):
         buffer.dim(0).set_stride(1)
         for axis in range(buffer.dimensions()):
             buffer.dim(axis).set_min(0)
+    if not of.words:
+        totals = [_sum_of_taps(source, of, lanes, w, b, (dy, dx))]
+    else:
+        totals = [_sum_of_taps(source, of, of.words, w, b, (dy, dx), p) for p in (0, 1)]
+    return totals, [dy, dx, w, b]
+
+
+def _sum_of_taps(
+    source: Rows,
+    of: Depthwise | Separable,
+    lanes: int,
+    w: Any,
+    b: Any,
+    rates: tuple[Any, Any],
+    parity: int | None = None,
+) -> Any:
+    """One of these sums: over channels, or over pairs of them."""
+    c, t, x, y = hl.Var("c"), hl.Var("t"), hl.Var("x"), hl.Var("y")
     # A constant rate lets neighbouring pixels share what they load.
-    rate = (dy, dx) if of.dilated else (1, 1)
+    rate = rates if of.dilated else (1, 1)
     taps = hl.RDom([(0, of.kernel[1]), (0, of.kernel[0])], "taps")
     near, total = hl.Func("near"), hl.Func("spatial")
-    near[c, x, y] = source[c, x, y]
-    total[c, t, x, y] = b[c, t]
+    if parity is None:
+        near[c, x, y], place_of = source[c, x, y], c
+    else:
+        near[c, x, y] = source.of_word(c, parity, x, y)
+        place_of = c // lanes * (2 * lanes) + c % lanes + parity * lanes
+    total[c, t, x, y] = b[place_of, t]
     place = x * of.stride[1] + taps.x * rate[1], y * of.stride[0] + taps.y * rate[0]
-    product = w[c, taps.x, taps.y, t] * near[c, place[0], place[1]]
+    product = w[place_of, taps.x, taps.y, t] * near[c, place[0], place[1]]
     if of.stride[1] > 1 and of.kernel[1] > 3:
         # LLVM adds the taps that two pixels of a tile share in another order, so that a value would
         # depend on its place in the tile; by trial it does so with these windows alone.
@@ -167,7 +229,7 @@ def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[Any, lis
         total.unroll(x)
         update.reorder(c, taps.x, x, taps.y, y)
         update.unroll(taps.x).unroll(x).unroll(taps.y).unroll(y)
-        return total, [dy, dx, w, b]
+        return total
     # A strip of sums stays in registers for a row of taps; the strips of a tile share its weights.
     part = hl.Var("part")
     update.split(x, x, part, of.strip or of.pixels).reorder(c, part, taps.x, x, taps.y, y)
@@ -176,4 +238,4 @@ def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[Any, lis
         # Pixels lie a pitch apart, often a power of two, and would share few sets of the cache.
         near.compute_at(total, taps.y).store_in(hl.MemoryType.Stack).vectorize(c, lanes)
         update.unroll(taps.x)
-    return total, [dy, dx, w, b]
+    return total
