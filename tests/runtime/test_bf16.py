@@ -80,6 +80,21 @@ def test_block(spec: Spec) -> None:
 
 
 @needs_bf16
+@pytest.mark.parametrize("channels", [16, 24, 40, 48, 80, 96, 144, 240, 272, 512, 528])
+@pytest.mark.parametrize("fused", [True, False])
+def test_depthwise_of_any_pitch(channels: int, fused: bool) -> None:
+    torch.manual_seed(channels)
+    layers = [nn.Conv2d(channels, channels, 3, 1, 1, groups=channels), nn.ReLU6()]
+    if fused:
+        layers.append(nn.Conv2d(channels, 24, 1))
+    net, image = Read(nn.Sequential(*layers)).eval(), torch.randn(1, channels, 9, 11)
+    compiled = fast(net, image)
+    (part,) = compiled.regions
+    assert len(part.blocks) == 5
+    check(part, compiled(image), image)
+
+
+@needs_bf16
 @settings(max_examples=60 if THOROUGH else 5)
 @given(given_=networks(), threads=st.integers(1, 3))
 def test_network(given_: tuple[Network, Tensor], threads: int) -> None:

@@ -336,6 +336,8 @@ def bf16_bits(values: Array) -> Array:
 def _depthwise(weight: Array, bias: Array, multiplier: int, pitch: int, words: int) -> list[Array]:
     """(channels · multiplier, 1, rows, columns) to (multiplier, rows, columns, channels)."""
     taps = weight.reshape(-1, multiplier, *weight.shape[2:]).transpose(1, 2, 3, 0)
+    if words:  # whole groups, which are enough for all channels
+        pitch = pitch // (2 * words) * (2 * words)
     arrays = [padded(taps, pitch), padded(bias.reshape(-1, multiplier).T, pitch)]
     return [_even_first(array, words) for array in arrays] if words else arrays
 
