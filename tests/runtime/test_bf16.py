@@ -274,6 +274,43 @@ def test_what_stays_float32_is_told() -> None:
 
 
 @needs_bf16
+def test_the_price_is_measured() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 40, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(40, 7),
+    ).eval()  # fmt: skip
+    images = torch.randn(70, 3, 16, 16)
+    compiled = fast(net, images[:1])
+    found = compiled.compare(images)
+    with torch.no_grad():
+        mine, right = compiled(images), net(images)
+    assert (found.precision, found.images) == ("bf16", 70)
+    assert found.error == pytest.approx(float((mine - right).norm() / right.norm()), rel=1e-3)
+    assert found.largest == pytest.approx(float((mine - right).abs().max() / right.abs().max()))
+    assert found.agreement == (mine.argmax(1) == right.argmax(1)).float().mean()
+    assert 1e-5 < found.error < 1e-2
+    labelled = [(batch, torch.zeros(len(batch))) for batch in images.split(20)]
+    assert compiled.compare(labelled).error == pytest.approx(found.error, rel=1e-3)
+    assert cs.compile(net, images[:1]).compare(images).error < 1e-6
+    assert compiled.compare(images[:1]).to_dict()["images"] == 1
+    assert "agreement" in str(found)
+
+
+def test_nothing_to_compare() -> None:
+    compiled = cs.compile(nn.Conv2d(3, 4, 1).eval(), (1, 3, 4, 4))
+    assert compiled.compare(torch.randn(2, 3, 4, 4)).agreement is not None
+    for images, message in (
+        (torch.zeros(0, 3, 4, 4), r"^there are no images to compare$"),
+        ([], r"^there are no images to compare$"),
+        (3, r"^images are a tensor or batches of them, not int$"),
+        (["a"], r"^a batch of images is a tensor, not str$"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            compiled.compare(images)
+
+
+@needs_bf16
 def test_layers_to_keep() -> None:
     net, image = _fused()
     plain = fast(net, image)

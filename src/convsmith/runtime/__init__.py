@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from convsmith.runtime.agreement import Agreement
 from convsmith.runtime.compile import compile
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.profile import BlockTime, Profile
 
-__all__ = ["BlockTime", "Compiled", "Profile", "compile"]
+__all__ = ["Agreement", "BlockTime", "Compiled", "Profile", "compile"]
 
 Report = Profile
 """The old name of `Profile`."""

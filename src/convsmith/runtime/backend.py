@@ -25,7 +25,7 @@ def backend(
     Args:
         graph: as Dynamo gives it.
         example_inputs: its inputs, parameters among them.
-        options: `threads` and `isa`, as for `compile`.
+        options: `threads`, `isa`, `precision` and so on, as for `compile`.
 
     >>> net = torch.nn.Conv2d(3, 8, 3).eval()
     >>> with torch.no_grad():

@@ -18,6 +18,7 @@ from convsmith.kernels.watching import InPython
 from convsmith.network import Network
 from convsmith.network.example import example_inputs
 from convsmith.network.lock import LOCK
+from convsmith.runtime.agreement import Agreement, agreement
 from convsmith.runtime.background import Background
 from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.graph.gate import gate
@@ -170,6 +171,31 @@ class Compiled(nn.Module):
             "Compiled.plan() measures and is now called profile()", DeprecationWarning, stacklevel=2
         )
         return self.profile(*args, rounds=rounds)
+
+    def compare(self, images: Any) -> Agreement:
+        """How far the outputs are from those of the model, which torch runs in float32.
+
+        Args:
+            images: a tensor (images, channels, rows, columns), or batches of such; of a tuple or a
+                list the first entry counts, so that a data loader with labels will do.
+
+        Raises:
+            ArgumentError: for no images, or what the model does not take.
+
+        >>> import convsmith as cs
+        >>> import torch
+        >>> from torch import nn
+        >>> fast = cs.compile(nn.Conv2d(3, 8, 3).eval(), (1, 3, 16, 16), threads=1)
+        >>> result = fast.compare(torch.rand(4, 3, 16, 16))
+        >>> result.images, result.error < 1e-6
+        (4, True)
+        """
+
+        def reference(batch: Tensor) -> Any:
+            with torch.no_grad():
+                return self._variant((batch,), {}).plain(batch)
+
+        return agreement(self.network.name, self.precision, images, self, reference)
 
     def refresh(self) -> None:
         """Take over all that was changed in the model, even where it cannot be seen.
