@@ -238,10 +238,14 @@ def _convert(model: nn.Module, example: Tensor, folder: Path) -> None:
     subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
 
 
-def _convsmith(model: nn.Module, example: Tensor, threads: int, folder: Path) -> Call:
+def _convsmith(
+    model: nn.Module, example: Tensor, threads: int, folder: Path, precision: str = "float32"
+) -> Call:
     from convsmith.runtime import compile
 
-    return _without_gradients(compile(model, example, threads=threads), example)
+    return _without_gradients(
+        compile(model, example, threads=threads, precision=precision), example
+    )
 
 
 def _tensor(found: Any) -> Tensor:
@@ -266,5 +270,13 @@ RUNTIMES = (
     Runtime(WINOGRAD, "ncnn", _ncnn, _stacked),
     Runtime(CONVSMITH, "convsmith", _convsmith, peer=False),
     Runtime(DIRECT, "ncnn", partial(_ncnn, winograd=False), _stacked, peer=False, usual=False),
+    Runtime(
+        f"{CONVSMITH} bf16",
+        "convsmith",
+        partial(_convsmith, precision="bf16"),
+        tolerance=0.5,
+        peer=False,
+        usual=False,
+    ),
     Runtime("OpenVINO bf16", "openvino", _openvino("bf16"), _tensor, tolerance=0.5, peer=False),
 )

@@ -94,6 +94,48 @@ def test_depthwise_of_any_pitch(channels: int, fused: bool) -> None:
     check(part, compiled(image), image)
 
 
+LAYERS = {
+    "grouped": lambda: nn.Conv2d(32, 48, 3, 1, 1, groups=8),
+    "grouped in parts": lambda: nn.Conv2d(96, 64, 3, 2, 1, groups=2),
+    "large": lambda: nn.Conv2d(32, 32, 9, 1, 4, groups=32),
+    "large dilated": lambda: nn.Conv2d(32, 32, 9, 1, 8, 2, groups=32),
+    "seven": lambda: nn.Conv2d(48, 48, 7, 2, 3, groups=48),
+    "transposed": lambda: nn.ConvTranspose2d(32, 20, 4, 2, 1),
+    "transposed depthwise": lambda: nn.ConvTranspose2d(32, 32, 4, 2, 1, groups=32),
+    "long sums": lambda: nn.Conv2d(640, 20, 3, 1, 1),
+    "average": lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+    "bilinear": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
+    "shuffle": lambda: nn.ChannelShuffle(4),
+}
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name: str) -> None:
+    torch.manual_seed(0)
+    layer: Any = LAYERS[name]()
+    channels = getattr(layer, "in_channels", 32)
+    net = Read(nn.Sequential(nn.Conv2d(16, channels, 1), layer, nn.Hardswish())).eval()
+    image = torch.randn(2, 16, 19, 23)
+    compiled = fast(net, image, threads=2)
+    (part,) = compiled.regions
+    # The last map goes outside alone.
+    assert all(block.numbers.word for block in part.blocks[:-1])
+    check(part, compiled(image), image)
+
+
+@needs_bf16
+def test_new_weights_and_the_backend_of_torch() -> None:
+    net, image = _fused()
+    compiled = fast(net, image)
+    with torch.no_grad():
+        net.body[4].weight.mul_(2)
+    assert _same(compiled(image), fast(net, image)(image))
+    other = torch.compile(net, backend="convsmith", options={"precision": "bf16"})
+    with torch.no_grad():
+        assert _same(other(image), compiled(image))
+
+
 @needs_bf16
 @settings(max_examples=60 if THOROUGH else 5)
 @given(given_=networks(), threads=st.integers(1, 3))
@@ -343,7 +385,10 @@ def test_settings_that_cannot_be() -> None:
 def test_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     net, image = _fused()
     monkeypatch.setattr(type(ISAS["avx512"]), "has_bf16", False)
-    with pytest.raises(ArgumentError, match=r"^no bf16 here: this processor lacks avx512_bf16; "):
+    with pytest.raises(
+        ArgumentError,
+        match=r"^no bf16 here: this processor lacks avx512_bf16, .*; allow_fallback=True takes",
+    ):
         fast(net, image)
     compiled = fast(net, image, allow_fallback=True)
     assert compiled.precision == "float32"

@@ -150,7 +150,7 @@ def _lacks_bf16(isa: str | None) -> str:
     if not chosen.bf16:
         return f"{chosen.name} has no products of bf16"
     if not chosen.has_bf16:
-        return "this processor lacks avx512_bf16"
+        return "this processor lacks avx512_bf16, as Zen 4 and Sapphire Rapids have it"
     return "" if compiler() is not None else "it needs a C compiler, gcc or clang"
 
 
