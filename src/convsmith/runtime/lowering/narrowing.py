@@ -11,7 +11,6 @@ from itertools import chain
 
 from convsmith.runtime.lowering.block import Block, Input, Output
 from convsmith.runtime.lowering.convolution import Convolution
-from convsmith.runtime.lowering.elementwise import Scaled
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.mean import Mean
 from convsmith.runtime.precision import Precision
@@ -62,7 +61,7 @@ def _wide(block: Block, keep: Set[str], wide: Set[int]) -> list[Map]:
         return [*block.sources, *target]
     if isinstance(block, Input):
         return [some for some in target if some.channels < _IMAGE]
-    gate = [block.sources[1]] if isinstance(block, Scaled) else []  # a number for each channel
+    gate = list(block.gates)  # numbers for each channel
     if isinstance(block, Mean) or _kept(block, keep):
         return [*gate, *target]
     # What is computed of means alone is a statistic, too: one pixel, which costs no time.
