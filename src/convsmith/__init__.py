@@ -26,6 +26,7 @@ from convsmith.errors import (
 if TYPE_CHECKING:
     from convsmith import draw, nn
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
+    from convsmith.exporting import Exported, export
     from convsmith.measure import Holes, Inspection, ReceptiveField, inspect
     from convsmith.network import Layer, Network, register, trace
     from convsmith.rewrite import (
@@ -47,6 +48,7 @@ _HOMES = {
     "Conv": "arithmetic",
     "ConvTranspose": "arithmetic",
     "Dilated": "rewrite",
+    "Exported": "exporting",
     "Holes": "measure",
     "Inspection": "measure",
     "Layer": "network",
@@ -60,6 +62,7 @@ _HOMES = {
     "Window": "arithmetic",
     "compile": "runtime",
     "dilate": "rewrite",
+    "export": "exporting",
     "inspect": "measure",
     "lighten": "rewrite",
     "load": "rewrite",
@@ -68,8 +71,8 @@ _HOMES = {
     "trace": "network",
 }
 _ROOMS = (
-    "arithmetic", "draw", "kernels", "measure", "network", "nn", "report", "rewrite", "runtime",
-    "tiling",
+    "arithmetic", "draw", "exporting", "kernels", "measure", "network", "nn", "report", "rewrite",
+    "runtime", "tiling",
 )  # fmt: skip
 
 __all__ = [
@@ -82,6 +85,7 @@ __all__ = [
     "ConvsmithError",
     "DataError",
     "Dilated",
+    "Exported",
     "Holes",
     "Inspection",
     "Layer",
@@ -100,6 +104,7 @@ __all__ = [
     "compile",
     "dilate",
     "draw",
+    "export",
     "inspect",
     "lighten",
     "load",

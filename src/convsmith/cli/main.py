@@ -57,6 +57,10 @@ VERBS = {
         "convsmith.cli.tile",
         "Run a network on an image of any size, tile by tile, exactly",
     ),
+    "export": Verb(
+        "convsmith.cli.export",
+        "Write a network as an ONNX file, and check it there",
+    ),
     "draw": Verb(
         "convsmith.cli.draw",
         "Draw a convolution step by step, as SVG, GIF, MP4, PNG or a page",

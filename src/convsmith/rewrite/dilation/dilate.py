@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -22,7 +22,11 @@ from convsmith.rewrite.dilation.request import (
     Rates,
     some_of,
 )
+from convsmith.rewrite.leaving import export_rewritten
 from convsmith.rewrite.recipe import lighter_layers, save
+
+if TYPE_CHECKING:
+    from convsmith.exporting import Exported
 
 __all__ = ["Dilated", "dilate"]
 
@@ -66,6 +70,25 @@ class Dilated(Result):
             self.model, folder, lighter, dilated=paths, fixed=self.fixed, report=report,
             origin=origin, force=force,
         )  # fmt: skip
+
+    def export(
+        self, target: str | Path, example: Any = None, *, force: bool = False, **options: Any
+    ) -> Exported:
+        """Write the dilated network as an ONNX file: `convsmith.export`.
+
+        Args:
+            target: the file, `*.onnx`.
+            example: as for `convsmith.export`; the one that it was dilated with unless given.
+            force: replace a file that exists.
+            options: further keywords of `convsmith.export`.
+
+        Raises:
+            ArgumentError: as `convsmith.export`, and without an example where none is known.
+        """
+        if example is None and self.network is not None:
+            inputs = [self.network[name] for name in self.network.inputs]
+            example = [(layer.shape, layer.results[0].dtype) for layer in inputs]
+        return export_rewritten(self.model, example, target, force, options)
 
     def __repr__(self) -> str:
         return f"Dilated({self.certificate!r})"

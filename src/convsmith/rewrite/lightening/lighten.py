@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from convsmith.report import Result, Table
 from convsmith.report.progress import Lines
 from convsmith.rewrite.dilation.certificate import Certificate
 from convsmith.rewrite.dilation.dilate import Dilated, dilate
+from convsmith.rewrite.leaving import export_rewritten
 from convsmith.rewrite.lightening.attempts import seeded
 from convsmith.rewrite.lightening.candidates import (
     Candidate,
@@ -35,6 +36,9 @@ from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.recipe import save
 from convsmith.rewrite.surgery import give_hooks, working_copy
 
+if TYPE_CHECKING:
+    from convsmith.exporting import Exported
+
 __all__ = ["Lightened", "lighten"]
 
 _FEW, _ENOUGH = 8, 64
@@ -49,12 +53,14 @@ class Lightened(Result):
         report: before and after.
         control: the network of the same architecture from random weights, where one was trained.
         dilated: the original dilated, where that was asked for: the network that became lighter.
+        shape: of one of the images that it was fitted to, with a batch of 1.
     """
 
     model: nn.Module
     report: LightenReport
     control: nn.Module | None = None
     dilated: Dilated | None = None
+    shape: tuple[int, ...] = ()
 
     def save(self, folder: str | Path, *, origin: str = "", force: bool = False) -> Path:
         """Write weights and recipe to a folder; `convsmith.load` reads them."""
@@ -65,6 +71,23 @@ class Lightened(Result):
             fixed="" if wide is None else wide.fixed, report=self.report.to_dict(),
             origin=origin, force=force,
         )  # fmt: skip
+
+    def export(
+        self, target: str | Path, example: Any = None, *, force: bool = False, **options: Any
+    ) -> Exported:
+        """Write the lightened network as an ONNX file: `convsmith.export`.
+
+        Args:
+            target: the file, `*.onnx`.
+            example: as for `convsmith.export`; an image of the size it was fitted to unless given.
+            force: replace a file that exists.
+            options: further keywords of `convsmith.export`.
+
+        Raises:
+            ArgumentError: as `convsmith.export`, and without an example where none is known.
+        """
+        given = self.shape if example is None else example
+        return export_rewritten(self.model, given, target, force, options)
 
     @property
     def certificate(self) -> Certificate | None:
@@ -174,7 +197,8 @@ def lighten(
             give_hooks(original, lighter)
     if outcome.stopped:
         warnings.warn(outcome.stopped, RuntimeWarning, stacklevel=2)
-    return Lightened(outcome.attempt.model, job.report(outcome), outcome.control, dilated)
+    shape = 1, *batches[0].shape[1:]
+    return Lightened(outcome.attempt.model, job.report(outcome), outcome.control, dilated, shape)
 
 
 def _traced(

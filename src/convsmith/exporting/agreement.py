@@ -1,0 +1,136 @@
+"""Whether an ONNX file computes what the model computes: ONNX Runtime is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from convsmith.errors import ConvsmithError, first_line
+from convsmith.exporting.exported import Value
+from convsmith.exporting.free import Inputs, leaves
+from convsmith.network import untouched
+from convsmith.network.contexts import quiet
+from convsmith.runtime.graph.capture import apart
+from convsmith.text import times
+
+__all__ = ["NOT_INSTALLED", "TOLERANCE", "compared"]
+
+TOLERANCE = 1e-5
+"""Of the largest value: what float32 loses in another order of additions, with room to spare."""
+
+NOT_INSTALLED = "not checked: onnxruntime is not installed (pip install onnxruntime)"
+
+
+def compared(
+    model: nn.Module, content: bytes, inputs: Inputs, values: Sequence[Value], seed: int = 0
+) -> tuple[str, float | None]:
+    """Run model and file on random inputs: at the example's sizes, and at twice those free.
+
+    Returns:
+        What was done, and the largest difference over the largest value; None where ONNX Runtime is
+        not installed.
+
+    Raises:
+        ConvsmithError: where they differ by more than `TOLERANCE`, or the file cannot be run.
+    """
+    if find_spec("onnxruntime") is None:
+        return NOT_INSTALLED, None
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConvsmithError(f"ONNX Runtime refuses the file: {first_line(error)}") from error
+    given = [value for value in values if value.role == "input"]
+    worst, sizes = 0.0, []
+    for example in (inputs, _larger(inputs, given)):
+        if example is None:
+            continue
+        example = _random(example, seed)
+        expected = _of_model(model, example)
+        if expected is None:
+            continue  # the model itself does not take a size that no rule forbids
+        found = _of_file(session, example)
+        gap = _difference(expected, found)
+        sizes.append(" and ".join(times(t.shape) for t in leaves(example)))
+        if not gap <= TOLERANCE:
+            raise ConvsmithError(
+                f"at {sizes[-1]} ONNX Runtime and the model differ by {gap:.1e} of the largest "
+                f"value, more than {TOLERANCE:.0e}: nothing is written (check=False does not ask)"
+            )
+        worst = max(worst, gap)
+    return f"ONNX Runtime {onnxruntime.__version__} agrees at {', '.join(sizes)}", worst
+
+
+def _larger(inputs: Inputs, values: Sequence[Value]) -> Inputs | None:
+    """Twice as much along every axis whose length is free: a multiple of what was a multiple."""
+    if not any(isinstance(size, str) for value in values for size in value.shape):
+        return None
+    shapes = iter(value.shape for value in values)
+
+    def enlarged(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        free = next(shapes)
+        lengths = [
+            n if isinstance(size, int) else 2 * n for n, size in zip(leaf.shape, free, strict=True)
+        ]
+        return leaf.new_zeros(lengths)
+
+    enlarged_inputs: Inputs = tree_map(enlarged, inputs)
+    return enlarged_inputs
+
+
+def _random(inputs: Inputs, seed: int) -> Inputs:
+    """Random values in the place of those of floating tensors; others may be indices."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        return torch.randn(leaf.shape, generator=generator).to(leaf.dtype)
+
+    random: Inputs = tree_map(drawn, inputs)
+    return random
+
+
+def _of_model(model: nn.Module, inputs: Inputs) -> list[Tensor] | None:
+    with quiet(), apart(model) as copied, untouched(copied), torch.no_grad():
+        try:
+            result = copied(*inputs[0], **inputs[1])
+        except Exception:
+            return None
+    return [leaf.detach().cpu() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+
+
+def _of_file(session: Any, inputs: Inputs) -> list[Tensor]:
+    names = [value.name for value in session.get_inputs()]
+    # An input that nothing reads has no place in the file.
+    given = {name: t.cpu().numpy() for name, t in zip(names, leaves(inputs), strict=False)}
+    try:
+        return [torch.from_numpy(array) for array in session.run(None, given)]
+    except Exception as error:
+        raise ConvsmithError(f"ONNX Runtime cannot run the file: {first_line(error)}") from error
+
+
+def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+    """The largest difference over the largest value; infinite where shapes or NaNs differ."""
+    if [t.shape for t in expected] != [t.shape for t in found]:
+        return float("inf")
+    worst = 0.0
+    for one, other in zip(expected, found, strict=True):
+        a, b = one.double(), other.double()
+        finite = torch.isfinite(a)
+        if not torch.equal(finite, torch.isfinite(b)):
+            return float("inf")
+        a, b = a[finite], b[finite]
+        if a.numel():
+            worst = max(worst, float((a - b).abs().max() / a.abs().max().clamp_min(1e-30)))
+    return worst

@@ -1,0 +1,123 @@
+"""`export`: a network as a file for other runtimes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from convsmith.errors import ArgumentError, ConvsmithError
+from convsmith.exporting import onnx
+from convsmith.exporting.agreement import compared
+from convsmith.exporting.exported import Exported
+from convsmith.exporting.free import captured, size_names
+from convsmith.network import Network, trace
+from convsmith.network.example import example_inputs
+from convsmith.network.lock import LOCK
+from convsmith.report.saving import as_path, check_target, save_bytes
+
+__all__ = ["export"]
+
+
+def export(
+    model: nn.Module | ExportedProgram,
+    example: Any,
+    target: str | os.PathLike[str],
+    *,
+    fixed: bool = False,
+    opset: int | None = None,
+    check: bool = True,
+    force: bool = False,
+) -> Exported:
+    """Write a network as an ONNX file, as it computes in evaluation mode.
+
+    Batch and size are left free where the model's code allows that. Weights keep the names and the
+    values that they have in the model. Where ONNX Runtime is installed the file is run before it is
+    written, at two sizes if any is free, and compared with the model.
+
+    Args:
+        model: any module that `torch.export` captures, or an exported program; it is left as it
+            was, also while other threads use it.
+        example: a tensor, a shape or several, as for `trace`. For an exported program, whose sizes
+            are settled, None stands for those that it was exported with.
+        target: the file, `*.onnx`.
+        fixed: keep the sizes of the example: some runtimes take only such files.
+        opset: the version of the operators, from 18; PyTorch's choice unless given.
+        check: whether ONNX Runtime is asked.
+        force: replace a file that exists.
+
+    Raises:
+        ArgumentError: for another ending, a file that exists, or a wrong example.
+        TraceError: for a model that cannot be captured.
+        ConvsmithError: for an operation that ONNX has not got, and where ONNX Runtime disagrees;
+            nothing is written then.
+        MissingExtra: without onnx and onnxscript.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = export(net, (1, 3, 16, 16), Path(folder, "net.onnx"))
+    >>> written.parameters, written.values[0].shape
+    (224, ('batch', 3, 'height', 'width'))
+    """
+    path = as_path(target)
+    if path.suffix.lower() != ".onnx":
+        raise ArgumentError(f"cannot export to {str(path)!r}: expected a name like net.onnx")
+    _check_model(model)
+    check_target(path, force)
+    onnx.check_installed()
+    network = trace(model, example)
+    holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+    given = _inputs(model, holder, example)
+    with LOCK:
+        program, notes = _program(model, network, given, fixed)
+        try:
+            written = onnx.write(program, size_names(program), opset)
+        except ConvsmithError as error:
+            raise type(error)(f"{network.name} {error}") from error
+    checked, gap = "not checked: check=False", None
+    if check:
+        checked, gap = compared(holder, written.content, given, written.values)
+    count, unread = _counted(network, written.weights)
+    if unread:
+        notes += (f"left out, as nothing reads them: {', '.join(unread)}",)
+    save_bytes(path, written.content, force)
+    return Exported(
+        path, "onnx", written.opset, count, len(written.content), written.values, checked, gap,
+        notes,
+    )  # fmt: skip
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, (nn.Module, ExportedProgram)):
+        raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
+    if type(model).__name__ == "Compiled" and hasattr(model, "regions"):
+        raise ArgumentError("a compiled network is machine code: export the model it was made from")
+
+
+def _inputs(model: Any, holder: nn.Module, example: Any) -> Any:
+    if example is None and isinstance(model, ExportedProgram):
+        return model.example_inputs or ((), {})
+    return example_inputs(holder, example)
+
+
+def _program(
+    model: nn.Module | ExportedProgram, network: Network, inputs: Any, fixed: bool
+) -> tuple[ExportedProgram, tuple[str, ...]]:
+    if isinstance(model, ExportedProgram):
+        return (network.program if fixed else model), ()
+    free = None if fixed else captured(model, inputs)
+    if free is not None:
+        return free.program, free.notes
+    return network.program, () if fixed else ("its code depends on the size: all sizes are fixed",)
+
+
+def _counted(network: Network, weights: frozenset[str]) -> tuple[int, list[str]]:
+    """How many trained values a file with these weights holds, and which it lacks."""
+    own = [p for p in network.parameters.values() if not p.buffer]
+    held = [p for p in own if weights.intersection((p.name, *p.aliases))]
+    kept = {p.name for p in held}
+    return sum(p.numel for p in held), [p.name for p in own if p.name not in kept]
