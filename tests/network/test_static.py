@@ -232,3 +232,14 @@ def test_a_program_whose_sizes_depend_on_values():
     program = export(Chosen("mask"), (torch.randn(1, 3, 4),), strict=False)
     with pytest.raises(TraceError, match=r"values of a tensor in layer 'inner' \(test_static.py:"):
         cs.trace(program)
+
+
+def test_an_input_that_is_named_like_a_function_of_python():
+    """`nn.Sequential` calls its input so, and graphs avoid the name."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
+    sizes = ({0: Dim.AUTO, 2: Dim.AUTO},)
+    program = export(net, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=sizes)
+    assert program.graph_signature.user_inputs == ("input",)
+    for height in (8, 11):
+        found = cs.inspect(program, (2, 3, height, 8))
+        assert found.macs == cs.inspect(net, (2, 3, height, 8)).macs

@@ -212,6 +212,8 @@ def _copy(
                 node.name,
                 node.type,
             )
+            # fx avoids names of Python's own, such as `input`, which the signature speaks of.
+            made.name = node.name
             made.meta = {key: value for key, value in node.meta.items() if key != "tensor_meta"}
             if "val" in made.meta:
                 # A later operation in place must not change what is noted here.
