@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from convsmith import draw, nn
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
     from convsmith.exporting import Exported, export
+    from convsmith.loading import load
     from convsmith.measure import Holes, Inspection, ReceptiveField, inspect
     from convsmith.network import Layer, Network, register, trace
     from convsmith.rewrite import (
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
         LightenReport,
         dilate,
         lighten,
-        load,
     )
-    from convsmith.runtime import Compiled, Profile, compile
+    from convsmith.runtime import Compiled, Loaded, Profile, compile
     from convsmith.tiling import Tiled, tile
 
 _HOMES = {
@@ -54,6 +54,7 @@ _HOMES = {
     "Layer": "network",
     "LightenReport": "rewrite",
     "Lightened": "rewrite",
+    "Loaded": "runtime",
     "Network": "network",
     "Pool": "arithmetic",
     "Profile": "runtime",
@@ -65,7 +66,7 @@ _HOMES = {
     "export": "exporting",
     "inspect": "measure",
     "lighten": "rewrite",
-    "load": "rewrite",
+    "load": "loading",
     "register": "network",
     "tile": "tiling",
     "trace": "network",
@@ -91,6 +92,7 @@ __all__ = [
     "Layer",
     "LightenReport",
     "Lightened",
+    "Loaded",
     "MissingExtra",
     "ModelError",
     "Network",

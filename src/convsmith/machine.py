@@ -24,6 +24,7 @@ __all__ = [
     "cache_problem",
     "cgroup_cpus",
     "cpu",
+    "cpu_flags",
     "cpu_name",
     "find_compiler",
     "instruction_sets",
@@ -176,6 +177,11 @@ def cpu() -> dict[str, Any]:
         "architecture": platform.machine(),
         "instruction_sets": instruction_sets(flags, platform.machine()),
     }
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return what the system says that the processor can do, in the words of Linux."""
+    return frozenset(flag.lower().replace(".", "_") for flag in _cpu()[1])
 
 
 def cpu_name() -> str:

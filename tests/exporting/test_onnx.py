@@ -209,6 +209,19 @@ def test_bad_input(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (2, 3, 24, 40)])
+def test_a_compiled_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    model = settled(Mixed())
+    written = cs.export(model, shape, tmp_path / "net.cvs")
+    assert written.format == "cvs" and written.error is not None and written.error <= 1e-5
+    assert written.parameters == cs.inspect(model, shape).params
+    image = torch.randn(shape)
+    for one, other in zip(in_float64(model, image), cs.load(written.path)(image)):
+        assert (one - other).abs().max() <= 1e-5 * one.abs().max()
+    with pytest.raises(cs.ArgumentError, match="is for ONNX"):
+        cs.export(model, shape, tmp_path / "other.cvs", opset=20)
+
+
 def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_text("mine")
@@ -236,6 +249,9 @@ def test_the_verb(
     assert "--force" in capfd.readouterr().err
     assert main([*words, "--force"]) == 0
     assert "batch×3×height×width" in capfd.readouterr().out
+    assert main(["export", "my.py:build", "--input", "1,3,16,16", "-o", "net.cvs"]) == 0
+    assert "224 parameters, " in capfd.readouterr().out
+    assert cs.load("net.cvs")(torch.zeros(1, 3, 16, 16)).shape == (1, 8, 14, 14)
     for wrong, message in (
         (["export", "my.py:build", "-o", "b.onnx"], "--input"),
         (["export", "my.py:build", "--input", "1,3,9,9", "-o", "b.tflite"], "net.onnx"),

@@ -96,7 +96,7 @@ def test_a_buffer_written_in_forward(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_many_threads_as_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     from convsmith.runtime import compile as _  # noqa: F401
 
-    room = sys.modules["convsmith.runtime.compile"]
+    room = sys.modules["convsmith.runtime.compilation"]
     monkeypatch.setattr(room, "usable_processors", lambda: 3)
     for torchs, expected in ((1, 1), (2, 2), (8, 3)):
         monkeypatch.setattr(torch, "get_num_threads", lambda torchs=torchs: torchs)

@@ -17,7 +17,13 @@ __all__ = ["command"]
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE.onnx", help="File to write.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write: net.onnx or net.cvs.",
+        ),
     ],
     shapes: Annotated[
         list[str] | None, typer.Option("--input", metavar="N,C,H,W", help=INPUT)
@@ -29,7 +35,7 @@ def command(
         int | None, typer.Option(metavar="N", help="Version of ONNX's operators, from 18.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Compare with the model in ONNX Runtime.")
+        bool, typer.Option("--check/--no-check", help="Compare the file with the model.")
     ] = True,
     weights: Annotated[
         str | None, typer.Option(metavar="FILE", help="The trained weights.")
@@ -38,10 +44,10 @@ def command(
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Write a network as an ONNX file, and compare it with the model in ONNX Runtime."""
+    """Write a network as an ONNX file or a compiled one, and compare it with the model."""
     check_targets(output, json, force=force)
-    if output == "-" or not output.lower().endswith(".onnx"):
-        raise ArgumentError(f"--output {output!r}: expected a name like net.onnx")
+    if output == "-" or not output.lower().endswith((".onnx", ".cvs")):
+        raise ArgumentError(f"--output {output!r}: expected a name like net.onnx or net.cvs")
     example = read_inputs(shapes or [])
     from torch.export import ExportedProgram
 

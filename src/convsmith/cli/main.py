@@ -59,7 +59,7 @@ VERBS = {
     ),
     "export": Verb(
         "convsmith.cli.export",
-        "Write a network as an ONNX file, and check it there",
+        "Write a network as an ONNX file or a compiled one, and check it",
     ),
     "draw": Verb(
         "convsmith.cli.draw",

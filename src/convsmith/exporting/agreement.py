@@ -12,13 +12,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.errors import ConvsmithError, first_line
 from convsmith.exporting.exported import Value
-from convsmith.exporting.free import Inputs, leaves
 from convsmith.network import untouched
 from convsmith.network.contexts import quiet
 from convsmith.runtime.graph.capture import apart
+from convsmith.runtime.graph.free import Inputs, leaves
 from convsmith.text import times
 
-__all__ = ["NOT_INSTALLED", "TOLERANCE", "compared"]
+__all__ = [
+    "NOT_INSTALLED", "TOLERANCE", "compared", "difference", "of_model", "random_inputs",
+]  # fmt: skip
 
 TOLERANCE = 1e-5
 """Of the largest value: what float32 loses in another order of additions, with room to spare."""
@@ -53,12 +55,12 @@ def compared(
     for example in (inputs, _larger(inputs, given)):
         if example is None:
             continue
-        example = _random(example, seed)
-        expected = _of_model(model, example)
+        example = random_inputs(example, seed)
+        expected = of_model(model, example)
         if expected is None:
             continue  # the model itself does not take a size that no rule forbids
         found = _of_file(session, example)
-        gap = _difference(expected, found)
+        gap = difference(expected, found)
         sizes.append(" and ".join(times(t.shape) for t in leaves(example)))
         if not gap <= TOLERANCE:
             raise ConvsmithError(
@@ -88,7 +90,7 @@ def _larger(inputs: Inputs, values: Sequence[Value]) -> Inputs | None:
     return enlarged_inputs
 
 
-def _random(inputs: Inputs, seed: int) -> Inputs:
+def random_inputs(inputs: Inputs, seed: int) -> Inputs:
     """Random values in the place of those of floating tensors; others may be indices."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -101,7 +103,8 @@ def _random(inputs: Inputs, seed: int) -> Inputs:
     return random
 
 
-def _of_model(model: nn.Module, inputs: Inputs) -> list[Tensor] | None:
+def of_model(model: nn.Module, inputs: Inputs) -> list[Tensor] | None:
+    """What a model gives in evaluation mode; None for sizes that it does not take."""
     with quiet(), apart(model) as copied, untouched(copied), torch.no_grad():
         try:
             result = copied(*inputs[0], **inputs[1])
@@ -120,7 +123,7 @@ def _of_file(session: Any, inputs: Inputs) -> list[Tensor]:
         raise ConvsmithError(f"ONNX Runtime cannot run the file: {first_line(error)}") from error
 
 
-def _difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
     """The largest difference over the largest value; infinite where shapes or NaNs differ."""
     if [t.shape for t in expected] != [t.shape for t in found]:
         return float("inf")

@@ -11,12 +11,13 @@ from torch.export import ExportedProgram
 from convsmith.errors import ArgumentError, ConvsmithError
 from convsmith.exporting import onnx
 from convsmith.exporting.agreement import compared
+from convsmith.exporting.compiled import export_compiled
 from convsmith.exporting.exported import Exported
-from convsmith.exporting.free import captured, size_names
 from convsmith.network import Network, trace
 from convsmith.network.example import example_inputs
 from convsmith.network.lock import LOCK
 from convsmith.report.saving import as_path, check_target, save_bytes
+from convsmith.runtime.graph.free import captured, size_names
 
 __all__ = ["export"]
 
@@ -31,21 +32,23 @@ def export(
     check: bool = True,
     force: bool = False,
 ) -> Exported:
-    """Write a network as an ONNX file, as it computes in evaluation mode.
+    """Write a network, as it computes in evaluation mode, as an ONNX file or a compiled one.
 
-    Batch and size are left free where the model's code allows that. Weights keep the names and the
-    values that they have in the model. Where ONNX Runtime is installed the file is run before it is
-    written, at two sizes if any is free, and compared with the model.
+    In an ONNX file batch and size are left free where the model's code allows that; weights keep
+    the names and the values that they have in the model. Where ONNX Runtime is installed the file
+    is run before it is written, at two sizes if any is free, and compared with the model. A `.cvs`
+    holds what `compile` makes for the example, for `convsmith.load`; it is loaded again and
+    compared, too.
 
     Args:
         model: any module that `torch.export` captures, or an exported program; it is left as it
             was, also while other threads use it.
         example: a tensor, a shape or several, as for `trace`. For an exported program, whose sizes
             are settled, None stands for those that it was exported with.
-        target: the file, `*.onnx`.
-        fixed: keep the sizes of the example: some runtimes take only such files.
-        opset: the version of the operators, from 18; PyTorch's choice unless given.
-        check: whether ONNX Runtime is asked.
+        target: the file, `*.onnx` or `*.cvs`.
+        fixed: keep the sizes of the example: some runtimes take only such ONNX files.
+        opset: the version of ONNX's operators, from 18; PyTorch's choice unless given.
+        check: whether the file is compared with the model.
         force: replace a file that exists.
 
     Raises:
@@ -64,13 +67,20 @@ def export(
     (224, ('batch', 3, 'height', 'width'))
     """
     path = as_path(target)
-    if path.suffix.lower() != ".onnx":
-        raise ArgumentError(f"cannot export to {str(path)!r}: expected a name like net.onnx")
+    if path.suffix.lower() not in (".onnx", ".cvs"):
+        raise ArgumentError(
+            f"cannot export to {str(path)!r}: expected a name like net.onnx or net.cvs"
+        )
     _check_model(model)
     check_target(path, force)
+    holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+    if path.suffix.lower() == ".cvs":
+        if opset is not None:
+            raise ArgumentError(f"opset={opset!r} is for ONNX, not for {str(path)!r}")
+        given = _inputs(model, holder, example)
+        return export_compiled(model, holder, given, path, check, force)
     onnx.check_installed()
     network = trace(model, example)
-    holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     given = _inputs(model, holder, example)
     with LOCK:
         program, notes = _program(model, network, given, fixed)

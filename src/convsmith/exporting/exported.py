@@ -32,8 +32,8 @@ class Exported(Result):
 
     Attributes:
         path: the file.
-        format: `onnx`.
-        opset: the version of its operators.
+        format: `onnx` or `cvs`.
+        opset: the version of ONNX's operators; None for a compiled network.
         parameters: how many trained values it holds, as `inspect` counts them.
         nbytes: the size of the file.
         values: its inputs and outputs.
@@ -44,7 +44,7 @@ class Exported(Result):
 
     path: Path
     format: str
-    opset: int
+    opset: int | None
     parameters: int
     nbytes: int
     values: tuple[Value, ...]
@@ -55,6 +55,7 @@ class Exported(Result):
     def table(self) -> Table:
         """Inputs and outputs, and whether they were checked."""
         error = "" if self.error is None else f", error {self.error:.1e}"
+        opset = "" if self.opset is None else f", opset {self.opset}"
         return Table(
             [
                 Column("name", "tensor"),
@@ -63,8 +64,7 @@ class Exported(Result):
             ],
             [(value.name, value.role, value.shape) for value in self.values],
             title=(
-                f"{self.path.name}: {self.parameters:,} parameters, opset {self.opset}, "
-                f"{self.nbytes:,} bytes"
+                f"{self.path.name}: {self.parameters:,} parameters{opset}, {self.nbytes:,} bytes"
             ),
             note=f"{self.checked}{error}",
         )

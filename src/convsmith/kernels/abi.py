@@ -9,7 +9,7 @@ import numpy as np
 
 from convsmith.errors import ConvsmithError
 
-__all__ = ["ARGUMENT", "CALL", "Abi", "read_abi"]
+__all__ = ["ARGUMENT", "CALL", "Abi", "declare", "read_abi"]
 
 ARGUMENT = np.dtype(
     [
@@ -83,6 +83,18 @@ def read_abi(executor: ctypes.CDLL, path: object) -> Abi:
         if theirs != ours:
             raise _mismatch(path, f"{name} lies in memory as {theirs}, not {ours}")
     return abi
+
+
+def declare(executor: ctypes.CDLL) -> None:
+    """Say what the functions of an executor take and give."""
+    executor.convsmith_team.restype = ctypes.c_void_p
+    executor.convsmith_team.argtypes = [ctypes.c_int32]
+    executor.convsmith_team_free.argtypes = [ctypes.c_void_p]
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
+    executor.convsmith_run.argtypes = [pointer, pointer, number, number, pointer, pointer]
+    executor.convsmith_run_batch.argtypes = [
+        pointer, pointer, number, pointer, pointer, number, number, pointer,
+    ]  # fmt: skip
 
 
 def _layout(record: np.dtype[np.void]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from convsmith.errors import ConvsmithError
 from convsmith.machine import CACHE, cache_folder, cache_problem, is_private
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "content_of"]
 
 _TRAILER = b"convsmith sha256 "
 _DIGEST = 64  # characters
@@ -126,18 +126,24 @@ def _sweep(root: Path) -> None:
 
 
 def _sound(path: Path) -> bool:
+    return content_of(path) is not None
+
+
+def content_of(path: Path) -> bytes | None:
+    """What was kept in a file; None for one that is missing, damaged or not to be trusted."""
     # A pipe would keep its reader waiting.
     if not (is_private(path) and path.is_file()):
-        return False
+        return None
     try:
         content = path.read_bytes()
     except OSError:
-        return False
+        return None
     end = len(content) - _DIGEST
     start = end - len(_TRAILER)
     if start <= 0 or content[start:end] != _TRAILER:
-        return False
-    return sha256(content[:start]).hexdigest().encode() == content[end:]
+        return None
+    kept = content[:start]
+    return kept if sha256(kept).hexdigest().encode() == content[end:] else None
 
 
 @cache

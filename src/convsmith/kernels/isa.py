@@ -9,7 +9,7 @@ from functools import cache
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["BLOCK", "ISAS", "Isa", "channel_pitch", "choose_isa", "fit"]
+__all__ = ["BLOCK", "ISAS", "Isa", "channel_pitch", "choose_isa", "fit", "lacking"]
 
 BLOCK = 16
 """Channels are padded to a multiple of this in every buffer, whatever the instruction set."""
@@ -109,6 +109,24 @@ def _host() -> set[str]:
     import halide as hl
 
     return set(str(hl.get_host_target()).split("-"))
+
+
+_FLAGS = {
+    "avx2": ("avx", "avx2", "f16c", "fma"),
+    "avx512": ("avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+}
+"""What the system calls the instructions that kernels of a set use."""
+
+
+def lacking(name: str) -> list[str]:
+    """The instructions of a set that this processor has not got, or is not known to have.
+
+    Halide is not asked: machine code that was made before runs without it.
+    """
+    from convsmith.machine import cpu_flags
+
+    present = cpu_flags()
+    return [flag for flag in _FLAGS.get(name, (name,)) if flag not in present]
 
 
 def channel_pitch(channels: int) -> tuple[int, int]:

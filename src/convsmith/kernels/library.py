@@ -15,8 +15,8 @@ import halide as hl
 
 from convsmith._version import __version__
 from convsmith.errors import ConvsmithError
-from convsmith.kernels.abi import Abi, read_abi
-from convsmith.kernels.cache import Cache
+from convsmith.kernels.abi import Abi, declare, read_abi
+from convsmith.kernels.cache import Cache, content_of
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, target
 from convsmith.kernels.watching import InPython, Watching
@@ -59,6 +59,7 @@ class Library:
         self._target = target(isa)
         self._functions: dict[str, int] = {}
         self._kept: list[ctypes.CDLL] = []  # a function is valid as long as its object is loaded
+        self._paths: dict[str, Path] = {}
         self.abi: Abi | None = None
         self.watching: InPython
         self.executor: Any = self._load_executor()
@@ -88,6 +89,22 @@ class Library:
         if kernel.name not in self._functions:
             self._functions[kernel.name] = self._load(kernel)
         return self._functions[kernel.name]
+
+    def names(self) -> dict[int, str]:
+        """The kernels that are loaded, by the addresses of their functions."""
+        own = {self.fill: "fill", self.pack: "pack", self.unpack: "unpack"}
+        return own | {address: name for name, address in self._functions.items()}
+
+    def code(self, name: str) -> bytes:
+        """The machine code of a kernel that is loaded, or of the `executor`.
+
+        Raises:
+            ConvsmithError: where the file that it was loaded from is no longer there.
+        """
+        content = content_of(self._paths[name])
+        if content is None:
+            raise ConvsmithError(f"{self._paths[name]} was removed or changed: compile again")
+        return content
 
     @property
     def fill(self) -> int:
@@ -123,10 +140,10 @@ class Library:
             function.compile_to_object(str(unlinked), arguments, kernel.name, bare)
             _link([unlinked], path)
 
-        loaded = _open(
-            self.cache.get(self._key(kernel.name, _source()), ".so", make), ctypes.DEFAULT_MODE
-        )
+        path = self.cache.get(self._key(kernel.name, _source()), ".so", make)
+        loaded = _open(path, ctypes.DEFAULT_MODE)
         self._kept.append(loaded)
+        self._paths[kernel.name] = path
         return _address(getattr(loaded, f"{kernel.name}_argv"))
 
     def _load_executor(self) -> ctypes.CDLL:
@@ -139,18 +156,11 @@ class Library:
         content = b"".join(source.read_bytes() for source in _SOURCES)
         key = self._key("executor", sha256(content).hexdigest())
         # Kernels find Halide's runtime in here: it is one for all of them.
-        path = self.cache.get(key, ".so", make)
+        path = self._paths["executor"] = self.cache.get(key, ".so", make)
         loaded = _open(path, ctypes.RTLD_GLOBAL)
         self.abi = read_abi(loaded, path)
         self.watching = Watching(path)
-        loaded.convsmith_team.restype = ctypes.c_void_p
-        loaded.convsmith_team.argtypes = [ctypes.c_int32]
-        loaded.convsmith_team_free.argtypes = [ctypes.c_void_p]
-        pointer, number = ctypes.c_void_p, ctypes.c_int32
-        loaded.convsmith_run.argtypes = [pointer, pointer, number, number, pointer, pointer]
-        loaded.convsmith_run_batch.argtypes = [
-            pointer, pointer, number, pointer, pointer, number, number, pointer,
-        ]  # fmt: skip
+        declare(loaded)
         return loaded
 
     def _key(self, name: str, source: str) -> str:

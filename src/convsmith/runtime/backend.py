@@ -12,7 +12,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
 from convsmith.errors import ConvsmithError, first_line
-from convsmith.runtime.compile import compile
+from convsmith.runtime.compilation import compile
 
 __all__ = ["backend"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import torch
@@ -23,6 +25,7 @@ from convsmith.runtime.background import Background
 from convsmith.runtime.execution.unfit import UnfitError
 from convsmith.runtime.graph.gate import gate
 from convsmith.runtime.graph.signature import describe, signature
+from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Example, Partitioner, Source
 from convsmith.runtime.graph.variant import Variant
 
@@ -80,6 +83,7 @@ class Compiled(nn.Module):
         super().train(False)
         self.threads, self.frozen, self.precision = threads, frozen, precision
         self._look = look
+        self._prepared: list[Example] = []
         self._background = Background(model, self._prepare) if new_sizes == "torch" else None
         self._start(Source.of(model, partition, example, look))
 
@@ -236,6 +240,7 @@ class Compiled(nn.Module):
         for done, example in enumerate(sizes, start=1):
             args, kwargs = example_inputs(holder, example)
             self._prepare(args, kwargs)
+            self._prepared = [*self._prepared, (args, kwargs)][-_VARIANTS:]
             if self._background is not None:
                 self._background.note(signature(args, kwargs))
             if progress is not None:
@@ -392,8 +397,67 @@ class Compiled(nn.Module):
             "a compiled network stays on the processor in float32: convert the model, then compile"
         )
 
-    def __reduce__(self) -> NoReturn:
-        raise ArgumentError("a compiled network is machine code: copy or save its model instead")
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sizes: Sequence[Any] | None = None,
+        source: bool = True,
+        force: bool = False,
+    ) -> Path:
+        """Write what `convsmith.load` runs without tracing and compiling: a `.cvs`.
+
+        The file holds the programs for some sizes, the weights of now, and machine code for this
+        processor's instruction set. It also holds the network as an exported program, so that who
+        does not trust machine code, or has another processor, can compile it again.
+
+        Args:
+            path: the file.
+            sizes: examples of the inputs that it is to serve, each as for `compile`; unless given,
+                that of `compile` and those of `prepare`.
+            source: whether the program is included; the file has half the size without.
+            force: replace a file that exists.
+
+        Raises:
+            ArgumentError: for a file that exists, or inputs that the model does not take.
+            ConvsmithError: for a network with operations that a stored one may not call, and where
+                kernels run through the JIT, as there is no C compiler.
+
+        >>> import tempfile, convsmith as cs
+        >>> from pathlib import Path
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        >>> fast, image = cs.compile(net, (1, 3, 16, 16), threads=1), torch.rand(2, 3, 16, 16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = cs.load(fast.save(Path(folder, "net.cvs")))
+        >>> torch.equal(again(image), fast(image))
+        True
+        """
+        from convsmith.report.saving import check_target, save_bytes
+        from convsmith.runtime.stored.writing import content_of
+
+        check_target(path, force)
+        content = content_of(self, self._sizes if sizes is None else sizes, source=source)
+        return save_bytes(path, content, force)
+
+    @property
+    def _sizes(self) -> list[Any]:
+        """The example, and what was prepared, as examples."""
+        return [_as_example(*inputs) for inputs in (self._source.example, *self._prepared)]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        copied = Compiled(
+            snapshot(self._source.model), self._source.example, self._source.partition,
+            self.threads, self._look, True,
+        )  # fmt: skip
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce__(self) -> Any:
+        from convsmith.runtime.stored.copying import from_content
+        from convsmith.runtime.stored.writing import content_of
+
+        # Machine code has no place in a pickle, which may go to another machine.
+        return from_content, (content_of(self, self._sizes, code=False),)
 
     def __repr__(self) -> str:
         count = sum(len(region.blocks) for region in self.regions)
@@ -401,6 +465,10 @@ class Compiled(nn.Module):
             f"Compiled({self.network.name}: {count} blocks in {len(self.regions)} regions, "
             f"threads: {self.threads})"
         )
+
+
+def _as_example(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return kwargs or list(args)
 
 
 _TRANSFORMED = "torch.func does not reach into kernels: transform the model that it was made from"

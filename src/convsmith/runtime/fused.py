@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from convsmith.network.lock import LOCK
-from convsmith.runtime.compile import compile
+from convsmith.runtime.compilation import compile
 from convsmith.runtime.compiled import Compiled
 
 __all__ = ["Fused"]

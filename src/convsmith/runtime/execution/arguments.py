@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -14,6 +13,7 @@ from convsmith.kernels.abi import ARGUMENT
 from convsmith.kernels.library import Library
 from convsmith.runtime.execution.bands import Plan
 from convsmith.runtime.execution.room import aligned
+from convsmith.runtime.execution.strides import Strides
 from convsmith.runtime.lowering.block import Array, Block, Input
 from convsmith.runtime.lowering.maps import Layout, Map
 from convsmith.runtime.lowering.mean import Mean
@@ -28,19 +28,6 @@ MEMORY, WEIGHTS, TENSORS = 0, 1, 2
 
 Argument = tuple[int, int, int, tuple[int, ...], tuple[int, ...], int]
 """As `ARGUMENT`, extents and strides as far as there are dimensions."""
-
-
-@dataclass(frozen=True)
-class Strides:
-    """How a tensor outside lies in memory: values from one to the next.
-
-    In a planar one the pixels of a row are neighbours, else the channels of a pixel.
-    """
-
-    channel: int
-    row: int
-    pixel: int
-    planar: bool
 
 
 class Constants:

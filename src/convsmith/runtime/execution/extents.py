@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convsmith.errors import ConvsmithError
 from convsmith.kernels.abi import Abi
-from convsmith.runtime.lowering.block import Array
+
+if TYPE_CHECKING:
+    # It comes with Halide, and a stored program runs without.
+    from convsmith.runtime.lowering.block import Array
 
 __all__ = ["check_extents"]
 

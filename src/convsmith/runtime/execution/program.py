@@ -50,6 +50,11 @@ class Program:
     owners: Array
 
     @property
+    def memory(self) -> int:
+        """Bytes for all maps."""
+        return self.plan.memory
+
+    @property
     def threads(self) -> int:
         """How many lists of calls there are."""
         return int(self.calls.shape[0])

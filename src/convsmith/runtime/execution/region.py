@@ -6,9 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +16,20 @@ from convsmith.kernels.library import Library
 from convsmith.network.lock import LOCK
 from convsmith.runtime.execution.arguments import Constants, Strides
 from convsmith.runtime.execution.bands import Plan, plan, sizes_of
+from convsmith.runtime.execution.call import Call
 from convsmith.runtime.execution.operator import call, number_of
 from convsmith.runtime.execution.program import Program, assemble, kernel_for
-from convsmith.runtime.execution.room import Room, aligned
+from convsmith.runtime.execution.room import Room
+from convsmith.runtime.execution.sized import Sized
 from convsmith.runtime.execution.team import Team
 from convsmith.runtime.execution.tensors import Images, Vectors
 from convsmith.runtime.execution.unfit import UnfitError
-from convsmith.runtime.lowering.block import Array, Block, Input, Output
+from convsmith.runtime.lowering.block import Block, Input, Output
 
 __all__ = ["PREPARING", "Progress", "Region", "Sized"]
 
-Memory = tuple[int, Array]
-"""Its address, and what keeps it."""
+Made = tuple["Region", Any, Sized]
+"""A region, what the tensors have in common that a program is for, and that program."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -40,33 +41,12 @@ many where there are threads, which share one image, or take each their own of a
 
 class _Preparing(threading.local):
     on = False
+    made: list[Made] | None = None
 
 
 PREPARING = _Preparing()
-"""Whether this thread runs a graph without values so that its programs are made."""
-
-
-@dataclass(eq=False)
-class Sized:
-    """What a region keeps for one size of image.
-
-    Attributes:
-        program: its calls.
-        results: channels, rows and pixels of each output.
-        free: memories that no call uses now.
-    """
-
-    program: Program
-    results: list[tuple[int, int, int]]
-    free: list[Memory] = field(default_factory=list)
-
-    def take(self) -> Memory:
-        """Memory for one call."""
-        try:
-            return self.free.pop()
-        except IndexError:
-            memory = aligned(self.program.plan.memory)
-            return memory.ctypes.data, memory
+"""Whether this thread runs a graph without values so that its programs are made, and which those
+are, where somebody has put a list there."""
 
 
 class Region(nn.Module):
@@ -122,9 +102,9 @@ class Region(nn.Module):
         self._check_batch(tensors)
         if not tensors[0].shape[0]:
             return self.fake(tensors)
-        with _Call(self, tensors) as call:
-            call.run(call.sized.program)
-        return call.outputs
+        with Call(self, tensors) as one:
+            one.run(one.sized.program)
+        return one.outputs
 
     @contextmanager
     def running(
@@ -132,8 +112,8 @@ class Region(nn.Module):
     ) -> Iterator[tuple[Program, Callable[[Program], None]]]:
         """The program for tensors, and what runs it, or some of its calls, for the batch."""
         self._check_batch(tensors)
-        with _Call(self, tensors) as call:
-            yield call.sized.program, call.run
+        with Call(self, tensors) as one:
+            yield cast(Program, one.sized.program), one.run
 
     def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors without values."""
@@ -142,7 +122,9 @@ class Region(nn.Module):
         if PREPARING.on and first.shape[0]:
             readable = [view.readable(tensor) for tensor in tensors]
             for threads in {1, self.team.threads}:
-                self.sized(readable, threads)
+                sized = self.sized(readable, threads)
+                if PREPARING.made is not None:
+                    PREPARING.made.append((self, self.key(readable, threads), sized))
         last, order = view.last(first), self.order(self._sizes(tensors))
         shapes = [view.result(view.images(first), result) for result in self.results(order)]
         layout = torch.channels_last if last else torch.contiguous_format
@@ -160,7 +142,7 @@ class Region(nn.Module):
 
     def program(self, *tensors: Tensor) -> Program:
         """The program for tensors of these shapes."""
-        return self.sized(tensors).program
+        return cast(Program, self.sized(tensors).program)
 
     def prepare(self, sizes: Sequence[tuple[int, int]], progress: Progress | None = None) -> None:
         """Compile the kernels that images of these sizes (rows, pixels) need."""
@@ -195,7 +177,7 @@ class Region(nn.Module):
         """What is kept for tensors of these sizes and strides, for all threads or so many."""
         view, threads = self.tensors, threads or self.team.threads
         last = view.last(tensors[0])
-        key = (threads, last, *[view.key(t) for t in tensors])
+        key = (threads, last, *[view.key(t) for t in tensors])  # as below, without a call
         known = self._sized.get(key)
         if known is not None:
             try:  # noqa: SIM105 (a context costs a call two microseconds)
@@ -216,6 +198,11 @@ class Region(nn.Module):
             while len(self._sized) > _PROGRAMS * min(2, self.team.threads):
                 self._sized.popitem(last=False)
         return fresh
+
+    def key(self, tensors: Sequence[Tensor], threads: int) -> Any:
+        """What the tensors that one program serves have in common."""
+        view = self.tensors
+        return (threads, view.last(tensors[0]), *[view.key(tensor) for tensor in tensors])
 
     def assemble(
         self, order: Plan, strides: Sequence[Strides], extents: Sequence[int], threads: int
@@ -260,66 +247,6 @@ class Region(nn.Module):
     def results(self, order: Plan) -> list[tuple[int, int, int]]:
         """Channels, rows and pixels of each output."""
         return [(b.sources[0].channels, *order.sizes[id(b)]) for b in self.outputs]
-
-
-class _Call:
-    """One call of a region: what it reads and writes; its memory is taken until it is over."""
-
-    __slots__ = ("bases", "inputs", "memory", "outputs", "region", "sized")
-
-    def __init__(self, region: Region, tensors: Sequence[Tensor]) -> None:
-        view = region.tensors
-        inputs = [view.readable(t) for t in tensors]
-        last, images = view.last(inputs[0]), view.images(inputs[0])
-        self.region, self.inputs = region, inputs
-        self.sized = sized = region.sized(inputs)
-        self.outputs = outputs = [
-            region.room.tensor(number, view.result(images, result), last)
-            for number, result in enumerate(sized.results)
-        ]
-        # For each image its base addresses: memory, weights, tensors.
-        tensors = *inputs, *outputs
-        starts = [t.data_ptr() for t in tensors]
-        if not all(starts):
-            raise UnfitError("a region got a tensor without memory")
-        self.memory = sized.take()
-        self.bases = [(self.memory[0], region.constants.address, *starts)]
-        if images > 1:  # to look at all strides costs a call a microsecond
-            steps = 0, 0, *[4 * t.stride(0) for t in tensors]
-            first = self.bases[0]
-            self.bases += [
-                tuple([start + i * step for start, step in zip(first, steps, strict=True)])
-                for i in range(1, images)
-            ]
-
-    def __enter__(self) -> _Call:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.sized.free.append(self.memory)
-
-    def run(self, program: Program) -> None:
-        """Run the program, or some of its calls, for the batch."""
-        region = self.region
-        done = self._shared_out() if program is self.sized.program else 0
-        for bases in self.bases[done:]:
-            region.team.run(region.library, program, bases)
-
-    def _shared_out(self) -> int:
-        """Compute images of a batch, each by one thread; how many, the first ones."""
-        region, threads = self.region, self.region.team.threads
-        whole = len(self.bases) // threads * threads
-        if threads == 1 or not whole or region.library.executor is None:
-            return 0
-        single = region.sized(self.inputs, 1)
-        memories = [single.take() for _ in range(threads)]
-        try:
-            starts = [address for address, _ in memories]
-            program, bases = single.program, self.bases[:whole]
-            done = region.team.run_batch(region.library, program, bases, starts)
-        finally:
-            single.free.extend(memories)
-        return whole if done else 0
 
 
 _PLAIN = (Tensor, nn.Parameter)

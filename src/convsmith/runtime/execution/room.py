@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 from weakref import finalize, ref
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from convsmith.runtime.lowering.block import Array
+if TYPE_CHECKING:
+    # It comes with Halide, and a stored program runs without.
+    from convsmith.runtime.lowering.block import Array
 
 __all__ = ["Room", "aligned"]
 

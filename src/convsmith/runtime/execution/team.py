@@ -16,7 +16,7 @@ from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
     from convsmith.kernels.library import Library
-    from convsmith.runtime.execution.program import Program
+    from convsmith.runtime.execution.sized import Runnable
 
 __all__ = ["Team", "team"]
 
@@ -35,7 +35,7 @@ class Team:
             myself = weakref.ref(self)
             os.register_at_fork(after_in_child=lambda: _forget(myself()))
 
-    def run(self, library: Library, program: Program, bases: Sequence[int]) -> None:
+    def run(self, library: Library, program: Runnable, bases: Sequence[int]) -> None:
         """Run a program; the interpreter's lock is free meanwhile.
 
         Args:
@@ -60,7 +60,7 @@ class Team:
     def run_batch(
         self,
         library: Library,
-        program: Program,
+        program: Runnable,
         bases: Sequence[Sequence[int]],
         memories: Sequence[int],
     ) -> bool:

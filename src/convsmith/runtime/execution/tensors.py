@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convsmith.runtime.execution.arguments import Strides
+from convsmith.runtime.execution.strides import Strides
 
 __all__ = ["Images", "Vectors"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from convsmith.network.contexts import forked, quiet, without_collections
 from convsmith.network.example import aliased
 from convsmith.runtime.graph.capture import apart
 
-__all__ = ["Free", "captured", "size_names"]
+__all__ = ["Free", "Inputs", "agrees", "captured", "leaves", "size_names"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -40,45 +40,83 @@ class Free:
 def captured(model: nn.Module, inputs: Inputs) -> Free | None:
     """Capture a model with as many sizes free as it allows; None where all have to be fixed.
 
-    The model is left as it is: a second set of its modules, on the same tensors, is captured.
+    The model is left as it is: a second set of its modules, on the same tensors, is captured. What
+    `torch.export` calls free is tried: the program has to give what the model gives for the example
+    and for twice as much along every free axis.
     """
-    # `torch.export` takes a length of 1 for a constant: two images stand for any number.
+    # `torch.export` takes a length of 1 for a constant: two images stand for any number. A map of
+    # one pixel is one, too, so that twice the size may tell more.
     batches = tree_map(_two_images, inputs)
-    for example, axes in ((batches, "all"), (inputs, "all"), (batches, "batch")):
+    for example, axes in ((batches, "all"), (_larger(batches, "all"), "all"), (batches, "batch")):
         program = _captured(model, example, axes)
-        if program is not None and _is_free(program, example):
-            notes = (
-                () if axes == "all" else ("its code depends on the size: the batch alone is free",)
-            )
+        if program is None or not any(True for _ in _symbols(program)):
+            continue
+        if all(_serves(program, model, each) for each in (inputs, _larger(batches, axes))):
+            notes = () if axes == "all" else (_BATCH_ALONE,)
             return Free(program, notes)
     return None
 
 
-def _is_free(program: ExportedProgram, inputs: Inputs) -> bool:
-    """Whether any size is free, and twice as much is taken along every axis that is.
+_BATCH_ALONE = "its code depends on the size: the batch alone is free"
+_ROUNDING = 1e-4
+"""Of the largest value; two graphs of float32 of the same operations differ by far less."""
 
-    Where a model takes one size alone, the program may call it free, with a guard that says which.
+
+def agrees(one: Callable[..., Any], other: Callable[..., Any], inputs: Inputs) -> bool:
+    """Whether two networks give the same for random inputs of these sizes, up to rounding.
+
+    Not where the second one does not take them.
     """
-    free = {(name, axis) for name, axis, _, _ in _symbols(program)}
-    if not free:
-        return False
-    guards = getattr(program.module(check_guards=True), "_guards_fn", None)
-    names = iter(program.graph_signature.user_inputs)
+    generator = torch.Generator().manual_seed(0)
 
-    def doubled(leaf: Any) -> Any:
-        name = next(names)
-        if not isinstance(leaf, Tensor):
+    def drawn(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
             return leaf
-        lengths = [n * (1 + ((name, axis) in free)) for axis, n in enumerate(leaf.shape)]
-        return torch.empty(lengths, dtype=leaf.dtype, device="meta")
+        return torch.rand(leaf.shape, generator=generator).to(leaf)
 
-    larger = [doubled(leaf) for leaf in tree_leaves(inputs)]
-    try:
-        if guards is not None:
-            guards(*larger)
-    except AssertionError:
+    args, kwargs = tree_map(drawn, inputs)
+    with torch.no_grad():
+        expected = tree_leaves(one(*args, **kwargs))
+        try:
+            found = tree_leaves(other(*args, **kwargs))
+        except Exception:
+            return False
+    return len(expected) == len(found) and all(map(_alike, expected, found))
+
+
+def _serves(program: ExportedProgram, model: nn.Module, inputs: Inputs) -> bool:
+    """Whether a program gives what the model gives; not for sizes that the model refuses."""
+    with quiet(), forked(), apart(model) as copied, untouched(copied):
+        try:
+            return agrees(copied, program.module(check_guards=False), inputs)
+        except Exception:
+            return False
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return bool(one == other)
+    if one.shape != other.shape:
         return False
-    return True
+    if not one.is_floating_point() or not one.numel():
+        return torch.equal(one, other)
+    scale = _ROUNDING * float(one.abs().max())
+    return torch.allclose(one, other, rtol=0, atol=scale, equal_nan=True)
+
+
+def _larger(inputs: Inputs, axes: str) -> Inputs:
+    """Twice as much along every axis that may be free: a multiple of what was a multiple."""
+
+    def enlarged(leaf: Any) -> Any:
+        free = _free_axes(leaf, axes)
+        if free is None:
+            return leaf
+        for axis in free:
+            leaf = torch.cat([leaf, leaf], axis)
+        return leaf
+
+    larger: Inputs = tree_map(enlarged, inputs)
+    return larger
 
 
 def _two_images(leaf: Any) -> Any:

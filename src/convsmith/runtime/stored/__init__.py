@@ -1,0 +1,1 @@
+"""Compiled networks as files: programs, weights and machine code, checked before they run."""

@@ -1,0 +1,36 @@
+"""What pickle is given of a compiled network: the program that it was compiled from, no code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from convsmith.errors import ConvsmithError
+from convsmith.runtime.stored.container import Container, packed
+from convsmith.runtime.stored.loaded import rebuilt
+
+if TYPE_CHECKING:
+    from convsmith.runtime.compiled import Compiled
+
+__all__ = ["from_content", "without_code"]
+
+Reduced = tuple[Callable[[bytes], "Compiled"], tuple[bytes]]
+
+
+def from_content(content: bytes) -> Compiled:
+    """Compile again what `without_code` kept: in another process, perhaps on another machine."""
+    return rebuilt(Container.of(content, "the pickled network"))
+
+
+def without_code(container: Container) -> Reduced:
+    """What pickle is given of a network that was loaded.
+
+    Raises:
+        ConvsmithError: for a file without the program.
+    """
+    if "source" not in container:
+        raise ConvsmithError(f"{container.name} holds machine code alone: pass on the file itself")
+    kept: dict[str, Any] = {
+        key: container.document[key] for key in ("name", "version", "threads", "sizes")
+    }
+    return from_content, (packed(kept, {"source": container.part("source").tobytes()}),)
