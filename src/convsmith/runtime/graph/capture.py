@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -106,6 +107,8 @@ class Capture:
                     program = torch.export.export(
                         copied, args, kwargs, dynamic_shapes=sizes, strict=False
                     )
+                if any(map(_is_like_a_builtin, program.graph_signature.user_inputs)):
+                    return None
                 guarded = program.module(check_guards=True)
                 _, kept = _normalised(program)
                 network = trace(program, kwargs or tuple(args))
@@ -163,6 +166,15 @@ def _free(value: Any, axes: tuple[int, ...]) -> Any:
     if not isinstance(value, Tensor):
         return None
     return tuple(Dim.AUTO if axis in axes else None for axis in range(value.dim()))
+
+
+def _is_like_a_builtin(name: Any) -> bool:
+    """Whether an input is named like `nn.Sequential` names its own, `input`.
+
+    Such networks have each size captured by itself: their upsampling by free sizes is rounded in
+    another way than by those of the example, which tiles and streams rely on.
+    """
+    return hasattr(builtins, str(name))
 
 
 def _is_adaptive(node: Node) -> bool:
