@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from convsmith import draw, nn
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
     from convsmith.exporting import Exported, export
+    from convsmith.importing import read_onnx
     from convsmith.loading import load
     from convsmith.measure import Holes, Inspection, ReceptiveField, inspect
     from convsmith.network import Layer, Network, register, trace
@@ -67,13 +68,14 @@ _HOMES = {
     "inspect": "measure",
     "lighten": "rewrite",
     "load": "loading",
+    "read_onnx": "importing",
     "register": "network",
     "tile": "tiling",
     "trace": "network",
 }
 _ROOMS = (
-    "arithmetic", "draw", "exporting", "kernels", "measure", "network", "nn", "report", "rewrite",
-    "runtime", "tiling",
+    "arithmetic", "draw", "exporting", "importing", "kernels", "measure", "network", "nn", "report",
+    "rewrite", "runtime", "tiling",
 )  # fmt: skip
 
 __all__ = [
@@ -111,6 +113,7 @@ __all__ = [
     "lighten",
     "load",
     "nn",
+    "read_onnx",
     "register",
     "tile",
     "trace",

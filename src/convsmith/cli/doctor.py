@@ -47,7 +47,7 @@ EXTRAS = {
     "geo": Extra("cloud-optimised GeoTIFF from tile", ("rasterio",)),
     "matrix": Extra("convolutions as sparse matrices", ("scipy",)),
     "nifti": Extra("volumes as NIfTI, into and from tile", ("nibabel",)),
-    "onnx": Extra("networks as ONNX files", ("onnx", "onnxruntime", "onnxscript")),
+    "onnx": Extra("networks as ONNX files, and out of them", ("onnx", "onnxruntime", "onnxscript")),
     "tables": Extra("results as pandas data frames", ("pandas",)),
     "tile": Extra(
         "tiles from and into Zarr and TIFF, on many machines",

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-MODEL = "Network: torchvision:NAME, timm:NAME, file.py:callable, package.module:callable, .pt2"
+MODEL = (
+    "Network: torchvision:NAME, timm:NAME, file.py:callable, package.module:callable, .pt2, .onnx"
+)
 
 
 def command(

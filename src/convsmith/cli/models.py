@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_model"]
 
-FORMS = "torchvision:NAME, timm:NAME, package.module:callable, file.py:callable or a .pt2"
+FORMS = "torchvision:NAME, timm:NAME, package.module:callable, file.py:callable, .pt2 or .onnx"
 
 
 def load_model(
@@ -32,8 +32,8 @@ def load_model(
     Args:
         spec: `torchvision:NAME` or `timm:NAME` (random weights); `package.module:callable` or
             `file.py:callable`, which is a module, or returns one when called without arguments; a
-            `.pt2` of `torch.export.save`; or a folder that `convsmith lighten` wrote.
-        weights: a file for `load_weights`; a `.pt2` and a folder bring their own.
+            `.pt2` of `torch.export.save`; an `.onnx`; or a folder that `convsmith lighten` wrote.
+        weights: a file for `load_weights`; a `.pt2`, an `.onnx` and a folder bring their own.
         original: for a folder, the spec of what it was made from. A folder decides itself only
             where that is a name of torchvision or timm, or another folder: code runs because the
             user names it, never because a file that was received does.
@@ -49,12 +49,16 @@ def load_model(
         raise ArgumentError(f"--model says what a folder was made from, but {spec!r} is no folder")
     if not is_folder:
         _refuse_other_files(path, spec)
-    if is_folder or path.suffix == ".pt2":
+    if is_folder or path.suffix in (".pt2", ".onnx"):
         if weights is not None:
             raise ArgumentError(f"{spec} brings its own weights: leave out {str(weights)!r}")
         if is_folder:
             folder: nn.Module = _load_folder(path, original)
             return folder
+        if path.suffix == ".onnx":
+            from convsmith.importing import read_onnx
+
+            return read_onnx(path)
         from convsmith.network.stored.program import load_program
 
         return load_program(path)
