@@ -73,10 +73,15 @@ def test_what_is_no_model(net: Path, spec: str, message: str) -> None:
         load_model(spec)
 
 
-@pytest.mark.parametrize("spec", ["resnet50", "", "net.onnx"])
+@pytest.mark.parametrize("spec", ["resnet50", "", "net.tflite"])
 def test_what_names_no_kind_of_model(here: Path, spec: str) -> None:
     with pytest.raises(ArgumentError, match="is not a model: expected torchvision:NAME, timm:NAME"):
         load_model(spec)
+
+
+def test_a_missing_onnx_file_is_a_missing_file(here: Path) -> None:
+    with pytest.raises(ModelError, match=r"no file 'net\.onnx'"):
+        load_model("net.onnx")
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
