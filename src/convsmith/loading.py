@@ -50,7 +50,7 @@ def load(
     if is_container(place):
         if model is not None:
             raise ArgumentError(f"{place} is a network of its own: leave out the model")
-        from convsmith.runtime.stored.loaded import load_compiled
+        from convsmith.runtime.stored.opening import load_compiled
 
         return load_compiled(place, trust=trust, threads=threads)
     if model is None:

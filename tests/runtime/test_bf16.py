@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import random
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 import convsmith as cs
-from convsmith.errors import ArgumentError
+from convsmith.errors import ArgumentError, ConvsmithError
 from convsmith.kernels.isa import ISAS
 from convsmith.kernels.kernel import Numbers
 from convsmith.runtime.execution import bands, region
@@ -393,3 +396,16 @@ def test_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = fast(net, image, allow_fallback=True)
     assert compiled.precision == "float32"
     assert all(torch.equal(a, b) for a, b in zip(compiled(image), cs.compile(net, image)(image)))
+
+
+@needs_bf16
+def test_a_copy_keeps_the_precision_and_a_file_refuses_it(tmp_path: Path) -> None:
+    net, image = _fused()
+    compiled = fast(net, image)
+    copied = copy.deepcopy(compiled)
+    assert copied.precision == "bf16"
+    assert all(torch.equal(a, b) for a, b in zip(copied(image), compiled(image), strict=True))
+    for kept in (lambda: compiled.save(tmp_path / "net.cvs"), lambda: pickle.dumps(compiled)):
+        with pytest.raises(ConvsmithError, match="computes in bf16: only networks in float32"):
+            kept()
+    assert not list(tmp_path.iterdir())

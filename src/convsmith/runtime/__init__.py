@@ -33,6 +33,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     home = import_module(f"convsmith.runtime.{_HOMES[name]}")
+    if name in ("compile", "Compiled"):
+        import_module("convsmith.runtime.stored.copying")  # how they are pickled
     # `Report` is the old name of `Profile`.
     value = getattr(home, "Profile" if name == "Report" else name)
     globals()[name] = value

@@ -447,17 +447,10 @@ class Compiled(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         copied = Compiled(
             snapshot(self._source.model), self._source.example, self._source.partition,
-            self.threads, self._look, True,
+            self.threads, self._look, True, precision=self.precision,
         )  # fmt: skip
         memo[id(self)] = copied
         return copied
-
-    def __reduce__(self) -> Any:
-        from convsmith.runtime.stored.copying import from_content
-        from convsmith.runtime.stored.writing import content_of
-
-        # Machine code has no place in a pickle, which may go to another machine.
-        return from_content, (content_of(self, self._sizes, code=False),)
 
     def __repr__(self) -> str:
         count = sum(len(region.blocks) for region in self.regions)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convsmith.errors import ConvsmithError
+from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.stored.container import Container, packed
-from convsmith.runtime.stored.loaded import rebuilt
-
-if TYPE_CHECKING:
-    from convsmith.runtime.compiled import Compiled
+from convsmith.runtime.stored.rebuilding import rebuilt
+from convsmith.runtime.stored.writing import content_of
 
 __all__ = ["from_content", "without_code"]
 
@@ -34,3 +34,11 @@ def without_code(container: Container) -> Reduced:
         key: container.document[key] for key in ("name", "version", "threads", "sizes")
     }
     return from_content, (packed(kept, {"source": container.part("source").tobytes()}),)
+
+
+def _compiled(network: Compiled) -> Reduced:
+    # Machine code has no place in a pickle, which may go to another machine.
+    return from_content, (content_of(network, network._sizes, code=False),)
+
+
+copyreg.pickle(Compiled, _compiled)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
@@ -25,78 +23,9 @@ from convsmith.runtime.stored.piece import Piece
 from convsmith.runtime.stored.values import read
 
 if TYPE_CHECKING:
-    from convsmith.runtime.compiled import Compiled
+    pass
 
-__all__ = ["Loaded", "load_compiled"]
-
-
-def load_compiled(
-    path: str | os.PathLike[str], *, trust: bool | None = None, threads: int | None = None
-) -> Loaded | Compiled:
-    """Load what `Compiled.save` wrote.
-
-    Args:
-        path: the file.
-        trust: whether its machine code may run. Unless given, it may if this user saved the file on
-            this machine; that of any other file is left alone, and the network is compiled again
-            here, from the program in the file.
-        threads: how many run it: 1, or as many as it was compiled for, which is what it takes
-            unless given.
-
-    Raises:
-        ModelError: for a file that is missing, damaged, or was made for another processor, system
-            or version of convsmith.
-        ArgumentError: for a number of threads that it was not saved for.
-    """
-    if trust is not None and not isinstance(trust, bool):
-        raise ArgumentError(f"trust is True, False or None, not {trust!r}")
-    container = Container.open(Path(path))
-    try:
-        if trust or (trust is None and container.is_own):
-            return Loaded(container, threads)
-        return rebuilt(container, threads)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, ConvsmithError):
-            raise
-        raise container.damaged(f"{type(error).__name__}: {first_line(error)}") from error
-
-
-def rebuilt(container: Container, threads: int | None = None) -> Compiled:
-    """Compile the program in a file again, without its machine code.
-
-    Raises:
-        ModelError: for a file without one, or with one that could run code.
-    """
-    if "source" not in container:
-        raise ModelError(
-            f"{container.name} holds machine code alone, which is code of whoever saved it: pass "
-            "trust=True if you know who that was"
-        )
-    from convsmith.machine import usable_processors
-    from convsmith.network.stored.program import program_from
-    from convsmith.runtime.compilation import compile
-
-    document = container.document
-    program = program_from(container.part("source").tobytes(), container.name)
-    examples = [_example(container, size) for size in document["sizes"]]
-    if not examples:
-        raise container.damaged("it names no size")
-    threads = threads or max(1, min(int(document["threads"]), usable_processors()))
-    compiled = compile(program, examples[0], threads=threads)
-    compiled.frozen = True  # no one else has the program, so nothing of it changes
-    if len(examples) > 1:
-        compiled.prepare(examples[1:])
-    return compiled
-
-
-def _example(container: Container, described: Any) -> Any:
-    def leaf(value: Any) -> Any:
-        return tuple(int(n) for n in value["shape"]), str(value["dtype"])
-
-    args, kwargs = read(described, leaf)
-    if args and kwargs:
-        raise container.damaged("its inputs are both named and not")
-    return kwargs or list(args)
+__all__ = ["Loaded"]
 
 
 class Loaded(nn.Module):

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from convsmith._version import __version__
 from convsmith.errors import ConvsmithError, ModelError, first_line
+from convsmith.network import Network
 from convsmith.network.contexts import quiet
 from convsmith.network.example import example_inputs
 from convsmith.network.lock import LOCK
@@ -24,13 +25,13 @@ from convsmith.network.stored.program import program_from
 from convsmith.runtime.graph.free import agrees, captured
 from convsmith.runtime.graph.rehearse import names_sizes
 from convsmith.runtime.graph.signature import describe
+from convsmith.runtime.graph.source import Source
 from convsmith.runtime.graph.variant import Variant
 from convsmith.runtime.stored.container import packed
 from convsmith.runtime.stored.operators import name_of
 from convsmith.runtime.stored.values import write
 
 if TYPE_CHECKING:
-    from convsmith.runtime.compiled import Compiled
     from convsmith.runtime.execution.region import Made, Region
 
 __all__ = ["content_of"]
@@ -39,8 +40,26 @@ _BATCHES = 1, 2, 3
 """A graph that serves these serves any number of images."""
 
 
+class Saved(Protocol):
+    """What is saved of a `Compiled`, which itself knows how it is saved."""
+
+    threads: int
+    precision: str
+    _source: Source
+
+    @property
+    def network(self) -> Network:
+        """What was compiled."""
+
+    def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
+        """The graph that serves these inputs."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The results."""
+
+
 def content_of(
-    compiled: Compiled, sizes: Sequence[Any], *, source: bool = True, code: bool = True
+    compiled: Saved, sizes: Sequence[Any], *, source: bool = True, code: bool = True
 ) -> bytes:
     """All that is needed to run a compiled network elsewhere.
 
@@ -55,6 +74,11 @@ def content_of(
         ArgumentError: for inputs that the network does not take.
         ConvsmithError: for what cannot be stored: the reason, and what to do.
     """
+    if compiled.precision != "float32":
+        raise ConvsmithError(
+            f"{compiled.network.name} computes in {compiled.precision}: only networks in float32 "
+            "can be saved and pickled"
+        )
     model = compiled._source.model
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     writer = _Writer(compiled)
@@ -76,7 +100,7 @@ def content_of(
     return packed(document, writer.parts)
 
 
-def _source(compiled: Compiled, model: Any, examples: Sequence[Any]) -> bytes:
+def _source(compiled: Saved, model: Any, examples: Sequence[Any]) -> bytes:
     """The network as `torch.export.save` writes it, once it is found to give the same results."""
     name, program = compiled.network.name, model
     advice = "pass source=False to save machine code alone"
@@ -121,7 +145,7 @@ def _without_ranges(program: ExportedProgram) -> ExportedProgram:
 class _Writer:
     """Collects the parts of a file; each tensor, region, program and kernel once."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Saved) -> None:
         self.compiled = compiled
         self.parts: dict[str, bytes] = {}
         self.document: dict[str, Any] = {"graphs": [], "regions": [], "served": [], "kernels": []}
