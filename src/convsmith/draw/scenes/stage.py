@@ -8,10 +8,17 @@ from math import prod
 from typing import Any
 
 from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool
-from convsmith.arithmetic.normalise import Size, per_axis
+from convsmith.arithmetic.normalise import Size
 from convsmith.draw.live.stage import Layer, Stage
 from convsmith.draw.scenes.dressed import check_dress
-from convsmith.draw.scenes.values import default_image, kernels_of, nested, numbers, scattered
+from convsmith.draw.scenes.values import (
+    default_image,
+    drawn_size,
+    kernels_of,
+    nested,
+    numbers,
+    scattered,
+)
 from convsmith.draw.words import Words
 from convsmith.errors import ArgumentError
 
@@ -119,7 +126,7 @@ def stage(
         if not isinstance(layer, (Conv, ConvTranspose, Pool)):
             raise ArgumentError(f"a stage shows Conv, ConvTranspose and Pool, not {layer!r}")
     chain = Chain(*stack)
-    lengths = per_axis("size", size, chain.dims)
+    lengths = drawn_size(size, chain.dims)
     image = _image(stack, lengths, values)
     _check_extent(chain, len(image), lengths)
     return Stage(
