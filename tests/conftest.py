@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.chromium import chromium, open_page  # noqa: F401 (one browser for all rooms)
+
 SKIPS_FAIL = os.environ.get("CONVSMITH_NO_SKIP", "") not in ("", "0")
 
 # too_slow is a stopwatch, and on a busy machine a stopwatch measures the machine.

@@ -10,8 +10,6 @@ import time
 
 import pytest
 
-from tests.chromium import chromium, open_page  # noqa: F401 (fixtures)
-
 
 def serve(words):
     """Start a verb of the command line; the process and the address that it tells."""

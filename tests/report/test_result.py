@@ -48,7 +48,7 @@ def _net() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def instances() -> Mapping[type, Any]:
+def instances(tmp_path_factory: pytest.TempPathFactory) -> Mapping[type, Any]:
     """One real instance of every result, by its class."""
     pytest.importorskip("pandas")
     for module in _modules():
@@ -75,6 +75,8 @@ def instances() -> Mapping[type, Any]:
     tiled, picture = cs.tile(model[:6], shape, tile=8), images[0].numpy()
     outcome = tiled.run(picture)
     found += [outcome, outcome.plan, tiled.compare(picture, window=8)]
+    exported = cs.export(model[:6], shape, tmp_path_factory.mktemp("exported") / "net.cvs")
+    found += [compiled.compare(images[:2]), exported]
     from convsmith.cli.bench import RuntimeComparison, RuntimeFigures
     from convsmith.rewrite.lightening.report import Point, Step
 

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from convsmith.runtime.execution.region import Region
 from convsmith.runtime.lowering.block import Block, Input, Output
-from convsmith.runtime.lowering.channels import Shuffled
+from convsmith.runtime.lowering.channels import Shuffled, WindowedChannels
 from convsmith.runtime.lowering.concat import Copied
 from convsmith.runtime.lowering.convolution import Convolution
 from convsmith.runtime.lowering.elementwise import Multiplied, Scaled
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.mean import Mean
+from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
 from convsmith.runtime.lowering.pool import AveragePool, LargestPool
 from convsmith.runtime.lowering.resample import Upsampled
 from convsmith.runtime.lowering.transposed import Transposed
@@ -113,12 +114,32 @@ class _Run:
         x = self.read(block.sources[0])
         if isinstance(block, Convolution):
             return self.convolution(block, x)
+        if isinstance(block, NormalisedPixels):
+            return _normalised(block, x)
+        if isinstance(block, Normalised):
+            factor, middle = map(self.read, block.gates)
+            apart = Interval(x.value - middle.value, x.error + middle.error)
+            apart = _blurred(apart, x.value.abs() + middle.value.abs())
+            value, error = _product(apart, factor)
+            bias = torch.from_numpy(block.bias).float().double()[:, None, None]
+            return self.ended(block, _blurred(Interval(value + bias, error), value.abs()))
+        if isinstance(block, Factor):
+            weight = torch.from_numpy(block.weight).double()[:, None, None]
+            root = (x.value + block.eps).rsqrt()
+            error = weight.abs() * root**3 * x.error
+            return _blurred(Interval(weight * root, error), (weight * root).abs())
+        if isinstance(block, WindowedChannels):
+            return _windowed(block, x)
         if isinstance(block, Scaled):
             return self.ended(block, _product(x, self.read(block.sources[1])))
         if isinstance(block, Multiplied):
             return _product(x, self.read(block.sources[1]))
         if isinstance(block, Mean):
             dims = 3 if block.of_rows else 2
+            if block.gates:
+                middle = self.read(block.gates[0])
+                apart = Interval(x.value - middle.value, x.error + middle.error)
+                x = _product(apart, _blurred(apart, x.value.abs()))
             return _blurred(Interval(*(v.mean(dims, keepdim=True) for v in x)), x.value.abs().max())
         if isinstance(block, Shuffled):
             return Interval(*(F.channel_shuffle(v, block.groups) for v in x))
@@ -218,12 +239,39 @@ def _convolved(
             height, width = block.size((value.shape[2], value.shape[3]))
             more = F.pad(full, (0, max(0, left + width), 0, max(0, top + height)))
             return more[:, :, top : top + height, left : left + width]
-        return F.conv2d(F.pad(value, _pads(block)), weight, None, stride, 0, dilation, groups)
+        own = min(groups, value.shape[1])  # one channel has more than one by name alone
+        return F.conv2d(F.pad(value, _pads(block)), weight, None, stride, 0, dilation, own)
 
     value, sizes = summed(x.value, w), summed(x.value.abs(), w.abs())
     # A sum of so many terms, rounded at each, is wrong by the root of their number at most.
     blur = (4 + terms**0.5) * EPSILON * (sizes + b.abs()[:, None, None])
     return Interval(value + b[:, None, None], summed(x.error, w.abs()) + blur)
+
+
+def _normalised(block: NormalisedPixels, x: Interval) -> Interval:
+    weight, bias = (
+        torch.from_numpy(v).float().double()[:, None, None] for v in (block.weight, block.bias)
+    )
+    middle = x.value.mean(1, keepdim=True)
+    root = (x.value.var(1, correction=0, keepdim=True) + block.eps).rsqrt()
+    value = (x.value - middle) * root * weight + bias
+    # What is off by e moves the mean by e at most, and the deviation by as much.
+    most = x.error.amax(1, keepdim=True) + 8 * EPSILON * x.value.abs().amax(1, keepdim=True)
+    error = weight.abs() * root * most * (2 + (x.value - middle).abs() * root)
+    return _blurred(Interval(value, error), value.abs() + bias.abs())
+
+
+def _windowed(block: WindowedChannels, x: Interval) -> Interval:
+    weight = torch.from_numpy(block.weight).float().double()[None, None]
+
+    def summed(value: Tensor, taps: Tensor) -> Tensor:
+        flat = value.movedim(1, -1).reshape(-1, 1, value.shape[1])
+        found = F.conv1d(flat, taps, padding=taps.shape[2] // 2)
+        return found.reshape(*value.movedim(1, -1).shape).movedim(-1, 1)
+
+    value = summed(x.value, weight) + block.bias
+    return _blurred(Interval(value, summed(x.error, weight.abs())),
+                    summed(x.value.abs(), weight.abs()) + abs(block.bias))  # fmt: skip
 
 
 def _activated(name: str, x: Interval) -> Interval:

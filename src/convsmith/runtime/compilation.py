@@ -130,6 +130,12 @@ def _as_for(whole: Network, partition: Partitioner) -> Partitioner:
     def chosen(captured: Capture) -> Variant:
         variant = partition(captured)
         for region in variant.regions:
+            missing = [block.name for block in region.inputs if block.name not in whole]
+            if missing:
+                raise ArgumentError(
+                    f"{whole.name} cannot be compiled as parts: its regions begin at {missing[0]}, "
+                    "which the whole has not got"
+                )
             shapes = [whole[block.name].shape for block in region.inputs]
             region.choose_kernels_for([region.tensors.size(shape) for shape in shapes])
         return variant

@@ -436,7 +436,12 @@ class Compiled(nn.Module):
         from convsmith.runtime.stored.writing import content_of
 
         check_target(path, force)
-        content = content_of(self, self._sizes if sizes is None else sizes, source=source)
+        if not isinstance(force, bool):
+            raise ArgumentError(f"force is True or False, not {force!r}")
+        sizes = self._sizes if sizes is None else sizes
+        if not sizes:
+            raise ArgumentError("sizes names no size that the file is to serve")
+        content = content_of(self, sizes, source=source)
         return save_bytes(path, content, force)
 
     @property

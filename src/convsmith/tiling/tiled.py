@@ -261,7 +261,7 @@ class Tiled:
             with FakeTensorMode(allow_non_fake_inputs=True):
                 image = torch.empty((1, self.shape[0], *key), dtype=self.dtype)
             try:
-                captured = Capture.of(self.model, (image,), {})
+                captured = Capture.of(self.model, (image,), {}, for_kernels=False)
             except TraceError as error:
                 shape = times((self.shape[0], *key))
                 raise TraceError(f"{error} (for an image of {shape})") from error

@@ -21,10 +21,10 @@ from convsmith.network.example import aliased
 from convsmith.network.lock import LOCK
 from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
-from convsmith.runtime.graph.channels_last import channels_first
+from convsmith.runtime.graph.channels_last import channels_first, has_channels_last
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
-from convsmith.runtime.graph.gates import gates_as_pixels
+from convsmith.runtime.graph.gates import gates_as_pixels, has_gates
 from convsmith.runtime.graph.patience import Patience
 from convsmith.runtime.graph.plainer import plainer
 
@@ -41,6 +41,7 @@ class Capture:
         kept: why no operation may be moved, or ''.
         fixed: nodes whose arguments follow from the sizes of the inputs.
         guarded: for a graph of free sizes, the graph with its guards.
+        written: the graph as the model has it, where operations stand for others in the program.
     """
 
     network: Network
@@ -48,14 +49,26 @@ class Capture:
     kept: str = ""
     fixed: frozenset[str] = field(default_factory=frozenset)
     guarded: GraphModule | None = None
+    written: GraphModule | None = None
 
     @classmethod
     def of(
-        cls, model: nn.Module | ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]
+        cls,
+        model: nn.Module | ExportedProgram,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        for_kernels: bool = True,
     ) -> Capture:
         """Capture a model at these inputs, all sizes fixed.
 
         A second set of its modules is captured: other threads may use the model meanwhile.
+
+        Args:
+            model: the model.
+            args: inputs; named ones in `kwargs`.
+            kwargs: by name.
+            for_kernels: also with maps in the one form that kernels take.
 
         Raises:
             TraceError: for a model that cannot be captured.
@@ -65,7 +78,7 @@ class Capture:
             if isinstance(model, nn.Module):
                 network = replace(network, model=model)
             program = network.program
-            changed, kept = _normalised(program)
+            changed, kept, written = _normalised(program, for_kernels)
             if changed:  # the nodes are not those that were traced
                 module: nn.Module = (
                     program.module(check_guards=False)
@@ -75,7 +88,7 @@ class Capture:
                 again = read_program(program, module, network.name, network.free)
                 network = replace(again, model=network.model)
         fixed = frozenset(node.name for node in program.graph.nodes if _is_adaptive(node))
-        return cls(network, program, kept, fixed)
+        return cls(network, program, kept, fixed, None, written)
 
     @classmethod
     def of_free_sizes(
@@ -110,13 +123,18 @@ class Capture:
                 if any(map(_is_like_a_builtin, program.graph_signature.user_inputs)):
                     return None
                 guarded = program.module(check_guards=True)
-                _, kept = _normalised(program)
+                _, kept, written = _normalised(program)
                 network = trace(program, kwargs or tuple(args))
             except Exception:
                 return None  # whatever the reason: each size is then captured by itself
         network = replace(network, name=type(model).__name__, model=model)
         fixed = frozenset(node.name for node in program.graph.nodes if _is_fixed(node))
-        return cls(network, program, kept, fixed, guarded)
+        return cls(network, program, kept, fixed, guarded, written)
+
+    @property
+    def in_torch(self) -> GraphModule:
+        """What torch runs in the place of kernels: the operations of the model itself."""
+        return self.graph() if self.written is None else self.written
 
     def graph(self) -> GraphModule:
         """A fresh copy of the graph, which shares the parameters.
@@ -148,18 +166,26 @@ def apart(model: Any) -> Iterator[Any]:
         yield shadow(model) if isinstance(model, nn.Module) else model
 
 
-def _normalised(program: ExportedProgram) -> tuple[bool, str]:
+def _normalised(
+    program: ExportedProgram, for_kernels: bool = True
+) -> tuple[bool, str, GraphModule | None]:
     """Rewrite a program as regions are cut from it.
 
     Returns:
-        Whether there are other operations now; and why none may be moved, or ''.
+        Whether there are other operations now; why none may be moved, or ''; and the graph as it
+        was before operations took the place of others, for torch to run.
     """
     named = name_types(program)
     changed, kept = functional(program)
     if kept:
-        return named or changed, kept
-    rewritten = [rewrite(program) for rewrite in (plainer, channels_first, gates_as_pixels)]
-    return named or changed or any(rewritten), kept
+        return named or changed, kept, None
+    changed = plainer(program) or changed or named
+    if not for_kernels or not (has_channels_last(program) or has_gates(program)):
+        return changed, kept, None
+    written: GraphModule = program.module(check_guards=False)
+    setattr(written, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)
+    rewritten = [rewrite(program) for rewrite in (channels_first, gates_as_pixels)]
+    return changed or any(rewritten), kept, written if any(rewritten) else None
 
 
 def _free(value: Any, axes: tuple[int, ...]) -> Any:

@@ -17,10 +17,15 @@ from torch.fx import Graph, Node
 from convsmith.runtime.graph.own import CHANNEL_NORM
 from convsmith.runtime.graph.twins import Form, Twins, by_weights, rewritten, shape_of
 
-__all__ = ["channels_first"]
+__all__ = ["channels_first", "has_channels_last"]
 
 _ATEN = torch.ops.aten
 _LAST, _FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def has_channels_last(program: ExportedProgram) -> bool:
+    """Whether there may be something to rewrite."""
+    return any(map(_FORM.may_end, program.graph.nodes))
 
 
 def channels_first(program: ExportedProgram) -> bool:
@@ -114,6 +119,7 @@ _FIRST_OF = (0, 2, 3, 1)
 
 _FORM = Form(
     begins=_begins,
+    may_end=lambda node: _permutation(node) == _FIRST,
     ends=_ends,
     value=lambda value: value.permute(_FIRST),
     back=_back,

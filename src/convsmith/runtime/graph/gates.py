@@ -18,13 +18,18 @@ from convsmith.network.reading import arguments
 from convsmith.runtime.graph.own import CHANNEL_CONVOLUTION
 from convsmith.runtime.graph.twins import Form, Twins, by_weights, rewritten, shape_of
 
-__all__ = ["gates_as_pixels"]
+__all__ = ["gates_as_pixels", "has_gates"]
 
 _ATEN = torch.ops.aten
 _VIEWS = {
     _ATEN.view.default, _ATEN.reshape.default, _ATEN.flatten.using_ints, _ATEN.unsqueeze.default,
     _ATEN.squeeze.dim, _ATEN.squeeze.dims, _ATEN.squeeze.default,
 }  # fmt: skip
+
+
+def has_gates(program: ExportedProgram) -> bool:
+    """Whether there may be something to rewrite."""
+    return any(map(_FORM.may_end, program.graph.nodes))
 
 
 def gates_as_pixels(program: ExportedProgram) -> bool:
@@ -123,6 +128,7 @@ def _elementwise(graph: Graph, node: Node, twins: Twins) -> Node | None:
 
 _FORM = Form(
     begins=_begins,
+    may_end=lambda node: node.target in _VIEWS and _is_pixel(shape_of(node)),
     ends=_ends,
     value=lambda value: value.flatten(1)[:, :, None, None],
     rules={

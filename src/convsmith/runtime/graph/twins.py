@@ -35,6 +35,7 @@ class Form:
 
     Attributes:
         begins: the map of which a node is this form, a new node if need be; else None.
+        may_end: whether a node could be in the usual form again; quick, for most graphs have none.
         ends: the twin of the source that a node gives in the usual form again; else None.
         rules: how operations compute on twins. Activations and the like need none.
         value: from a (fake) tensor in this form to the same as a map.
@@ -42,6 +43,7 @@ class Form:
     """
 
     begins: Callable[[Graph, Node], Node | None]
+    may_end: Callable[[Node], bool]
     ends: Callable[[Node, Twins], Node | None]
     rules: Mapping[Any, Rule]
     value: Callable[[Tensor], Tensor]

@@ -57,7 +57,7 @@ class Variant:
     @cached_property
     def plain(self) -> GraphModule:
         """The same graph without regions, for calls that no region is made for."""
-        return self.captured.graph()
+        return self.captured.in_torch
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Make the programs of all regions for inputs, and compile their kernels.
@@ -107,7 +107,7 @@ def in_torch(captured: Capture) -> Variant:
     """A graph that torch runs, for machines without kernels."""
     why = "there are no kernels on this machine"
     reasons = {layer.name: why for layer in captured.network}
-    return Variant(captured, captured.graph(), reasons, Watch(()))
+    return Variant(captured, captured.in_torch, reasons, Watch(()))
 
 
 def _is_region(module: Any) -> bool:

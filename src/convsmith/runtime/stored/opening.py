@@ -42,7 +42,7 @@ def load_compiled(
         if trust or (trust is None and container.is_own):
             return Loaded(container, threads)
         return rebuilt(container, threads)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         if isinstance(error, ConvsmithError):
             raise
         raise container.damaged(f"{type(error).__name__}: {first_line(error)}") from error
