@@ -236,3 +236,44 @@ def test_any_message_becomes_one_printable_line(message: str) -> None:
 @given(st.text(st.characters(categories=["L", "N", "P"]), min_size=1))
 def test_a_printable_line_stays_as_it_is(message: str) -> None:
     assert _one_line(message) == message
+
+
+INTERRUPTED = """
+import os, signal, time
+
+class Stopped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{signal})
+        for _ in range(100):  # one of these steps is interrupted
+            pass
+
+def command() -> None:
+    {work}
+"""
+WORKING = """
+import sys
+from convsmith.cli.main import VERBS, Verb, main
+VERBS["work"] = Verb("work", "")
+sys.exit(main(["work"]))
+"""
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "work",
+    [
+        # in a destructor, where Python drops whatever is raised
+        "Stopped(); time.sleep(60)",
+        # in a library that says something else of it
+        "try: Stopped.__del__(None)\n    finally: raise RuntimeError('an empty stack')",
+        "try: Stopped.__del__(None)\n    except KeyboardInterrupt: open('/nowhere/at/all')",
+    ],
+)
+def test_an_interrupt_is_neither_lost_nor_called_otherwise(
+    tmp_path: Path, work: str, signal: str
+) -> None:
+    (tmp_path / "work.py").write_text(INTERRUPTED.format(work=work, signal=signal))
+    done = subprocess.run(
+        [sys.executable, "-c", WORKING], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "convsmith: interrupted\n")

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        with _warnings(debug), _terminable(), prints_kept_back():
+        with _warnings(debug), _stoppable(), prints_kept_back():
             status = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -263,16 +263,49 @@ def _warnings(debug: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl+C: drafts are removed, and what was kept stays whole."""
+def _stoppable() -> Iterator[None]:
+    """End on Ctrl+C and on SIGTERM: drafts are removed, and what was kept stays whole.
+
+    An interrupt may come anywhere. In a destructor or a callback Python drops it: it is sent again.
+    Code that is left halfway may fail of that: the interrupt counts, and not what followed from it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopped = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopped
+        stopped = True
+        raise KeyboardInterrupt
+
+    def dropped(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            before.setdefault(signal.SIGALRM, signal.signal(signal.SIGALRM, stop))
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        elif not stopped:
+            hook(unraisable)
+
+    hook, sys.unraisablehook = sys.unraisablehook, dropped
+    # A shell's job in the background ignores SIGINT, and goes on doing so.
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
+    except BaseException as error:
+        if not stopped:
+            raise
+        each: BaseException | None = error
+        while each is not None:
+            traceback.clear_frames(each.__traceback__)
+            each = each.__context__
+        raise KeyboardInterrupt from error
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.SIGALRM in before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 def _fail(message: str, status: int, debug: bool) -> int:
