@@ -151,6 +151,12 @@ def contents(path: Path) -> dict[str, bytes]:
     return found
 
 
+def differing(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+    """The files that one result has and the other has not, or with other bytes."""
+    names = sorted(one.keys() | other.keys())
+    return [name for name in names if one.get(name) != other.get(name)]
+
+
 def drafts(folder: Path) -> list[str]:
     """What should not be left behind."""
     patterns = ("*.part", ".writing-*", ".unfinished-*")
@@ -193,7 +199,8 @@ def main(kind: str, moments: int, seed: int, place: Path) -> None:
         if status == 0 or kind in ("lighten", "picture", "compile"):
             assert there in ({}, expected), said  # whole, or not there
         assert end(start(work, shared, folder)) == 0, (said, (folder / "log").read_text())
-        assert contents(folder / name) == expected, said
+        differ = differing(contents(folder / name), expected)
+        assert not differ, (said, differ)
         assert not drafts(folder), (said, drafts(folder))
         counted["finished first" if status == 0 else which.name] += 1
     print(f"{kind}: {moments} moments within {seconds:.2f} s: {dict(counted)}")

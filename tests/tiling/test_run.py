@@ -179,6 +179,30 @@ def test_nothing_else_is_replaced(tmp_path, model, source):
     assert tiled.run(source, path, part=(1, 2)).complete
 
 
+def test_what_a_stopped_writer_left_is_no_part_of_a_result(tmp_path, model, source):
+    """Zarr writes each file beside its place, and renames it."""
+    tiled = cs.tile(model, (1, 3, 8, 8), tile=32)
+    expected = files(tmp_path / tiled.run(source, str(tmp_path / "one.zarr")).target)
+    target = tmp_path / "two.zarr"
+    tiled.run(source, str(target), part=(0, 2))
+    (target / "c" / f"0.{'0f' * 16}.partial").write_bytes(b"half")
+    (target / "my.partial").write_bytes(b"mine")
+    tiled.run(source, str(target), part=(1, 2))
+    assert files(target) == expected | {"my.partial": b"mine"}
+    begun = tmp_path / "three.zarr"
+    begun.mkdir()
+    (begun / f"zarr.{'0f' * 16}.partial").write_bytes(b"half")
+    tiled.run(source, str(begun), force=True)
+    assert files(begun) == expected
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*") if path.is_file()
+    }  # fmt: skip
+
+
 def test_pictures_are_refused_before_anything_is_computed(tmp_path, model, source):
     seen = []
     tiled = cs.tile(model, (1, 3, 8, 8), tile=32)

@@ -110,9 +110,8 @@ def drafted(target: Path) -> Iterator[IO[bytes]]:
     """
     # Beside the target, because a file can only be moved in one step within a file system.
     draft = target.with_name(f".{target.name[:50]}.{token_hex(8)}.part")
-    file = open(draft, "x+b", opener=_opener)  # noqa: SIM115 (the `with` is inside of what removes it)
-    try:
-        with file:
+    try:  # around all of it: an interrupt may come as soon as the draft is there
+        with open(draft, "x+b", opener=_opener) as file:
             yield file
         _sync(draft)  # some writers open it once more, by its name
         draft.replace(target)

@@ -122,7 +122,7 @@ class Manifest:
         """
         self.make()
         try:
-            for pattern in (_RUN, _STARTING, "done-*.jsonl"):
+            for pattern in (_RUN, _STARTING, f".{_STARTING}.*", "done-*.jsonl"):
                 for path in self.folder.glob(pattern):
                     path.unlink()
             for path in self.folder.glob("job-*"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,15 @@ from convsmith.tiling.stores import geotiff, nifti, tiff
 from convsmith.tiling.stores.form import Form
 from convsmith.tiling.stores.room import placed
 
-__all__ = ["FORMATS", "Format", "form_of", "format_of", "open_zarr"]
+__all__ = ["FORMATS", "Format", "form_of", "format_of", "is_draft", "open_zarr"]
 
 
 def _fits_all(path: str, form: Form) -> None:
     """Refuse nothing."""
+
+
+def _left_nothing(path: str) -> None:
+    """There is nothing to clear away."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Format:
         check: refuses what the format cannot hold, before anything is computed.
         channels_last: whether it holds channels as its last dimension, whatever the image does.
         placed: whether it says where its image is in the world.
+        clear: removes what writers left in it that were stopped, once nobody writes.
     """
 
     create: Callable[[str, Form, Placement | None], Any]
@@ -57,6 +63,7 @@ class Format:
     check: Callable[[str, Form], None] = _fits_all
     channels_last: bool = False
     placed: bool = False
+    clear: Callable[[str], None] = _left_nothing
 
 
 def form_of(path: str) -> str:
@@ -108,6 +115,17 @@ def _create_zarr(path: str, form: Form, placement: Placement | None) -> Any:
         dimension_names=[letter.lower() for letter in form.layout],
         overwrite=True,
     )
+
+
+def _clear_zarr(path: str) -> None:
+    if "://" not in path:
+        for draft in filter(is_draft, Path(path).rglob("*.partial")):
+            draft.unlink(missing_ok=True)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether Zarr was writing this file, and was stopped before it could rename it."""
+    return re.search(r"\.[0-9a-f]{32}\.partial$", path.name) is not None
 
 
 def _inner(unit: Sequence[int]) -> tuple[int, ...]:
@@ -174,7 +192,7 @@ _PICTURE, _JPEG = (
 )  # fmt: skip
 
 FORMATS: dict[str, Format] = {
-    ".zarr": Format(_create_zarr, open_zarr),
+    ".zarr": Format(_create_zarr, open_zarr, clear=_clear_zarr),
     ".npy": _NPY,
     ".tif": _TIFF,
     ".tiff": _TIFF,

@@ -12,7 +12,7 @@ from convsmith.errors import ArgumentError, ConvsmithError, DataError, first_lin
 from convsmith.report.saving import drafted
 from convsmith.tiling.placement import Placement
 from convsmith.tiling.stores.form import Form, Target, is_full, unwritten
-from convsmith.tiling.stores.formats import format_of, open_zarr
+from convsmith.tiling.stores.formats import format_of, is_draft, open_zarr
 from convsmith.tiling.stores.room import check_room
 
 __all__ = [
@@ -108,7 +108,9 @@ def finish(target: Target, placement: Placement | None = None) -> None:
         DataError: where it cannot be written; the parts stay.
     """
     target.flush()
-    path, whole = target.path, format_of(target.path).whole
+    path, kind = target.path, format_of(target.path)
+    whole = kind.whole
+    kind.clear(path)
     if whole is None or not os.path.exists(_parts(path)):
         return
     try:
@@ -129,7 +131,7 @@ def remove(path: str) -> None:
     Of a link the link is removed, never what it points to.
     """
     if os.path.isdir(path) and not os.path.islink(path):
-        if not _is_array(path) and os.listdir(path):
+        if not _is_array(path):
             raise ArgumentError(f"{path} is a folder that is not a Zarr array: it is not replaced")
         shutil.rmtree(path)
     elif os.path.lexists(path):
@@ -137,7 +139,9 @@ def remove(path: str) -> None:
 
 
 def _is_array(path: str) -> bool:
-    """Whether a folder is one Zarr array, and not a group of them or anything else."""
+    """Whether a folder is one Zarr array, perhaps just begun, and not a group or anything else."""
+    if all(map(is_draft, Path(path).iterdir())):
+        return True
     if os.path.isfile(os.path.join(path, ".zarray")):
         return True
     try:
