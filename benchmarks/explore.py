@@ -8,7 +8,6 @@ time. The server and the browser share this machine.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
@@ -17,8 +16,9 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
+from benchmarks.chromium import browser
 from convsmith.cli.output import talk
-from convsmith.errors import MissingExtra, ModelError
+from convsmith.errors import ModelError
 from convsmith.explore.serve import address, free_port
 from convsmith.report import Column, Table, milliseconds
 
@@ -26,15 +26,6 @@ __all__ = ["options", "run", "tables"]
 
 GOAL = 200.0
 """Milliseconds, for the median."""
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 # What is opened, and which slider is moved; every move is to a value that was not there before.
 CASES = {
@@ -77,19 +68,11 @@ def options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise MissingExtra("a browser to measure in", extra="dev", package="playwright") from None
-    path = options.browser or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        raise ModelError("no Chromium is installed: apt-get install chromium")
     rows: list[dict[str, Any]] = []
-    with served() as port, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with browser(options.browser) as chromium, served() as port:
         for name, (query, control) in CASES.items():
             talk(f"{name} …")
-            page = browser.new_page(viewport={"width": 1100, "height": 900})
+            page = chromium.new_page(viewport={"width": 1100, "height": 900})
             page.goto(f"{address(port)}?{query}")
             page.wait_for_selector(".cs-animation")
             slider = page.locator("marimo-slider", has_text=_label(control)).get_by_role("slider")
@@ -111,7 +94,6 @@ def run(options: Namespace) -> dict[str, Any]:
                     "moves": moves,
                 }
             )
-        browser.close()
     missed = [
         f"{row['case']}: {what} {row[what]:.0f} ms, goal {GOAL:.0f} ms"
         for row in rows

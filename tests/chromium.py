@@ -7,16 +7,10 @@ import shutil
 
 import pytest
 
+from benchmarks.chromium import FLAGS
+
 __all__ = ["chromium", "open_page"]
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

@@ -1,0 +1,113 @@
+"""The live stage: from opening its file to the first paint, and from a hover to its answer.
+
+Each opening is a new page of one browser; its clock begins with the navigation. A hover is the
+pointer over another cell, drawn at random; its time is that of the page's own work and layout.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median, quantiles
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import convsmith as cs
+from benchmarks.chromium import browser
+from convsmith.cli.output import talk
+from convsmith.report import Column, Table, milliseconds
+
+__all__ = ["options", "run", "tables"]
+
+PAINT, HOVER = 100.0, 16.0
+"""Goals in milliseconds, for the medians of three layers on 16×16."""
+
+_EMPTY, _THREE, _DEEP = "an empty page", "3 layers, 16×16", "WaveNet, 30 layers"
+
+_HOVERS = """count => {
+  const picture = document.querySelector(".picture"), times = [];
+  if (!picture) return times;
+  const box = picture.getBoundingClientRect();
+  let seed = 1;
+  const random = () => (seed = seed * 16807 % 2147483647) / 2147483647;
+  for (let i = 0; i < 50 * count && times.length < count; i++) {
+    const before = hand.under;
+    const at = {clientX: box.left + random() * box.width, clientY: box.top + random() * box.height};
+    const start = performance.now();
+    picture.dispatchEvent(new PointerEvent("pointermove", {...at, bubbles: true}));
+    picture.getBoundingClientRect();
+    if (hand.hovered && hand.under !== before) times.push(performance.now() - start);
+  }
+  return times;
+}"""
+_PAINT = """() => new Promise(resolve => new PerformanceObserver((list) => {
+  for (const entry of list.getEntries())
+    if (entry.name === "first-contentful-paint") resolve(entry.startTime);
+}).observe({type: "paint", buffered: true}))"""
+
+
+def options(parser: ArgumentParser) -> None:
+    parser.add_argument("--runs", type=int, default=15, help="openings of each page (%(default)s)")
+    parser.add_argument("--hovers", type=int, default=300, help="of each page (%(default)s)")
+    parser.add_argument("--browser", help="the Chromium to use, by default the first one found")
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    paints: dict[str, list[float]] = {}
+    hovers: dict[str, list[float]] = {}
+    with TemporaryDirectory() as folder, browser(options.browser) as chromium:
+        pages = _pages(Path(folder))
+        for number in range(options.runs):  # in turn, so that a slow moment meets all
+            talk(f"opening {number + 1} of {options.runs} …")
+            for name, path in pages.items():
+                page = chromium.new_page(viewport={"width": 1280, "height": 900})
+                page.goto(path.as_uri())
+                paints.setdefault(name, []).append(page.evaluate(_PAINT))
+                if number == options.runs - 1:
+                    hovers[name] = page.evaluate(_HOVERS, options.hovers)
+                page.close()
+    rows: list[dict[str, Any]] = [
+        {
+            "case": name,
+            "paint": median(paints[name]),
+            "slowest": max(paints[name]),
+            "hover": median(hovers[name]) if hovers[name] else None,
+            "tail": quantiles(hovers[name], n=20)[-1] if hovers[name] else None,
+        }
+        for name in pages
+    ]
+    goals = (("paint", PAINT, "first paint"), ("hover", HOVER, "a hover"))
+    (three,) = (row for row in rows if row["case"] == _THREE)
+    missed = [
+        f"{_THREE}: {what} {three[key]:.0f} ms, goal {goal:.0f} ms"
+        for key, goal, what in goals
+        if three[key] > goal
+    ]
+    return {"rows": rows, "goals": [PAINT, HOVER], "missed": missed}
+
+
+def tables(result: dict[str, Any]) -> Sequence[Table]:
+    columns = (
+        Column("case", "page"),
+        Column("paint", "first paint, median", align="right", format=milliseconds),
+        Column("slowest", "slowest", align="right", format=milliseconds),
+        Column("hover", "hover, median", align="right", format=milliseconds),
+        Column("tail", "95 %", align="right", format=milliseconds),
+    )
+    keys = ("case", "paint", "slowest", "hover", "tail")
+    return [Table(columns, [[row[key] for key in keys] for row in result["rows"]], title="Stages")]
+
+
+def _pages(folder: Path) -> dict[str, Path]:
+    three = cs.draw.stage([cs.Conv(1, 1, 3, padding=1)] * 3, (16, 16))
+    deep = cs.draw.stage(
+        [cs.Conv(1, 1, 2, dilation=2 ** (i % 10), dims=1) for i in range(30)], 3072
+    )
+    empty = folder / "empty.html"
+    empty.write_text("<!doctype html><title>empty</title><p>empty</p>", encoding="utf-8")
+    return {
+        _EMPTY: empty,
+        _THREE: three.save(folder / "three.html"),
+        _DEEP: deep.save(folder / "deep.html"),
+    }
