@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class Exported(Result):
             [
                 Column("name", "tensor"),
                 Column("role", "role"),
-                Column("shape", "size", format=times),
+                Column("shape", "size", format=_size),
             ],
             [(value.name, value.role, value.shape) for value in self.values],
             title=(
@@ -72,3 +73,21 @@ class Exported(Result):
     def __repr__(self) -> str:
         error = "unchecked" if self.error is None else f"error {self.error:.1e}"
         return f"Exported({str(self.path)!r}: {self.parameters:,} parameters, {error})"
+
+
+def _size(shape: tuple[int | str, ...]) -> str:
+    """A shape for a reader: each expression in brackets of its own, and in no others.
+
+    >>> _size(("batch", 4, "(((height - 1)//4)) + 1"))
+    'batch×4×((height - 1) // 4 + 1)'
+    """
+    return times([_length(length) for length in shape])
+
+
+def _length(length: int | str) -> int | str:
+    if isinstance(length, int) or length.isidentifier():
+        return length
+    try:
+        return f"({ast.unparse(ast.parse(length, mode='eval'))})"
+    except SyntaxError:
+        return f"({length})"
