@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convsmith.draw.catalogue import catalogue
 from convsmith.draw.example import SECTIONS, Example
-from convsmith.draw.markup import colours
+from convsmith.draw.markup import page_colours
 from convsmith.draw.scenes.dressed import check_dress
 from convsmith.draw.words import LANGUAGES, phrase, text
 from convsmith.errors import ArgumentError
@@ -107,7 +107,7 @@ def _page(examples: Sequence[Example], language: str, theme: str) -> str:
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{colours(theme)}{_CSS}</style>",
+            f"<style>{page_colours(theme)}{_CSS}</style>",
             "</head>",
             "<body><main>",
             f"<h1>{escape(title)}</h1>",

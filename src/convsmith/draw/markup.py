@@ -6,21 +6,33 @@ import json
 
 from convsmith.draw.palette import COLOURS
 
-__all__ = ["colours", "literal"]
+__all__ = ["colours", "literal", "page_colours"]
 
 
-def colours(theme: str) -> str:
-    """The palette as CSS variables, for `auto`, `light` or `dark`."""
+def colours(selector: str, theme: str, *, first: str = "", end: str = "") -> str:
+    """The palette as CSS variables, for `auto`, `light` or `dark`.
 
-    def variables(side: int) -> str:
-        return ";".join(f"--{name}:{pair[side]}" for name, pair in COLOURS.items())
+    Args:
+        selector: of what they are for.
+        theme: `auto` is the reader's.
+        first: a declaration before them.
+        end: what stands after each rule.
+    """
+
+    def rule(side: int, before: str = "") -> str:
+        variables = (f"--{name}:{pair[side]}" for name, pair in COLOURS.items())
+        return f"{selector}{{{before}{';'.join(variables)}}}"
 
     if theme != "auto":
-        return f":root{{color-scheme:{theme};{variables(theme == 'dark')}}}\n"
-    return (
-        f":root{{color-scheme:light dark;{variables(0)}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(1)}}}}}\n"
-    )
+        return f"{rule(theme == 'dark', first)}{end}"
+    dark = f"@media screen and (prefers-color-scheme:dark){{{rule(1)}}}"
+    return f"{rule(0, first)}{end}{dark}{end}"
+
+
+def page_colours(theme: str) -> str:
+    """Those of a whole page, with the browser's own colours to match."""
+    schemes = "light dark" if theme == "auto" else theme
+    return colours(":root", theme, first=f"color-scheme:{schemes};", end="\n")
 
 
 def literal(value: object, *, compact: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from hashlib import sha256
 
-from convsmith.draw.markup import colours, literal
+from convsmith.draw.markup import literal, page_colours
 from convsmith.draw.shapes import Picture
 from convsmith.draw.svg import HOLD, to_svg
 from convsmith.draw.words import phrase, text
@@ -99,7 +99,7 @@ def player(picture: Picture) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(picture.title)}</title>",
-            f"<style>{colours(picture.theme)}{_CSS}</style>",
+            f"<style>{page_colours(picture.theme)}{_CSS}</style>",
             "</head>",
             "<body>",
             "<main>",

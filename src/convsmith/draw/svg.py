@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
-from convsmith.draw.palette import COLOURS, STYLES
+from convsmith.draw.markup import colours
+from convsmith.draw.palette import STYLES
 from convsmith.draw.shapes import Overlay, Picture, Shape
 from convsmith.report.drawing import units
 from convsmith.report.text import escape, one_line
@@ -32,7 +33,7 @@ def to_svg(picture: Picture) -> str:
     body, rules = _body(picture)
     mark = "k" + sha256(f"{picture.title}{picture.theme}{body}".encode()).hexdigest()[:8]
     wide, high = units(picture.width), units(picture.height)
-    css = _colours(mark, picture.theme) + _styles(picture) + _motion(picture, mark, rules)
+    css = colours(f".{mark}", picture.theme) + _styles(picture) + _motion(picture, mark, rules)
     language = "zh-Hans" if picture.language == "zh" else picture.language
     name = escape(one_line(picture.title))
     return "\n".join(
@@ -51,18 +52,6 @@ def to_svg(picture: Picture) -> str:
 
 def _focus(picture: Picture) -> str:
     return ' tabindex="0"' if picture.steps > 1 else ""
-
-
-def _colours(mark: str, theme: str) -> str:
-    def variables(side: int) -> str:
-        return ";".join(f"--{name}:{pair[side]}" for name, pair in COLOURS.items())
-
-    if theme != "auto":
-        return f".{mark}{{{variables(theme == 'dark')}}}"
-    return (
-        f".{mark}{{{variables(0)}}}"
-        f"@media screen and (prefers-color-scheme:dark){{.{mark}{{{variables(1)}}}}}"
-    )
 
 
 def _styles(picture: Picture) -> str:

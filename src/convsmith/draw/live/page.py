@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from convsmith.draw.markup import colours, literal
+from convsmith.draw.markup import literal, page_colours
 from convsmith.draw.words import LANGUAGES, WORDS, Text, phrase, text
 from convsmith.report.text import escape
 
@@ -56,7 +56,7 @@ def page(data: dict[str, Any]) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{colours(data['theme'])}{_file('stage.css')}</style>",
+            f"<style>{page_colours(data['theme'])}{_file('stage.css')}</style>",
             "</head>",
             "<body>",
             _BODY,
