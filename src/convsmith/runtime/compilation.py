@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
     from convsmith.kernels.isa import Isa
     from convsmith.kernels.library import Library
-    from convsmith.network import Network
     from convsmith.runtime.execution.region import Progress
 
 __all__ = ["compile"]

@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from convsmith.runtime.graph.signature import describe, signature
 from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Example, Partitioner, Source
 from convsmith.runtime.graph.variant import Variant
+from convsmith.runtime.inference import ForInference
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -40,7 +41,7 @@ _VARIANTS = 32
 """Signatures remembered at once."""
 
 
-class Compiled(nn.Module):
+class Compiled(ForInference):
     """A network for inference; made by `compile`.
 
     It serves any inputs that the model serves. A size that is new to it costs milliseconds where
@@ -80,7 +81,6 @@ class Compiled(nn.Module):
         precision: str = "float32",
     ) -> None:
         super().__init__()
-        super().train(False)
         self.threads, self.frozen, self.precision = threads, frozen, precision
         self._look = look
         self._prepared: list[Example] = []
@@ -381,16 +381,6 @@ class Compiled(nn.Module):
             and a.dtype == b.dtype
             for a, b in zip(ours, inputs, strict=True)
         )
-
-    def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode.
-
-        Raises:
-            ArgumentError: for training mode.
-        """
-        if mode:
-            raise ArgumentError("a compiled network is for inference: train the model it is from")
-        return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> NoReturn:
         raise ArgumentError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from convsmith._version import __version__
@@ -16,6 +16,7 @@ from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_li
 from convsmith.kernels.isa import lacking
 from convsmith.runtime.graph.gate import gate
 from convsmith.runtime.graph.signature import describe, signature
+from convsmith.runtime.inference import ForInference
 from convsmith.runtime.stored.code import Code
 from convsmith.runtime.stored.container import Container
 from convsmith.runtime.stored.graph import Graph
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Loaded"]
 
 
-class Loaded(nn.Module):
+class Loaded(ForInference):
     """A compiled network for inference, out of a file; made by `convsmith.load`.
 
     It serves the sizes that it was saved for, as the compiled network did that was saved, bit for
@@ -43,7 +44,6 @@ class Loaded(nn.Module):
 
     def __init__(self, container: Container, threads: int | None = None) -> None:
         super().__init__()
-        super().train(False)
         self._container = container
         document = container.document
         _check_origin(container)
@@ -114,16 +114,6 @@ class Loaded(nn.Module):
                 f"{describe(args, kwargs)}: save it with sizes=[…] that include this"
             )
         return graph
-
-    def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode.
-
-        Raises:
-            ArgumentError: for training mode.
-        """
-        if mode:
-            raise ArgumentError("a compiled network is for inference: train the model it is from")
-        return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> NoReturn:
         raise ArgumentError("a compiled network stays on the processor in float32")
