@@ -31,6 +31,21 @@ class Pools(nn.Module):
         return torch.cat([self.wide(y) + x, F.interpolate(F.avg_pool2d(y, 2), scale_factor=2.0)], 1)
 
 
+class ChannelsLast(nn.Module):
+    """ConvNeXt's block, which has the channels last for a while."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.deep = nn.Conv2d(3, 20, 4, 4), nn.Conv2d(20, 20, 7, padding=3, groups=20)
+        self.norm = nn.LayerNorm(20)
+        self.up, self.down = nn.Linear(20, 36), nn.Linear(36, 20)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.norm(self.deep(x).permute(0, 2, 3, 1))
+        return x + self.down(F.gelu(self.up(y))).permute(0, 3, 1, 2)
+
+
 def mobile():
     layers = [networks.conv_bn(3, 16, 3, 2, 1), networks.Inverted(16, 16, 1, 4),
               networks.Inverted(16, 24, 2, 6), networks.Inverted(24, 24, 1, 6),
@@ -42,6 +57,7 @@ NETWORKS = {
     "transposed": lambda: UNet(width=8),
     "bilinear": lambda: UNet(width=8, up="bilinear"),
     "pools": Pools,
+    "channels last": ChannelsLast,
     "mobile": mobile,
     "residual": lambda: networks.resnet18()[:4],
 }

@@ -21,12 +21,13 @@ from convsmith.network.example import aliased
 from convsmith.network.lock import LOCK
 from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
-from convsmith.runtime.graph.channels_last import channels_first, has_channels_last
+from convsmith.runtime.graph.channels_last import CHANNELS_LAST
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
-from convsmith.runtime.graph.gates import gates_as_pixels, has_gates
+from convsmith.runtime.graph.gates import VECTORS
 from convsmith.runtime.graph.patience import Patience
 from convsmith.runtime.graph.plainer import plainer
+from convsmith.runtime.graph.twins import may_have, rewritten
 
 __all__ = ["Capture", "apart"]
 
@@ -141,9 +142,7 @@ class Capture:
 
         It does not check sizes by itself: they are checked once per signature.
         """
-        module: GraphModule = self.program.module(check_guards=False)
-        setattr(module, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)
-        return module
+        return _module(self.program)
 
     def takes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether a graph of free sizes holds for tensors of these sizes."""
@@ -180,12 +179,19 @@ def _normalised(
     if kept:
         return named or changed, kept, None
     changed = plainer(program) or changed or named
-    if not for_kernels or not (has_channels_last(program) or has_gates(program)):
+    forms = [form for form in (CHANNELS_LAST, VECTORS) if for_kernels and may_have(program, form)]
+    if not forms:
         return changed, kept, None
-    written: GraphModule = program.module(check_guards=False)
-    setattr(written, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)
-    rewritten = [rewrite(program) for rewrite in (channels_first, gates_as_pixels)]
-    return changed or any(rewritten), kept, written if any(rewritten) else None
+    written = _module(program)
+    without = [rewritten(program, form) for form in forms]
+    return changed or any(without), kept, written if any(without) else None
+
+
+def _module(program: ExportedProgram) -> GraphModule:
+    """A copy of the graph that shares the parameters, and does not check sizes by itself."""
+    module: GraphModule = program.module(check_guards=False)
+    setattr(module, "validate_inputs", False)  # noqa: B010 (no attribute that mypy knows)
+    return module
 
 
 def _free(value: Any, axes: tuple[int, ...]) -> Any:

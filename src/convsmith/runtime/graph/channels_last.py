@@ -11,32 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from convsmith.runtime.graph.own import CHANNEL_NORM
-from convsmith.runtime.graph.twins import Form, Twins, by_weights, rewritten, shape_of
+from convsmith.runtime.graph.twins import Form, Twins, by_weights, shape_of
 
-__all__ = ["channels_first", "has_channels_last"]
+__all__ = ["CHANNELS_LAST"]
 
 _ATEN = torch.ops.aten
 _LAST, _FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
-
-
-def has_channels_last(program: ExportedProgram) -> bool:
-    """Whether there may be something to rewrite."""
-    return any(map(_FORM.may_end, program.graph.nodes))
-
-
-def channels_first(program: ExportedProgram) -> bool:
-    """Rewrite a program, of one's own and `functional`, with maps whose channels come second.
-
-    Every node that is left keeps its name and its value.
-
-    Returns:
-        Whether anything was changed.
-    """
-    return rewritten(program, _FORM)
 
 
 def _begins(graph: Graph, node: Node) -> Node | None:
@@ -117,7 +100,7 @@ def _cat(graph: Graph, node: Node, twins: Twins) -> Node | None:
 _FIRST_OF = (0, 2, 3, 1)
 """For each axis of a map with the channels last, the place it has where they come second."""
 
-_FORM = Form(
+CHANNELS_LAST = Form(
     begins=_begins,
     may_end=lambda node: _permutation(node) == _FIRST,
     ends=_ends,

@@ -11,36 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from convsmith.network.reading import arguments
 from convsmith.runtime.graph.own import CHANNEL_CONVOLUTION
-from convsmith.runtime.graph.twins import Form, Twins, by_weights, rewritten, shape_of
+from convsmith.runtime.graph.twins import Form, Twins, by_weights, shape_of
 
-__all__ = ["gates_as_pixels", "has_gates"]
+__all__ = ["VECTORS"]
 
 _ATEN = torch.ops.aten
 _VIEWS = {
     _ATEN.view.default, _ATEN.reshape.default, _ATEN.flatten.using_ints, _ATEN.unsqueeze.default,
     _ATEN.squeeze.dim, _ATEN.squeeze.dims, _ATEN.squeeze.default,
 }  # fmt: skip
-
-
-def has_gates(program: ExportedProgram) -> bool:
-    """Whether there may be something to rewrite."""
-    return any(map(_FORM.may_end, program.graph.nodes))
-
-
-def gates_as_pixels(program: ExportedProgram) -> bool:
-    """Rewrite a program, of one's own and `functional`, with gates that are maps of one pixel.
-
-    Every node that is left keeps its name and its value.
-
-    Returns:
-        Whether anything was changed.
-    """
-    return rewritten(program, _FORM)
 
 
 def _begins(graph: Graph, node: Node) -> Node | None:
@@ -126,7 +109,7 @@ def _elementwise(graph: Graph, node: Node, twins: Twins) -> Node | None:
     return graph.call_function(operator, (*moved, *node.args[2:]), dict(node.kwargs))
 
 
-_FORM = Form(
+VECTORS = Form(
     begins=_begins,
     may_end=lambda node: node.target in _VIEWS and _is_pixel(shape_of(node)),
     ends=_ends,

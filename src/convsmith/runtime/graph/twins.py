@@ -18,7 +18,7 @@ from torch.fx import Graph, Node
 
 from convsmith.network.reading import read_operation
 
-__all__ = ["Form", "Rule", "Twins", "by_weights", "rewritten", "shape_of"]
+__all__ = ["Form", "Rule", "Twins", "by_weights", "may_have", "rewritten", "shape_of"]
 
 _ATEN = torch.ops.aten
 
@@ -48,6 +48,11 @@ class Form:
     rules: Mapping[Any, Rule]
     value: Callable[[Tensor], Tensor]
     back: Callable[[Node, Node], None] | None = None
+
+
+def may_have(program: ExportedProgram, form: Form) -> bool:
+    """Whether there may be something to rewrite."""
+    return any(map(form.may_end, program.graph.nodes))
 
 
 def rewritten(program: ExportedProgram, form: Form) -> bool:
