@@ -23,17 +23,19 @@ from convsmith.runtime.lowering.block import Block, Input, Output
 from convsmith.runtime.lowering.channels import Shuffled, WindowedChannels
 from convsmith.runtime.lowering.concat import Copied
 from convsmith.runtime.lowering.convolution import Convolution
-from convsmith.runtime.lowering.elementwise import Multiplied, Scaled
+from convsmith.runtime.lowering.elementwise import Multiplied
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.mean import Mean
 from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
 from convsmith.runtime.lowering.pool import AveragePool, LargestPool
 from convsmith.runtime.lowering.resample import Upsampled
+from convsmith.runtime.lowering.scaled import Scaled
 from convsmith.runtime.lowering.transposed import Transposed
+from tests.kernels.reference import activated
 
 EPSILON = torch.finfo(torch.float32).eps
-_SLOPE = 1.2
-"""No activation of the kernels is steeper: silu, mish, hardswish and gelu reach 1.13."""
+_REACH = 1.2
+"""How much further an activation reaches within an error than at its ends, at most."""
 
 
 class Interval(NamedTuple):
@@ -277,21 +279,14 @@ def _windowed(block: WindowedChannels, x: Interval) -> Interval:
 def _activated(name: str, x: Interval) -> Interval:
     if name == "identity":
         return x
-    operation, *words = name.split(":")
-    if operation == "gelu":
-        value = F.gelu(x.value, approximate="tanh" if words else "none")
-    elif operation in ("relu", "relu6", "hardsigmoid", "hardswish", "silu", "mish"):
-        value = getattr(F, operation)(x.value)
-    elif operation in ("sigmoid", "tanh"):
-        value = getattr(torch, operation)(x.value)
-    else:
-        numbers = [float(word) for word in words]
-        calls = {"clamp": torch.clamp, "hardtanh": F.hardtanh, "leaky_relu": F.leaky_relu}
-        calls |= {"elu": F.elu, "softplus": F.softplus}
-        value = calls[operation](x.value, *numbers)
-    if operation in ("relu", "relu6", "clamp", "hardtanh", "leaky_relu"):
-        return Interval(value, x.error)
-    return _blurred(Interval(value, _SLOPE * x.error), value.abs() + x.value.abs())
+    value, *ends = (activated(name, v) for v in (x.value, x.value - x.error, x.value + x.error))
+    # What is not linear may reach further between the ends; where they are not a number, anything.
+    error = (
+        torch.stack([_REACH * (end - value).abs() for end in ends]).amax(0).nan_to_num(torch.inf)
+    )
+    if name.split(":")[0] in ("relu", "relu6", "clamp", "hardtanh", "leaky_relu"):
+        return Interval(value, error)
+    return _blurred(Interval(value, error), value.abs() + x.value.abs())
 
 
 def _product(x: Interval, y: Interval) -> Interval:

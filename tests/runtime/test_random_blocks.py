@@ -17,7 +17,8 @@ THOROUGH = settings().max_examples > 100
 ACTIVATIONS = [
     nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.GELU, nn.Sigmoid,
     nn.Tanh, lambda: nn.GELU(approximate="tanh"), lambda: nn.Hardtanh(-0.5, 2.0),
-    nn.Mish, nn.LeakyReLU, nn.ELU, nn.Softplus,
+    nn.Mish, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.SELU, nn.CELU, nn.Hardshrink, nn.Softshrink,
+    nn.LogSigmoid, nn.RReLU, lambda: nn.Threshold(0.1, -0.2), nn.PReLU,
 ]  # fmt: skip
 CHANNELS = st.one_of(st.integers(1, 70), st.sampled_from([1, 2, 3, 15, 16, 17, 31, 37, 47, 53, 67]))
 

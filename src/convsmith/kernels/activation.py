@@ -2,14 +2,15 @@
 
 A NaN has to come through as it does in eager PyTorch. Halide takes float arithmetic to be free of
 NaNs unless told otherwise, so comparisons are `strict_float`; only these: the sums of products
-before them may be fused and are not touched.
+before them may be fused and are not touched. They are `<` and `>`, for Halide takes `a <= b` to be
+`!(b < a)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import exp, pi, sqrt
+from math import exp, inf, pi, sqrt
 from typing import Any
 
 import halide as hl
@@ -21,6 +22,7 @@ __all__ = ["ACTIVATIONS", "Activation", "activate", "kernel_name"]
 Settings = Mapping[str, Any]
 
 _SQRT_HALF = sqrt(0.5)
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _SIXTH = 1365 / 2**13
 _TANH_GELU = sqrt(2 / pi)
 _TANH_MOST = 7.90531110763549805
@@ -155,11 +157,40 @@ def _leaky_relu(value: Any, slope: float) -> Any:
     return hl.strict_float(hl.select(value > hl.f32(0), value, value * hl.f32(slope)))
 
 
-def _elu(value: Any, alpha: float) -> Any:
+def _elu(value: Any, alpha: float, scale: float = 1.0, inner: float = 1.0) -> Any:
     # exp(x) - 1 = 2t / (1 - t) with t = tanh(x / 2), which keeps small numbers exact.
-    t = _tanh(value * hl.f32(0.5))
-    below = hl.f32(alpha) * (hl.f32(2) * t / (hl.f32(1) - t))
-    return hl.strict_float(hl.select(value > hl.f32(0), value, below))
+    t = _tanh(value * hl.f32(0.5 * inner))
+    below = hl.f32(alpha * scale) * (hl.f32(2) * t / (hl.f32(1) - t))
+    above = value if scale == 1 else value * hl.f32(scale)
+    return hl.strict_float(hl.select(value > hl.f32(0), above, below))
+
+
+def _selu(value: Any) -> Any:
+    return _elu(value, _SELU_ALPHA, _SELU_SCALE)
+
+
+def _hardshrink(value: Any, bound: float) -> Any:
+    outside = (value < hl.f32(-bound)) | (value > hl.f32(bound)) | hl.is_nan(value)
+    return hl.strict_float(hl.select(outside, value, hl.f32(0)))
+
+
+def _softshrink(value: Any, bound: float) -> Any:
+    below = hl.select(value < hl.f32(-bound), value + hl.f32(bound), hl.f32(0))
+    result = hl.select(value > hl.f32(bound), value - hl.f32(bound), below)
+    return hl.strict_float(hl.select(hl.is_nan(value), value, result))
+
+
+def _threshold(value: Any, bound: float, other: float) -> Any:
+    above = (value > hl.f32(bound)) | hl.is_nan(value)
+    return hl.strict_float(hl.select(above, value, hl.f32(other)))
+
+
+def _power(value: Any, exponent: float) -> Any:
+    if exponent < 0:
+        return hl.strict_float(hl.f32(1) / _power(value, -exponent))
+    if exponent == 0.5:
+        return hl.strict_float(hl.sqrt(value))
+    return value * value * value if exponent == 3 else value * value if exponent == 2 else value
 
 
 def _softplus(value: Any, beta: float, threshold: float) -> Any:
@@ -187,10 +218,28 @@ def _numbers(*names: str) -> Callable[[Settings], tuple[float, ...] | None]:
     return parameters
 
 
-def _alpha(settings: Settings) -> tuple[float] | None:
-    """Of an ELU that has no scales."""
-    scales = settings.get("scale", 1), settings.get("input_scale", 1)
-    return (float(settings.get("alpha", 1)),) if scales == (1, 1) else None
+def _alpha(settings: Settings) -> tuple[float, ...] | None:
+    """Of an ELU; with its scales, unless both are 1."""
+    alpha, *scales = (settings.get(key, 1) for key in ("alpha", "scale", "input_scale"))
+    return (float(alpha), *map(float, scales if scales != [1, 1] else ()))
+
+
+def _inverse(settings: Settings) -> tuple[float, ...] | None:
+    """Of a CELU, which is an ELU whose values are divided by its `alpha` first."""
+    alpha = float(settings.get("alpha", 1))
+    return (alpha, 1.0, 1 / alpha) if alpha else None
+
+
+def _mean_slope(settings: Settings) -> tuple[float, ...] | None:
+    """Of an RReLU, whose slope is drawn in training alone."""
+    low, high = (float(settings.get(key, n)) for key, n in (("lower", 1 / 8), ("upper", 1 / 3)))
+    return None if settings.get("training") else ((low + high) / 2,)
+
+
+def _exponent(settings: Settings) -> tuple[float, ...] | None:
+    """Those that kernels compute as torch does, and not by a logarithm."""
+    exponent = settings.get("exponent")
+    return (float(exponent),) if exponent in (-2, -1, -0.5, 0.5, 1, 2, 3) else None
 
 
 def _form(settings: Settings) -> tuple[str, ...]:
@@ -198,30 +247,48 @@ def _form(settings: Settings) -> tuple[str, ...]:
 
 
 def _bounds(low: str, high: str) -> Callable[[Settings], tuple[float, ...] | None]:
-    """Two numbers in order, by their names in the settings."""
+    """Two numbers in order, by their names in the settings; one of them may be left out."""
 
     def parameters(settings: Settings) -> tuple[float, ...] | None:
-        bounds = _numbers(low, high)(settings)
-        return None if bounds is None or bounds[0] > bounds[1] else bounds
+        given = [settings.get(name) for name in (low, high)]
+        if not all(n is None or isinstance(n, (int, float)) for n in given) or given == [None] * 2:
+            return None
+        bounds = [end if n is None else float(n) for n, end in zip(given, (-inf, inf), strict=True)]
+        return tuple(bounds) if bounds[0] <= bounds[1] else None
 
     return parameters
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(lambda value: value),
-    "relu": Activation(_relu),
-    "relu6": Activation(lambda value: _clamp(value, 0, 6)),
+    "abs": Activation(lambda value: hl.abs(value)),
+    "celu": Activation(_elu, _inverse),
     "clamp": Activation(_clamp, _bounds("min", "max")),
-    "hardtanh": Activation(_clamp, _bounds("min_val", "max_val")),
+    "clamp_max": Activation(_clamp, _bounds("", "max")),
+    "clamp_min": Activation(_clamp, _bounds("min", "")),
+    "elu": Activation(_elu, _alpha),
+    "gelu": Activation(_gelu, _form),
+    "hardshrink": Activation(_hardshrink, _numbers("lambd")),
     "hardsigmoid": Activation(_hardsigmoid),
     "hardswish": Activation(lambda value: value * _hardsigmoid(value)),
+    "hardtanh": Activation(_clamp, _bounds("min_val", "max_val")),
+    "identity": Activation(lambda value: value),
+    "leaky_relu": Activation(_leaky_relu, _numbers("negative_slope")),
+    "log_sigmoid": Activation(lambda value: -_softplus(-value, 1, inf)),
+    "mish": Activation(_mish),
+    "pow": Activation(_power, _exponent),
+    "reciprocal": Activation(lambda value: _power(value, -1)),
+    "relu": Activation(_relu),
+    "relu6": Activation(lambda value: _clamp(value, 0, 6)),
+    "rrelu": Activation(_leaky_relu, _mean_slope),
+    "rsqrt": Activation(lambda value: _power(value, -0.5)),
+    "selu": Activation(_selu),
     "sigmoid": Activation(_sigmoid),
     "silu": Activation(lambda value: value * _sigmoid(value)),
-    "tanh": Activation(_tanh),
-    "gelu": Activation(_gelu, _form),
-    "mish": Activation(_mish),
-    "leaky_relu": Activation(_leaky_relu, _numbers("negative_slope")),
-    "elu": Activation(_elu, _alpha),
     "softplus": Activation(_softplus, _numbers("beta", "threshold")),
+    "softshrink": Activation(_softshrink, _numbers("lambd")),
+    "sqrt": Activation(lambda value: _power(value, 0.5)),
+    "square": Activation(lambda value: _power(value, 2)),
+    "tanh": Activation(_tanh),
+    "threshold": Activation(_threshold, _numbers("threshold", "value")),
 }
 """By the name of the operation in `torch.ops.aten`. To add one is to add an entry here."""

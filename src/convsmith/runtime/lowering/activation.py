@@ -6,8 +6,8 @@ from convsmith.kernels.activation import kernel_name
 from convsmith.network import Layer
 from convsmith.runtime.lowering.convolution import Convolution, scaled
 from convsmith.runtime.lowering.draft import Draft
-from convsmith.runtime.lowering.elementwise import Scaled
 from convsmith.runtime.lowering.lowering import Lowering, Weights
+from convsmith.runtime.lowering.scaled import Scaled
 
 __all__ = ["ACTIVATION"]
 

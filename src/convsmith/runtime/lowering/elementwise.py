@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -11,42 +11,18 @@ from torch import Tensor
 
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.pointwise import Epilogue
-from convsmith.kernels.rows import Product, Scale
+from convsmith.kernels.rows import Product
 from convsmith.network import Layer
+from convsmith.runtime.lowering.activation import ACTIVATION
 from convsmith.runtime.lowering.block import Array, Block
 from convsmith.runtime.lowering.convolution import Convolution, affine, scaled
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
+from convsmith.runtime.lowering.scaled import Scaled
 from convsmith.runtime.lowering.transposed import Transposed
 
-__all__ = ["ELEMENTWISE", "Multiplied", "Scaled"]
-
-
-@dataclass(eq=False)
-class Scaled(Block):
-    """Each channel times a number of the image, as squeeze-and-excite does."""
-
-    residual: Map | None = None
-    activation: str = "identity"
-    final: str = "identity"
-
-    narrows = True
-
-    def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
-        """The gates are one pixel each."""
-        return (0, 1) if 0 < which <= len(self.gates) else (start, stop)
-
-    @property
-    def gates(self) -> Sequence[Map]:
-        """What each channel is multiplied by."""
-        return self.sources[1:2]
-
-    def kernel(self, isa: Isa, width: int) -> Kernel:
-        """The kernel, of any width."""
-        epilogue = Epilogue(self.activation, self.residual is not None, self.final)
-        return Scale(epilogue, centred=len(self.gates) > 1)
+__all__ = ["ELEMENTWISE", "Multiplied"]
 
 
 @dataclass(eq=False)
@@ -71,6 +47,8 @@ class Multiplied(Block):
 def _refuse(layer: Layer, weights: Weights) -> str:
     shapes = [operand.shape for operand in layer.operands]
     name, settings = layer.operation.name, layer.operation.settings
+    if len(layer.inputs) == 1 and not ACTIVATION.refuse(layer, weights):
+        return ""
     if len(layer.inputs) == 1:
         return _refuse_constant(layer, weights.get(layer.name, {}))
     if len(layer.inputs) != len(shapes) or len(shapes) != 2:
@@ -90,7 +68,9 @@ def _refuse(layer: Layer, weights: Weights) -> str:
 
 def _lower(draft: Draft, layer: Layer) -> None:
     name, inputs = layer.operation.name, layer.inputs
-    if len(inputs) == 1:
+    if len(inputs) == 1 and not ACTIVATION.refuse(layer, draft.weights):
+        ACTIVATION.lower(draft, layer)
+    elif len(inputs) == 1:
         scale, shift = _constants(layer, draft.weights.get(layer.name, {}))
         affine(draft, layer, inputs[0], scale, shift)
     elif name == "sub":

@@ -14,10 +14,10 @@ from convsmith.network import Layer
 from convsmith.runtime.lowering.block import Array, Block
 from convsmith.runtime.lowering.convolution import Convolution, padded
 from convsmith.runtime.lowering.draft import Draft
-from convsmith.runtime.lowering.elementwise import Scaled
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.mean import mean
+from convsmith.runtime.lowering.scaled import Scaled
 
 __all__ = ["NORM", "Factor", "Normalised", "NormalisedPixels"]
 
