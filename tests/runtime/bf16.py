@@ -23,11 +23,13 @@ from convsmith.runtime.lowering.block import Block, Input, Output
 from convsmith.runtime.lowering.channels import Shuffled, WindowedChannels
 from convsmith.runtime.lowering.concat import Copied
 from convsmith.runtime.lowering.convolution import Convolution
-from convsmith.runtime.lowering.elementwise import Multiplied
+from convsmith.runtime.lowering.elementwise import Combined
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.mean import Mean
 from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
+from convsmith.runtime.lowering.pixels import InChannels, InPixels
 from convsmith.runtime.lowering.pool import AveragePool, LargestPool
+from convsmith.runtime.lowering.prelu import Sloped
 from convsmith.runtime.lowering.resample import Upsampled
 from convsmith.runtime.lowering.scaled import Scaled
 from convsmith.runtime.lowering.transposed import Transposed
@@ -134,8 +136,17 @@ class _Run:
             return _windowed(block, x)
         if isinstance(block, Scaled):
             return self.ended(block, _product(x, self.read(block.sources[1])))
-        if isinstance(block, Multiplied):
-            return _product(x, self.read(block.sources[1]))
+        if isinstance(block, Combined):
+            return _combined(block.operation, x, self.read(block.sources[1]))
+        if isinstance(block, Sloped):
+            slope = torch.from_numpy(block.slope).float().double()[:, None, None]
+            value = torch.where(x.value > 0, x.value, slope * x.value)
+            error = torch.maximum(slope.abs(), torch.ones_like(slope)) * x.error
+            return _blurred(Interval(value, error), value.abs())
+        if isinstance(block, InPixels):
+            return Interval(*(F.pixel_shuffle(v, block.factor) for v in x))
+        if isinstance(block, InChannels):
+            return Interval(*(F.pixel_unshuffle(v, block.windows[0].kernel) for v in x))
         if isinstance(block, Mean):
             dims = 3 if block.of_rows else 2
             if block.gates:
@@ -293,6 +304,16 @@ def _product(x: Interval, y: Interval) -> Interval:
     value = x.value * y.value
     error = x.error * y.value.abs() + y.error * x.value.abs() + x.error * y.error
     return _blurred(Interval(value, error), value.abs())
+
+
+def _combined(operation: str, x: Interval, y: Interval) -> Interval:
+    if operation == "mul":
+        return _product(x, y)
+    value = getattr(torch, operation)(x.value, y.value)
+    if operation != "div":
+        return Interval(value, torch.maximum(x.error, y.error).expand_as(value))
+    nearest = (y.value.abs() - y.error).clamp(min=0)
+    return _blurred(Interval(value, (x.error + value.abs() * y.error) / nearest), value.abs())
 
 
 def _blurred(x: Interval, size: Tensor) -> Interval:

@@ -12,7 +12,10 @@ from convsmith.kernels.isa import ISAS
 from tests.runtime.agreement import agree
 from tests.runtime.test_random_blocks import ACTIVATIONS, THOROUGH, able, lively
 
-STEPS = ["dense", "pointwise", "separable", "inverted", "excite", "max", "average", "branch", "act"]
+STEPS = [
+    "dense", "pointwise", "separable", "inverted", "excite", "max", "average", "branch", "act",
+    "up", "down", "gated",
+]  # fmt: skip
 
 
 class _Excite(nn.Module):
@@ -93,6 +96,13 @@ def _step(draw: st.DrawFn, kind: str, channels: int) -> tuple[nn.Module, int]:
         return nn.MaxPool2d(3, stride, 1), channels
     if kind == "average":
         return nn.AvgPool2d(2, 1, 1), channels
+    if kind == "up":
+        return nn.Sequential(nn.Conv2d(channels, 4 * out, 1), act(), nn.PixelShuffle(2)), out
+    if kind == "down":
+        squares = nn.Sequential(nn.Upsample(scale_factor=2), nn.PixelUnshuffle(2))
+        return nn.Sequential(nn.Conv2d(channels, out, 1), squares), 4 * out
+    if kind == "gated":
+        return nn.Sequential(nn.Conv2d(channels, 2 * out, 1), nn.GLU(1)), out
     return act(), channels
 
 

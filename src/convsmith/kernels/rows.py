@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,11 +13,12 @@ from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
 from convsmith.kernels.pointwise import BARE, Epilogue
 
 __all__ = [
+    "COMBINATIONS",
     "AlongChannels",
+    "Combine",
     "Copy",
     "MaxPool",
     "Pack",
-    "Product",
     "RowSum",
     "Scale",
     "Shuffle",
@@ -247,16 +249,37 @@ class AlongChannels(Kernel):
         return result(out), [*source.arguments, channels, bias, weight]
 
 
+def _larger(one: Any, other: Any) -> Any:
+    return hl.strict_float(hl.select((one > other) | hl.is_nan(one), one, other))
+
+
+def _smaller(one: Any, other: Any) -> Any:
+    return hl.strict_float(hl.select((one < other) | hl.is_nan(one), one, other))
+
+
+COMBINATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "div": lambda one, other: hl.strict_float(one / other),
+    "max": _larger,
+    "maximum": _larger,
+    "min": _smaller,
+    "minimum": _smaller,
+    "mul": lambda one, other: one * other,
+}
+"""What kernels make of the values of two maps, by the name in `torch.ops.aten`."""
+
+
 @dataclass(frozen=True)
-class Product(Kernel):
-    """The product of two maps. Arguments: x (buffer, ring, row), other (buffer, ring, row), y.
+class Combine(Kernel):
+    """The values of two maps, combined. Arguments: x, other (buffer, ring, row each), y.
 
     Attributes:
+        operation: a key of `COMBINATIONS`.
         single: whether the other map has one channel, for all of the first.
     """
 
-    family: ClassVar[str] = "product"
+    family: ClassVar[str] = "combine"
 
+    operation: str
     single: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
@@ -264,8 +287,8 @@ class Product(Kernel):
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, other = Rows("x", self.numbers.source), Rows("other", self.numbers.residual)
         out = hl.Func(self.name)
-        factor = other[0 if self.single else c, x, y]
-        out[c, x, y] = self.stored(source[c, x, y] * factor)
+        value = other[0 if self.single else c, x, y]
+        out[c, x, y] = self.stored(COMBINATIONS[self.operation](source[c, x, y], value))
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         return result(out), [*source.arguments, *other.arguments]

@@ -304,3 +304,41 @@ def channels_last(d: Draft) -> None:
         elif kind == "cat" and channels < 12:
             y = d.let(f"torch.cat([{y}, -{y}], {d.pick('-1', '3', '2')})")
     d.let(d.pick(f"{y}.permute(0, 3, 1, 2)", f"{y}.movedim(-1, 1)"))
+
+
+@step
+def learnt_slopes(d: Draft) -> None:
+    x = d.map()
+    d.let(f"{d.module(f'nn.PReLU({d.pick(1, d[x].shape[1])})')}({x})")
+
+
+@step
+def gated_by_half(d: Draft) -> None:
+    x = d.map()
+    made = d.module(f"nn.Conv2d({d[x].shape[1]}, {2 * d.pick(*CHANNELS)}, 1)")
+    d.let(f"F.glu({made}({x}), 1)")
+
+
+@step
+def value_by_value(d: Draft) -> None:
+    x = d.map()
+    function = d.pick("F.selu({})", "torch.square({})", "{}.abs()", "F.softsign({})",
+                      "F.hardshrink({}, 0.2)", "F.logsigmoid({})", "{}.clamp(min=-0.3)",
+                      "torch.maximum({0}, {0}.neg() * 0.2)", "torch.minimum({0}, {0}.square())",
+                      "{0} * {0}.mean(1, keepdim=True).sigmoid()")  # fmt: skip
+    d.let(function.format(x))
+
+
+@step
+def pixels_to_channels(d: Draft) -> None:
+    x = d.map()
+    d.need(all(n % 2 == 0 for scope in d.scopes for n in scope[x].shape[2:]))
+    d.need(d[x].shape[1] <= 8)
+    d.let(f"F.pixel_unshuffle({x}, 2)")
+
+
+@step
+def channels_to_pixels(d: Draft) -> None:
+    x = d.map()
+    made = d.module(f"nn.Conv2d({d[x].shape[1]}, {4 * d.pick(1, 2, 3)}, 1)")
+    d.let(f"F.pixel_shuffle({made}({x}), 2)")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.rows import Product
+from convsmith.kernels.rows import COMBINATIONS, Combine
 from convsmith.network import Layer
 from convsmith.runtime.lowering.activation import ACTIVATION
 from convsmith.runtime.lowering.block import Array, Block
@@ -22,26 +22,32 @@ from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.scaled import Scaled
 from convsmith.runtime.lowering.transposed import Transposed
 
-__all__ = ["ELEMENTWISE", "Multiplied"]
+__all__ = ["ELEMENTWISE", "Combined"]
 
 
 @dataclass(eq=False)
-class Multiplied(Block):
-    """The product of two maps, of which the second may have one channel for all.
+class Combined(Block):
+    """The values of two maps, of which the second may have one channel for all.
 
     Attributes:
+        operation: what is made of the two.
         residual: the second, which is read as one to be added is.
     """
 
+    operation: str = "mul"
     residual: Map | None = None
 
-    label = "product"
     narrows = True
+
+    @property
+    def label(self) -> str:
+        """What a profile calls its kernel."""
+        return "product" if self.operation == "mul" else self.operation
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
         first, second = self.sources
-        return Product(second.channels == 1 < first.channels)
+        return Combine(self.operation, second.channels == 1 < first.channels)
 
 
 def _refuse(layer: Layer, weights: Weights) -> str:
@@ -63,6 +69,8 @@ def _refuse(layer: Layer, weights: Weights) -> str:
             return ""
         if small[1] == 1 and small[2:] == large[2:]:
             return ""
+    elif name in COMBINATIONS and shapes[0] == shapes[1] and not settings.get("rounding_mode"):
+        return ""
     return f"no kernel for {name}"
 
 
@@ -78,16 +86,20 @@ def _lower(draft: Draft, layer: Layer) -> None:
         _add(block, draft.map(inputs[0]))
     elif name == "add":
         _sum(draft, layer)
+    elif name != "mul":
+        _combined(draft, layer, *inputs)
     else:
         small, large = sorted(inputs, key=lambda source: prod(draft.network[source].shape))
         pixels, others = (draft.network[source].shape[2:] for source in (small, large))
-        (_scaled if pixels == (1, 1) != others else _multiplied)(draft, layer, large, small)
+        (_scaled if pixels == (1, 1) != others else _combined)(draft, layer, large, small)
 
 
-def _multiplied(draft: Draft, layer: Layer, value: str, other: str) -> None:
-    target, factor = Map(layer.name, layer.shape[1]), draft.map(other)
-    sources = [draft.map(value), factor]
-    draft.place(Multiplied(layer.name, sources, target, residual=factor), layer.name)
+def _combined(draft: Draft, layer: Layer, value: str, other: str) -> None:
+    sources = [draft.map(value), draft.map(other)]
+    target = Map(layer.name, layer.shape[1], pixel=sources[0].pixel)
+    name = layer.operation.name
+    block = Combined(layer.name, sources, target, operation=name, residual=sources[1])
+    draft.place(block, layer.name)
 
 
 def _refuse_constant(layer: Layer, weights: Mapping[str, Tensor]) -> str:

@@ -1,15 +1,18 @@
-"""Means over the whole map, as global average pools and reductions make them."""
+"""Means over the whole map, as global average pools and reductions make them; over channels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.rows import RowSum
 from convsmith.network import Layer
 from convsmith.runtime.lowering.block import Block
+from convsmith.runtime.lowering.convolution import Convolution
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
@@ -58,11 +61,25 @@ def _refuse_reduction(layer: Layer, weights: Weights) -> str:
     settings = layer.operation.settings
     dims = settings.get("dim") or ()
     over = sorted(d % 4 for d in dims) if isinstance(dims, (list, tuple)) else []
-    return "" if layer.operation.name == "mean" and over == [2, 3] else "not a mean over the map"
+    if layer.operation.name != "mean" or over not in ([1], [2, 3]) or _of_vectors(layer):
+        return "not a mean over the map or its channels"
+    return "" if over == [2, 3] or settings.get("keepdim") else "it leaves the channels out"
+
+
+def _of_vectors(layer: Layer) -> bool:
+    return len(layer.operands[0].shape) != 4
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
-    draft.place(mean(draft, layer.name, draft.map(layer.inputs[0])), layer.name)
+    source = draft.map(layer.inputs[0])
+    if [d % 4 for d in layer.operation.settings.get("dim") or ()] != [1]:
+        draft.place(mean(draft, layer.name, source), layer.name)
+        return
+    channels = source.channels
+    weight = np.full((1, channels, 1, 1), 1 / channels)
+    target = Map(layer.name, 1, pixel=source.pixel)
+    block = Convolution(layer.name, [source], target, weight=weight, bias=np.zeros(1))
+    draft.place(block, layer.name)
 
 
 def mean(draft: Draft, name: str, *sources: Map) -> Mean:

@@ -15,6 +15,7 @@ from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.mean import ADAPTIVE_POOL, REDUCTION
 from convsmith.runtime.lowering.norm import NORM
 from convsmith.runtime.lowering.pad import PAD
+from convsmith.runtime.lowering.pixels import PIXEL_SHUFFLE, PIXEL_UNSHUFFLE
 from convsmith.runtime.lowering.pool import POOL
 from convsmith.runtime.lowering.resample import UPSAMPLE
 from convsmith.runtime.lowering.transposed import TRANSPOSED
@@ -33,6 +34,8 @@ LOWERINGS: dict[str, Lowering] = {
     "linear": LINEAR,
     "norm": NORM,
     "pad": PAD,
+    "pixel shuffle": PIXEL_SHUFFLE,
+    "pixel unshuffle": PIXEL_UNSHUFFLE,
     "pool": POOL,
     "reduction": REDUCTION,
     "slice": SLICE,
@@ -51,8 +54,6 @@ REFUSED: dict[str, str] = {
     "input": "not computed from the image",
     "matmul": "both of its factors are computed",
     "permute": "it moves axes",
-    "pixel shuffle": "it moves channels to pixels",
-    "pixel unshuffle": "it moves pixels to channels",
     "recurrent": "its steps depend on each other",
     "reshape": "it changes the axes",
     "roll": "it moves pixels",

@@ -1,0 +1,114 @@
+"""Channels that become pixels and back; maps that are combined value by value; learnt slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("halide")
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from convsmith.kernels.isa import Isa
+from tests.runtime.oracle import agree, agree_on_faults, few, image
+
+sides = st.integers(1, 14)
+
+
+def _runs_in_kernels(net: nn.Module, x: Tensor, isa: Isa) -> None:
+    compiled = agree(net, x, isa=isa.name, threads=2)
+    assert not [why for why in compiled.reasons.values() if "computed" not in why]
+
+
+@few
+@given(st.integers(1, 9), st.integers(1, 4), st.booleans(), sides, sides)
+def test_channels_become_pixels(
+    isa: Isa, channels: int, factor: int, after: bool, h: int, w: int
+) -> None:
+    layers = [nn.Conv2d(3, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor)]
+    last = [nn.ReLU(), nn.Conv2d(channels, 5, 3, padding=1)] if after else []
+    _runs_in_kernels(nn.Sequential(*layers, *last), image(3, h, w), isa)
+
+
+@few
+@given(st.integers(1, 9), st.integers(1, 4), st.booleans(), sides, sides)
+def test_pixels_become_channels(
+    isa: Isa, channels: int, factor: int, before: bool, h: int, w: int
+) -> None:
+    first = [nn.Conv2d(3, channels, 3, padding=1)] if before else []
+    inputs = channels if before else 3
+    layers = [nn.PixelUnshuffle(factor), nn.Conv2d(inputs * factor**2, 5, 3, padding=1)]
+    _runs_in_kernels(nn.Sequential(*first, *layers), image(3, factor * h, factor * w), isa)
+
+
+@few
+@given(st.integers(1, 70), st.booleans(), st.booleans(), sides, sides)
+def test_learnt_slopes(isa: Isa, channels: int, each: bool, alone: bool, h: int, w: int) -> None:
+    slopes = nn.PReLU(channels if each else 1)
+    torch.nn.init.normal_(slopes.weight)
+    conv = nn.Conv2d(3, channels, 3, padding=1)
+    _runs_in_kernels(
+        nn.Sequential(conv, slopes, *([] if alone else [nn.Conv2d(channels, 4, 1)])),
+        image(3, h, w),
+        isa,
+    )
+
+
+class Combined(nn.Module):
+    """Two convolutions of an image, whose values a function combines."""
+
+    def __init__(self, channels: int, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(3, channels, 1)
+        self.last, self.function = nn.Conv2d(channels, 4, 1), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The combination, through one more convolution."""
+        return self.last(self.function(self.one(x), self.other(x)))
+
+
+COMBINATIONS: dict[str, Callable[..., Tensor]] = {
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "max": torch.max,
+    "min": torch.min,
+    "division": lambda a, b: a / (b.abs() + 1),
+    "softsign": lambda a, b: F.softsign(a) + b,
+    "glu": lambda a, b: F.glu(torch.cat([a, b], 1), 1),
+    "spatial gate": lambda a, b: a * b.mean(1, keepdim=True).sigmoid(),
+    "star relu": lambda a, b: 0.9 * F.relu(a) ** 2 - 0.4 * b,
+}
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+@settings(few, max_examples=3)
+@given(st.integers(1, 40), sides, sides)
+def test_two_maps(isa: Isa, name: str, channels: int, h: int, w: int) -> None:
+    _runs_in_kernels(Combined(channels, COMBINATIONS[name]), image(3, h, w), isa)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("name", [*COMBINATIONS, "prelu", "pixel shuffle", "pixel unshuffle"])
+def test_not_finite(name: str, value: float, isa: Isa) -> None:
+    layers = {"prelu": nn.PReLU(4), "pixel shuffle": nn.PixelShuffle(2)}
+    layers |= {"pixel unshuffle": nn.PixelUnshuffle(2)}
+    if name in layers:
+        net: nn.Module = nn.Sequential(nn.Conv2d(3, 4, 1), layers[name])
+    else:
+        net = Combined(4, COMBINATIONS[name])
+    x = image(3, 8, 10)
+    x[0, 1, 3, 5] = value
+    agree_on_faults(net, x, isa=isa.name)
+
+
+def test_slopes_that_change_are_taken_over(isa: Isa) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.PReLU(8))
+    compiled = agree(net, image(3, 5, 6), isa=isa.name)
+    with torch.no_grad():
+        net[1].weight.mul_(-3)  # type: ignore[operator]
+        torch.testing.assert_close(compiled(image(3, 5, 6)), net(image(3, 5, 6)))
