@@ -46,6 +46,21 @@ class ChannelsLast(nn.Module):
         return x + self.down(F.gelu(self.up(y))).permute(0, 3, 1, 2)
 
 
+class SubPixel(nn.Module):
+    """Super-resolution: pixels to channels and back, learnt slopes, gates, maxima of maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.slopes = nn.Conv2d(12, 24, 3, padding=1), nn.PReLU(24)
+        self.gated, self.up = nn.Conv2d(24, 24, 5, padding=2), nn.Conv2d(12, 27, 3, padding=1)
+
+    def forward(self, x):
+        y = self.slopes(self.stem(F.pixel_unshuffle(x, 2)))
+        y = F.glu(self.gated(y), 1)
+        y = torch.maximum(y, y.mean(1, keepdim=True).sigmoid() * y)
+        return F.pixel_shuffle(self.up(y), 3)
+
+
 def mobile():
     layers = [networks.conv_bn(3, 16, 3, 2, 1), networks.Inverted(16, 16, 1, 4),
               networks.Inverted(16, 24, 2, 6), networks.Inverted(24, 24, 1, 6),
@@ -58,10 +73,14 @@ NETWORKS = {
     "bilinear": lambda: UNet(width=8, up="bilinear"),
     "pools": Pools,
     "channels last": ChannelsLast,
+    "sub-pixel": SubPixel,
     "mobile": mobile,
     "residual": lambda: networks.resnet18()[:4],
 }
-SIZES = {"mobile": [(128, 160), (92, 204)], "pools": [(64, 96), (70, 94)]}
+SIZES = {
+    "mobile": [(128, 160), (92, 204)], "pools": [(64, 96), (70, 94)],
+    "sub-pixel": [(64, 96), (70, 94)],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NETWORKS)
