@@ -16,7 +16,7 @@ from convsmith.runtime.execution import bands
 EPSILON = torch.finfo(torch.float32).eps
 
 few = settings(
-    max_examples=12,
+    max_examples=12 if settings().max_examples > 100 else 4,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
