@@ -25,7 +25,7 @@ from convsmith.runtime.lowering.concat import Copied
 from convsmith.runtime.lowering.convolution import Convolution
 from convsmith.runtime.lowering.elementwise import Combined
 from convsmith.runtime.lowering.maps import Map
-from convsmith.runtime.lowering.mean import Mean
+from convsmith.runtime.lowering.mean import Largest, LargestChannel, Mean
 from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
 from convsmith.runtime.lowering.pixels import InChannels, InPixels
 from convsmith.runtime.lowering.pool import AveragePool, LargestPool
@@ -147,6 +147,11 @@ class _Run:
             return Interval(*(F.pixel_shuffle(v, block.factor) for v in x))
         if isinstance(block, InChannels):
             return Interval(*(F.pixel_unshuffle(v, block.windows[0].kernel) for v in x))
+        if isinstance(block, LargestChannel):
+            return Interval(*(v.amax(1, keepdim=True) for v in x))
+        if isinstance(block, Largest):
+            dims = 3 if block.of_rows else 2
+            return Interval(*(v.amax(dims, keepdim=True) for v in x))
         if isinstance(block, Mean):
             dims = 3 if block.of_rows else 2
             if block.gates:

@@ -81,6 +81,10 @@ COMBINATIONS: dict[str, Callable[..., Tensor]] = {
     "softsign": lambda a, b: F.softsign(a) + b,
     "glu": lambda a, b: F.glu(torch.cat([a, b], 1), 1),
     "spatial gate": lambda a, b: a * b.mean(1, keepdim=True).sigmoid(),
+    "largest channel": lambda a, b: a * b.amax(1, keepdim=True).sigmoid(),
+    "cbam": lambda a, b: a * (b.max(1, keepdim=True)[0] + b.mean(1, keepdim=True)).sigmoid(),
+    "largest values": lambda a, b: a * b.amax((2, 3), keepdim=True).sigmoid(),
+    "max pool": lambda a, b: a * F.adaptive_max_pool2d(b, 1).sigmoid(),
     "star relu": lambda a, b: 0.9 * F.relu(a) ** 2 - 0.4 * b,
 }
 

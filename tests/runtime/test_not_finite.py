@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from convsmith.kernels.isa import Isa
 from convsmith.runtime import compile
-from tests.runtime.test_random_blocks import lively
+from tests.runtime.test_random_blocks import ACTIVATIONS, lively
 
 NETS = {
     "dense": lambda: nn.Conv2d(3, 20, 3, padding=1),
@@ -72,3 +74,67 @@ def test_weights_that_are_not_finite(isa: Isa) -> None:
     image = torch.randn(1, 3, 9, 11)
     found = compile(net, image, isa=isa.name)(image)
     assert torch.equal(_kinds(found), _kinds(net(image).detach()))
+
+
+class Gated(nn.Module):
+    """Each channel times a number of the image, then an activation."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.gate, self.activation = (
+            nn.Conv2d(3, 20, 1),
+            nn.Conv2d(20, 20, 1),
+            activation,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation of the gated map."""
+        x = self.conv(x)
+        return self.activation(x * self.gate(x.mean((2, 3), keepdim=True)))
+
+
+ENDS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "dense": lambda act: nn.Sequential(nn.Conv2d(3, 20, 3, padding=1), act),
+    "pointwise": lambda act: nn.Sequential(nn.Conv2d(3, 20, 1), act),
+    "one tap": lambda act: nn.Sequential(nn.Conv2d(3, 20, 1), nn.ReLU(), nn.ReLU6(), act),
+    "depthwise": lambda act: nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, groups=3), act),
+    "large depthwise": lambda act: nn.Sequential(nn.Conv2d(3, 3, 9, padding=4, groups=3), act),
+    "grouped": lambda act: nn.Sequential(
+        nn.Conv2d(3, 20, 1), nn.Conv2d(20, 20, 3, padding=1, groups=4), act
+    ),
+    "middle": lambda act: nn.Sequential(
+        nn.Conv2d(3, 3, 3, padding=1, groups=3), act, nn.Conv2d(3, 20, 1)
+    ),
+    "separable": lambda act: nn.Sequential(
+        nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.Conv2d(3, 20, 1), act
+    ),
+    "transposed": lambda act: nn.Sequential(nn.ConvTranspose2d(3, 20, 4, 2, 1), act),
+    "mean": lambda act: nn.Sequential(nn.Conv2d(3, 20, 1), nn.AdaptiveAvgPool2d(1), act),
+    "average": lambda act: nn.Sequential(nn.Conv2d(3, 20, 1), nn.AvgPool2d(3, 2, 1), act),
+    "group norm": lambda act: nn.Sequential(nn.Conv2d(3, 20, 1), nn.GroupNorm(4, 20), act),
+    "gate": Gated,
+}
+"""Networks that end in an activation of what each kind of kernel computes."""
+
+EVERY = [make() for make in ACTIVATIONS]
+PAIRS = [(end, act) for end in ENDS for act in EVERY]
+ALWAYS = (nn.ReLU, nn.Sigmoid, nn.GELU)
+
+
+@pytest.mark.parametrize(
+    ("end", "activation"),
+    [
+        pytest.param(*pair, marks=() if isinstance(pair[1], ALWAYS) else pytest.mark.slow)
+        for pair in PAIRS
+    ],
+    ids=lambda each: str(each),
+)
+def test_activation_of_a_nan(end: str, activation: nn.Module, isa: Isa) -> None:
+    """The compiler takes sums to be numbers: none of it may lose one that is not."""
+    net = lively(ENDS[end](activation))
+    image = torch.randn(2, 3, 12, 14)
+    image[0, 1, 3, 5] = torch.nan
+    with torch.no_grad():
+        wanted = net(image).isnan()
+    assert wanted[0].any() and not wanted[1].any()
+    assert torch.equal(compile(net, image, isa=isa.name)(image).isnan(), wanted)

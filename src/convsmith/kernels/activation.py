@@ -16,6 +16,7 @@ from typing import Any
 import halide as hl
 
 from convsmith.errors import ArgumentError
+from convsmith.kernels.kernel import is_nan
 
 __all__ = ["ACTIVATIONS", "Activation", "activate", "kernel_name"]
 
@@ -108,7 +109,7 @@ def _relu(value: Any) -> Any:
 def _sigmoid(value: Any) -> Any:
     # Halide's exponential is made from bits: it is right for numbers that are not too large.
     result = hl.f32(1) / (hl.f32(1) + hl.exp(-_clamp(value, -90, 90)))
-    return hl.strict_float(hl.select(hl.is_nan(value), value, result))
+    return hl.strict_float(hl.select(is_nan(value), value, result))
 
 
 def _hardsigmoid(value: Any) -> Any:
@@ -170,18 +171,18 @@ def _selu(value: Any) -> Any:
 
 
 def _hardshrink(value: Any, bound: float) -> Any:
-    outside = (value < hl.f32(-bound)) | (value > hl.f32(bound)) | hl.is_nan(value)
+    outside = (value < hl.f32(-bound)) | (value > hl.f32(bound)) | is_nan(value)
     return hl.strict_float(hl.select(outside, value, hl.f32(0)))
 
 
 def _softshrink(value: Any, bound: float) -> Any:
     below = hl.select(value < hl.f32(-bound), value + hl.f32(bound), hl.f32(0))
     result = hl.select(value > hl.f32(bound), value - hl.f32(bound), below)
-    return hl.strict_float(hl.select(hl.is_nan(value), value, result))
+    return hl.strict_float(hl.select(is_nan(value), value, result))
 
 
 def _threshold(value: Any, bound: float, other: float) -> Any:
-    above = (value > hl.f32(bound)) | hl.is_nan(value)
+    above = (value > hl.f32(bound)) | is_nan(value)
     return hl.strict_float(hl.select(above, value, hl.f32(other)))
 
 

@@ -16,8 +16,8 @@ import halide as hl
 from convsmith.kernels.isa import Isa
 
 __all__ = [
-    "Kernel", "Numbers", "Rows", "half", "ints", "matrix", "pairs", "result", "rounded", "target",
-    "vector", "widened", "word",
+    "Kernel", "Numbers", "Rows", "half", "ints", "is_nan", "matrix", "pairs", "result", "rounded",
+    "target", "vector", "widened", "word",
 ]  # fmt: skip
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -152,6 +152,15 @@ def rounded(value: Any) -> Any:
     return hl.u16(_upper(value) >> 16)
 
 
+def is_nan(value: Any) -> Any:
+    """Whether a float32 is no number, by its bits.
+
+    The compiler takes a sum or a product to be a number, and a comparison with it to be decided.
+    """
+    magnitude = hl.reinterpret(hl.UInt(32), value) & hl.u32(0x7FFFFFFF)
+    return magnitude > hl.u32(0x7F800000)
+
+
 def word(even: Any, odd: Any) -> Any:
     """Two float32 of neighbouring channels, rounded, as they lie in a map of bf16."""
     return (_upper(even) >> 16) | (_upper(odd) & hl.u32(_HIGH))
@@ -167,7 +176,7 @@ def _upper(value: Any) -> Any:
     bits = hl.reinterpret(hl.UInt(32), value)
     nearest = bits + hl.u32(0x7FFF) + ((bits >> 16) & hl.u32(1))
     # Added to the bits of a NaN, it could run over into those of a zero.
-    return hl.select(hl.strict_float(hl.is_nan(value)), hl.u32(_NAN), nearest)
+    return hl.select(is_nan(value), hl.u32(_NAN), nearest)
 
 
 _NAN, _HIGH = 0x7FC00000, 0xFFFF0000

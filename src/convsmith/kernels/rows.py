@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import halide as hl
 
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
+from convsmith.kernels.kernel import Kernel, Rows, ints, is_nan, result, vector
 from convsmith.kernels.pointwise import BARE, Epilogue
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Scale",
     "Shuffle",
     "Unpack",
+    "larger",
 ]
 
 
@@ -249,20 +250,22 @@ class AlongChannels(Kernel):
         return result(out), [*source.arguments, channels, bias, weight]
 
 
-def _larger(one: Any, other: Any) -> Any:
-    return hl.strict_float(hl.select((one > other) | hl.is_nan(one), one, other))
+def larger(one: Any, other: Any) -> Any:
+    """The larger one of two values, or NaN."""
+    return hl.strict_float(hl.select((one > other) | is_nan(one), one, other))
 
 
-def _smaller(one: Any, other: Any) -> Any:
-    return hl.strict_float(hl.select((one < other) | hl.is_nan(one), one, other))
+def smaller(one: Any, other: Any) -> Any:
+    """The smaller one of two values, or NaN."""
+    return hl.strict_float(hl.select((one < other) | is_nan(one), one, other))
 
 
 COMBINATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "div": lambda one, other: hl.strict_float(one / other),
-    "max": _larger,
-    "maximum": _larger,
-    "min": _smaller,
-    "minimum": _smaller,
+    "max": larger,
+    "maximum": larger,
+    "min": smaller,
+    "minimum": smaller,
     "mul": lambda one, other: one * other,
 }
 """What kernels make of the values of two maps, by the name in `torch.ops.aten`."""
@@ -313,7 +316,7 @@ class MaxPool(Kernel):
         most[c, x, y] = source[c, x * self.stride[1], y * self.stride[0]]
         place = x * self.stride[1] + taps.x * dx, y * self.stride[0] + taps.y * dy
         value, so_far = source[c, place[0], place[1]], most[c, x, y]
-        larger = (value > so_far) | hl.is_nan(value)
+        larger = (value > so_far) | is_nan(value)
         most[c, x, y] = hl.strict_float(hl.select(larger, value, so_far))
         out = hl.Func(self.name)
         out[c, x, y] = self.stored(most[c, x, y])

@@ -325,7 +325,10 @@ def value_by_value(d: Draft) -> None:
     function = d.pick("F.selu({})", "torch.square({})", "{}.abs()", "F.softsign({})",
                       "F.hardshrink({}, 0.2)", "F.logsigmoid({})", "{}.clamp(min=-0.3)",
                       "torch.maximum({0}, {0}.neg() * 0.2)", "torch.minimum({0}, {0}.square())",
-                      "{0} * {0}.mean(1, keepdim=True).sigmoid()")  # fmt: skip
+                      "{0} * {0}.mean(1, keepdim=True).sigmoid()",
+                      "{0} * {0}.amax(1, keepdim=True).sigmoid()",
+                      "{0} * {0}.max(1, True)[0].sigmoid()",
+                      "{0} * F.adaptive_max_pool2d({0}, 1).sigmoid()")  # fmt: skip
     d.let(function.format(x))
 
 

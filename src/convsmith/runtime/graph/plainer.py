@@ -37,6 +37,7 @@ def plainer(program: ExportedProgram) -> bool:
             or _as_shuffle(node)
             or _as_broadcast(node)
             or _as_gated(program.graph, node)
+            or _as_largest(node)
         ):
             changed = True
     if changed:
@@ -128,6 +129,26 @@ def _as_gated(graph: Graph, node: Node) -> bool:
         ]
         gate = before(_ATEN.sigmoid.default, halves[1])
     node.target, node.args, node.kwargs = _ATEN.mul.Tensor, (halves[0], gate), {}
+    return True
+
+
+def _as_largest(node: Node) -> bool:
+    """The values of a pool of one window, or of `max` over channels: nobody asks for the places."""
+    both = node.args[0] if node.target is operator.getitem else None
+    if not isinstance(both, Node) or node.args[1] != 0:
+        return False
+    if any(user.users for user in both.users if user is not node):
+        return False
+    source: Any = both.args[0]
+    if both.target is _ATEN.adaptive_max_pool2d.default and _shape(node)[-2:] == (1, 1):
+        dims = [2, 3]
+    elif both.target is _ATEN.max.dim and len(_shape(node)) == 4 and both.args[1] in (1, -3):
+        dims = [1]
+    else:
+        return False
+    if len(_shape(source)) != 4:
+        return False
+    node.target, node.args, node.kwargs = _ATEN.amax.default, (source, dims, True), {}
     return True
 
 

@@ -1,4 +1,4 @@
-"""Means over the whole map, as global average pools and reductions make them; over channels."""
+"""Means and largest values: of the whole map, as global pools make them, and of its channels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.largest import ChannelMax, RowMax
 from convsmith.kernels.rows import RowSum
 from convsmith.network import Layer
 from convsmith.runtime.lowering.block import Block
@@ -17,7 +18,7 @@ from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["ADAPTIVE_POOL", "REDUCTION", "Mean", "mean"]
+__all__ = ["ADAPTIVE_POOL", "REDUCTION", "Largest", "LargestChannel", "Mean", "mean"]
 
 
 @dataclass(eq=False)
@@ -51,6 +52,31 @@ class Mean(Block):
         return RowSum(squares=len(self.sources) > 1)
 
 
+@dataclass(eq=False)
+class Largest(Mean):
+    """The same of largest values: of rows, or of those of rows."""
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return RowMax()
+
+
+@dataclass(eq=False)
+class LargestChannel(Block):
+    """The largest channel of each pixel."""
+
+    exact = True
+    narrows = True
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return ChannelMax()
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """The channels there are."""
+        return [self.sources[0].channels]
+
+
 def _refuse_adaptive_pool(layer: Layer, weights: Weights) -> str:
     if "avg" not in layer.operation.name:
         return f"no kernel for {layer.operation.name}"
@@ -61,33 +87,33 @@ def _refuse_reduction(layer: Layer, weights: Weights) -> str:
     settings = layer.operation.settings
     dims = settings.get("dim") or ()
     over = sorted(d % 4 for d in dims) if isinstance(dims, (list, tuple)) else []
-    if layer.operation.name != "mean" or over not in ([1], [2, 3]) or _of_vectors(layer):
-        return "not a mean over the map or its channels"
+    name, before = layer.operation.name, layer.operands[0].shape
+    if name not in ("amax", "mean") or over not in ([1], [2, 3]) or len(before) != 4:
+        return f"no kernel for {name} over other than the map or its channels"
     return "" if over == [2, 3] or settings.get("keepdim") else "it leaves the channels out"
 
 
-def _of_vectors(layer: Layer) -> bool:
-    return len(layer.operands[0].shape) != 4
-
-
 def _lower(draft: Draft, layer: Layer) -> None:
-    source = draft.map(layer.inputs[0])
+    source, largest = draft.map(layer.inputs[0]), layer.operation.name == "amax"
     if [d % 4 for d in layer.operation.settings.get("dim") or ()] != [1]:
-        draft.place(mean(draft, layer.name, source), layer.name)
+        kind = Largest if largest else Mean
+        draft.place(mean(draft, layer.name, source, kind=kind), layer.name)
         return
-    channels = source.channels
-    weight = np.full((1, channels, 1, 1), 1 / channels)
     target = Map(layer.name, 1, pixel=source.pixel)
+    if largest:
+        draft.place(LargestChannel(layer.name, [source], target), layer.name)
+        return
+    weight = np.full((1, source.channels, 1, 1), 1 / source.channels)
     block = Convolution(layer.name, [source], target, weight=weight, bias=np.zeros(1))
     draft.place(block, layer.name)
 
 
-def mean(draft: Draft, name: str, *sources: Map) -> Mean:
+def mean(draft: Draft, name: str, *sources: Map, kind: type[Mean] = Mean) -> Mean:
     """The last of the blocks of a mean over the map, or over squares; those before are added."""
     channels = sources[0].channels
     rows = Map(f"{name} rows", channels)
-    draft.order.append(Mean(rows.name, list(sources), rows, of_rows=True))
-    return Mean(name, [rows], Map(name, channels, pixel=True))
+    draft.order.append(kind(rows.name, list(sources), rows, of_rows=True))
+    return kind(name, [rows], Map(name, channels, pixel=True))
 
 
 ADAPTIVE_POOL = Lowering(_refuse_adaptive_pool, _lower)
