@@ -93,7 +93,7 @@ def test_inputs_by_name_and_parameters_that_nothing_reads(tmp_path: Path) -> Non
     agree(written.path, model, torch.randn(2, 3, 8, 8), torch.tensor([0, 5]))
 
 
-@settings(max_examples=10)
+@settings(max_examples=10 if settings().max_examples > 100 else 3)
 @given(drawn=networks())
 def test_random_networks(tmp_path_factory: Any, drawn: tuple[Network, Tensor]) -> None:
     model, image = drawn

@@ -286,7 +286,7 @@ def test_several_outputs_and_values_that_are_shared(tmp_path: Path) -> None:
     agree(path, cs.read_onnx(path), torch.rand(2, 4, 5, 3))
 
 
-@settings(max_examples=10)
+@settings(max_examples=10 if settings().max_examples > 100 else 3)
 @given(drawn=networks())
 def test_random_networks_go_out_and_come_back(
     tmp_path_factory: Any, drawn: tuple[Network, Tensor]
