@@ -13,7 +13,8 @@ function sourceIndex(place, length, mode) {
 }
 
 // One axis of a layer on a map of some length. `reads[o]` lists what output o reads, as
-// [tap, source, place]; `readers[i]` lists who reads input i, as [tap, output].
+// [tap, source, place]; `real[o]` the taps and sources of it that are no constant, flat;
+// `readers[i]` lists who reads input i, as [tap, output].
 function axisOf(layer, axis, length) {
   const kernel = layer.kernel_size[axis], stride = layer.stride[axis];
   const dilation = layer.dilation[axis], [low, high] = layer.padding[axis];
@@ -26,9 +27,9 @@ function axisOf(layer, axis, length) {
     outputs = (layer.ceil_mode ? Math.ceil(room / stride) : Math.floor(room / stride)) + 1;
     if (layer.ceil_mode && (outputs - 1) * stride >= length + low) outputs -= 1;
   }
-  const reads = [], divisors = [], readers = Array.from({ length }, () => []);
+  const reads = [], real = [], divisors = [], readers = Array.from({ length }, () => []);
   for (let o = 0; o < outputs; o++) {
-    const row = [];
+    const row = [], inside = [];
     let counted = 0;
     for (let tap = 0; tap < kernel; tap++) {
       let place = o * stride - low + tap * dilation, source;
@@ -42,12 +43,15 @@ function axisOf(layer, axis, length) {
       }
       row.push([tap, source, place]);
       counted += layer.count_include_pad ? place < length + high : source >= 0;
-      if (source >= 0) readers[source].push([tap, o]);
+      if (source < 0) continue;
+      inside.push(tap, source);
+      readers[source].push([tap, o]);
     }
     reads.push(row);
+    real.push(inside);
     divisors.push(counted);
   }
-  return { outputs, reads, readers, divisors, low, high };
+  return { outputs, reads, real, readers, divisors, low, high };
 }
 
 class Stage {
@@ -148,25 +152,6 @@ class Stage {
     }
   }
 
-  // One value by its definition.
-  value(number, index) {
-    const layer = this.layers[number], input = this.maps[number].values;
-    if (layer.pool) {
-      let sum = 0, largest = -Infinity;
-      this.read(number, index, (source) => {
-        if (source < 0) return;
-        sum += input[source];
-        largest = Math.max(largest, input[source]);
-      });
-      return layer.kind === "max" ? largest : sum / this.divisor(number, index);
-    }
-    let sum = layer.bias ? layer.bias[this.place(number + 1, index)[0]] : 0;
-    this.read(number, index, (source, weight) => {
-      if (source >= 0) sum += input[source] * layer.weight[weight];
-    });
-    return sum;
-  }
-
   // What an average pool divides by.
   divisor(number, index) {
     const [, ...at] = this.place(number + 1, index);
@@ -175,9 +160,38 @@ class Stage {
 
   // Compute every map after `map`.
   run(map) {
-    for (let number = map; number < this.layers.length; number++) {
-      const { values } = this.maps[number + 1];
-      for (let index = 0; index < values.length; index++) values[index] = this.value(number, index);
+    for (let number = map; number < this.layers.length; number++) this.compute(number);
+  }
+
+  // Every value by its definition. A page is painted only after this, and runs it once: plain
+  // loops need no time to become fast.
+  compute(number) {
+    const layer = this.layers[number], { axes, kernel_size: [, rows, columns], pool } = layer;
+    const { values: input, size: [depth, high, wide] } = this.maps[number];
+    const { values, channels } = this.maps[number + 1], { weight } = layer, taps = [0, 0, 0];
+    let at = 0;
+    for (let o = 0; o < channels; o++) {
+      const first = Math.floor(o / layer.outs_of) * layer.ins_of;
+      for (const zs of axes[0].real) for (const ys of axes[1].real) for (const xs of axes[2].real) {
+        let sum = layer.bias ? layer.bias[o] : 0, largest = -Infinity;
+        for (let c = first; c < first + layer.ins_of; c++) {
+          const base = pool ? 0 : this.weightIndex(layer, o, c, taps);
+          for (let i = 0; i < zs.length; i += 2) {
+            for (let j = 0; j < ys.length; j += 2) {
+              const line = ((c * depth + zs[i + 1]) * high + ys[j + 1]) * wide;
+              const by = base + (zs[i] * rows + ys[j]) * columns;
+              for (let k = 0; k < xs.length; k += 2) {
+                const value = input[line + xs[k + 1]];
+                if (!pool) sum += value * weight[by + xs[k]];
+                else if (layer.kind === "average") sum += value;
+                else if (value > largest) largest = value;
+              }
+            }
+          }
+        }
+        values[at] = layer.kind === "max" ? largest : pool ? sum / this.divisor(number, at) : sum;
+        at += 1;
+      }
     }
   }
 

@@ -24,6 +24,7 @@ class Hand {
     this.drawn = new Picture(this.picture, this.stage, (key, values) => this.say(key, values));
     this.steps = this.stage.maps.slice(1).reduce((all, map) => all + map.values.length, 0);
     this.hovered = null;
+    this.known = [];
     const last = this.stage.maps.length - 1;
     const { size } = this.stage.maps[last];
     // In one axis, which is often time, the last value; elsewhere one in the middle.
@@ -31,6 +32,12 @@ class Hand {
     this.fromAddress();
     this.dress();
     this.arrange();
+  }
+
+  // At once, but the first time not before the page is painted.
+  soon(work) {
+    if (this.painted) work();
+    else requestAnimationFrame(() => setTimeout(() => { this.painted = true; work(); }));
   }
 
   // Every word of the page in its language.
@@ -49,8 +56,11 @@ class Hand {
     for (const [button, key] of [[this.back, "control.back"], [this.next, "control.next"],
       [this.position, "control.position"]]) button.setAttribute("aria-label", this.say(key));
     this.reset.textContent = this.say("stage.reset");
-    this.other.textContent = this.say("stage.other");
-    this.other.lang = this.language === "zh" ? "en" : "zh-Hans";
+    // A page in English would otherwise wait for a Chinese typeface.
+    this.soon(() => {
+      this.other.textContent = this.say("stage.other");
+      this.other.lang = this.language === "zh" ? "en" : "zh-Hans";
+    });
     this.hint.textContent = this.say("stage.hint");
     this.sum.setAttribute("aria-label", this.say("stage.sum"));
     this.legend.replaceChildren(...[["here", "stage.legend_here"], ["tap", "legend.window"],
@@ -67,6 +77,8 @@ class Hand {
     const { clientWidth: wide, clientHeight: high } = this.frame;
     this.room = wide + "×" + high;
     this.drawn.layout(wide, high);
+    // A thousand numbers take longer than the rest.
+    this.soon(() => this.drawn.write(...this.known));
     for (const [name, layers] of [["pad", this.stage.layers.filter((layer) =>
       layer.padding.flat().some(Boolean) && layer.kind !== "transposed")],
     ["by", this.stage.layers.filter((layer) => !layer.pool && this.drawn.plan.side >= BADGE)]]) {
@@ -272,7 +284,8 @@ class Hand {
       index -= this.stage.maps[map].values.length;
       map += 1;
     }
-    this.drawn.write(map, index + 1);
+    this.known = [map, index + 1];
+    this.drawn.write(...this.known);
     this.choose({ map, at: this.stage.place(map, index) }, aloud);
     this.walked = true;
   }
@@ -303,7 +316,8 @@ class Hand {
     this.stop();
     if (!this.walked) return;
     this.walked = false;
-    this.drawn.write(this.stage.maps.length);
+    this.known = [];
+    this.drawn.write();
   }
 
   listen() {
@@ -530,7 +544,7 @@ class Hand {
   put({ values, index, from }, changes) {
     for (const [by, value] of changes) values[index + by] = value;
     this.stage.run(from);
-    this.drawn.write(this.stage.maps.length);
+    this.drawn.write();
     this.refresh(true);
   }
 

@@ -16,8 +16,15 @@ from convsmith.report.text import escape
 __all__ = ["page"]
 
 _SCRIPTS = ("arithmetic.js", "picture.js", "hand.js")
-_SPACES = re.compile(
-    r"""("[^"\n]*"|`[^`]*`)|\s*([=*<>?:,;{}()&|])\s*|(?<=[\w)\]]) ([-+/]) (?=[\w(\["])"""
+_TEXTS = r"""("[^"\n]*"|`[^`]*`)"""
+# What says nothing to a browser, and what is written instead. Texts are matched first, and stay.
+_SAVINGS: tuple[tuple[re.Pattern[str], Any], ...] = (
+    (re.compile(_TEXTS + r"""|\bconst\b"""), lambda match: match[1] or "let"),
+    (re.compile(_TEXTS + r"""|\s*([=*<>?:,;{}()&|%])\s*"""), r"\1\2"),
+    (re.compile(_TEXTS + r"""|(?<=[\w)\]]) ([-+/]) (?=[\w(\["])"""), r"\1\2"),
+    (re.compile(_TEXTS + r"""|\b(let|of|in|return) (?=[\[`"!])"""), r"\1\2"),
+    (re.compile(_TEXTS + r"""|;(})"""), r"\1\2"),
+    (re.compile(_TEXTS + r"""|(?<!\w)\((\w+)\)(?==>)"""), r"\1\2"),
 )
 # The words of other scenes that the page shares.
 _SHARED = (
@@ -56,7 +63,7 @@ def page(data: dict[str, Any]) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{page_colours(data['theme'])}{_file('stage.css')}</style>",
+            f"<style>{page_colours(data['theme'])}{_style()}</style>",
             "</head>",
             "<body>",
             _BODY,
@@ -106,8 +113,15 @@ def _code() -> str:
     """The scripts without comments, indents and the spaces around operators."""
     lines = (line.strip() for name in _SCRIPTS for line in _file(name).splitlines())
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
-    # Texts are matched whole, and stay as they are.
-    return _SPACES.sub(lambda match: match[1] or match[2] or match[3], code)
+    for pattern, kept in _SAVINGS:
+        code = pattern.sub(kept, code)
+    return code
+
+
+@cache
+def _style() -> str:
+    """The style without the spaces and line ends that no rule needs."""
+    return re.sub(r"\s*([{};,])\s*|\n", r"\1", _file("stage.css"))
 
 
 def _words() -> dict[str, dict[str, str]]:
