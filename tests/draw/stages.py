@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 
 import convsmith as cs
 from convsmith.arithmetic.window import PADDING_MODES
+from convsmith.draw.live.activations import ACTIVATIONS
 from tests.arithmetic.test_against_torch import AVERAGE, CONV, MAX, TRANSPOSED, torch_conv
 
 LENGTHS = {1: 14, 2: 8, 3: 4}
@@ -70,7 +72,7 @@ def random_stage(rng):
             return torch.randint(-4, 5, shape, generator=generator).tolist()  # noqa: B023
 
         pools = [isinstance(layer, cs.Pool) for layer in layers]
-        return cs.draw.stage(
+        stage = cs.draw.stage(
             layers,
             size,
             values=whole(first, *size),
@@ -80,6 +82,10 @@ def random_stage(rng):
                 for x, p in zip(layers, pools)
             ],
         )
+        if rng.random() < 0.5:
+            return stage
+        some_or_none = [None, None, *ACTIVATIONS]
+        return replace(stage, activations=tuple(rng.choice(some_or_none) for _ in layers))
 
 
 def tensor(values):
@@ -118,9 +124,11 @@ def applied(layer, image, weight, bias):
 def maps(stage):
     """The values of every map, by torch."""
     found = [tensor(stage.values)[None]]
-    for layer, weight, bias in zip(stage.layers, stage.weights, stage.biases):
+    names = stage.activations or [None] * len(stage.layers)
+    for layer, weight, bias, name in zip(stage.layers, stage.weights, stage.biases, names):
         arrays = (None if each is None else tensor(each) for each in (weight, bias))
-        found.append(applied(layer, found[-1], *arrays))
+        sums = applied(layer, found[-1], *arrays)
+        found.append(sums if name is None else getattr(F, name)(sums))
     return [each[0] for each in found]
 
 

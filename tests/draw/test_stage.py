@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import convsmith as cs
 from convsmith.arithmetic import evaluate
@@ -36,7 +37,7 @@ def test_what_the_page_is_made_from_is_plain_and_whole():
         assert plain == stage.to_dict()
         for layer, each in zip(stage.layers, plain["layers"]):
             kind = {"conv": cs.Conv, "transposed": cs.ConvTranspose}.get(each["kind"], cs.Pool)
-            words = {k: v for k, v in each.items() if k not in ("name", "kind")}
+            words = {k: v for k, v in each.items() if k not in ("name", "kind", "activation")}
             if kind is cs.Pool:
                 words["kind"] = each["kind"]
             words["padding"] = tuple(map(tuple, words["padding"]))
@@ -80,6 +81,13 @@ def test_numbers_of_ones_own_and_the_usual_ones():
         (lambda: cs.draw.stage(STACK, 6, values=[[float("nan")] * 6] * 6), "must hold numbers"),
         (lambda: cs.draw.stage(cs.Conv(1, 17, 3), 6), "at most 16 channels, not 17"),
         (lambda: cs.draw.stage(STACK, 2000), "are too many for a stage"),
+        (lambda: cs.draw.stage(STACK), "needs the spatial size of its input"),
+        (lambda: cs.draw.stage(torch.nn.Conv2d(1, 1, 3), 6), r"stage\(cs.inspect\(model"),
+        (lambda: cs.draw.stage(STACK, 6, values=[[1]], image="a.png"), "either values or an image"),
+        (
+            lambda: cs.draw.stage(cs.Conv(1, 1, 3, dims=1), 6, image="a.png"),
+            "an image has two axes",
+        ),
         (lambda: cs.draw.stage(STACK, 6, language="de"), "language must be one of"),
         (lambda: cs.draw.stage(STACK, 6).save("stage.svg"), "saved as .html, not as 'stage.svg'"),
     ],
@@ -88,6 +96,15 @@ def test_what_cannot_be_shown_is_refused_in_one_line(make, said):
     with pytest.raises(cs.ArgumentError, match=said) as raised:
         make()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("channels", "pixels"), [(3, (200, 100, 50)), (2, (124, 124))])
+def test_a_photograph_is_the_input_and_lies_under_it(tmp_path, channels, pixels):
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (24, 24), (200, 100, 50)).save(tmp_path / "a.png")
+    stage = cs.draw.stage(cs.Conv(channels, 1, 3), 6, image=str(tmp_path / "a.png"))
+    assert stage.values == [[[pixel] * 6] * 6 for pixel in pixels]
+    assert stage.photo.startswith("data:image/png;base64,") and stage.photo in stage.html()
 
 
 def test_a_title_cannot_end_the_script():

@@ -16,6 +16,7 @@ import typer
 
 from convsmith.cli.draw_gridding import gridding
 from convsmith.cli.draw_network import field, layer
+from convsmith.cli.draw_stage import stage
 from convsmith.cli.output import Force, check_targets, progress, talk
 from convsmith.draw.catalogue import catalogue
 from convsmith.draw.command import Command, Option
@@ -143,12 +144,12 @@ def gallery(
     talk(f"wrote {len(paths) - 1} pictures and {paths[-1]}")
 
 
-_COMMANDS = [
-    *catalogue().commands.values(),
+_OWN = [
     Command("gridding", gridding),
     Command("layer", layer),
     Command("field", field),
+    Command("stage", stage),  # in place of the one that knows no networks
 ]
-for _each in _COMMANDS:
+for _each in (catalogue().commands | {each.name: each for each in _OWN}).values():
     app.command(_each.name)(with_options(_each.build))
 app.command("gallery")(gallery)

@@ -11,7 +11,14 @@ from typing import Any
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line, no_file
 from convsmith.report.unpacking import FORMATS, check_pixels
 
-__all__ = ["optional_values", "optional_weight", "parse_number", "read_values", "read_weight"]
+__all__ = [
+    "optional_values",
+    "optional_weight",
+    "parse_number",
+    "read_image",
+    "read_values",
+    "read_weight",
+]
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 # A larger image has to be shrunk first: only a few of its pixels would be drawn.
@@ -34,7 +41,7 @@ def read_values(path: str, size: Sequence[int] | None, channels: int) -> Any:
         MissingExtra: an image, without Pillow.
     """
     if Path(path).suffix.lower() in _IMAGES:
-        return _pixels(path, size, channels)
+        return read_image(path, size, channels)
     return read_weight(path, "--values")
 
 
@@ -96,7 +103,19 @@ def optional_weight(path: str | None) -> Any:
     return None if path is None else read_weight(path)
 
 
-def _pixels(path: str, size: Sequence[int] | None, channels: int) -> Any:
+def read_image(path: str, size: Sequence[int] | None, channels: int) -> Any:
+    """Read the pixels of an image, 0 to 255: grey levels, or with three channels three planes.
+
+    Args:
+        path: an image that Pillow reads.
+        size: rows and columns that it is shrunk or enlarged to; None leaves it as it is.
+        channels: three for red, green and blue, otherwise grey.
+
+    Raises:
+        ArgumentError: a size of other than two axes, or too many pixels to draw.
+        DataError: a file that is not there or cannot be read.
+        MissingExtra: without Pillow.
+    """
     try:
         from PIL import Image
     except ImportError:

@@ -39,6 +39,7 @@ from convsmith.report import (
 if TYPE_CHECKING:
     import pandas
 
+    from convsmith.draw import Stage
     from convsmith.measure.compare import Comparison
     from convsmith.measure.counted import Counted
     from convsmith.measure.effective import EffectiveField
@@ -221,6 +222,29 @@ class Inspection(Result):
         from convsmith.measure.effective import effective_of
 
         return effective_of(self._traced(), images, layer, signs=signs, source=source)
+
+    def stage(
+        self, *, image: str | None = None, language: str = "en", theme: str = "auto"
+    ) -> Stage:
+        """Put the longest chain of convolutions and pools on a live stage, with its own weights.
+
+        Args:
+            image: a photograph that becomes the input, as values from 0 to 1, and lies under it.
+            language: `en` or `zh`, the one that the page opens in.
+            theme: `auto`, `light` or `dark`.
+
+        Raises:
+            ArgumentError: a network without maps, or maps that are too large to show.
+            ModelError: no convolution or pool that the input reaches through maps alone.
+
+        >>> import torch, convsmith as cs
+        >>> layers = [torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+        >>> cs.inspect(torch.nn.Sequential(*layers), (1, 1, 16, 16)).stage()
+        Stage(16×16 → 14×14 → 7×7)
+        """
+        from convsmith.measure.staging import network_stage
+
+        return network_stage(self._traced(), image=image, language=language, theme=theme)
 
     def _traced(self) -> Network:
         if self.network is None:

@@ -54,10 +54,18 @@ function axisOf(layer, axis, length) {
   return { outputs, reads, real, readers, divisors, low, high };
 }
 
+// What sums pass through on their way into a map.
+const sigmoid = (x) => 1 / (1 + Math.exp(-x)), clip = (x) => Math.min(6, Math.max(0, x));
+const ACTIVATIONS = {
+  relu: (x) => Math.max(0, x), relu6: clip, hardswish: (x) => x * clip(x + 3) / 6, sigmoid,
+  silu: (x) => x * sigmoid(x), tanh: Math.tanh,
+};
+
 class Stage {
   constructor(data) {
     this.data = data;
     this.dims = data.size.length;
+    this.photo = data.photo;
     const lift = (values, usual) => [...Array(3 - this.dims).fill(usual), ...values];
     let channels = data.channels, size = lift(data.size, 1);
     this.maps = [{ channels, size, values: Float64Array.from(data.values.flat(Infinity), Number) }];
@@ -169,6 +177,7 @@ class Stage {
     const layer = this.layers[number], { axes, kernel_size: [, rows, columns], pool } = layer;
     const { values: input, size: [depth, high, wide] } = this.maps[number];
     const { values, channels } = this.maps[number + 1], { weight } = layer, taps = [0, 0, 0];
+    const activate = ACTIVATIONS[layer.activation] ?? ((x) => x);
     let at = 0;
     for (let o = 0; o < channels; o++) {
       const first = Math.floor(o / layer.outs_of) * layer.ins_of;
@@ -189,7 +198,8 @@ class Stage {
             }
           }
         }
-        values[at] = layer.kind === "max" ? largest : pool ? sum / this.divisor(number, at) : sum;
+        values[at] = activate(layer.kind === "max" ? largest
+          : pool ? sum / this.divisor(number, at) : sum);
         at += 1;
       }
     }

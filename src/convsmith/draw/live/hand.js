@@ -13,7 +13,8 @@ class Hand {
   }
 
   say(key, values = {}) {
-    return WORDS[this.language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    const words = WORDS[key][this.language === "zh" ? 1 : 0];
+    return words.replace(/\{(\w+)\}/g, (_, name) => values[name]);
   }
 
   // Show another stage.
@@ -50,7 +51,8 @@ class Hand {
     this.title.textContent = document.title = this.data.title?.[this.language] ??
       (stage.layers.length === 1 ? this.say("title." + only.name)
         : this.say("stage.layers", { count: stage.layers.length }));
-    this.facts.textContent = sizes;
+    const note = this.data.note?.[this.language];
+    this.facts.textContent = note ? `${sizes} · ${note}` : sizes;
     this.picture.setAttribute("aria-label", this.say("stage.label", { sizes }));
     this.play.textContent = this.say(this.timer ? "control.pause" : "control.play");
     for (const [button, key] of [[this.back, "control.back"], [this.next, "control.next"],
@@ -174,7 +176,9 @@ class Hand {
       if (name) span.className = name;
       parts.push(span);
     };
-    add(layer.kind === "max" ? "= max(" : layer.kind === "average" ? "= (" : "= ", "sign");
+    const { activation } = layer;
+    add(`= ${activation ? activation + "(" : ""}${layer.kind === "max" ? "max(" :
+      layer.pool ? "(" : ""}`, "sign");
     const operands = layer.kind === "average" ? terms.filter((term) => !term.padded) : terms;
     operands.slice(0, most).forEach((term, at) => {
       const fresh = brackets && term.channel !== operands[at - 1]?.channel;
@@ -197,6 +201,7 @@ class Hand {
     }
     if (layer.pool) add(")", "sign");
     if (layer.kind === "average") add(` / ${stage.divisor(map - 1, index)}`, "sign");
+    if (activation) add(")", "sign");
     return parts;
   }
 
@@ -263,7 +268,8 @@ class Hand {
 
   fromAddress() {
     const said = new URLSearchParams(location.hash.slice(1));
-    if (WORDS[said.get("language")]) this.language = said.get("language");
+    const language = said.get("language");
+    if (language === "zh" || language === "en") this.language = language;
     if (!said.has("map")) return;
     const map = Number(said.get("map")), places = (said.get("at") ?? "").split(",").map(Number);
     const at = [Number(said.get("channel") ?? 0), ...Array(3 - this.stage.dims).fill(0), ...places];
@@ -582,6 +588,8 @@ class Hand {
       values[at] = channels === 3 ? [red, green, blue][c]
         : Math.round(0.299 * red + 0.587 * green + 0.114 * blue);
     }
+    this.stage.photo = canvas.toDataURL();
+    this.arrange();
     this.put({ values, index: 0, from: 0 }, []);
   }
 }

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from convsmith.draw.markup import literal, page_colours
-from convsmith.draw.words import LANGUAGES, WORDS, Text, phrase, text
+from convsmith.draw.words import WORDS, Text, phrase, text
 from convsmith.report.text import escape
 
 __all__ = ["page"]
@@ -124,13 +124,6 @@ def _style() -> str:
     return re.sub(r"\s*([{};,])\s*|\n", r"\1", _file("stage.css"))
 
 
-def _words() -> dict[str, dict[str, str]]:
-    """The words that the page uses, by language."""
-    return {
-        language: {
-            key: both[at]
-            for key, both in WORDS.items()
-            if key in _SHARED or key.startswith("stage.")
-        }
-        for at, language in enumerate(LANGUAGES)
-    }
+def _words() -> dict[str, tuple[str, str]]:
+    """The words that the page uses: English and Chinese by key."""
+    return {key: both for key, both in WORDS.items() if key in _SHARED or key.startswith("stage.")}

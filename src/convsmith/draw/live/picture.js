@@ -50,6 +50,7 @@ class Picture {
     const layer = this.stage.layers[number], plain = this.stage.data.layers[number];
     const each = (sizes) => new Set(sizes).size > 1 ? times(sizes) : sizes[0];
     const lines = [this.say("title." + plain.name)];
+    if (plain.path) lines.push(plain.path.replace(/[<&]/g, "·"));
     lines.push(this.say(layer.pool ? "fact.window" : "fact.kernel",
       { size: times(plain.kernel_size) }));
     if (plain.stride.some((n) => n !== 1)) {
@@ -79,6 +80,7 @@ class Picture {
     if (plain.output_padding?.some(Boolean)) {
       lines.push(this.say("fact.output_padding", { size: each(plain.output_padding) }));
     }
+    if (plain.activation) lines.push(plain.activation);
     return lines;
   }
 
@@ -91,9 +93,9 @@ class Picture {
     const padded = next && next.kind !== "transposed" && !many;
     const pads = padded ? next.padding : [[0, 0], [0, 0], [0, 0]];
     const wide = columns + pads[2][0] + pads[2][1], high = rows + pads[1][0] + pads[1][1];
-    const fit = Math.max(1, Math.floor((width < 600 ? 18 : 40) / (wide + BETWEEN)));
+    const fit = Math.max(1, Math.floor((width < 600 ? 0.9 : 2) * this.deep / (wide + BETWEEN)));
     const across = depth > 1 || this.stage.dims === 1 ? 1 : Math.min(channels, upright ? fit
-      : Math.ceil(channels * (high + BETWEEN) / 20));
+      : Math.ceil(channels * (high + BETWEEN) / this.deep));
     const down = Math.ceil(channels / across);
     return {
       pads, wide, high, across, down,
@@ -166,6 +168,18 @@ class Picture {
   fit(width, height) {
     this.said = this.stage.layers.map((_, index) => this.facts(index));
     this.filled = {};
+    let plan;
+    // Many channels stand in fewer columns where more would not fit.
+    for (this.deep of [20, 45, 90]) {
+      const next = this.better(width, height);
+      // To scroll down is better than to the side.
+      if (!plan || next.width <= width || plan.width > width) plan = next;
+      if (plan.width <= width && plan.height <= height) break;
+    }
+    return plan;
+  }
+
+  better(width, height) {
     const best = [false, true].map((upright) => {
       let low = LEAST, high = MOST;
       let plan = this.measure(low, upright, width, height);
@@ -178,6 +192,7 @@ class Picture {
     });
     if (this.stage.dims === 1) return best[1];
     const [beside, below] = best.map((plan) => plan.side);
+    if (best[0].width > width && best[1].width <= width) return best[1];
     const legible = beside < LEGIBLE && below >= LEGIBLE;
     return legible || below > beside * 1.25 ? best[1] : best[0];
   }
@@ -280,9 +295,10 @@ class Picture {
         }
         out.push(`<rect class="${role}" x="${left}" y="${top}" width="${columns * side}" ` +
           `height="${rows * side}"/>`);
-        if (side < LEGIBLE) {
-          out.push(`<image x="${left}" y="${top}" width="${columns * side}" ` +
-            `height="${rows * side}" preserveAspectRatio="none"/>`);
+        const photo = !index && stage.photo;
+        if (photo || side < LEGIBLE) {
+          out.push(`<image class="${photo ? "photo" : ""}" x="${left}" y="${top}" ` +
+            `width="${columns * side}" height="${rows * side}" preserveAspectRatio="none"/>`);
         }
         if (side > 5) values.push(`<path class="grid" d="${lattice(left, top, columns, rows, side)}"/>`);
         values.push(`<rect class="edge ${role}" x="${left}" y="${top}" width="${columns * side}" ` +
@@ -359,17 +375,20 @@ class Picture {
     this.badges = this.svg.querySelector(".badges");
     this.cone = this.svg.querySelector(".cone");
     this.outputs = stage.layers.map(() => 0);
+    for (const each of this.svg.querySelectorAll(".photo")) each.setAttribute("href", stage.photo);
   }
 
   // Write the numbers of all maps; in a walk, those of `maps` maps and the first `known` of the next.
   write(maps = this.stage.maps.length, known = Infinity) {
     const { side } = this.plan;
-    let images = [...this.svg.querySelectorAll(".rest image")];
+    let images = [...this.svg.querySelectorAll(".rest image:not(.photo)")];
     this.stage.maps.forEach((map, index) => {
       const depth = map.size[0], [, rows, columns] = map.size;
       const limit = index < maps ? Infinity : index > maps ? 0 : known;
       if (side < LEGIBLE) {
-        this.shade(map, images.splice(0, map.channels * depth), limit);
+        if (index || !this.stage.photo) {
+          this.shade(map, images.splice(0, map.channels * depth), limit);
+        }
         return;
       }
       const group = this.svg.querySelector(`[data-rest="${index}"]`);

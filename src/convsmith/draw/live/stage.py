@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool, evaluate
+from convsmith.draw.live.activations import activated
 from convsmith.draw.scenes.facts import kind_of
 from convsmith.draw.words import LANGUAGES
 from convsmith.errors import ArgumentError
@@ -37,6 +38,10 @@ class Stage:
         title: what the page is called in English and in Chinese; by default what the layers are.
         language: `en` or `zh`, the one that the page opens in: it has both.
         theme: `auto` (the reader's), `light` or `dark`.
+        activations: what each layer's sums pass through, a name or None; () where none has one.
+        paths: the names of the layers in the network that they come from; () without one.
+        note: what the page says of the whole beside its sizes, in English and in Chinese.
+        photo: a `data:` address of the image that lies under the input.
     """
 
     layers: tuple[Layer, ...]
@@ -47,6 +52,10 @@ class Stage:
     title: tuple[str, str] | None = None
     language: str = "en"
     theme: str = "auto"
+    activations: tuple[str | None, ...] = ()
+    paths: tuple[str, ...] = ()
+    note: tuple[str, str] | None = None
+    photo: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that the page is made from: dicts, lists, strings and numbers.
@@ -61,19 +70,28 @@ class Stage:
         return {
             "size": list(self.size),
             "channels": len(self.values),
-            "layers": [_plain(layer) for layer in self.layers],
+            "layers": [
+                _plain(layer) | self._of_network(index) for index, layer in enumerate(self.layers)
+            ],
             "values": self.values,
             "weights": list(self.weights),
             "biases": list(self.biases),
             "title": self.title and dict(zip(LANGUAGES, self.title, strict=True)),
+            "note": self.note and dict(zip(LANGUAGES, self.note, strict=True)),
+            "photo": self.photo,
             "language": self.language,
             "theme": self.theme,
         }
 
+    def _of_network(self, index: int) -> dict[str, str]:
+        """What a layer has beyond its arithmetic."""
+        found = {"activation": self.activations, "path": self.paths}
+        return {name: str(each[index]) for name, each in found.items() if each and each[index]}
+
     def maps(self) -> list[Any]:
         """The values of every map, the input's first, each shaped (channels, *size).
 
-        They are `convsmith.arithmetic.evaluate`'s, which the page is tested against.
+        They are `convsmith.arithmetic.evaluate`'s, activated; the page is tested against them.
 
         >>> import convsmith as cs
         >>> image = [[4, 1, 7, 5], [4, 4, 2, 5], [7, 7, 2, 4], [1, 0, 2, 4]]
@@ -82,8 +100,11 @@ class Stage:
         [[[16, 11, 16, 15], [25, 20, 10, 13], [9, 9, 10, 12], [1, 0, 2, 4]]]
         """
         maps = [self.values]
-        for layer, weight, bias in zip(self.layers, self.weights, self.biases, strict=True):
-            maps.append(evaluate(layer, maps[-1], weight, bias))
+        names = self.activations or (None,) * len(self.layers)
+        for layer, weight, bias, name in zip(
+            self.layers, self.weights, self.biases, names, strict=True
+        ):
+            maps.append(activated(name, evaluate(layer, maps[-1], weight, bias)))
         return maps
 
     def html(self, *, language: str | None = None, theme: str | None = None) -> str:

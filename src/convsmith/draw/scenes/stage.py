@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool
 from convsmith.arithmetic.normalise import Size
+from convsmith.draw.live.photo import read_photo
 from convsmith.draw.live.stage import Layer, Stage
 from convsmith.draw.scenes.dressed import check_dress
 from convsmith.draw.scenes.values import (
@@ -22,7 +23,7 @@ from convsmith.draw.scenes.values import (
 from convsmith.draw.words import Words
 from convsmith.errors import ArgumentError
 
-__all__ = ["WORDS", "stage"]
+__all__ = ["CHANNELS", "WORDS", "check_extent", "stage"]
 
 WORDS: Words = {
     "stage.layers": ("{count} layers in series", "{count} 层串联"),
@@ -78,16 +79,23 @@ WORDS: Words = {
     "stage.other": ("中文", "English"),
 }
 
-_CHANNELS, _CELLS, _WORK = 16, 120_000, 30_000_000
+CHANNELS, _CELLS, _WORK = 16, 120_000, 30_000_000
+
+
+class _Staged(Protocol):
+    """What knows how to put itself on a stage: an inspection of a network."""
+
+    def stage(self, *, image: str | None, language: str, theme: str) -> Stage: ...
 
 
 def stage(
-    layers: Sequence[Layer] | Chain | Layer,
-    size: Size,
+    layers: Sequence[Layer] | Chain | Layer | _Staged,
+    size: Size | None = None,
     *,
     values: Any = None,
     weights: Sequence[Any] | None = None,
     biases: Sequence[Any] | None = None,
+    image: str | None = None,
     title: str | tuple[str, str] | None = None,
     language: str = "en",
     theme: str = "auto",
@@ -99,14 +107,17 @@ def stage(
     inputs and weights that can be changed.
 
     Args:
-        layers: `Conv`, `ConvTranspose` and `Pool` of 1, 2 or 3 axes, or one of them.
-        size: the spatial size of the input, an int, or one per axis.
+        layers: `Conv`, `ConvTranspose` and `Pool` of 1, 2 or 3 axes, or one of them; or an
+            inspection of your network (`cs.inspect`), whose layers, sizes and weights are shown.
+        size: the spatial size of the input, an int, or one per axis; an inspection has its own.
         values: the input, shaped (channels, *size); (*size) is enough for one channel. By default
             small whole numbers, the same every time. If there are only pools, their channels come
             from it.
         weights: one for each layer, shaped as its `weight_shape`; (*kernel_size) is enough for one
             channel, None stands for small whole numbers (and for a pool).
         biases: one for each layer: a number per output channel, or None for none.
+        image: a photograph whose pixels, 0 to 255 (for a network 0 to 1), are the input, and which
+            lies under it.
         title: of the page; a pair is English and Chinese.
         language: `en` or `zh`, the one the page opens in.
         theme: `auto` (the reader's), `light` or `dark`.
@@ -114,35 +125,58 @@ def stage(
     Raises:
         ArgumentError: no layers, channels that do not match, a size without output (the formula
             with the numbers), arrays of another shape, or a stage too large to show.
+        ModelError: a network that has no chain of convolutions and pools.
 
     >>> import convsmith as cs
     >>> cs.draw.stage([cs.Conv(1, 1, 3), cs.Conv(1, 1, 3)], (6, 6))
     Stage(6×6 → 4×4 → 2×2)
     """
     check_dress(language, theme)
+    if hasattr(layers, "stage"):
+        if size is not None or any(each is not None for each in (values, weights, biases, title)):
+            raise ArgumentError("a network has its own size, numbers and title: leave them out")
+        return layers.stage(image=image, language=language, theme=theme)
+    if hasattr(layers, "state_dict"):
+        raise ArgumentError(
+            "a stage shows a network by its inspection: stage(cs.inspect(model, …))"
+        )
+    if size is None:
+        raise ArgumentError("a stage needs the spatial size of its input, such as (6, 6)")
     single = isinstance(layers, (Conv, ConvTranspose, Pool))
     stack: tuple[Any, ...] = (layers,) if single else tuple(layers)  # type: ignore[arg-type]
     for layer in stack:
         if not isinstance(layer, (Conv, ConvTranspose, Pool)):
             raise ArgumentError(f"a stage shows Conv, ConvTranspose and Pool, not {layer!r}")
     chain = Chain(*stack)
-    lengths = drawn_size(size, chain.dims)
-    image = _image(stack, lengths, values)
-    _check_extent(chain, len(image), lengths)
+    lengths, photo = drawn_size(size, chain.dims), None
+    check_extent(chain, _channels(stack) or 1, lengths)
+    if image is not None:
+        if values is not None:
+            raise ArgumentError("either values or an image is the input of a stage, not both")
+        values, photo = read_photo(image, lengths, _channels(stack) or 3)
+    pixels = _image(stack, lengths, values)
+    if _channels(stack) is None:
+        check_extent(chain, len(pixels), lengths)
     return Stage(
         stack,
         lengths,
-        image,
+        pixels,
         _each("weights", stack, weights, _weight(len(stack))),
         _each("biases", stack, biases, _bias),
         (title, title) if isinstance(title, str) else title,
         language,
         theme,
+        photo=photo,
     )
 
 
+def _channels(stack: Sequence[Layer]) -> int | None:
+    """How many channels the input has; None where pools take any number."""
+    return next((each.in_channels for each in stack if not isinstance(each, Pool)), None)
+
+
 def _image(stack: Sequence[Layer], lengths: tuple[int, ...], values: Any) -> Any:
-    channels = next((each.in_channels for each in stack if not isinstance(each, Pool)), None)
+    channels = _channels(stack)
     if values is None:
         return default_image((channels or 1, *lengths))
     if channels is None:  # pools take any number
@@ -154,7 +188,7 @@ def _image(stack: Sequence[Layer], lengths: tuple[int, ...], values: Any) -> Any
     return numbers("values", values, (channels, *lengths), 1)
 
 
-def _check_extent(chain: Chain, channels: int, lengths: tuple[int, ...]) -> None:
+def check_extent(chain: Chain, channels: int, lengths: tuple[int, ...]) -> None:
     """Refuse what no page could show, or would compute for seconds."""
     cells, work, size = channels * prod(lengths), 0, lengths
     widest = channels
@@ -166,8 +200,8 @@ def _check_extent(chain: Chain, channels: int, lengths: tuple[int, ...]) -> None
             work += channels * layer.taps * prod(size)
         widest = max(widest, channels)
         cells += channels * prod(size)
-    if widest > _CHANNELS:
-        raise ArgumentError(f"a stage shows at most {_CHANNELS} channels, not {widest}")
+    if widest > CHANNELS:
+        raise ArgumentError(f"a stage shows at most {CHANNELS} channels, not {widest}")
     if cells > _CELLS or work > _WORK:
         raise ArgumentError(
             f"{cells:,} cells of {work:,} products are too many for a stage: at most {_CELLS:,} "

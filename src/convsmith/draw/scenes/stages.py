@@ -17,7 +17,19 @@ from convsmith.draw.scenes.stage import stage
 from convsmith.draw.stacks import LAYERS, parse_layers
 from convsmith.errors import ArgumentError, nearest
 
-__all__ = ["COMMANDS", "STAGES", "ReadyStage", "ready_stage"]
+__all__ = [
+    "COMMANDS",
+    "LAYER",
+    "STAGES",
+    "Channels",
+    "Dims",
+    "Image",
+    "ReadyStage",
+    "Size",
+    "Title",
+    "ready_stage",
+    "staged",
+]
 
 
 @dataclass(frozen=True)
@@ -133,37 +145,48 @@ STAGES: dict[str, ReadyStage] = {
 }  # fmt: skip
 
 
-def _command(
-    layers: Annotated[
-        list[str],
-        Option(
-            f"First layer first: {LAYERS}. Or one that is ready-made: {', '.join(STAGES)}.",
-            metavar="LAYER…",
-            argument=True,
-        ),
-    ],
-    size: Annotated[
-        str | None,
-        Option("Size of the input, such as 6x6; 6x6 by default.", ("--in",), "ROWSxCOLUMNS"),
-    ] = None,
-    channels: Annotated[int, Option("Channels of the input.")] = 1,
-    dims: Annotated[
-        int | None, Option("1, 2 or 3 axes; by default as many as --in has, or 2.")
-    ] = None,
+LAYER = Annotated[
+    list[str] | None,
+    Option(
+        f"First layer first: {LAYERS}. Or one that is ready-made: {', '.join(STAGES)}.",
+        metavar="LAYER…",
+        argument=True,
+    ),
+]
+Size = Annotated[
+    str | None,
+    Option("Size of the input, such as 6x6; 6x6 by default.", ("--in",), "ROWSxCOLUMNS"),
+]
+Channels = Annotated[int, Option("Channels of the input.")]
+Dims = Annotated[int | None, Option("1, 2 or 3 axes; by default as many as --in has, or 2.")]
+Weights = Annotated[
+    str | None,
+    Option("Weights: .json, a list with one entry per layer, null for a pool.", metavar="FILE"),
+]
+Image = Annotated[
+    str | None, Option("A photograph that is the input, and lies under it.", metavar="FILE")
+]
+Title = Annotated[str | None, Option("Title of the page.")]
+
+
+def staged(
+    layers: LAYER,
+    size: Size = None,
+    channels: Channels = 1,
+    dims: Dims = None,
     values: Values = None,
-    weights: Annotated[
-        str | None,
-        Option("Weights: .json, a list with one entry per layer, null for a pool.", metavar="FILE"),
-    ] = None,
-    title: Annotated[str | None, Option("Title of the page.")] = None,
+    weights: Weights = None,
+    image: Image = None,
+    title: Title = None,
 ) -> Stage:
     """Put layers in series on a live page (.html): touch a cell, see what it reads.
 
     The maps stand side by side at their true sizes; a cell shows its receptive field, its readers
     and its sum, and inputs and weights can be changed.
     """
+    layers = layers or []
     if len(layers) == 1 and layers[0] in STAGES:
-        if size or values or weights or title or dims or channels != 1:
+        if size or values or weights or image or title or dims or channels != 1:
             raise ArgumentError(f"{layers[0]!r} is ready-made: leave out what would change it")
         return ready_stage(layers[0])
     lengths = parse_size("--in", size or "6x6")
@@ -171,8 +194,8 @@ def _command(
     stack = parse_layers(layers, channels, len(axes))
     return stage(
         stack, axes, values=optional_values(values, axes, channels),
-        weights=optional_weight(weights), title=title,
+        weights=optional_weight(weights), image=image, title=title,
     )  # fmt: skip
 
 
-COMMANDS = (Command("stage", _command),)
+COMMANDS = (Command("stage", staged),)
