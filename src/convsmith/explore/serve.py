@@ -73,6 +73,18 @@ class _Local:
             return
         await self._app(scope, receive, send)
 
+    def close(self) -> None:
+        """End the notebooks of those who are connected.
+
+        Each waits for a request in a thread of a pool, which Python joins before it exits. marimo
+        ends them only where its own server does.
+        """
+        for route in getattr(self._app, "routes", ()):
+            state = getattr(getattr(route, "app", None), "state", None)
+            manager = getattr(state, "session_manager", None)
+            if manager is not None:
+                manager.close_all_sessions()
+
 
 async def _answer(send: Any, status: int, text: str, kind: str) -> None:
     headers = [(b"content-type", kind.encode("ascii"))]
@@ -139,7 +151,10 @@ def serve(app: Any, port: int, url: str, *, browser: bool) -> None:
         threading.Thread(target=_open, args=(server, url), daemon=True).start()
     # What a first click would otherwise wait for.
     threading.Thread(target=_warm, daemon=True).start()
-    server.run()
+    try:
+        server.run()
+    finally:
+        app.close()
 
 
 def _open(server: Any, url: str) -> None:
