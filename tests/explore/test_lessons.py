@@ -111,6 +111,7 @@ def lesson_2(answers):
     assert counted == [903_000, 9_030, 9_030, 3_030, 120, 423]
     assert answers["q4"] == 9_030 - 423
     assert answers["pointwise"] == 224 * 224 * 100 * 50
+    find_the_faults(answers)
     names = {"torch": torch, "nn": nn}
     for line, shape in answers["shapes"]:
         name, _, value = line.rpartition(" = ")
@@ -118,6 +119,31 @@ def lesson_2(answers):
         if isinstance(made, nn.Module):
             made = made.weight
         assert (tuple(made.shape) if hasattr(made, "shape") else (made,)) == shape, line
+
+
+def find_the_faults(answers):
+    """The code of the exercises does in torch what their answers say."""
+    names = {"torch": torch, "nn": nn, "F": F}
+    codes = {
+        key: re.search(r"```python\n(.*?)```", texts_of(2)[key][0], re.DOTALL)[1]
+        for key in ("q5", "q6", "q7", "q8")
+    }
+    for key, code in codes.items():
+        assert code in texts_of(2)[key][1], "the code is the same in Chinese"
+    made = dict(names)
+    exec(codes["q5"], made)
+    assert made["y"].shape[2] == answers["q5"] == 124
+    with pytest.raises(SyntaxError) as raised:
+        compile(codes["q6"], "q6", "exec")
+    assert raised.value.lineno == answers["q6"]
+    compile(codes["q6"].replace("x,shape", "x.shape"), "q6", "exec")
+    with pytest.raises(RuntimeError, match=f"to have {answers['q7']} channels"):
+        exec(codes["q7"], dict(names))
+    exec(codes["q7"].replace("(3, 10, 3, 3)", "(10, 3, 3, 3)"), dict(names))
+    image = torch.zeros(1, 3, 224, 224)
+    assert eval(codes["q8"], names)(image).shape[2] == 224
+    mended = codes["q8"].strip().replace(")", f", stride={answers['q8']})")
+    assert eval(mended, names)(image).shape[2] == 112
 
 
 def read_by(*rates):
@@ -200,7 +226,8 @@ def test_the_texts_of_a_lesson_say_the_same_in_both_languages(number):
             question = key.split()[0]
             assert f'"{question}"' in source
         else:
-            assert f'"{key}"' in source or f"'{key}'" in source, f"{key!r} is never shown"
+            shown = key.removesuffix(" name").removesuffix(" others") or key
+            assert f'"{shown}"' in source or f'"{key}"' in source, f"{key!r} is never shown"
     for key in texts_of(number):
         if re.fullmatch(r"q\d", key):
             assert {f"{key} why", f"{key} hint"} <= texts_of(number).keys()
@@ -208,7 +235,10 @@ def test_the_texts_of_a_lesson_say_the_same_in_both_languages(number):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_lessons_use_the_words_of_the_glossary(number):
-    told = "".join(chinese for _, chinese in texts_of(number).values())
+    # But for the list of the words that others use.
+    told = "".join(
+        chinese for key, (_, chinese) in texts_of(number).items() if not key.endswith(" others")
+    )
     for other in ("膨胀", "反卷积", "步长", "扩张", "可分卷积", "感知野", "补零数"):
         # A step that several rates share is none of a kernel.
         assert other not in told.replace("公共步长", ""), f"{other}: the glossary has another word"
@@ -283,7 +313,7 @@ def test_the_tables_of_a_lesson_hold_words_and_numbers(number, language, monkeyp
     texts = texts_of(number).values()
     prose = {text[("en", "zh").index(language)] for text in texts if len(text[0]) > 60}
     found = list(tables(html.text for html in made))
-    assert len(found) == {1: 1, 2: 2, 5: 3, 6: 2}.get(number, 0)
+    assert len(found) == {1: 2, 2: 2, 5: 3, 6: 2}.get(number, 0)
     for heads, *rows in found:
         assert rows and all(len(row) == len(heads) for row in rows)
         for cell in (cell for row in (heads, *rows) for cell in row):

@@ -212,6 +212,14 @@ def all_parameters(mo, page):
 
 
 @app.cell
+def other_names(mo, page):
+    _terms = ("dilation", "dilated", "stride term", "transposed", "depthwise", "pointwise")
+    _rows = [(page.phrase(f"{key} name"), page.phrase(f"{key} others")) for key in _terms]
+    mo.vstack([page.md("names"), page.table(("name", "other names"), _rows)])
+    return
+
+
+@app.cell
 def the_end(mo, page):
     mo.vstack([page.md("end"), page.foot()])
     return

@@ -40,8 +40,8 @@ def intro(page):
 
 @app.cell
 def asked(lessons, mo):
-    g1, g2, g3, g4 = (lessons.ask(mo) for _ in range(4))
-    return g1, g2, g3, g4
+    g1, g2, g3, g4, g5, g6, g7, g8 = (lessons.ask(mo) for _ in range(8))
+    return g1, g2, g3, g4, g5, g6, g7, g8
 
 
 @app.cell
@@ -173,6 +173,20 @@ def task_4(answers, g4, page):
 
 
 @app.cell
+def faults(answers, g5, g6, g7, g8, mo, page):
+    mo.vstack(
+        [
+            page.md("faults"),
+            page.task("q5", g5, answers["q5"]),
+            page.task("q6", g6, answers["q6"]),
+            page.task("q7", g7, answers["q7"]),
+            page.task("q8", g8, answers["q8"]),
+        ]
+    )
+    return
+
+
+@app.cell
 def the_end(mo, page):
     mo.vstack([page.md("end"), page.foot()])
     return
@@ -210,6 +224,12 @@ def computed(cs):
         "q2": _exercise.output_shape((1, 3, 128, 128))[2],
         "q3": _exercise.params,
         "q4": _standard.params - _standard.separable().params,
+        # As written, the 1×1 layer has a kernel of 3.
+        "q5": cs.Conv(3, 10, 3).output_size(_middle[2])[0],
+        "q6": 2,  # the line with a comma for a dot
+        # What a convolution asks for whose weight is stored as (3, 10, 3, 3).
+        "q7": cs.Conv(10, 3, 3).in_channels,
+        "q8": next(s for s in range(1, 9) if cs.Conv(3, 8, 3, s, 1).output_size(224)[0] == 112),
         "pointwise": cs.Conv(100, 50, 1).macs(224),
         "table": {"fully connected": (_dense.params, _dense.macs(10))}
         | {name: (form.params, form.macs(32)) for name, form in _forms.items()},

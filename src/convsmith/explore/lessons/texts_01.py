@@ -154,6 +154,28 @@ TEXTS: dict[str, tuple[str, str]] = {
     "does bias": ("one number added to each output map", "给每张输出图加一个数"),
     "does mode": ("what the padding holds", "填充里放什么"),
     "n maps": ("n maps", "n 张图"),
+    "names": (
+        "## Other names\n\nBooks and papers call the same things differently. Here and in the next "
+        "lessons:",
+        "## 同一个词的不同叫法\n\n书和论文里叫法不一。这几课里用左边的词：",
+    ),
+    "name": ("here", "这里的叫法"),
+    "other names": ("elsewhere", "别处的叫法"),
+    "dilation name": ("dilation, d", "空洞率（dilation）"),
+    "dilation others": ("dilation rate, atrous rate", "扩张率、膨胀率、膨胀系数"),
+    "dilated name": ("dilated convolution", "空洞卷积（dilated convolution）"),
+    "dilated others": ("atrous convolution, à trous", "扩张卷积、膨胀卷积（atrous convolution）"),
+    "stride term name": ("stride, s", "步幅（stride）"),
+    "stride term others": ("step, subsampling factor", "步长"),
+    "transposed name": ("transposed convolution", "转置卷积（transposed convolution）"),
+    "transposed others": (
+        "deconvolution, fractionally strided convolution",
+        "反卷积（它并不求逆）、分数步长卷积",
+    ),
+    "depthwise name": ("depthwise convolution", "深度卷积（depthwise convolution）"),
+    "depthwise others": ("channel-wise convolution", "逐通道卷积"),
+    "pointwise name": ("pointwise convolution", "逐点卷积（pointwise convolution）"),
+    "pointwise others": ("1×1 convolution, network in network", "1×1 卷积"),
     "end": (
         "You can now follow any convolution by hand. The next lesson makes it cheaper.",
         "现在，任何卷积你都能手算了。下一课让它更省。",

@@ -148,6 +148,80 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The depthwise half has 303 parameters, the pointwise half 120.",
         "深度卷积有 303 个参数，逐点卷积有 120 个。",
     ),
+    "faults": (
+        "## Find the fault\n\nFour pieces of code as beginners write them. Each has one fault; some "
+        "of them run all the same.",
+        "## 找错\n\n下面四段代码都像初学者写的，每段有一处错；有的照样能运行。",
+    ),
+    "q5": (
+        "This was meant to be depthwise separable:\n\n```python\nx = torch.rand(1, 3, 128, 128)\n"
+        "dw = nn.Conv2d(3, 3, kernel_size=3, groups=3)\nkernel_size_pw = 3\n"
+        "pw = nn.Conv2d(3, 10, kernel_size_pw)\ny = pw(dw(x))\n```\n\nIt runs. How many rows does "
+        "each map of `y` have?",
+        "这本来应该是深度可分离卷积：\n\n```python\nx = torch.rand(1, 3, 128, 128)\n"
+        "dw = nn.Conv2d(3, 3, kernel_size=3, groups=3)\nkernel_size_pw = 3\n"
+        "pw = nn.Conv2d(3, 10, kernel_size_pw)\ny = pw(dw(x))\n```\n\n它能运行。`y` 的每张图有多少行？",
+    ),
+    "q5 why": (
+        "128 − 2 − 2 = 124 instead of 126. A pointwise kernel is 1×1: with `kernel_size_pw = 3` the "
+        "second layer is a standard convolution of 280 parameters, where 40 would do.",
+        "128 − 2 − 2 = 124，而不是 126。逐点卷积的核是 1×1：写成 `kernel_size_pw = 3`，"
+        "第二层就成了标准卷积，要 280 个参数，本来 40 个就够。",
+    ),
+    "q5 hint": (
+        "Both layers have a kernel of 3 here, and each loses 2 rows.",
+        "这里两层的核都是 3，每层都少 2 行。",
+    ),
+    "q6": (
+        "Python does not even begin with this. In which line is the fault?\n\n```python\n"
+        "x = torch.rand(1, 3, 128, 128)\ndw = nn.Conv2d(3, 3, 3, groups=x,shape[1])\n"
+        "y = dw(x)\n```",
+        "这段代码 Python 根本不肯开始运行。错在第几行？\n\n```python\n"
+        "x = torch.rand(1, 3, 128, 128)\ndw = nn.Conv2d(3, 3, 3, groups=x,shape[1])\n"
+        "y = dw(x)\n```",
+    ),
+    "q6 why": (
+        "Line 2: a comma stands where a dot belongs, `groups=x.shape[1]`. Python reads `groups=x` and "
+        "then `shape[1]` as one more argument.",
+        "第 2 行：该写点的地方写成了逗号，应为 `groups=x.shape[1]`。"
+        "Python 把它读成 `groups=x`，后面 `shape[1]` 又是一个参数。",
+    ),
+    "q6 hint": (
+        "Look at the signs between the names, one by one.",
+        "逐个检查名字之间的符号。",
+    ),
+    "q7": (
+        "For 3 channels in and 10 out, somebody makes the weights by hand:\n\n```python\n"
+        "x = torch.rand(1, 3, 128, 128)\nweight = torch.rand(3, 10, 3, 3)\n"
+        "y = F.conv2d(x, weight)\n```\n\nPyTorch refuses. How many channels does it ask of `x`?",
+        "要从 3 个通道得到 10 个，有人自己写权重：\n\n```python\n"
+        "x = torch.rand(1, 3, 128, 128)\nweight = torch.rand(3, 10, 3, 3)\n"
+        "y = F.conv2d(x, weight)\n```\n\nPyTorch 报错。它要求 `x` 有多少个通道？",
+    ),
+    "q7 why": (
+        "10: the order is (out, in / groups, rows, columns). As written, these are 3 kernels of 10 "
+        "slices; `torch.rand(10, 3, 3, 3)` is what was meant.",
+        "10。权重的顺序是（输出通道，输入通道 / 组数，行，列）。这样写成了 3 个卷积核、每个 10 片；"
+        "应写 `torch.rand(10, 3, 3, 3)`。",
+    ),
+    "q7 hint": (
+        "The second length of a weight is the number of slices of a kernel, one per input channel.",
+        "权重形状的第二个数是一个卷积核的片数，每个输入通道一片。",
+    ),
+    "q8": (
+        "This was meant to halve 224 rows to 112; 224 come out:\n\n```python\n"
+        "nn.Conv2d(3, 8, kernel_size=3, padding=1)\n```\n\nWhich stride is missing?",
+        "本想把 224 行减半成 112 行，出来的还是 224 行：\n\n```python\n"
+        "nn.Conv2d(3, 8, kernel_size=3, padding=1)\n```\n\n漏写的步幅应是多少？",
+    ),
+    "q8 why": (
+        "⌊(224 + 1 + 1 − 2 − 1) / 2⌋ + 1 = 112. Without `stride=2` the kernel stops at every row.",
+        "⌊(224 + 1 + 1 − 2 − 1) / 2⌋ + 1 = 112。不写 `stride=2`，卷积核每一行都会停。",
+    ),
+    "q8 hint": (
+        "With stride 1 and padding 1, a kernel of 3 keeps the size.",
+        "步幅 1、填充 1 时，宽为 3 的卷积核不改变尺寸。",
+    ),
     "end": (
         "So far this is a count on paper. Whether a machine is 8 times faster as well, lesson 5 "
         "will tell with a clock.",
