@@ -13,7 +13,7 @@ import convsmith as cs
 from convsmith.arithmetic import evaluate
 from convsmith.cli import main
 from convsmith.draw.live.page import page
-from tests.draw.stages import generator, maps, random_stage
+from tests.draw.stages import generator, maps, random_stage, ways
 
 STACK = [cs.Conv(1, 1, 3), cs.Conv(1, 1, 3)]
 
@@ -89,7 +89,10 @@ def test_numbers_of_ones_own_and_the_usual_ones():
             "an image has two axes",
         ),
         (lambda: cs.draw.stage(STACK, 6, language="de"), "language must be one of"),
-        (lambda: cs.draw.stage(STACK, 6).save("stage.svg"), "saved as .html, not as 'stage.svg'"),
+        (lambda: cs.draw.stage(STACK, 6).save("stage.tif"), "printed as .svg.* not as 'stage.tif'"),
+        (lambda: cs.draw.stage(STACK, 6).save("a.html", strip=True), "a strip is a picture"),
+        (lambda: cs.draw.stage(STACK, 99).scene(), "at most 2,500 are printed"),
+        (lambda: cs.draw.stage(cs.Conv(1, 1, 2, dims=3), 4).scene(), "this one has three axes"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line(make, said):
@@ -144,8 +147,54 @@ def test_the_command(tmp_path, capsys, words, sizes):
     assert len(data["layers"]) == len(sizes.split()) - 1
 
 
-def test_the_command_refuses_pictures_and_writes_to_a_pipe(capsys, tmp_path):
-    assert main(["draw", "stage", "3", "-o", str(tmp_path / "a.svg")]) == 2
-    assert "a stage is a page" in capsys.readouterr().err
+def test_a_print_shows_the_values_and_fields_of_the_stage():
+    rng = generator(4)
+    printed = 0
+    while printed < 25:
+        stage = random_stage(rng)
+        sizes = [len(np.ravel(values)) for values in stage.maps()]
+        if len(stage.size) == 3 or sum(sizes) > 2500:
+            continue
+        printed += 1
+        scene = stage.scene()
+        tensors = maps(stage)
+        shapes = [tuple(each.shape) for each in tensors]
+        for at, tensor in enumerate(tensors):
+            for channel in range(tensor.shape[0]):
+                cells = scene.panel(f"map{at}.{channel}").cells
+                real = [cell.value for cell in cells if cell.role != "padding"]
+                np.testing.assert_allclose(np.array(real, float), tensor[channel].ravel().numpy())
+        # The last step is the last value of the first channel.
+        last = tensors[-1][0].numel() - 1
+        back, _ = ways(stage, shapes, len(shapes) - 1, last)
+        for at, field in enumerate(back):
+            counts = field.reshape(field.shape[0], -1)
+            for channel in range(field.shape[0]):
+                panel = scene.panel(f"map{at}.{channel}")
+                places = [cell.at for cell in panel.cells if cell.role != "padding"]
+                lit = {
+                    cell for mark in scene.steps[-1].marks if mark.panel == panel.name
+                    for cell in mark.cells
+                }  # fmt: skip
+                read = counts[channel].nonzero().ravel().tolist()
+                assert lit == {places[index] for index in read}, stage
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "gif"])
+def test_the_command_prints(tmp_path, suffix):
+    if suffix != "svg":
+        pytest.importorskip("PIL")
+    path = tmp_path / f"a.{suffix}"
+    words = ["draw", "stage", "3", "max2", "--in", "6x6", "--language", "zh", "-o", str(path)]
+    assert main(words) == 0
+    again = path.read_bytes()
+    assert main([*words, "--force"]) == 0 and path.read_bytes() == again
+    if suffix == "svg":
+        assert "6×6 输入中的 4×4".encode() in again
+
+
+def test_the_command_refuses_other_formats_and_writes_to_a_pipe(capsys, tmp_path):
+    assert main(["draw", "stage", "3", "-o", str(tmp_path / "a.tif")]) == 2
+    assert "a stage is saved as .html" in capsys.readouterr().err
     assert main(["draw", "stage", "3", "-o", "-"]) == 0
     assert capsys.readouterr().out.startswith("<!doctype html>")

@@ -57,7 +57,7 @@ class Stack:
 
 
 def arranged(
-    columns: Sequence[Stack], aligned: int = 0
+    columns: Sequence[Stack], aligned: int = 0, *, folds: bool = True
 ) -> tuple[tuple[Panel, ...], tuple[Symbol, ...]]:
     """Place panels and signs.
 
@@ -65,11 +65,12 @@ def arranged(
         columns: from left to right.
         aligned: so many of the first columns have rows that belong together; the others are
             centred on them.
+        folds: whether three wide columns may become two, the third under the second.
     """
     columns = [column for column in columns if column.rows]
     total = sum(sum(c.widths) + _between(c) for c in columns) + sum(c.gap for c in columns[1:])
     single = all(len(column.rows) == 1 for column in columns)
-    if single and len(columns) == 3 and total > _WIDEST:
+    if folds and single and len(columns) == 3 and total > _WIDEST:
         return _two_columns(columns)
     heights = [max(each) for each in zip(*(c.heights for c in columns[:aligned]), strict=True)]
     high = max(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool, evaluate
 from convsmith.draw.live.activations import activated
@@ -17,12 +17,16 @@ from convsmith.errors import ArgumentError
 from convsmith.report.saving import check_target, save_text
 from convsmith.text import times
 
+if TYPE_CHECKING:
+    from convsmith.draw.scene import Scene
+
 __all__ = ["Layer", "Stage"]
 
 Layer = Conv | ConvTranspose | Pool
 
 # Sizes that a line names.
 _SHOWN = 6
+_PAGES, _PRINTS = (".html", ".htm"), (".svg", ".png", ".gif", ".mp4")
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,31 +127,53 @@ class Stage:
         theme: str | None = None,
         strip: bool = False,
     ) -> Path:
-        """Write the page, the same bytes every time.
+        """Write the page, or a picture of it, the same bytes every time.
 
         Args:
-            path: ends in `.html`.
+            path: `.html`, the page; `.svg`, `.png`, `.gif` and `.mp4` are its print, whose steps go
+                through the values of the output (a `.png` shows the last one).
             force: whether a file that exists may be replaced.
             language: `en` or `zh`; by default the stage's.
             theme: `auto`, `light` or `dark`; by default the stage's.
-            strip: as a still; a stage has none.
+            strip: all steps in one still, as a picture (`.svg`, `.png`).
 
         Raises:
-            ArgumentError: another suffix, a strip, or a file that cannot be written.
+            ArgumentError: another suffix, a strip of a page, a stage that is too large to print, or
+                a file that cannot be written.
+            MissingExtra: PNG, GIF or MP4 without Pillow.
         """
         self.check_format(path, strip=strip)
-        check_target(path, force)
-        return save_text(Path(path), self.html(language=language, theme=theme), force)
+        if Path(path).suffix.lower() in _PAGES:
+            check_target(path, force)
+            return save_text(Path(path), self.html(language=language, theme=theme), force)
+        scene = self.scene(language=language)
+        return scene.save(path, force=force, language=language, theme=theme, strip=strip)
+
+    def scene(self, *, language: str | None = None) -> Scene:
+        """The stage in print: what each value of the output reads, step by step.
+
+        Raises:
+            ArgumentError: three axes, or more values than a picture has room for.
+
+        >>> import convsmith as cs
+        >>> cs.draw.stage([cs.Conv(1, 1, 3), cs.Conv(1, 1, 3)], 6).scene()
+        Scene('stage', 3 panels, 4 steps)
+        """
+        from convsmith.draw.live.printing import printed
+
+        return printed(self, language or self.language)
 
     @staticmethod
     def check_format(path: str | os.PathLike[str], *, strip: bool = False) -> None:
         """Refuse a format that no stage has."""
-        if strip or Path(path).suffix.lower() not in (".html", ".htm"):
-            what = "a strip" if strip else repr(Path(path).name)
+        suffix = Path(path).suffix.lower()
+        if suffix not in (*_PAGES, *_PRINTS):
             raise ArgumentError(
-                f"a stage is a page: it is saved as .html, not as {what} (animate and cone draw "
-                "pictures)"
+                f"a stage is saved as .html, or printed as {', '.join(_PRINTS)}, not as "
+                f"{Path(path).name!r}"
             )
+        if strip and suffix in _PAGES:
+            raise ArgumentError("a strip is a picture: save the stage as .svg or .png")
 
     def _repr_html_(self) -> str:
         frame = escape(self.html(), quote=True)

@@ -77,6 +77,8 @@ WORDS: Words = {
         "舞台：{sizes}。方向键在图内移动，Page Up、Page Down 在特征图和卷积核之间切换。",
     ),
     "stage.other": ("中文", "English"),
+    # What is in no language, or in the reader's already
+    "print.text": ("{text}", "{text}"),
 }
 
 CHANNELS, _CELLS, _WORK = 16, 120_000, 30_000_000

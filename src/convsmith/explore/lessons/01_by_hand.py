@@ -212,10 +212,8 @@ def all_parameters(mo, page):
 
 
 @app.cell
-def other_names(mo, page):
-    _terms = ("dilation", "dilated", "stride term", "transposed", "depthwise", "pointwise")
-    _rows = [(page.phrase(f"{key} name"), page.phrase(f"{key} others")) for key in _terms]
-    mo.vstack([page.md("names"), page.table(("name", "other names"), _rows)])
+def other_names(page):
+    page.md("names")
     return
 
 

@@ -155,27 +155,22 @@ TEXTS: dict[str, tuple[str, str]] = {
     "does mode": ("what the padding holds", "填充里放什么"),
     "n maps": ("n maps", "n 张图"),
     "names": (
-        "## Other names\n\nBooks and papers call the same things differently. Here and in the next "
-        "lessons:",
-        "## 同一个词的不同叫法\n\n书和论文里叫法不一。这几课里用左边的词：",
+        "## Other names\n\nBooks and papers call the same things differently:\n\n"
+        "- **dilation**: dilation rate, atrous rate\n"
+        "- **dilated convolution**: atrous convolution, convolution à trous\n"
+        "- **stride**: step, subsampling factor\n"
+        "- **transposed convolution**: deconvolution (though it does not invert), fractionally "
+        "strided convolution\n"
+        "- **depthwise convolution**: channel-wise convolution\n"
+        "- **pointwise convolution**: 1×1 convolution",
+        "## 同一个词的不同叫法\n\n书和论文里的叫法不一，这几课用冒号前面的词：\n\n"
+        "- **空洞率**（dilation）：扩张率、膨胀率\n"
+        "- **空洞卷积**（dilated / atrous convolution）：扩张卷积、膨胀卷积\n"
+        "- **步幅**（stride）：步长\n"
+        "- **转置卷积**（transposed convolution）：反卷积（其实并不求逆）、分数步长卷积\n"
+        "- **深度卷积**（depthwise convolution）：逐通道卷积\n"
+        "- **逐点卷积**（pointwise convolution）：1×1 卷积",
     ),
-    "name": ("here", "这里的叫法"),
-    "other names": ("elsewhere", "别处的叫法"),
-    "dilation name": ("dilation, d", "空洞率（dilation）"),
-    "dilation others": ("dilation rate, atrous rate", "扩张率、膨胀率、膨胀系数"),
-    "dilated name": ("dilated convolution", "空洞卷积（dilated convolution）"),
-    "dilated others": ("atrous convolution, à trous", "扩张卷积、膨胀卷积（atrous convolution）"),
-    "stride term name": ("stride, s", "步幅（stride）"),
-    "stride term others": ("step, subsampling factor", "步长"),
-    "transposed name": ("transposed convolution", "转置卷积（transposed convolution）"),
-    "transposed others": (
-        "deconvolution, fractionally strided convolution",
-        "反卷积（它并不求逆）、分数步长卷积",
-    ),
-    "depthwise name": ("depthwise convolution", "深度卷积（depthwise convolution）"),
-    "depthwise others": ("channel-wise convolution", "逐通道卷积"),
-    "pointwise name": ("pointwise convolution", "逐点卷积（pointwise convolution）"),
-    "pointwise others": ("1×1 convolution, network in network", "1×1 卷积"),
     "end": (
         "You can now follow any convolution by hand. The next lesson makes it cheaper.",
         "现在，任何卷积你都能手算了。下一课让它更省。",
