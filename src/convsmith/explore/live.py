@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """Live stages within a page: a layer, a stack of layers, or one that is ready-made."""
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from convsmith.explore.phrases import Language
 from convsmith.explore.stack import StackLayer
 from convsmith.explore.state import LayerState
 
-__all__ = ["fitting_size", "frame", "layer_stage", "ready_frame", "stack_stage"]
+__all__ = ["fitting_size", "frame", "layer_stage", "overlap_stage", "ready_frame", "stack_stage"]
 
 # Along a side, the largest input that is shown in the plane, and the largest in one axis.
 _PLANE, _LINE = 24, 4096
@@ -35,6 +36,25 @@ def frame(stage: Stage, language: Language) -> str:
 def ready_frame(name: str, language: Language) -> str:
     """A ready-made stage as a frame."""
     return frame(ready_stage(name, language=language), language)
+
+
+@lru_cache(maxsize=32)
+def overlap_stage(kernel: int, stride: int) -> Stage:
+    """How many stamps of a transposed convolution cover each output: all of its numbers are 1.
+
+    >>> overlap_stage(3, 2).maps()[1][0][2]
+    [2, 2, 4, 2, 4, 2, 4, 2, 2]
+    """
+    return draw.stage(
+        ConvTranspose(1, 1, kernel, stride),
+        4,
+        values=[[1] * 4] * 4,
+        weights=[[[1] * kernel] * kernel],
+        title=(
+            f"Kernel {kernel}, stride {stride}: overlaps",
+            f"卷积核 {kernel}、步幅 {stride}：重叠次数",
+        ),
+    )
 
 
 @lru_cache(maxsize=16)

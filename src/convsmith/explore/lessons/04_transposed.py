@@ -176,7 +176,21 @@ def task_3(answers, g3, page):
 
 @app.cell
 def checkerboard(mo, page):
-    mo.vstack([page.md("checkerboard"), page.stage("checkerboard")])
+    over_k = mo.ui.slider(1, 6, value=3, label=page.phrase("kernel"), show_value=True)
+    over_s = mo.ui.slider(1, 4, value=2, label=page.phrase("stride"), show_value=True)
+    mo.vstack([page.md("checkerboard"), mo.Html(f'<div class="cs-knobs">{over_k}{over_s}</div>')])
+    return over_k, over_s
+
+
+@app.cell
+def overlaps(mo, over_k, over_s, page):
+    _even = over_k.value % over_s.value == 0
+    mo.vstack(
+        [
+            page.overlaps(over_k.value, over_s.value),
+            page.md("even" if _even else "uneven", k=over_k.value, s=over_s.value),
+        ]
+    )
     return
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from convsmith.errors import ArgumentError, nearest
 from convsmith.explore.illustrations import image_of, localised
-from convsmith.explore.live import ready_frame
+from convsmith.explore.live import frame, overlap_stage, ready_frame
 from convsmith.explore.panels import table
 from convsmith.explore.phrases import LANGUAGE_NAMES, Language, as_language
 from convsmith.report import count
@@ -134,6 +134,11 @@ class LessonPage:
     def stage(self, name: str) -> Any:
         """A ready-made live stage."""
         shown = ready_frame(name, self.language)
+        return self._mo.Html(f'<figure class="cs-figure">{shown}</figure>')
+
+    def overlaps(self, kernel: int, stride: int) -> Any:
+        """The live stage of how often a transposed convolution's stamps cover each output."""
+        shown = frame(overlap_stage(kernel, stride), self.language)
         return self._mo.Html(f'<figure class="cs-figure">{shown}</figure>')
 
     def figure(self, drawn: str) -> Any:

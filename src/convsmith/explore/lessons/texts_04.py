@@ -108,9 +108,17 @@ TEXTS: dict[str, tuple[str, str]] = {
     "checkerboard": (
         "## The checkerboard\n\nHere all inputs and all weights are 1, so each output shows how many "
         "stamps cover it. With kernel 3 and stride 2 it is 1, 2 or 4 by turns: a pattern that "
-        "generated images show, too.",
+        "generated images show, too. Which kernels and strides show none?",
         "## 棋盘格\n\n这里输入和权重全是 1，所以每个输出就是它被盖到的次数。卷积核 3、步幅 2 时，"
-        "次数在 1、2、4 之间交替，生成的图像里也会出现这种花纹。",
+        "次数在 1、2、4 之间交替，生成的图像里也会出现这种花纹。哪些卷积核和步幅没有花纹？",
+    ),
+    "even": (
+        "{k} is divisible by {s}: away from the border every output is covered equally often.",
+        "{k} 能被 {s} 整除：离开边缘，每个输出被盖到的次数都一样。",
+    ),
+    "uneven": (
+        "{k} is not divisible by {s}: some outputs are covered more often than others.",
+        "{k} 不能被 {s} 整除：有的输出被盖到的次数比别的多。",
     ),
     "q3": (
         "3 rows, a kernel of 3, stride 2, padding 1, output padding 1: how many rows come out?",
