@@ -313,6 +313,8 @@ ANSWERS = {
     "hand": ("map=1&at=0,0", "= 16", ["4·1 + 1·0 + 4·2 + 4·1", "2×2"]),
     "field": ("map=2&at=0,0", "= ", ["5×5", "25/25", "81"]),
     "dilated": ("map=1&at=3,3", "= ", ["5×5", "9/25"]),
+    "filled": ("map=1&at=3,3", "= ", ["5×5", "25/25", "·0 + "]),
+    "cost": ("map=1&at=1,1", "= ", [") + (", "3×3", "9/9"]),
     "gridding": ("map=2&at=5,5", "= ", ["9×9", "25/81"]),
     "pooling": ("map=3&at=1,1", "= ", ["7×7", "49/49"]),
     "grouped": ("map=1&channel=3&at=0,0", "= ", ["3×3", "9/9"]),
@@ -346,6 +348,10 @@ def test_a_ready_stage_answers_its_question(opened, name, language):
             "[...new Set(hand.stage.terms(1, hand.looked.index).map(t => t.channel))]"
         )
         assert channels == [2, 3]
+    if name == "filled":  # the dilated kernel, with zeros between
+        assert stage.maps()[1] == ready_stage("dilated").maps()[1]
+    if name == "cost":  # k·k·m products
+        assert page.evaluate("hand.stage.terms(1, hand.looked.index).length") == 3 * 3 * 3
     if name == "checkerboard":
         assert set(page.evaluate("[...hand.stage.maps[1].values]")) == {1, 2, 4}
     if name == "field":  # together the four outputs read all of the input

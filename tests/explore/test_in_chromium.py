@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from convsmith.explore.lessons import LESSONS
+from tests.explore.test_learner_rows import ROWS, Line
 
 pytestmark = pytest.mark.slow
 
@@ -183,10 +184,17 @@ def test_a_lesson_opens_answers_and_switches(lessons, open_page, number):
         for at in range(stages.count()):
             result = stages.nth(at).content_frame.locator(".result")
             result.filter(has_text=re.compile(r"^output\[.*\] = ")).wait_for()
-        assert stages.count() == {1: 1, 2: 2, 3: 4, 4: 2}[number]
+        assert stages.count() == {1: 1, 2: 3, 3: 5, 4: 2}[number]
+    lines = [row for row in ROWS.values() if isinstance(row, Line) and row.lesson == number]
+    # What is said to an answer, and to other positions of the sliders, is not on the page yet.
+    lines = [row for row in lines if not row.key.endswith(" why") and row.key != "even"]
+    for row in lines:
+        assert row.english in page.locator("#App").inner_text(), row
     page.get_by_text("中文").first.click()
     says(page, ".cs-title", LESSONS[number - 1].title("zh"))
     says(page, ".cs-verdict.right", "正确")
+    for row in lines:
+        page.get_by_text(row.chinese).first.wait_for()
     if number == 6:
         says(page, ".cs-figures", "0.9")
     assert page.locator(".marimo-error").count() == 0

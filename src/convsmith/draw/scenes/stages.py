@@ -14,6 +14,7 @@ from convsmith.draw.live.stage import Stage
 from convsmith.draw.options import Values, parse_size
 from convsmith.draw.reading import optional_values, optional_weight
 from convsmith.draw.scenes.stage import stage
+from convsmith.draw.scenes.values import kernels_of
 from convsmith.draw.stacks import LAYERS, parse_layers
 from convsmith.errors import ArgumentError, nearest
 
@@ -78,6 +79,9 @@ def _causal(count: int) -> list[Conv]:
 
 _IMAGE = [[4, 1, 7, 5], [4, 4, 2, 5], [7, 7, 2, 4], [1, 0, 2, 4]]
 _STAMP = [[1, 2, 1], [2, 1, 2], [1, 1, 2]]
+# The weights of "dilated", with zeros between them.
+_DENSE = kernels_of(None, (1, 1, 3, 3))(0, 0)[0]
+_FILLED = [[0 if (r | c) & 1 else _DENSE[r // 2][c // 2] for c in range(5)] for r in range(5)]
 
 STAGES: dict[str, ReadyStage] = {
     "hand": ReadyStage(
@@ -96,6 +100,11 @@ STAGES: dict[str, ReadyStage] = {
         "The field grew; did the map not shrink?", "感受野变大了，特征图没有缩小吗？",
         partial(stage, _rates(2), 7),
     ),
+    "filled": ReadyStage(
+        "5×5 with zeros between: 3×3 with dilation 2", "中间补零的 5×5：就是空洞率 2 的 3×3",
+        "Is dilation the same as a kernel filled with zeros?", "空洞卷积等于给卷积核补零吗？",
+        partial(stage, Conv(1, 1, 5, padding=2), 7, weights=[_FILLED]),
+    ),
     "gridding": ReadyStage(
         "Dilations 2, 2: holes in the field", "空洞率 2、2：感受野里有漏读",
         "Why are the white cells not read?", "为什么不读白色的格子？",
@@ -105,6 +114,11 @@ STAGES: dict[str, ReadyStage] = {
         "A pool between two layers", "两层之间的池化",
         "Why does the field grow faster after a pool?", "为什么池化之后感受野长得更快？",
         partial(stage, [Conv(1, 1, 3, padding=1), Pool(2), Conv(1, 1, 3, padding=1)], 8),
+    ),
+    "cost": ReadyStage(
+        "One output value: k·k·m products", "一个输出值：k·k·m 个乘积",
+        "Why does it cost k·k·m·n·h′·w′?", "计算量为什么是 k·k·m·n·h′·w′？",
+        partial(stage, Conv(3, 2, 3), 5),
     ),
     "grouped": ReadyStage(
         "Two groups", "分为两组",

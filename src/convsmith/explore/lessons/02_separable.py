@@ -167,6 +167,19 @@ def six_ways(answers, mo, page):
 
 
 @app.cell
+def backwards(answers, mo, page):
+    _one, _three, _five = answers["sizes"]
+    mo.vstack(
+        [
+            page.md("backwards"),
+            page.stage("cost"),
+            page.md("sizes", one=f"{_one:,}", three=f"{_three:,}", five=f"{_five:,}"),
+        ]
+    )
+    return
+
+
+@app.cell
 def task_4(answers, g4, page):
     page.task("q4", g4, answers["q4"])
     return
@@ -224,6 +237,7 @@ def computed(cs):
         "q2": _exercise.output_shape((1, 3, 128, 128))[2],
         "q3": _exercise.params,
         "q4": _standard.params - _standard.separable().params,
+        "sizes": [cs.Conv(64, 64, k, bias=False).params for k in (1, 3, 5)],
         # As written, the 1×1 layer has a kernel of 3.
         "q5": cs.Conv(3, 10, 3).output_size(_middle[2])[0],
         "q6": 2,  # the line with a comma for a dot

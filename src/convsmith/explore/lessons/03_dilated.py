@@ -94,7 +94,7 @@ def dilated_scene(cs, d, mo, page):
 
 @app.cell
 def kept(mo, page):
-    mo.vstack([page.md("kept"), page.stage("dilated")])
+    mo.vstack([page.md("kept"), page.stage("dilated"), page.md("filled"), page.stage("filled")])
     return
 
 

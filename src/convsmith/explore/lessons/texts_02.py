@@ -130,6 +130,18 @@ TEXTS: dict[str, tuple[str, str]] = {
         "## 从 3 通道到 30 通道的六种做法\n\n卷积核 10×10，带偏置，特征图 32×32"
         "（全连接层则为 10×10）：",
     ),
+    "backwards": (
+        "Why k·k·m·n·h′·w′? Look back from one output value: it reads k·k positions of each of m "
+        "maps, k·k·m products. There are n·h′·w′ such values. Touch one and count its products:",
+        "为什么是 k·k·m·n·h′·w′？从一个输出值往回看：它在 m 张图上各读 k·k 个位置，共 k·k·m 个乘积；"
+        "这样的输出值有 n·h′·w′ 个。点一个，数一数它的乘积：",
+    ),
+    "sizes": (
+        "So the size of the kernel counts twice. From 64 channels to 64, a 1×1 kernel takes {one} "
+        "weights, 3×3 takes {three}, 5×5 takes {five}.",
+        "所以卷积核的大小要算两次。从 64 通道到 64 通道，1×1 需要 {one} 个权重，3×3 需要 {three} 个，"
+        "5×5 需要 {five} 个。",
+    ),
     "layer": ("layer", "层"),
     "params": ("parameters", "参数量"),
     "macs": ("multiply-adds", "乘加次数"),

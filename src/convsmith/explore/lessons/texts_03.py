@@ -63,6 +63,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "感受野变大了，特征图没有缩小吗？3×3 的卷积核只要 `padding = d`，尺寸就不变：7×7 仍是 7×7。"
         "权重之间的白格，这个输出不读，由它旁边的输出来读。",
     ),
+    "filled": (
+        "The same output comes from a 5×5 kernel whose weights have zeros between them; only it "
+        "keeps 25 weights and makes 25 products where 9 would do. Compare the two outputs:",
+        "把权重之间补上零，变成 5×5 的卷积核，输出完全相同；只是要存 25 个权重、做 25 次乘法，"
+        "本来 9 个就够。比较这两个输出：",
+    ),
     "q2": (
         "How many positions do 3 weights with d = 4 span?",
         "d = 4 时，3 个权重跨过多少个位置？",
