@@ -153,13 +153,16 @@ def test_bad_usage_is_one_line_and_exit_2(words, said, capsys):
 
 def test_an_export_overwrites_nothing_unasked(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
-    assert main(["lessons", "--export", str(tmp_path)]) == 2
-    assert "is not empty" in capsys.readouterr().err and (tmp_path / "mine.txt").exists()
+    for more in ([], ["--python"]):
+        assert main(["lessons", "--export", str(tmp_path), *more]) == 2
+        assert "is not empty" in capsys.readouterr().err
+    assert main(["lessons", "--python"]) == 2 and "pass a folder" in capsys.readouterr().err
+    assert (tmp_path / "mine.txt").exists()
 
 
 @pytest.mark.slow
 def test_the_lessons_are_exported(tmp_path):
-    assert main(["lessons", "--export", str(tmp_path / "site")]) == 0
+    assert main(["lessons", "--export", str(tmp_path / "site"), "--python"]) == 0
     for number in range(1, 5):
         folder = tmp_path / "site" / str(number)
         assert "../public/wheels/convsmith-" in (folder / "index.html").read_text("utf-8")

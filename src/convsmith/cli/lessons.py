@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.output import Force, talk
+from convsmith.errors import ArgumentError
 
 __all__ = ["command"]
 
@@ -27,9 +28,16 @@ def command(
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write the lessons that need no PyTorch as standalone browser pages, then exit.",
+            help="Write the lessons that need no PyTorch as plain pages, then exit.",
         ),
     ] = None,
+    python: Annotated[
+        bool,
+        typer.Option(
+            "--python",
+            help="With --export: notebooks with sliders, which fetch Python (100 MB) when opened.",
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Learn about convolutions: six lessons with pictures and exercises, in English and Chinese."""
@@ -38,11 +46,19 @@ def command(
 
     code = as_language(language)
     first = None if number is None else lesson(number)
-    if export is not None:
+    if python and export is None:
+        raise ArgumentError("--python says how to --export: pass a folder, too")
+    if export is not None and python:
         from convsmith.explore.lessons.export import export_lessons
 
         folder = export_lessons(export, force=force)
         talk(f"wrote {folder}; serve it over HTTP, say: python -m http.server -d {folder}")
+        return
+    if export is not None:
+        from convsmith.explore.lessons.static import static_lessons
+
+        folder = static_lessons(export, force=force)
+        talk(f"wrote {folder}; open {folder / 'index.html'}")
         return
     from convsmith.explore.serve import address, free_port, make_app, serve
 

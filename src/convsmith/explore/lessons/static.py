@@ -1,0 +1,217 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
+"""The lessons as plain pages: no Python, no server, no network; what needs none of them works.
+
+The notebook is run once per language. Its texts, tables and pictures are kept; live stages are
+files that both languages share; exercises are checked by a few lines of script. What a slider would
+move stands at its first setting, and the page says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from html import escape
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from convsmith.draw.scenes.stages import ready_stage
+from convsmith.errors import ArgumentError, MissingExtra
+from convsmith.explore.lessons.lesson import LESSONS, Lesson, LessonPage, index_page
+from convsmith.explore.live import overlap_stage
+from convsmith.explore.phrases import LANGUAGE_NAMES, Language
+from convsmith.report.saving import save_text
+
+__all__ = ["static_lessons"]
+
+_LANGUAGES: tuple[Language, Language] = ("en", "zh")
+_FILES = {"en": "index.html", "zh": "zh.html"}
+_ELEMENT = re.compile(r"<marimo-ui-element.*?</marimo-ui-element>", re.DOTALL)
+_KNOBS = {
+    "en": "Here the picture stays as it is; <code>convsmith lessons {number}</code> has controls.",
+    "zh": "这里的图固定不动；<code>convsmith lessons {number}</code> 可以调节。",
+}
+_SCRIPT = (
+    'for (const task of document.querySelectorAll(".cs-task")) {'
+    'task.querySelector("input").addEventListener("input", ({target}) => {'
+    'for (const each of task.querySelectorAll(".cs-verdict")) each.hidden = target.value === "" '
+    '|| each.classList.contains("right") !== (Number(target.value) === '
+    "Number(task.dataset.answer));"
+    "});}"
+)
+_STYLE = (
+    ":root{color-scheme:light dark}"
+    "body{font:1rem/1.65 system-ui,-apple-system,'Segoe UI','PingFang SC','Microsoft YaHei',"
+    "'Noto Sans CJK SC',sans-serif;margin:0}"
+    "main{max-width:46rem;margin:0 auto;padding:1.25rem clamp(1rem,4vw,3rem) 3rem}"
+    ".cs-head{display:flex;justify-content:space-between}.paragraph{display:block;margin:.7rem 0}"
+    "figure{margin:1rem 0}img{max-width:100%}code{font-size:.92em}"
+    "pre{overflow-x:auto;padding:.7rem;background:var(--cs-soft);border-radius:.4rem}"
+    "input{font:inherit;width:8rem;padding:.25rem .4rem}"
+)
+
+
+def static_lessons(folder: str | Path, *, force: bool = False) -> Path:
+    """Write the lessons that need no PyTorch as plain pages, below 2 MB together.
+
+    `index.html` and `zh.html` are the lists; each lesson has a folder of its number.
+
+    Args:
+        folder: made if need be.
+        force: whether files that exist may be replaced.
+
+    Raises:
+        ArgumentError: the folder holds something and `force` is false.
+        MissingExtra: without marimo, which runs the notebooks.
+    """
+    try:
+        import marimo as mo
+    except ImportError:
+        raise MissingExtra("exporting the lessons", extra="explore", package="marimo") from None
+    target = Path(folder)
+    if target.is_dir() and any(target.iterdir()) and not force:
+        raise ArgumentError(f"{target} is not empty: choose another folder, or pass force=True")
+    written = _Written(target)
+    shown = [each for each in LESSONS if not each.torch]
+    style = Path(__file__).parents[1].joinpath("style.css").read_text("utf-8")
+    written.file("style.css", _STYLE + style)
+    written.file("lesson.js", _SCRIPT)
+    for language in _LANGUAGES:
+        written.file(_FILES[language], _linked(index_page(language, shown)))
+        for each in shown:
+            with _plain_pages(written, language):
+                body = _body(mo, each, language)
+            written.file(f"{each.number}/{_FILES[language]}", _page(each, language, body))
+    return target
+
+
+class _Written:
+    """The folder, and what is in it already: pictures and stages are written once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: set[str] = set()
+
+    def file(self, name: str, content: str) -> str:
+        """Write a file; its path from a lesson's folder."""
+        if name not in self._names:
+            path = self._folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_text(path, content, force=True)
+            self._names.add(name)
+        return f"../{name}"
+
+
+@contextmanager
+def _plain_pages(written: _Written, language: Language) -> Iterator[None]:
+    """While it lasts, the notebooks' pages are made for a browser alone."""
+
+    class PlainPage(LessonPage):
+        """A lesson without a server behind it."""
+
+        def __init__(self, mo: Any, number: int, _: Language) -> None:
+            super().__init__(mo, number, language)
+
+        def head(self, switch: Any) -> Any:
+            other: Language = "zh" if language == "en" else "en"
+            name = next(key for key, code in LANGUAGE_NAMES.items() if code == other)
+            link = f'<a href="{_FILES[other]}">{escape(name)}</a>'
+            return self._mo.Html(_linked(super().head(link).text))
+
+        def foot(self) -> Any:
+            links = _linked(super().foot().text)
+            for each in LESSONS:
+                if each.torch:  # it is not here
+                    links = re.sub(rf'<a href="\.\./{each.number}/.*?</a>', "", links)
+            return self._mo.Html(links)
+
+        def scene(self, scene: Any) -> Any:
+            drawn = scene.svg(language=language)
+            name = sha256(drawn.encode()).hexdigest()[:12]
+            source = written.file(f"pictures/{name}.svg", drawn)
+            size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', drawn)
+            wide = size[1] if size else "640"
+            told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)
+            return self._mo.Html(
+                f'<figure class="cs-figure"><img class="cs-animation" style="--wide:{wide}px" '
+                f'alt="{told[1] if told else ""}" src="{source}"></figure>'
+            )
+
+        def stage(self, name: str) -> Any:
+            return self._live(name, ready_stage(name))
+
+        def overlaps(self, kernel: int, stride: int) -> Any:
+            return self._live(f"overlaps-{kernel}-{stride}", overlap_stage(kernel, stride))
+
+        def _live(self, name: str, stage: Any) -> Any:
+            # One page has both languages: its address says which.
+            source = written.file(f"stages/{name}.html", stage.html())
+            title = stage.title[language == "zh"]
+            hash_ = "#language=zh" if language == "zh" else ""
+            return self._mo.Html(
+                '<figure class="cs-figure"><iframe class="cs-live" loading="lazy" '
+                f'sandbox="allow-scripts" title="{escape(title)}" src="{source}{hash_}">'
+                "</iframe></figure>"
+            )
+
+        def task(self, key: str, given: Any, answer: object, **values: object) -> Any:
+            def said(word: str, mark: str, text: str) -> str:
+                kind = word.partition(" ")[0]
+                shown = self._mo.md(self.phrase(text, **values)).text
+                return (
+                    f'<div class="cs-verdict {kind}" role="status" hidden>{mark} '
+                    f"{escape(self.phrase(word))} {shown}</div>"
+                )
+
+            label = escape(self.phrase("exercise"))
+            return self._mo.Html(
+                f'<section class="cs-task" data-answer="{answer}"><h3>{label}</h3>'
+                f"{self._mo.md(self.phrase(key, **values)).text}"
+                f'<div><input type="number" step="1" aria-label="{label}"></div>'
+                f"{said('right', '✓', f'{key} why')}{said('not yet', '✗', f'{key} hint')}</section>"
+            )
+
+    from convsmith.explore import lessons
+
+    lessons.LessonPage = PlainPage  # type: ignore[misc, assignment]  # where the notebooks look for it
+    try:
+        yield
+    finally:
+        lessons.LessonPage = LessonPage  # type: ignore[misc]
+
+
+def _body(mo: Any, lesson: Lesson, language: Language) -> str:
+    spec = spec_from_file_location(f"lesson_{lesson.number}", lesson.path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    outputs, _ = module.app.run()
+    texts = [output.text for output in outputs if hasattr(output, "text")]
+    note = f'<p class="cs-note">{_KNOBS[language].format(number=lesson.number)}</p>'
+    return "\n".join(_without_controls(text, note) for text in texts)
+
+
+def _without_controls(text: str, note: str) -> str:
+    plain, count = _ELEMENT.subn("", text)
+    return plain + note if count else plain
+
+
+def _linked(html: str) -> str:
+    """Links to the files of the folder in place of a server's addresses."""
+    for language, name in _FILES.items():
+        html = html.replace(f"/?lang={language}", f"/{name}").replace(f"?lang={language}", name)
+    return html
+
+
+def _page(lesson: Lesson, language: Language, body: str) -> str:
+    title = f"convsmith · {lesson.title(language)}"
+    return (
+        f'<!doctype html><html lang="{"zh-CN" if language == "zh" else "en"}">'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>'
+        f'<link rel="stylesheet" href="../style.css"><main>{body}</main>'
+        '<script src="../lesson.js"></script></html>'
+    )
