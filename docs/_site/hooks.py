@@ -7,6 +7,7 @@ from typing import Any
 
 import examples
 import gallery
+import lesson_pages
 import reference
 import stages
 from mkdocs.structure.files import File, Files
@@ -23,6 +24,7 @@ def on_files(files: Files, *, config: Any) -> Files:
         "python.md": reference.names(),
         **gallery.gallery(),
         **stages.stages(),
+        **lesson_pages.lesson_pages(),
     }
     for page in files.documentation_pages():
         text = Path(str(page.abs_src_path)).read_text("utf-8")

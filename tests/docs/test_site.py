@@ -149,9 +149,14 @@ def test_the_site(tmp_path: Path) -> None:
     wrong = {
         path.relative_to(site).as_posix(): page.language
         for path, page in pages.items()
-        if page.language.partition("-")[0] != ("zh" if path.is_relative_to(site / "zh") else "en")
+        if page.language.partition("-")[0] != ("zh" if _is_chinese(path, site) else "en")
     }
     assert wrong == {}
+
+
+def _is_chinese(path: Path, site: Path) -> bool:
+    """Whether a page is the Chinese one: of the site, or of the lessons."""
+    return path.is_relative_to(site / "zh") or path.name == "zh.html"
 
 
 def _foreign(site: Path, pages: dict[Path, Page]) -> Iterator[str]:
@@ -181,7 +186,8 @@ def _broken(site: Path, pages: dict[Path, Page]) -> list[str]:
                 continue
             target = site / unquote(parts.path).lstrip("/")
             target = target / "index.html" if target.is_dir() else target
-            anchor = unquote(parts.fragment)
+            # What a stage opens with is no place on its page.
+            anchor = "" if "=" in parts.fragment else unquote(parts.fragment)
             if not target.is_file() or (
                 anchor and target in pages and anchor not in pages[target].anchors
             ):
