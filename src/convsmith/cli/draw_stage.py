@@ -31,7 +31,7 @@ def stage(
     image: Image = None,
     title: Title = None,
     model: Annotated[
-        str | None, Option(f"In place of layers, your network: {MODEL}", metavar="MODEL")
+        str | None, Option(f"In place of layers. {MODEL}", metavar="MODEL")
     ] = None,
     shape: Annotated[str, Option("Shape of its input.", ("--input",), "N,C,H,W")] = "1,3,32,32",
 ) -> Stage:
