@@ -30,9 +30,7 @@ def stage(
     ] = None,
     image: Image = None,
     title: Title = None,
-    model: Annotated[
-        str | None, Option(f"In place of layers. {MODEL}", metavar="MODEL")
-    ] = None,
+    model: Annotated[str | None, Option(f"In place of layers. {MODEL}", metavar="MODEL")] = None,
     shape: Annotated[str, Option("Shape of its input.", ("--input",), "N,C,H,W")] = "1,3,32,32",
 ) -> Stage:
     """Put layers in series on a live page (.html): touch a cell, see what it reads.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from convsmith.arithmetic import Pool
+from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.arithmetic.window import source_index
 from convsmith.draw.layout import Stack, arranged
 from convsmith.draw.scene import Scene
@@ -16,9 +16,6 @@ from convsmith.draw.words import Text, text
 from convsmith.errors import ArgumentError
 from convsmith.text import times
 
-if TYPE_CHECKING:
-    from convsmith.draw.live.stage import Layer, Stage
-
 __all__ = ["printed"]
 
 # Values that a picture has room for, outputs that its steps go through, pixels across.
@@ -27,8 +24,36 @@ _CELLS, _STEPS, _ROOM = 2500, 36, 900.0
 Place = tuple[int, ...]
 """The channel, then the position along each axis."""
 
+Layer = Conv | ConvTranspose | Pool
 
-def printed(stage: Stage, language: str) -> Scene:
+
+class Staged(Protocol):
+    """What is printed of a stage."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """In the order of the network."""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The spatial size of the input."""
+
+    @property
+    def title(self) -> tuple[str, str] | None:
+        """In English and in Chinese, where it has one of its own."""
+
+    @property
+    def theme(self) -> str:
+        """`auto`, `light` or `dark`."""
+
+    def maps(self) -> list[Any]:
+        """The values of every map."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stage as plain data."""
+
+
+def printed(stage: Staged, language: str) -> Scene:
     """A stage as a scene: each step lights up what one value of the output reads, map by map.
 
     Args:
@@ -66,7 +91,7 @@ def printed(stage: Stage, language: str) -> Scene:
     )  # fmt: skip
 
 
-def _title(stage: Stage) -> Text:
+def _title(stage: Staged) -> Text:
     if len(stage.layers) > 1:
         return text("stage.layers", count=len(stage.layers))
     return text(f"title.{stage.to_dict()['layers'][0]['name']}")
@@ -78,7 +103,7 @@ def _shape(values: Any, axes: int) -> Iterator[int]:
         values = values[0]
 
 
-def _column(stage: Stage, at: int, values: Any, shapes: Sequence[Place], side: float) -> Stack:
+def _column(stage: Staged, at: int, values: Any, shapes: Sequence[Place], side: float) -> Stack:
     """A map with its padding, its channels under one another in as many columns as they need."""
     channels, *size = shapes[at]
     high, wide = (1, *size)[-2:]
@@ -110,7 +135,7 @@ def _column(stage: Stage, at: int, values: Any, shapes: Sequence[Place], side: f
     return Stack(tuple(rows), sign="→" if at else "")
 
 
-def _sides(stage: Stage, at: int) -> list[tuple[int, int]]:
+def _sides(stage: Staged, at: int) -> list[tuple[int, int]]:
     """What is put around a map, low and high along each axis."""
     if at == len(stage.layers) or stage.layers[at].transposed:
         return [(0, 0)] * len(stage.size)
@@ -121,7 +146,7 @@ def _panel(at: int, channel: int) -> str:
     return f"map{at}.{channel}"
 
 
-def _steps(stage: Stage, shapes: Sequence[Place]) -> Iterator[Step]:
+def _steps(stage: Staged, shapes: Sequence[Place]) -> Iterator[Step]:
     last = shapes[-1]
     places = [(0, *at) for at in _positions(last[1:])]
     few = min(_STEPS, len(places))
@@ -139,7 +164,7 @@ def _positions(size: Sequence[int]) -> Iterator[Place]:
             yield (first, *rest)
 
 
-def _step(stage: Stage, shapes: Sequence[Place], place: Place) -> Step:
+def _step(stage: Staged, shapes: Sequence[Place], place: Place) -> Step:
     """What one value reads, with the number of paths as the strength of the shade."""
     end = len(stage.layers)
     marks = [Mark(_panel(end, place[0]), "current", (_at(stage, end, place),))]
@@ -159,7 +184,7 @@ def _step(stage: Stage, shapes: Sequence[Place], place: Place) -> Step:
     return Step(_caption(stage, paths), tuple(marks))
 
 
-def _caption(stage: Stage, paths: dict[Place, int]) -> Text:
+def _caption(stage: Staged, paths: dict[Place, int]) -> Text:
     read = {at for _, *rest in paths for at in [tuple(rest)]}
     if not read:
         return text("stage.field_none")
@@ -170,7 +195,7 @@ def _caption(stage: Stage, paths: dict[Place, int]) -> Text:
     )  # fmt: skip
 
 
-def _at(stage: Stage, at: int, place: Place) -> At:
+def _at(stage: Staged, at: int, place: Place) -> At:
     """The cell of a place, past the padding at its left and top."""
     offsets = [low for low, _ in _sides(stage, at)]
     row, column = (0, *(p + o for p, o in zip(place[1:], offsets, strict=True)))[-2:]
