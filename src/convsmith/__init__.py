@@ -26,7 +26,7 @@ from convsmith.errors import (
 if TYPE_CHECKING:
     from convsmith import draw, nn
     from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool, Window
-    from convsmith.exporting import Exported, export
+    from convsmith.exporting import Exported, ExportedLibrary, export
     from convsmith.importing import read_onnx
     from convsmith.loading import load
     from convsmith.measure import Holes, Inspection, ReceptiveField, inspect
@@ -50,6 +50,7 @@ _HOMES = {
     "ConvTranspose": "arithmetic",
     "Dilated": "rewrite",
     "Exported": "exporting",
+    "ExportedLibrary": "exporting",
     "Holes": "measure",
     "Inspection": "measure",
     "Layer": "network",
@@ -89,6 +90,7 @@ __all__ = [
     "DataError",
     "Dilated",
     "Exported",
+    "ExportedLibrary",
     "Holes",
     "Inspection",
     "Layer",

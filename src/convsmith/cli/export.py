@@ -1,4 +1,4 @@
-"""`convsmith export MODEL --input 1,3,224,224 -o net.onnx`."""
+"""`convsmith export MODEL --input 1,3,224,224 -o net.onnx`, or `--target x86-64-v3 -o out/`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ def command(
             "--output",
             "-o",
             metavar="FILE",
-            help="File to write: net.onnx or net.cvs.",
+            help="File to write: net.onnx or net.cvs; with --target, a folder.",
         ),
     ],
     shapes: Annotated[
         list[str] | None, typer.Option("--input", metavar="N,C,H,W", help=INPUT)
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="MACHINE", help="Write a C library for it: x86-64-v3, for example."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the C library and its functions.")
     ] = None,
     fixed: Annotated[
         bool, typer.Option("--fixed", help="Keep the sizes of the input, instead of any.")
@@ -44,10 +51,16 @@ def command(
     json: Json = None,
     force: Force = False,
 ) -> None:
-    """Write a network as an ONNX file or a compiled one, and compare it with the model."""
-    check_targets(output, json, force=force)
-    if output == "-" or not output.lower().endswith((".onnx", ".cvs")):
-        raise ArgumentError(f"--output {output!r}: expected a name like net.onnx or net.cvs")
+    """Write a network as an ONNX file, a compiled one or a C library; compare it with the model."""
+    if target is None:
+        check_targets(output, json, force=force)
+    else:
+        check_targets(json, force=force)
+    if output == "-" or (target is None and not output.lower().endswith((".onnx", ".cvs"))):
+        raise ArgumentError(
+            f"--output {output!r}: expected a name like net.onnx or net.cvs; or a folder, and "
+            "--target x86-64-v3, for example"
+        )
     example = read_inputs(shapes or [])
     from torch.export import ExportedProgram
 
@@ -58,7 +71,8 @@ def command(
     if example is None and not isinstance(network, ExportedProgram):
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
     written = export(
-        network, example, output, fixed=fixed, opset=opset, check=check, force=force
+        network, example, output, target=target, name=name, fixed=fixed, opset=opset, check=check,
+        force=force,
     )  # fmt: skip
     talk(f"wrote {written.path}")
     for note in written.notes:

@@ -1,9 +1,10 @@
-"""Networks as files that run without PyTorch."""
+"""Networks as files and libraries that run without PyTorch."""
 
 from convsmith.exporting.export import export
 from convsmith.exporting.exported import Exported
+from convsmith.exporting.library.written import ExportedLibrary
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "ExportedLibrary", "export"]
 
 
 def __dir__() -> list[str]:

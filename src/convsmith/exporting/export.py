@@ -1,8 +1,10 @@
-"""`export`: a network as a file for other runtimes."""
+"""`export`: a network as a file for other runtimes, or as a C library."""
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,6 +15,7 @@ from convsmith.exporting import onnx
 from convsmith.exporting.agreement import compared
 from convsmith.exporting.compiled import export_compiled
 from convsmith.exporting.exported import Exported
+from convsmith.exporting.library.written import ExportedLibrary
 from convsmith.network import Network, trace
 from convsmith.network.example import example_inputs
 from convsmith.network.lock import LOCK
@@ -25,38 +28,45 @@ __all__ = ["export"]
 def export(
     model: nn.Module | ExportedProgram,
     example: Any,
-    target: str | os.PathLike[str],
+    path: str | os.PathLike[str],
     *,
+    target: str | None = None,
+    name: str | None = None,
     fixed: bool = False,
     opset: int | None = None,
     check: bool = True,
     force: bool = False,
 ) -> Exported:
-    """Write a network, as it computes in evaluation mode, as an ONNX file or a compiled one.
+    """Write a network, as it computes in evaluation mode, for programs without PyTorch.
 
     In an ONNX file batch and size are left free where the model's code allows that; weights keep
     the names and the values that they have in the model. Where ONNX Runtime is installed the file
     is run before it is written, at two sizes if any is free, and compared with the model. A `.cvs`
     holds what `compile` makes for the example, for `convsmith.load`; it is loaded again and
-    compared, too.
+    compared, too. With a `target` a folder becomes a C library for that machine, for the example's
+    size alone: header, static and shared library, weights, sources, and an example; the result is
+    then an `ExportedLibrary`.
 
     Args:
         model: any module that `torch.export` captures, or an exported program; it is left as it
             was, also while other threads use it.
         example: a tensor, a shape or several, as for `trace`. For an exported program, whose sizes
             are settled, None stands for those that it was exported with.
-        target: the file, `*.onnx` or `*.cvs`.
+        path: the file, `*.onnx` or `*.cvs`; with a target, the folder.
+        target: the machine that a C library is for, such as `x86-64-v3`.
+        name: of that library and its functions; `net` unless given.
         fixed: keep the sizes of the example: some runtimes take only such ONNX files.
         opset: the version of ONNX's operators, from 18; PyTorch's choice unless given.
         check: whether the file is compared with the model.
-        force: replace a file that exists.
+        force: replace a file that exists; write into a folder that is not empty.
 
     Raises:
-        ArgumentError: for another ending, a file that exists, or a wrong example.
+        ArgumentError: for another ending, a file that exists, a folder that is not empty, a machine
+            that no library is written for, or a wrong example.
         TraceError: for a model that cannot be captured.
-        ConvsmithError: for an operation that ONNX has not got, and where ONNX Runtime disagrees;
-            nothing is written then.
-        MissingExtra: without onnx and onnxscript.
+        ConvsmithError: for an operation that ONNX has not got, layers that no kernel computes, and
+            where what was written disagrees with the model; nothing is written then.
+        MissingExtra: without onnx and onnxscript, or a compiler for the target.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -66,14 +76,21 @@ def export(
     >>> written.parameters, written.values[0].shape
     (224, ('batch', 3, 'height', 'width'))
     """
-    path = as_path(target)
+    path = as_path(path)
+    holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+    if target is not None:
+        if fixed or opset is not None:
+            raise ArgumentError(f"fixed and opset are for ONNX, not for target={target!r}")
+        return _library(model, holder, example, path, target, name, check, force)
     if path.suffix.lower() not in (".onnx", ".cvs"):
         raise ArgumentError(
-            f"cannot export to {str(path)!r}: expected a name like net.onnx or net.cvs"
+            f"cannot export to {str(path)!r}: expected a name like net.onnx or net.cvs, or a "
+            "target such as 'x86-64-v3' for a C library"
         )
+    if name is not None:
+        raise ArgumentError(f"name={name!r} is for a C library, not for {str(path)!r}")
     _check_model(model)
     check_target(path, force)
-    holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     if path.suffix.lower() == ".cvs":
         if opset is not None:
             raise ArgumentError(f"opset={opset!r} is for ONNX, not for {str(path)!r}")
@@ -99,6 +116,29 @@ def export(
         path, "onnx", written.opset, count, len(written.content), written.values, checked, gap,
         notes,
     )  # fmt: skip
+
+
+def _library(
+    model: nn.Module | ExportedProgram,
+    holder: nn.Module,
+    example: Any,
+    path: Path,
+    target: str,
+    name: str | None,
+    check: bool,
+    force: bool,
+) -> ExportedLibrary:
+    if path.suffix.lower() in (".onnx", ".cvs"):
+        raise ArgumentError(f"target={target!r} is for a C library in a folder, not for {path}")
+    if find_spec("halide") is None:
+        raise ConvsmithError("a C library needs Halide, which has no wheel for this machine")
+    from convsmith.exporting.library.write import check_library, export_library
+
+    name = "net" if name is None else name
+    _check_model(model)
+    check_library(path, target, name, force)
+    given = _inputs(model, holder, example)
+    return export_library(model, holder, given, path, target, name, check)
 
 
 def _check_model(model: Any) -> None:

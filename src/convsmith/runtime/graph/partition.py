@@ -33,7 +33,11 @@ _LARGE = 100_000
 
 
 def partition(
-    captured: Capture, library: Library, team: Team, precision: Precision = FLOAT32
+    captured: Capture,
+    library: Library,
+    team: Team,
+    precision: Precision = FLOAT32,
+    every: bool = False,
 ) -> Variant:
     """A graph with regions in place of what kernels compute.
 
@@ -42,6 +46,7 @@ def partition(
         library: where kernels come from.
         team: the threads that run them.
         precision: what they compute with.
+        every: also make regions that cost more to enter than they save, where there is no torch.
 
     Raises:
         ArgumentError: for layers to keep in float32 that the network does not have.
@@ -56,7 +61,7 @@ def partition(
     watch = Watch(_read(weights, reasons), library.watching)
     for number, inside in enumerate(_candidates(graph, network, reasons)):
         # A region of moving and scaling alone would cost more to enter than it saves.
-        if not any(_is_convolution(network[name]) for name in inside):
+        if not every and not any(_is_convolution(network[name]) for name in inside):
             linear = [weights[name]["weight"] for name in inside if network[name].kind == "linear"]
             if sum(weight.numel() for weight in linear) < _LARGE:
                 why = "too few weights" if linear else "no convolution beside it"

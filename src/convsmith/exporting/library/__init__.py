@@ -1,0 +1,1 @@
+"""A network as a C library, for programs without Python."""

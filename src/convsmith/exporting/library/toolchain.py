@@ -1,0 +1,90 @@
+"""Compilers for a target: this machine's own, or the clang of Zig, which serves all of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from convsmith.errors import ConvsmithError, MissingExtra
+from convsmith.exporting.library.targets import Target
+from convsmith.machine import COMPILERS, find_compiler
+
+__all__ = ["Toolchain", "toolchain_for"]
+
+_OPTIONS = (
+    "-std=c11", "-O3", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What compiles and links.
+
+    Attributes:
+        compiler: the command of the C compiler, which assembles as well.
+        archiver: that of `ar`.
+    """
+
+    compiler: tuple[str, ...]
+    archiver: tuple[str, ...]
+
+    def build(self, folder: Path, name: str) -> None:
+        """Make the static and the shared library of the sources in a folder, beside them.
+
+        Raises:
+            ConvsmithError: where a compiler fails, with its reason.
+        """
+        objects = []
+        for source in (f"{name}.c", "kernels.s", "weights.s"):
+            objects.append(f"{Path(source).stem}.o")
+            options = _OPTIONS if source.endswith(".c") else ()
+            self._run(folder, [*self.compiler, *options, "-I.", "-c", source, "-o", objects[-1]])
+        self._run(folder, [*self.archiver, "rcs", f"lib{name}.a", *objects])
+        shared = ["-shared", "-Wl,--gc-sections", "-s", "-o", f"lib{name}.so"]
+        self._run(folder, [*self.compiler, *shared, *objects, "-lm"])
+        for each in objects:
+            (folder / each).unlink()
+
+    def program(self, folder: Path, name: str, *options: str) -> Path:
+        """Make the example of a folder, with the static library.
+
+        Raises:
+            ConvsmithError: as for `build`.
+        """
+        command = [*self.compiler, "-std=c11", "-O2", *options, "main.c", f"lib{name}.a", "-lm"]
+        self._run(folder, [*command, "-o", "main"])
+        return folder / "main"
+
+    def _run(self, folder: Path, command: Sequence[str]) -> None:
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+            )
+        except OSError as error:
+            raise ConvsmithError(f"{command[0]} cannot be run: {error.strerror}") from error
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+            reason = next((line for line in lines if "error" in line.lower()), lines[0])
+            raise ConvsmithError(f"{self.compiler[0]} cannot build the library: {reason}")
+
+
+def toolchain_for(target: Target) -> Toolchain:
+    """What builds for a target.
+
+    Raises:
+        MissingExtra: where there is nothing: naming the line that installs it.
+    """
+    native = find_compiler("CC", COMPILERS) if target.is_here else None
+    if native is not None and (archiver := shutil.which("ar")):
+        return Toolchain(native, (archiver,))
+    if find_spec("ziglang") is None:
+        raise MissingExtra(
+            f"a C library for {target.name}", extra="library", package="a compiler, ziglang"
+        )
+    zig = (sys.executable, "-m", "ziglang")
+    return Toolchain((*zig, "cc", "-target", target.triple), (*zig, "ar"))

@@ -1,0 +1,110 @@
+"""A library that was just built, run once and compared with the model."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.errors import ConvsmithError, first_line
+from convsmith.exporting.agreement import TOLERANCE, difference, of_model, random_inputs
+from convsmith.exporting.library.targets import Target
+from convsmith.exporting.library.toolchain import Toolchain
+from convsmith.kernels.isa import lacking
+from convsmith.runtime.graph.free import Inputs, leaves
+
+__all__ = ["tried"]
+
+_PATIENCE = 600  # seconds, for an emulator
+
+
+def tried(
+    folder: Path,
+    name: str,
+    target: Target,
+    tools: Toolchain,
+    model: nn.Module,
+    inputs: Inputs,
+    shapes: Sequence[tuple[int, ...]],
+) -> tuple[str, float | None]:
+    """Run a library on random inputs, here or in an emulator.
+
+    Args:
+        folder: where it was built.
+        name: its own.
+        target: the machine that it is for.
+        tools: what built it.
+        model: what it should compute.
+        inputs: of its sizes.
+        shapes: of its outputs.
+
+    Returns:
+        How it was run, and the largest difference over the largest value; or why it was not.
+
+    Raises:
+        ConvsmithError: where it fails, or differs by more than `TOLERANCE`.
+    """
+    emulator = shutil.which(target.emulator) if target.emulator else None
+    if target.is_here:
+        missing = [flag for isa in target.isas[-1:] for flag in lacking(isa)]
+        if missing:
+            return f"not checked: this processor lacks {', '.join(missing)}", None
+    elif emulator is None:
+        needed = (
+            f"{target.emulator} is not installed" if target.emulator else "no such machine here"
+        )
+        return f"not checked: {needed}", None
+    drawn = random_inputs(inputs, 0)
+    tensors = [leaf.contiguous() for leaf in leaves(drawn)]
+    expected = of_model(model, drawn) or []
+    # In a process of its own: whatever it does, this one goes on.
+    program = tools.program(folder, name, *(["-static"] if emulator else []))
+    try:
+        found = _run([emulator] if emulator else [], program, tensors, shapes)
+    except PermissionError:
+        return f"not checked: no program may be run in {folder.parent}; set TMPDIR", None
+    how = f"run by {target.emulator}" if emulator else "run here"
+    gap = difference(expected, found)
+    if not gap <= TOLERANCE:
+        raise ConvsmithError(
+            f"the C library and the model differ by {gap:.1e} of the largest value, more than "
+            f"{TOLERANCE:.0e}: nothing is written (check=False does not ask)"
+        )
+    return f"{how}, it agrees with the model", gap
+
+
+def _run(
+    emulator: list[str], program: Path, inputs: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]
+) -> list[Tensor]:
+    """The outputs of the example, which is removed with all that it reads and writes."""
+    sources = [program.with_name(f"input{i}.raw") for i in range(len(inputs))]
+    targets = [program.with_name(f"output{i}.raw") for i in range(len(shapes))]
+    for source, tensor in zip(sources, inputs, strict=True):
+        source.write_bytes(tensor.numpy().tobytes())
+    command = [*emulator, str(program), *map(str, sources), "-o", *map(str, targets)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
+        )
+        if done.returncode:
+            reason = first_line(done.stderr) or f"exit {done.returncode}"
+            raise ConvsmithError(f"the library cannot be run: {reason}")
+        return [_read(target, shape) for target, shape in zip(targets, shapes, strict=True)]
+    except subprocess.TimeoutExpired as error:
+        raise ConvsmithError(f"the library did not end within {_PATIENCE} s") from error
+    finally:
+        for path in (program, *sources, *targets):
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
+    return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.float32).reshape(shape)
