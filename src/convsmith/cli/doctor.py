@@ -45,6 +45,7 @@ EXTRAS = {
         "the explorer and the lessons", ("marimo", "pillow", "scikit-learn", "scipy", "uvicorn")
     ),
     "geo": Extra("cloud-optimised GeoTIFF from tile", ("rasterio",)),
+    "library": Extra("C libraries from export for other machines", ("ziglang",)),
     "matrix": Extra("convolutions as sparse matrices", ("scipy",)),
     "nifti": Extra("volumes as NIfTI, into and from tile", ("nibabel",)),
     "onnx": Extra("networks as ONNX files, and out of them", ("onnx", "onnxruntime", "onnxscript")),

@@ -9,7 +9,7 @@ from functools import cache
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["BLOCK", "ISAS", "Isa", "channel_pitch", "choose_isa", "fit", "lacking"]
+__all__ = ["BLOCK", "CROSS", "ISAS", "Isa", "channel_pitch", "choose_isa", "fit", "lacking"]
 
 BLOCK = 16
 """Channels are padded to a multiple of this in every buffer, whatever the instruction set."""
@@ -40,6 +40,10 @@ class Isa:
     def has_bf16(self) -> bool:
         """Whether this machine multiplies bf16 with it."""
         return bool(self.bf16) and set(self.bf16) <= _host()
+
+    def tile(self, channels: int) -> int:
+        """The channels of a tile for a map that tiles of so many would suit: a part of them."""
+        return next(tile for tile, _ in self.tiles if channels % tile == 0)
 
     def pixels(self, channels: int, width: int) -> int:
         """The pixels of a tile that wastes least of a row; a tile never exceeds the row."""
@@ -76,6 +80,14 @@ ISAS: dict[str, Isa] = {
         ((48, (2, 1)), (32, (3, 2, 1)), (16, (6, 5, 4, 2, 1))),
     ),
 }
+
+"""Those that kernels are loaded for, widest first."""
+
+CROSS: dict[str, Isa] = {
+    # 24 of 32 registers are sums: per input 24 products, 4 loads of weights, 6 of values.
+    "neon": Isa("neon", 4, (), ((16, (6, 5, 4, 2, 1)),)),
+}
+"""Those of other machines, which kernels are only written for."""
 
 
 @cache

@@ -22,6 +22,7 @@ class Target:
         isas: the instruction sets of the kernels, widest first; the first that the processor has is
             chosen when the library runs.
         triple: what clang calls the machine.
+        static_triple: the same with a C library that programs can hold.
         machines: what `platform.machine` says on it.
         emulator: what runs its programs elsewhere, on Linux; '' if nothing does.
     """
@@ -30,6 +31,7 @@ class Target:
     system: str
     isas: tuple[str, ...]
     triple: str
+    static_triple: str
     machines: tuple[str, ...]
     emulator: str = ""
 
@@ -44,12 +46,12 @@ class Target:
         return sys.platform == "linux" and platform.machine().lower() in self.machines
 
 
-_X86 = ("x86-64-linux", "x86_64-linux-gnu", ("x86_64", "amd64"))
+_X86 = ("x86-64-linux", "x86_64-linux-gnu.2.17", ("x86_64", "amd64"))
 
 
 def _x86(name: str, *isas: str) -> Target:
     system, triple, machines = _X86
-    return Target(name, system, isas, triple, machines)
+    return Target(name, system, isas, triple, "x86_64-linux-musl", machines)
 
 
 TARGETS = MappingProxyType(
@@ -59,6 +61,15 @@ TARGETS = MappingProxyType(
             _x86("x86-64", "avx512", "avx2"),
             _x86("x86-64-v3", "avx2"),
             _x86("x86-64-v4", "avx512"),
+            Target(
+                "aarch64-linux",
+                "arm-64-linux",
+                ("neon",),
+                "aarch64-linux-gnu.2.17",
+                "aarch64-linux-musl",
+                ("aarch64", "arm64"),
+                "qemu-aarch64",
+            ),
         )
     }
 )
@@ -66,7 +77,6 @@ TARGETS = MappingProxyType(
 
 _NOT_YET = {
     "aarch64-android": "aarch64",
-    "aarch64-linux": "aarch64",
     "aarch64-macos": "macOS",
     "wasm32": "WebAssembly",
 }

@@ -28,10 +28,12 @@ class Toolchain:
     Attributes:
         compiler: the command of the C compiler, which assembles as well.
         archiver: that of `ar`.
+        static: the command that compiles programs which hold all that they need.
     """
 
     compiler: tuple[str, ...]
     archiver: tuple[str, ...]
+    static: tuple[str, ...]
 
     def build(self, folder: Path, name: str) -> None:
         """Make the static and the shared library of the sources in a folder, beside them.
@@ -50,13 +52,13 @@ class Toolchain:
         for each in objects:
             (folder / each).unlink()
 
-    def program(self, folder: Path, name: str, *options: str) -> Path:
+    def program(self, folder: Path, name: str) -> Path:
         """Make the example of a folder, with the static library.
 
         Raises:
             ConvsmithError: as for `build`.
         """
-        command = [*self.compiler, "-std=c11", "-O2", *options, "main.c", f"lib{name}.a", "-lm"]
+        command = [*self.static, "-std=c11", "-O2", "main.c", f"lib{name}.a", "-lm"]
         self._run(folder, [*command, "-o", "main"])
         return folder / "main"
 
@@ -81,10 +83,14 @@ def toolchain_for(target: Target) -> Toolchain:
     """
     native = find_compiler("CC", COMPILERS) if target.is_here else None
     if native is not None and (archiver := shutil.which("ar")):
-        return Toolchain(native, (archiver,))
+        return Toolchain(native, (archiver,), native)
     if find_spec("ziglang") is None:
         raise MissingExtra(
             f"a C library for {target.name}", extra="library", package="a compiler, ziglang"
         )
     zig = (sys.executable, "-m", "ziglang")
-    return Toolchain((*zig, "cc", "-target", target.triple), (*zig, "ar"))
+    return Toolchain(
+        (*zig, "cc", "-target", target.triple),
+        (*zig, "ar"),
+        (*zig, "cc", "-target", target.static_triple, "-static"),
+    )

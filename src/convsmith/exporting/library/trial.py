@@ -62,7 +62,7 @@ def tried(
     tensors = [leaf.contiguous() for leaf in leaves(drawn)]
     expected = of_model(model, drawn) or []
     # In a process of its own: whatever it does, this one goes on.
-    program = tools.program(folder, name, *(["-static"] if emulator else []))
+    program = tools.program(folder, name)
     try:
         found = _run([emulator] if emulator else [], program, tensors, shapes)
     except PermissionError:

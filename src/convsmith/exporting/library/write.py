@@ -28,7 +28,7 @@ from convsmith.exporting.library.toolchain import toolchain_for
 from convsmith.exporting.library.trial import tried
 from convsmith.exporting.library.written import ExportedLibrary
 from convsmith.kernels.depthwise import Separable
-from convsmith.kernels.isa import ISAS, Isa
+from convsmith.kernels.isa import CROSS, ISAS, Isa
 from convsmith.kernels.kernel import Kernel
 from convsmith.network import Network
 from convsmith.report.saving import as_path, check_folder, save_folder
@@ -100,7 +100,7 @@ def export_library(
     network = captured.network
     _check_inputs(network, inputs)
     layouts = {
-        isa: arranged(captured, inputs, Collected(ISAS[isa], machine.shuffles))
+        isa: arranged(captured, inputs, Collected((ISAS | CROSS)[isa], machine.shuffles))
         for isa in machine.isas
     }
     assembly, scratch = _code(layouts, machine, name)

@@ -124,7 +124,7 @@ class Convolution(Block):
             pixels = isa.pixels(BLOCK, width if stride[1] == 1 else min(width, 7))
             return Grouped(inputs, outputs, pixels, taps, stride, dilated, epilogue, self.part)
         assert self.target is not None
-        tile = self.target.tile
+        tile = isa.tile(self.target.tile)
         pixels = isa.pixels(tile, width)
         part = self.part
         unroll = 2 - (part or self.sources[0].channels) % 2
@@ -159,7 +159,7 @@ class Convolution(Block):
     def constants(self, isa: Isa) -> list[Array]:
         """Weights as the kernel takes them."""
         assert self.target is not None
-        pitch, tile = self.target.pitch, self.target.tile
+        pitch, tile = self.target.pitch, isa.tile(self.target.tile)
         bias = padded(self.bias, pitch)
         if self.kind == "depthwise":
             return _depthwise(self.weight, self.bias, 1, pitch, self._words(isa))

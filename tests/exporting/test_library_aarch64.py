@@ -1,0 +1,85 @@
+"""Libraries for another processor, in an emulator: what the model gives in float64."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, reject, settings
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+pytest.importorskip("halide")
+
+import convsmith as cs
+from convsmith.exporting.library.targets import target_named
+from convsmith.exporting.library.toolchain import toolchain_for
+from convsmith.kernels.isa import CROSS
+from tests.exporting.libraries import run_program
+from tests.exporting.networks import settled
+from tests.exporting.test_library import Small
+from tests.runtime.test_random_networks import Network, networks
+
+EMULATED = pytest.mark.skipif(
+    not (find_spec("ziglang") and shutil.which("qemu-aarch64")),
+    reason="no ziglang, or no qemu-aarch64 (pip install ziglang, apt-get install qemu-user)",
+)
+
+
+def agree(folder: Path, model: nn.Module, image: Tensor) -> None:
+    cs.export(model, image, folder, target="aarch64-linux", check=False)
+    exact = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        expected = tree_leaves(exact(image.double()))
+    program = toolchain_for(target_named("aarch64-linux")).program(folder, "net")
+    found = run_program(
+        ["qemu-aarch64", program], folder, [image.contiguous()], [t.shape for t in expected]
+    )
+    for one, other in zip(expected, found):
+        assert (one - other).abs().max() <= 1e-5 * one.abs().max().clamp_min(1e-30)
+
+
+@pytest.mark.slow
+@EMULATED
+def test_neon(tmp_path: Path) -> None:
+    written = cs.export(settled(Small()), (2, 3, 18, 21), tmp_path / "out", target="aarch64-linux")
+    assert written.checked == "run by qemu-aarch64, it agrees with the model"
+    assert written.error is not None and written.error <= 1e-5
+    assert not (tmp_path / "out/moves.c").exists()  # which is for x86-64
+
+
+@pytest.mark.slow
+@EMULATED
+@settings(max_examples=4)
+@given(networks())
+def test_random_networks(
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor]
+) -> None:
+    try:
+        agree(tmp_path_factory.mktemp("random") / "out", *drawn)
+    except cs.ConvsmithError as error:
+        if "only torch computes" not in str(error):
+            raise
+        reject()
+
+
+def test_tiles_of_neon() -> None:
+    """Sums, the values they are made of and the weights fit into 32 registers of four lanes."""
+    neon = CROSS["neon"]
+    for channels, lengths in neon.tiles:
+        assert channels // 4 * max(lengths) + channels // 4 + 1 <= 32
+    for wide in (16, 32, 48):
+        assert wide % neon.tile(wide) == 0
+
+
+def test_the_line_that_installs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from convsmith.exporting.library import toolchain
+
+    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    with pytest.raises(cs.MissingExtra, match=r"aarch64-linux needs .*ziglang: pip install"):
+        cs.export(Small(), (1, 3, 8, 8), tmp_path / "out", target="aarch64-linux")
+    assert not (tmp_path / "out").exists()
