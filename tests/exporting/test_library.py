@@ -115,6 +115,47 @@ def test_random_networks(
         assert all(map(torch.equal, found, expected))
 
 
+class Head(nn.Module):
+    """Vectors by a mean, after a copy with the channels last; its input is an output as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Scores, means, the image, and the scores in another shape."""
+        means = self.conv(x.contiguous(memory_format=torch.channels_last)).relu().mean((2, 3))
+        scores = self.fc(nn.functional.dropout(means, 0.5, self.training))
+        return scores, means, x, scores.reshape(-1)
+
+
+def test_means_copies_and_views(tmp_path: Path) -> None:
+    able("x86-64-v3")
+    model, image = Head().eval(), torch.randn(3, 3, 9, 10)
+    written = cs.export(model, image, tmp_path / "out", target="x86-64-v3")
+    assert [value.shape for value in written.values if value.role == "output"] == [
+        (3, 5), (3, 8), (3, 3, 9, 10), (15,),
+    ]  # fmt: skip
+    expected = model(image)
+    found = run_here(tmp_path / "out/libnet.so", "net", [image], [t.shape for t in expected])
+    for one, other in zip(found, expected):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_other_types_are_refused(tmp_path: Path, double: bool) -> None:
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x.to(torch.float32)).to(torch.float64 if double else torch.bfloat16)
+
+    with pytest.raises(cs.ConvsmithError, match="only torch computes to"):
+        cs.export(Cast(), (1, 3, 8, 8), tmp_path / "out", target="x86-64-v3")
+
+
 @pytest.mark.slow
 def test_one_library_for_several_instruction_sets(tmp_path: Path) -> None:
     written = exported(tmp_path, "x86-64")

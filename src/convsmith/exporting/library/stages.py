@@ -107,6 +107,7 @@ def arranged(captured: Capture, inputs: Inputs, library: Collected) -> Layout:
     with LOCK, torch.no_grad():
         variant = partition(captured, library, Team(1), every=True)
         _check(variant)
+        _leave_out_copies(variant)
         PREPARING.made = made
         try:
             variant.prepare(*inputs)
@@ -123,7 +124,9 @@ def _check(variant: Variant) -> None:
     alone = []
     for node in _calls(variant):
         layer = layers.get(node.name)
-        if layer is None or layer.operation.kind not in _VIEWS:
+        values = () if layer is None else (*layer.operands, *layer.results)
+        plain = all(value.dtype == "float32" for value in values)
+        if layer is None or layer.operation.kind not in _VIEWS or not plain:
             name = node.name if layer is None else layer.name
             alone.append(f"{name} ({variant.reasons.get(name) or node.target})")
     if alone:
@@ -132,11 +135,24 @@ def _check(variant: Variant) -> None:
         )
 
 
+def _leave_out_copies(variant: Variant) -> None:
+    """Read what was copied, perhaps with the channels last: here all tensors are dense."""
+    graph: Any = variant.graph.graph
+    kinds = {layer.node: layer.operation.kind for layer in variant.network}
+    for node in list(_calls(variant)):
+        if kinds[node.name] == "identity":
+            source: Any = node.args[0]
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
+    variant.graph.recompile()
+
+
 def _calls(variant: Variant) -> Iterator[Node]:
-    """The operations that are left between regions, those that pick a result left out."""
+    """The operations that are left between regions; not those that pick a result, or check one."""
     graph: Any = variant.graph.graph
     for node in graph.nodes:
-        if node.op == "call_function" and getattr(node.target, "__name__", "") != "getitem":
+        name = str(getattr(node.target, "__name__", ""))
+        if node.op == "call_function" and name != "getitem" and not name.startswith("_assert"):
             yield node
 
 

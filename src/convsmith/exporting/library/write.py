@@ -21,6 +21,7 @@ from convsmith.exporting.exported import Value
 from convsmith.exporting.library.assembly import asks_for_memory, assembled
 from convsmith.exporting.library.collected import Collected
 from convsmith.exporting.library.files import HEADER, Facts, readme, sources, weights_file, words
+from convsmith.exporting.library.means import means_as_maps
 from convsmith.exporting.library.stages import Layout, arranged
 from convsmith.exporting.library.tables import tables_of
 from convsmith.exporting.library.targets import Target, target_named
@@ -96,7 +97,7 @@ def export_library(
     machine = target_named(target)
     tools = toolchain_for(machine)
     inputs = _dense(inputs)
-    captured = Capture.of(model, *inputs)
+    captured = means_as_maps(Capture.of(model, *inputs), model)
     network = captured.network
     _check_inputs(network, inputs)
     layouts = {

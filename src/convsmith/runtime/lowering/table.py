@@ -70,8 +70,9 @@ def refusal(layer: Layer, weights: Weights) -> str:
     """Why no kernel computes a layer; '' if one does."""
     if layer.constant or layer.kind == "input":
         return REFUSED["input"]
-    if any(value.dtype != "float32" for value in (*layer.operands, *layer.results)):
-        return f"{layer.operands[0].dtype if layer.operands else 'nothing'} is not float32"
+    for value in (*layer.operands, *layer.results):
+        if value.dtype != "float32":
+            return f"{value.dtype} is not float32"
     lowering = LOWERINGS.get(layer.operation.kind)
     axes = (2, 4) if lowering is not None and lowering.vectors else (4,)
     if len(layer.shape) not in axes or 0 in layer.shape:
