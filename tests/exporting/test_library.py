@@ -369,3 +369,11 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (tmp_path / "out/libnet.a").exists()
     assert main(arguments) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_a_dilated_network(tmp_path: Path) -> None:
+    able("x86-64-v3")
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 5, 3, 2, 1))
+    wide = cs.dilate(model.eval(), (1, 3, 16, 16), output_stride=2)
+    written = wide.export(tmp_path / "out", target="x86-64-v3")
+    assert written.checked == "run here, it agrees with the model"

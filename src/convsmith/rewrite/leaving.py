@@ -19,7 +19,7 @@ __all__ = ["export_rewritten"]
 def export_rewritten(
     model: nn.Module,
     example: Any,
-    target: str | Path,
+    path: str | Path,
     force: bool,
     options: Mapping[str, Any],
 ) -> Exported:
@@ -29,7 +29,7 @@ def export_rewritten(
         ArgumentError: without either.
     """
     if example is None or example == ():
-        raise ArgumentError("which input? pass an example: export(target, (1, 3, 224, 224))")
+        raise ArgumentError("which input? pass an example: export(path, (1, 3, 224, 224))")
     from convsmith.exporting import export  # reading a folder does without
 
-    return export(model, example, target, force=force, **options)
+    return export(model, example, path, force=force, **options)

@@ -72,15 +72,15 @@ class Dilated(Result):
         )  # fmt: skip
 
     def export(
-        self, target: str | Path, example: Any = None, *, force: bool = False, **options: Any
+        self, path: str | Path, example: Any = None, *, force: bool = False, **options: Any
     ) -> Exported:
-        """Write the dilated network as an ONNX file: `convsmith.export`.
+        """Write the dilated network for programs without PyTorch: `convsmith.export`.
 
         Args:
-            target: the file, `*.onnx`.
+            path: the file, `*.onnx` or `*.cvs`; the folder of a C library.
             example: as for `convsmith.export`; the one that it was dilated with unless given.
             force: replace a file that exists.
-            options: further keywords of `convsmith.export`.
+            options: further keywords of `convsmith.export`, such as `target`.
 
         Raises:
             ArgumentError: as `convsmith.export`, and without an example where none is known.
@@ -88,7 +88,7 @@ class Dilated(Result):
         if example is None and self.network is not None:
             inputs = [self.network[name] for name in self.network.inputs]
             example = [(layer.shape, layer.results[0].dtype) for layer in inputs]
-        return export_rewritten(self.model, example, target, force, options)
+        return export_rewritten(self.model, example, path, force, options)
 
     def __repr__(self) -> str:
         return f"Dilated({self.certificate!r})"

@@ -73,21 +73,21 @@ class Lightened(Result):
         )  # fmt: skip
 
     def export(
-        self, target: str | Path, example: Any = None, *, force: bool = False, **options: Any
+        self, path: str | Path, example: Any = None, *, force: bool = False, **options: Any
     ) -> Exported:
-        """Write the lightened network as an ONNX file: `convsmith.export`.
+        """Write the lightened network for programs without PyTorch: `convsmith.export`.
 
         Args:
-            target: the file, `*.onnx`.
+            path: the file, `*.onnx` or `*.cvs`; the folder of a C library.
             example: as for `convsmith.export`; an image of the size it was fitted to unless given.
             force: replace a file that exists.
-            options: further keywords of `convsmith.export`.
+            options: further keywords of `convsmith.export`, such as `target`.
 
         Raises:
             ArgumentError: as `convsmith.export`, and without an example where none is known.
         """
         given = self.shape if example is None else example
-        return export_rewritten(self.model, given, target, force, options)
+        return export_rewritten(self.model, given, path, force, options)
 
     @property
     def certificate(self) -> Certificate | None:
