@@ -42,9 +42,9 @@ typedef struct {
 typedef struct { kernel function; int32_t first, count; } call; /* function 0: nothing to do */
 
 _Static_assert(sizeof(dimension) == 16, "Halide's dimension has 16 bytes");
-_Static_assert(sizeof(buffer) == 56, "Halide's buffer has 56 bytes");
+_Static_assert(sizeof(buffer) == (sizeof(void *) == 8 ? 56 : 40), "Halide's buffer has 56 bytes");
 _Static_assert(sizeof(argument) == 56, "an argument has 56 bytes");
-_Static_assert(sizeof(call) == 16, "a call has 16 bytes");
+_Static_assert(sizeof(call) == (sizeof(void *) == 8 ? 16 : 12), "a call has 16 bytes");
 
 /* The address of a value of a buffer of float32, by its place in the first three dimensions. */
 static inline float *at(const buffer *b, int64_t i, int64_t j, int64_t k) {

@@ -86,6 +86,8 @@ ISAS: dict[str, Isa] = {
 CROSS: dict[str, Isa] = {
     # 24 of 32 registers are sums: per input 24 products, 4 loads of weights, 6 of values.
     "neon": Isa("neon", 4, (), ((16, (6, 5, 4, 2, 1)),)),
+    # Without multiply-adds, and with 16 registers where it runs on x86-64.
+    "simd128": Isa("simd128", 4, ("wasm_simd128",), ((16, (3, 2, 1)),)),
 }
 """Those of other machines, which kernels are only written for."""
 

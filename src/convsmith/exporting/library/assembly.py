@@ -42,7 +42,11 @@ def assembled(kernel: Kernel, isa: Isa, system: str, name: str, number: int) -> 
         text = path.read_text()
     for wanted in _MEMORY:
         text = re.sub(rf"\b{wanted}\b", wanted.replace("halide", name), text)
-    text = _without_description(text, own)
+    if system.startswith("wasm"):
+        # Who made it, which a file may say once; objects have sections, which the linker drops.
+        text = re.sub(r"(?ms)^\s*\.section\s+\.custom_section\..*?(?=^\s*\.section|\Z)", "", text)
+    else:
+        text = _without_description(text, own)
     # Libraries export what their header says, and a static one leaves other names free.
     text = re.sub(r"(?m)^(\s*)\.globl\s+(\S+).*$", r"\1.globl \2\n\1.hidden \2", text)
     return re.sub(r"\.L(\w)", rf".L{number}_\1", text)

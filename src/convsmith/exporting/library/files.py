@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Facts:
         target: the machine that it is for.
         isas: the instruction sets of its kernels.
         shuffles: whether the executor packs and unpacks planes.
+        is_web: whether it is for browsers.
         values: inputs and outputs.
         arena: bytes.
         weights: bytes of their file.
@@ -45,6 +47,7 @@ class Facts:
     target: str
     isas: tuple[str, ...]
     shuffles: bool
+    is_web: bool
     values: tuple[Value, ...]
     arena: int
     weights: int
@@ -102,11 +105,16 @@ def sources(
         f"{name}_tables.h": _renamed(_tables(facts, tables, weights), name),
         **{each: (executor / each).read_text() for each in shared},
         "kernels.s": assembly,
-        "weights.s": _filled("weights.s", {}, name),
+        "weights.s": _filled(
+            "weights.wasm.s" if facts.is_web else "weights.s", {"SIZE": str(facts.weights)}, name
+        ),
         "weights.bin": weights,
         "main.c": _filled("main.c", {}, name),
-        "CMakeLists.txt": _filled("CMakeLists.txt", {}, name),
     }
+    if facts.is_web:
+        files[f"{name}.js"] = _filled("net.js", _in_script(facts), name)
+    else:
+        files["CMakeLists.txt"] = _filled("CMakeLists.txt", {}, name)
     return files
 
 
@@ -120,11 +128,19 @@ def readme(facts: Facts, library: int) -> str:
         "LIBRARY": f"{library:,}",
         "ARENA": f"{facts.arena:,}",
     }
-    return _filled("README.md.in", words, facts.name)
+    return _filled("README.wasm.md.in" if facts.is_web else "README.md.in", words, facts.name)
 
 
 def _common(facts: Facts) -> dict[str, str]:
     return {"TITLE": facts.title, "TARGET": facts.target, "VERSION": __version__}
+
+
+def _in_script(facts: Facts) -> dict[str, str]:
+    def described(values: Sequence[Value]) -> str:
+        rows = [{"name": v.name, "shape": list(v.shape), "size": _count(v.shape)} for v in values]
+        return json.dumps(rows)
+
+    return {"INPUTS": described(facts.inputs), "OUTPUTS": described(facts.outputs)}
 
 
 def _in_header(facts: Facts) -> dict[str, str]:

@@ -36,6 +36,15 @@ class Target:
     emulator: str = ""
 
     @property
+    def is_web(self) -> bool:
+        """Whether it runs in a browser: then there is a module in the place of a shared library."""
+        return self.name == "wasm32"
+
+    def shared(self, name: str) -> str:
+        """The file of what is loaded when it runs."""
+        return f"{name}.wasm" if self.is_web else f"lib{name}.so"
+
+    @property
     def shuffles(self) -> bool:
         """Whether the executor's C packs and unpacks planes on it."""
         return self.system.startswith("x86")
@@ -70,6 +79,9 @@ TARGETS = MappingProxyType(
                 ("aarch64", "arm64"),
                 "qemu-aarch64",
             ),
+            Target(
+                "wasm32", "wasm-32-wasmrt", ("simd128",), "wasm32-wasi", "wasm32-wasi", (), "node"
+            ),
         )
     }
 )
@@ -78,7 +90,6 @@ TARGETS = MappingProxyType(
 _NOT_YET = {
     "aarch64-android": "aarch64",
     "aarch64-macos": "macOS",
-    "wasm32": "WebAssembly",
 }
 """Names that are set aside, and what they stand for."""
 

@@ -17,7 +17,7 @@ from convsmith.machine import COMPILERS, find_compiler
 __all__ = ["Toolchain", "toolchain_for"]
 
 _OPTIONS = (
-    "-std=c11", "-O3", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections",
+    "-std=c11", "-O3", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ class Toolchain:
     archiver: tuple[str, ...]
     static: tuple[str, ...]
 
-    def build(self, folder: Path, name: str) -> None:
+    def build(self, folder: Path, name: str, target: Target) -> None:
         """Make the static and the shared library of the sources in a folder, beside them.
 
         Raises:
@@ -44,10 +44,16 @@ class Toolchain:
         objects = []
         for source in (f"{name}.c", "kernels.s", "weights.s"):
             objects.append(f"{Path(source).stem}.o")
-            options = _OPTIONS if source.endswith(".c") else ()
+            options = [*_OPTIONS, *([] if target.is_web else ["-fPIC"])]
+            if not source.endswith(".c"):
+                options = []
             self._run(folder, [*self.compiler, *options, "-I.", "-c", source, "-o", objects[-1]])
         self._run(folder, [*self.archiver, "rcs", f"lib{name}.a", *objects])
-        shared = ["-shared", "-Wl,--gc-sections", "-s", "-o", f"lib{name}.so"]
+        shared = ["-shared", "-Wl,--gc-sections", "-s"]
+        if target.is_web:
+            offered = [f"{name}_create", f"{name}_run", f"{name}_destroy", "malloc", "free"]
+            shared = ["-mexec-model=reactor", "-s", *(f"-Wl,--export={each}" for each in offered)]
+        shared += ["-o", target.shared(name)]
         self._run(folder, [*self.compiler, *shared, *objects, "-lm"])
         for each in objects:
             (folder / each).unlink()
@@ -90,7 +96,7 @@ def toolchain_for(target: Target) -> Toolchain:
         )
     zig = (sys.executable, "-m", "ziglang")
     return Toolchain(
-        (*zig, "cc", "-target", target.triple),
+        (*zig, "cc", "-target", target.triple, *(["-msimd128"] if target.is_web else [])),
         (*zig, "ar"),
         (*zig, "cc", "-target", target.static_triple, "-static"),
     )

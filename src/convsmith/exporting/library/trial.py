@@ -62,7 +62,9 @@ def tried(
     tensors = [leaf.contiguous() for leaf in leaves(drawn)]
     expected = of_model(model, drawn) or []
     # In a process of its own: whatever it does, this one goes on.
-    program = tools.program(folder, name)
+    program = folder / "try.mjs" if target.is_web else tools.program(folder, name)
+    if target.is_web:
+        program.write_text(_SCRIPT.replace("NET", name))
     try:
         found = _run([emulator] if emulator else [], program, tensors, shapes)
     except PermissionError:
@@ -75,6 +77,22 @@ def tried(
             f"{TOLERANCE:.0e}: nothing is written (check=False does not ask)"
         )
     return f"{how}, it agrees with the model", gap
+
+
+_SCRIPT = """
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+const [, script, ...files] = process.argv;
+const folder = dirname(script);
+const source = readFileSync(`${folder}/NET.js`, "utf8");
+const { load } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+const net = await load(readFileSync(`${folder}/NET.wasm`));
+const split = files.indexOf("-o");
+const floats = (file) => new Float32Array(new Uint8Array(readFileSync(file)).buffer);
+const values = files.slice(0, split).map(floats);
+net.run(values).forEach((result, i) => writeFileSync(files[split + 1 + i], result));
+"""
+"""What the example of a C library does, for one in a browser."""
 
 
 def _run(

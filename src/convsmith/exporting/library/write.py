@@ -117,19 +117,19 @@ def export_library(
     values = tuple(_values(captured, inputs))
     arena = max(each.arena for each in tables.values())
     facts = Facts(
-        network.name, name, target, machine.isas, machine.shuffles, values, arena, len(weights),
-        scratch,
+        network.name, name, target, machine.isas, machine.shuffles, machine.is_web, values, arena,
+        len(weights), scratch,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="convsmith-library-") as scratch_folder:
         folder = Path(scratch_folder)
         for file, content in sources(facts, tables, assembly, weights).items():
             (folder / file).write_bytes(content.encode() if isinstance(content, str) else content)
-        tools.build(folder, name)
+        tools.build(folder, name, machine)
         checked, gap = "not checked: check=False", None
         if check:
             shapes = [tuple(network[each].shape) for each in network.outputs]
             checked, gap = tried(folder, name, machine, tools, holder, inputs, shapes)
-        size = (folder / f"lib{name}.so").stat().st_size - len(weights)
+        size = (folder / machine.shared(name)).stat().st_size - len(weights)
         (folder / "README.md").write_text(readme(facts, size))
         files = sorted(file.name for file in folder.iterdir())
         writers: dict[str, Callable[[IO[bytes]], None]] = {

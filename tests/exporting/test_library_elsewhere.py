@@ -1,4 +1,4 @@
-"""Libraries for another processor, in an emulator: what the model gives in float64."""
+"""Libraries for other machines, in an emulator or in Node: what the model gives in float64."""
 
 from __future__ import annotations
 
@@ -65,6 +65,28 @@ def test_random_networks(
         if "only torch computes" not in str(error):
             raise
         reject()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (find_spec("ziglang") and shutil.which("node")), reason="no ziglang, or no Node"
+)
+@settings(max_examples=3)
+@given(networks())
+def test_web_assembly(
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor]
+) -> None:
+    folder = tmp_path_factory.mktemp("web") / "out"
+    model, image = drawn
+    try:
+        written = cs.export(model, image, folder, target="wasm32", name="tiny")
+    except cs.ConvsmithError as error:
+        if "only torch computes" not in str(error):
+            raise
+        reject()
+    assert written.checked == "run by node, it agrees with the model"
+    assert written.error is not None and written.error <= 1e-5
+    assert {"tiny.wasm", "tiny.js", "tiny.h", "libtiny.a"} <= {*written.files}
 
 
 def test_tiles_of_neon() -> None:
