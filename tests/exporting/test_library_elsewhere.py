@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, reject, settings
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -87,6 +92,35 @@ def test_web_assembly(
     assert written.checked == "run by node, it agrees with the model"
     assert written.error is not None and written.error <= 1e-5
     assert {"tiny.wasm", "tiny.js", "tiny.h", "libtiny.a"} <= {*written.files}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("ziglang"), reason="no ziglang")
+def test_page(tmp_path: Path, chromium: Any) -> None:
+    """The page runs the network on a picture of its own size, and shows the largest values."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    cs.export(model.eval(), (1, 3, 24, 32), tmp_path / "out", target="wasm32", check=False)
+    pixels = torch.randint(0, 256, (24, 32, 3), dtype=torch.uint8)
+    Image.fromarray(pixels.numpy()).save(tmp_path / "picture.png")
+    with torch.no_grad():
+        expected = model(pixels.permute(2, 0, 1)[None].float() / 255)[0]
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "out")
+    errors: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page = chromium.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text))
+        page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
+        page.get_by_text("Ready.").wait_for()
+        page.set_input_files("#file", tmp_path / "picture.png")
+        page.wait_for_selector("td")
+        shown = page.inner_text("#largest").split()
+        page.close()
+        server.shutdown()
+    assert not errors
+    assert [int(number) for number in shown[::2]] == expected.argsort(descending=True)[:5].tolist()
+    assert float(shown[1]) == pytest.approx(float(expected.max()), rel=1e-3)
 
 
 def test_tiles_of_neon() -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 
 from convsmith._version import __version__
@@ -113,6 +114,8 @@ def sources(
     }
     if facts.is_web:
         files[f"{name}.js"] = _filled("net.js", _in_script(facts), name)
+        title = {"TITLE": escape(facts.title)}
+        files["index.html"] = _filled("index.html.in", title, name)
     else:
         files["CMakeLists.txt"] = _filled("CMakeLists.txt", {}, name)
     return files
