@@ -23,7 +23,8 @@ OTHER = {
     "precision": "bf16", "control": False, "control_learning_rate": 0.125, "batch": 3,
     "compiled": False, "remeasure": True, "evaluate": lambda model: 1.0, "sweep": True,
     "checkpoint": "folder", "seed": 7, "progress": lambda what, done, of: None,
-    "train": [torch.zeros(1)], "epochs": 2,
+    "train": [torch.zeros(1)], "epochs": 2, "reconstruct": True,
+    "reconstruct_seconds": 5.0,
 }  # fmt: skip
 
 
@@ -74,6 +75,8 @@ def test_every_field_is_checked_and_documented(kind, field):
         (Tuning, {"control_learning_rate": -1}, "control_learning_rate must be positive, not -1"),
         (Tuning, {"features": -0.5}, "features is at least 0, not -0.5"),
         (Tuning, {"precision": "16"}, "precision is '32' or 'bf16', not '16'"),
+        (Tuning, {"reconstruct": 1}, "reconstruct must be True or False, not 1"),
+        (Tuning, {"reconstruct_seconds": 0}, "reconstruct_seconds must be positive, not 0"),
         (Timing, {"batch": 0}, "batch is at least 1, not 0"),
         (Timing, {"batch": "8"}, "batch must be an integer, not '8'"),
         (Timing, {"compiled": 1}, "compiled must be True or False, not 1"),
@@ -101,6 +104,7 @@ def test_former_keywords_are_all_fields_of_today():
     """No field of the first edition was lost, and none is under another name by mistake."""
     assert FORMER.keys() <= Keywords.__annotations__.keys()
     new = {(Tuning, "train"), (Tuning, "epochs")}  # these are still parameters
+    new |= {(Tuning, "reconstruct"), (Tuning, "reconstruct_seconds")}
     homes = {(kind, field.name) for kind, field in FIELDS}
     assert {(kind, name) for kind, name in FORMER.values()} == homes - new
 

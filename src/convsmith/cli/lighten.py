@@ -99,6 +99,13 @@ def command(
     control: Annotated[
         bool, typer.Option(help="Also train the same architecture from random weights.")
     ] = True,
+    reconstruct: Annotated[
+        bool | None,
+        typer.Option(
+            help="Reconstruct blocks from unlabelled images; unless given, where nothing is "
+            "trained afterwards."
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Images timed together as one batch.")] = 1,
     compiled: Annotated[
         bool, typer.Option(help="Judge speed by the fused kernels, or by PyTorch.")
@@ -202,7 +209,10 @@ def command(
                 train=Batches(train.images, train.labels) if epochs else None,
                 epochs=epochs,
                 tuning=Tuning(
-                    learning_rate=learning_rate, precision=precision.value, control=control
+                    learning_rate=learning_rate,
+                    precision=precision.value,
+                    control=control,
+                    reconstruct=reconstruct,
                 ),
                 timing=Timing(batch=batch, compiled=compiled, remeasure=remeasure),
                 run=Run(

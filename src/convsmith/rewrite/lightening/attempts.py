@@ -6,18 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ModelError
+from convsmith.errors import ConvsmithError, ModelError, TraceError, first_line
 from convsmith.network import Network, untouched
 from convsmith.network.modules import copied
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.fidelity import Fidelity
 from convsmith.rewrite.lightening.fit.moments import Moments
+from convsmith.rewrite.lightening.fit.reconstruct import Reconstruction, reconstruct
 from convsmith.rewrite.lightening.fit.rewrite import decomposed, rewrite
 from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.report import Step
@@ -32,7 +34,7 @@ from convsmith.rewrite.lightening.tune.teacher import Loss
 
 __all__ = ["Attempt", "Attempts", "Training", "seeded"]
 
-_CHOICES = "choices.json"
+_CHOICES, _BLOCKS = "choices.json", "reconstructing.pt"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Attempt:
         errors: by path, the share of its response's variance that each lost before training.
         steps: how near to the original it was after each step.
         losses: the mean loss of each epoch of fine-tuning.
-        stopped: why fine-tuning ended early, or ''.
+        stopped: why reconstruction or fine-tuning ended early, or ''.
     """
 
     model: nn.Module
@@ -82,7 +84,11 @@ class Attempt:
 
 @dataclass
 class Attempts:
-    """A network with what is known of it, from which attempts are made."""
+    """A network with what is known of it, from which attempts are made.
+
+    Attributes:
+        reconstruction: about how many seconds blocks are reconstructed for; None if they are not.
+    """
 
     model: nn.Module
     network: Network
@@ -95,6 +101,7 @@ class Attempts:
     checkpoint: Checkpoint | None
     seed: int
     progress: Progress
+    reconstruction: float | None = None
 
     def choose(self, target: Target) -> Selection:
         """The choices for a target: those of an interrupted run, or new ones."""
@@ -136,11 +143,56 @@ class Attempts:
             lambda done, of: self.progress("rewriting", done, of),
         )  # fmt: skip
         steps.append(self.fidelity.of("refitted", light))
+        late = ""
+        if self.reconstruction is not None:
+            found = self._reconstruct(light, selection)
+            late = found.stopped
+            if found.steps:
+                steps.append(self.fidelity.of("reconstructed", light))
         if self.training is None:
-            return Attempt(light, selection, errors, tuple(steps))
+            return Attempt(light, selection, errors, tuple(steps), stopped=late)
         losses, stopped = self._train("fine-tuning", light, self.training.schedule, selection)
         steps.append(self.fidelity.of("fine-tuned", light))
+        stopped = "; ".join(filter(None, (late, stopped)))
         return Attempt(light, selection, errors, tuple(steps), tuple(losses), stopped)
+
+    def _reconstruct(self, light: nn.Module, selection: Selection) -> Reconstruction:
+        """Fit the blocks of a lighter network, or say why they stay as they are."""
+        assert self.reconstruction is not None
+        fabric = self.training.fabric if self.training is not None else None
+        leads = fabric is None or fabric.global_rank == 0
+        keep, known = self._part(selection), None
+        if keep is not None:
+            known = by_first(fabric, partial(keep.load, _BLOCKS))
+
+        def kept(weights: Mapping[str, Any]) -> None:
+            if keep is not None and leads:
+                keep.save(_BLOCKS, dict(weights))
+
+        before = deepcopy(light.state_dict())
+        try:
+            found = reconstruct(
+                light, self.model, self.batches, selection.rewritten,
+                seconds=self.reconstruction, seed=self.seed,
+                progress=partial(self.progress, "reconstructing"), known=known, keep=kept,
+            )  # fmt: skip
+        except (TraceError, RuntimeError, KeyError, ValueError, IndexError) as error:
+            # A batch may be what a network cannot be traced for, or a result be written over that
+            # gradients need. What was refitted is as good as ever.
+            if isinstance(error, ConvsmithError) and not isinstance(error, TraceError):
+                raise
+            light.load_state_dict(before)
+            found = Reconstruction(stopped=f"blocks were not reconstructed: {first_line(error)}")
+        if fabric is not None:  # processes may round differently
+            light.load_state_dict(fabric.broadcast(light.state_dict()))
+        return found
+
+    def _part(self, selection: Selection) -> Checkpoint | None:
+        """The checkpoint of what becomes of these choices: others are another network."""
+        if self.checkpoint is None:
+            return None
+        choices = repr(_as_plain(selection)["choices"])
+        return self.checkpoint.part(sha256(choices.encode()).hexdigest()[:8])
 
     def control(self, selection: Selection) -> tuple[nn.Module | None, str]:
         """The same architecture from random weights, trained by as much; why it ended early."""
@@ -172,10 +224,7 @@ class Attempts:
             done += 1
             self.progress(stage, done, schedule.epochs * number if number else 0)
 
-        paths = [path for path, choice in selection.choices.items() if choice is not None]
-        keep = self.checkpoint
-        if keep is not None:  # other choices are another network
-            keep = keep.part(sha256(repr(_as_plain(selection)["choices"]).encode()).hexdigest()[:8])
+        paths, keep = selection.rewritten, self._part(selection)
         with seeded(self.seed):  # the same order of images for both
             try:
                 losses = distil(

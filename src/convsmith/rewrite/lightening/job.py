@@ -93,6 +93,8 @@ class Job:
             model, self.network, batches, replaceable, moments, selector,
             Fidelity(model, batches, request.run.evaluate), _training(request), checkpoint,
             request.run.seed, progress,
+            request.tuning.reconstruct_seconds
+            if request.tuning.reconstructs(sum(map(len, batches))) else None,
         )  # fmt: skip
 
     def _checkpoint(self, held: ExitStack) -> Checkpoint | None:
@@ -115,6 +117,8 @@ class Job:
             "control_learning_rate": tuning.control_learning_rate,
             "features": tuning.features,
             "precision": tuning.precision,
+            "reconstruct": tuning.reconstructs(sum(map(len, self.batches)))
+            and tuning.reconstruct_seconds,
             "seed": request.run.seed,
         }
         checkpoint = Checkpoint(request.run.checkpoint, run_settings)

@@ -31,7 +31,7 @@ from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.job import Job
 from convsmith.rewrite.lightening.keywords import Keywords, Request
 from convsmith.rewrite.lightening.report import LightenReport
-from convsmith.rewrite.lightening.settings import Progress, Run, Timing, Tuning
+from convsmith.rewrite.lightening.settings import ENOUGH, Progress, Run, Timing, Tuning
 from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.recipe import save
 from convsmith.rewrite.surgery import give_hooks, working_copy
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lightened", "lighten"]
 
-_FEW, _ENOUGH = 8, 64
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,11 @@ def lighten(
     the set with the least loss within the budget is found by dynamic programming, built, and
     measured. The weights are decomposed, weighed by what the images show (Guo et al. 2018,
     arXiv:1808.05517); then, in order of execution, each last convolution is refitted to the
-    original's responses (Zhang et al. 2015, arXiv:1505.06798), and batch norm is estimated again.
-    From unlabelled images alone this trains nothing; with `train` and `epochs` the result is
-    fine-tuned with the original as teacher, and so is a control of the same architecture from
-    random weights.
+    original's responses (Zhang et al. 2015, arXiv:1505.06798), and batch norm is estimated again;
+    then blocks between the network's joins are reconstructed by a few hundred steps of gradients
+    (Li et al. 2021, arXiv:2102.05426). From unlabelled images alone this trains nothing; with
+    `train` and `epochs` the result is fine-tuned with the original as teacher, and so is a control
+    of the same architecture from random weights.
 
     Args:
         model: any network that can be traced, with one input; it is left as it was.
@@ -251,7 +252,7 @@ def _check_images(batches: Sequence[Tensor]) -> None:
     if count < _FEW:
         raise ArgumentError(
             f"{count} image{'s' * (count != 1)}: at least {_FEW} are needed to fit the new layers "
-            f"to; {_ENOUGH} or more give better results"
+            f"to; {ENOUGH} or more give better results"
         )
 
 

@@ -46,6 +46,11 @@ class Selection:
     original: float | None = None
     refused: dict[str, list[Choice]] = field(default_factory=dict)
 
+    @property
+    def rewritten(self) -> list[str]:
+        """The paths of the convolutions that take another form."""
+        return [path for path, choice in self.choices.items() if choice is not None]
+
 
 class Selector:
     """Chooses for one network; measures once, for as many targets as are asked.

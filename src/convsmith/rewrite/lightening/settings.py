@@ -15,7 +15,10 @@ from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.tune.distil import Fleet
 from convsmith.rewrite.lightening.tune.teacher import Loss
 
-__all__ = ["Evaluate", "Progress", "Run", "Timing", "Tuning"]
+__all__ = ["ENOUGH", "Evaluate", "Progress", "Run", "Timing", "Tuning"]
+
+ENOUGH = 64
+"""Images from which fitted layers give good results."""
 
 Evaluate = Callable[[nn.Module], float]
 """From a model to its accuracy."""
@@ -38,6 +41,10 @@ class Tuning:
         precision: `32`, or `bf16` for mixed precision.
         control: whether to train a control, too: the same architecture from random weights.
         control_learning_rate: the control's own (AdamW, which serves random weights better).
+        reconstruct: whether blocks are reconstructed after the refit, from the unlabelled images
+            alone; unless given, where nothing is trained afterwards and there are 64 images.
+        reconstruct_seconds: about how long that may take on a usual processor; fewer steps are
+            taken where more would take longer, and none where too few would be left.
 
     Raises:
         ArgumentError: for a value of the wrong type or range.
@@ -56,11 +63,23 @@ class Tuning:
     precision: Literal["32", "bf16"] = "32"
     control: bool = True
     control_learning_rate: float = 0.02
+    reconstruct: bool | None = None
+    reconstruct_seconds: float = 60.0
 
     @property
     def trains_by_itself(self) -> bool:
         """Whether batches are to be gone through, and not by a loop of the user's own."""
         return self.train is not None and self.epochs > 0 and not callable(self.train)
+
+    def reconstructs(self, images: int) -> bool:
+        """Whether blocks are reconstructed, from so many images.
+
+        Before fine-tuning it takes seconds and leaves the end where it is, and a few images can
+        only be learned by heart.
+        """
+        if self.reconstruct is not None:
+            return self.reconstruct
+        return self.train is None and images >= ENOUGH
 
     def __post_init__(self) -> None:
         _whole("epochs", self.epochs, 0)
@@ -77,6 +96,12 @@ class Tuning:
             raise ArgumentError(f"precision is '32' or 'bf16', not {self.precision!r}")
         _function("loss", self.loss)
         _flag("control", self.control)
+        if self.reconstruct is not None:
+            _flag("reconstruct", self.reconstruct)
+        if not _number("reconstruct_seconds", self.reconstruct_seconds) > 0:
+            raise ArgumentError(
+                f"reconstruct_seconds must be positive, not {self.reconstruct_seconds!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
