@@ -10,6 +10,7 @@ from torch import nn
 
 from convsmith.rewrite.lightening import clock as module
 from convsmith.rewrite.lightening.clock import Clock
+from convsmith.rewrite.lightening.stopwatch import Settled
 
 SIZE = (1, 3, 9, 9)
 
@@ -28,7 +29,8 @@ def measured(monkeypatch):
 
     def measure(self, layer, size):
         seen.append((self.compiled, self.threads))
-        return 0.25 + len(seen)
+        ms = 2.0 ** len(seen)
+        return Settled(ms, ms, ms, 0.01, 16)
 
     monkeypatch.setattr(Clock, "_measure", measure)
     return seen
@@ -40,7 +42,7 @@ def layer():
 
 def test_a_time_is_measured_once(kept, measured):
     first = Clock(compiled=False).layer(("a",), layer, SIZE)
-    assert first == 1.25
+    assert first == pytest.approx(2.0, rel=0.01)
     assert Clock(compiled=False).layer(("a",), layer, SIZE) == first
     assert len(measured) == 1
     assert len(list(kept.glob("*.ms"))) == 1
@@ -64,18 +66,20 @@ def test_a_damaged_time_is_measured_again(kept, measured):
     Clock(compiled=False).layer(("a",), layer, SIZE)
     (path,) = kept.glob("*.ms")
     whole = path.read_bytes()
-    for broken in (b"", whole[:-1], whole.replace(b"1.25", b"0.01"), b"\xff" * 200):
+    for broken in (b"", whole[:-1], whole.replace(b'"ms": 2', b'"ms": 1'), b"\xff" * 200):
         path.write_bytes(broken)
         count = len(measured)
-        assert Clock(compiled=False).layer(("a",), layer, SIZE) == 1.25 + count
+        found = Clock(compiled=False).layer(("a",), layer, SIZE)
+        assert found == pytest.approx(2.0 ** (count + 1), rel=0.01)
         assert len(measured) == count + 1
 
 
 def test_remeasuring_happens_once(kept, measured):
     Clock(compiled=False).layer(("a",), layer, SIZE)
     clock = Clock(compiled=False, remeasure=True)
-    assert clock.layer(("a",), layer, SIZE) == clock.layer(("a",), layer, SIZE) == 2.25
-    assert Clock(compiled=False).layer(("a",), layer, SIZE) == 2.25
+    again = clock.layer(("a",), layer, SIZE)
+    assert clock.layer(("a",), layer, SIZE) == again == pytest.approx(4.0, rel=0.01)
+    assert Clock(compiled=False).layer(("a",), layer, SIZE) == again
 
 
 def test_without_halide_time_is_pytorchs(kept, monkeypatch):

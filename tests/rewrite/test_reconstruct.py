@@ -21,7 +21,7 @@ from convsmith.rewrite.lightening.fit.reconstruct import reconstruct
 from convsmith.rewrite.lightening.fit.rewrite import rewrite
 from convsmith.rewrite.lightening.forms import Form
 from tests.rewrite.fakes import chain, labelled, pictures, same
-from tests.rewrite.test_blocks import NETWORKS, made
+from tests.rewrite.test_blocks import made
 from tests.rewrite.test_run import Interrupt
 
 FEW, MORE = Effort(steps=12, least=1, size=16), Effort(steps=40, least=1, size=16)
@@ -73,13 +73,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     results = []
     for seed in (0, 0, 1):
         results.append(copied(light))
-        reconstruct(results[-1], model, [images], paths, effort=FEW, seed=seed)
+        reconstruct(results[-1], model, [images], paths, effort=MORE, seed=seed)
     assert same(results[0], results[1]) and not same(results[0], results[2])
 
 
+@pytest.mark.slow
 def test_what_is_frozen_is_fitted_all_the_same():
     """Many freeze a trained network, whose lighter layers are new."""
-    model, images = made("residual").requires_grad_(False), pictures(64)
+    model, images = made("unet").requires_grad_(False), pictures(64)
     light, paths = refitted(model, images)
     assert reconstruct(light, model, [images], paths, effort=MORE).better
 
@@ -99,7 +100,7 @@ def test_fewer_steps_where_more_would_take_longer():
     light, paths = refitted(model, images)
     steps = [
         reconstruct(copied(light), model, [images], paths, effort=FEW, seconds=seconds).steps
-        for seconds in (60, 0.004, 1e-4)
+        for seconds in (60, 0.007, 1e-4)
     ]
     assert steps[0] == 12 > steps[1] > steps[2] == 0
 
