@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Lightened,
         LightenReport,
         dilate,
+        distil_loss,
         lighten,
     )
     from convsmith.runtime import Compiled, Loaded, Profile, compile
@@ -65,6 +66,7 @@ _HOMES = {
     "Window": "arithmetic",
     "compile": "runtime",
     "dilate": "rewrite",
+    "distil_loss": "rewrite",
     "export": "exporting",
     "inspect": "measure",
     "lighten": "rewrite",
@@ -109,6 +111,7 @@ __all__ = [
     "__version__",
     "compile",
     "dilate",
+    "distil_loss",
     "draw",
     "export",
     "inspect",
