@@ -257,7 +257,7 @@ def test_fine_tuning_lowers_the_loss_and_asks_the_original(images):
         for _ in range(60):
             model(images)
     model.eval()
-    light = lighten(model, images, multiplier=1)
+    light = lighten(model, images, multiplier=1, tuning=Tuning(reconstruct=False))
     tuned = lighten(
         model,
         images,
@@ -298,7 +298,7 @@ def test_networks_are_timed_compiled_when_asked(images):
 
 def test_a_loss_that_is_no_number_stops_it(images):
     bad = [images[:8], torch.full_like(images[:8], float("nan"))]
-    untrained = lighten(small(), images, multiplier=1)
+    untrained = lighten(small(), images, multiplier=1, tuning=Tuning(reconstruct=False))
     with pytest.warns(RuntimeWarning, match="the loss is nan in epoch 1"):
         light = lighten(
             small(), images, multiplier=1, train=bad, epochs=1, tuning=Tuning(control=False)
