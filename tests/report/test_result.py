@@ -76,7 +76,9 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Mapping[type, Any]:
     outcome = tiled.run(picture)
     found += [outcome, outcome.plan, tiled.compare(picture, window=8)]
     exported = cs.export(model[:6], shape, tmp_path_factory.mktemp("exported") / "net.cvs")
-    found += [compiled.compare(images[:2]), exported]
+    folder = tmp_path_factory.mktemp("library") / "net"
+    library = cs.export(model[:6], shape, folder, target="x86-64-v3", check=False)
+    found += [compiled.compare(images[:2]), exported, library]
     from convsmith.cli.bench import RuntimeComparison, RuntimeFigures
     from convsmith.rewrite.lightening.report import Point, Step
 

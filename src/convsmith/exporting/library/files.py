@@ -14,6 +14,7 @@ from convsmith._version import __version__
 from convsmith.exporting.exported import Value
 from convsmith.exporting.library.tables import ALIGNMENT, Tables
 from convsmith.kernels import abi
+from convsmith.text import times
 
 __all__ = ["HEADER", "Facts", "readme", "sources", "weights_file", "words"]
 
@@ -231,4 +232,4 @@ def _count(shape: Sequence[int | str]) -> int:
 
 
 def _by(shape: Sequence[int | str]) -> str:
-    return "×".join(map(str, shape)) or "1"
+    return times(shape) or "1"

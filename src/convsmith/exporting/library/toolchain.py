@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from convsmith.errors import ConvsmithError, MissingExtra
+from convsmith.errors import ConvsmithError, MissingExtra, first_line
 from convsmith.exporting.library.targets import Target
 from convsmith.machine import COMPILERS, find_compiler
 
@@ -76,8 +77,8 @@ class Toolchain:
         except OSError as error:
             raise ConvsmithError(f"{command[0]} cannot be run: {error.strerror}") from error
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-            reason = next((line for line in lines if "error" in line.lower()), lines[0])
+            said = re.search(".*error.*", done.stderr, re.IGNORECASE)
+            reason = first_line(said[0] if said else done.stderr) or f"exit {done.returncode}"
             raise ConvsmithError(f"{self.compiler[0]} cannot build the library: {reason}")
 
 
