@@ -76,8 +76,9 @@ def write(program: ExportedProgram, names: Mapping[str, str], opset: int | None)
         try:
             # Unoptimised: the optimiser folds batch norm into weights, which then are no one's.
             made = torch.onnx.export(
-                program, dynamo=True, verbose=False, optimize=False, opset_version=opset
-            )
+                program, dynamo=True, verbose=False, optimize=False, opset_version=opset,
+                custom_translation_table=_translations(),
+            )  # fmt: skip
             assert made is not None
             model: Any = made.model
             held = _weights(program)
@@ -95,6 +96,19 @@ def write(program: ExportedProgram, names: Mapping[str, str], opset: int | None)
         except ValueError as error:
             raise ConvsmithError(f"one ONNX file holds {_MOST_BYTES:,} bytes: {error}") from error
     return Written(content, model.opset_imports[""], tuple(_values(model)), kept)
+
+
+def _translations() -> dict[Any, Any]:
+    """Of operations that the exporter has not got."""
+    from onnxscript import opset18 as op
+
+    def rrelu(
+        value: Any, noise: Any, lower: float = 1 / 8, upper: float = 1 / 3, *rest: Any, **more: Any
+    ) -> Any:
+        # Its slope is drawn in training alone; a model that draws would not agree with the file.
+        return op.LeakyRelu(value, alpha=(lower + upper) / 2), noise
+
+    return {torch.ops.aten.rrelu_with_noise_functional.default: rrelu}
 
 
 def _weights(program: ExportedProgram) -> dict[str, Tensor]:

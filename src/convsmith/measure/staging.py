@@ -27,7 +27,6 @@ __all__ = ["network_stage"]
 
 _Numbers = tuple[Tensor | None, Tensor | None]
 
-_KINDS = ("convolution", "transposed convolution", "pool")
 _PATH = 22
 
 
@@ -173,7 +172,7 @@ def _read(
 
 def _is_window(layer: Layer, dims: int) -> bool:
     arithmetic = layer.operation.arithmetic
-    return layer.kind in _KINDS and arithmetic is not None and arithmetic.dims == dims
+    return isinstance(arithmetic, Conv | ConvTranspose | Pool) and arithmetic.dims == dims
 
 
 def _passes(network: Network, layer: Layer, source: str) -> bool:
