@@ -58,6 +58,19 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
         raise ModelError(f"{path}: {error}") from error
 
 
+def _slopes(file: File) -> set[str]:
+    """The weights of leaky ReLUs: also one number is a weight there, perhaps reshaped before."""
+    made = {name: node for node in file.nodes for name in node.outputs}
+    found = set()
+    for node in file.nodes:
+        if node.kind == "PRelu":
+            name = node.inputs[1]
+            while name in made and made[name].kind in ("Identity", "Reshape", "Unsqueeze"):
+                name = made[name].inputs[0]
+            found.add(name)
+    return found
+
+
 class _Builder:
     """Makes the module of a file."""
 
@@ -73,6 +86,7 @@ class _Builder:
             if node.kind in ("Resize", "Upsample")
             for name in node.inputs[1:]
         }
+        self._slopes = _slopes(file)
         steps = [self._step(node) for node in file.nodes]
         results = [self._place(name) for name in file.outputs]
         self.network.follow(_with_drops(steps, results), self._held, results, len(self._places))
@@ -106,7 +120,7 @@ class _Builder:
         if name in self._scales:
             return Host(tuple(array.reshape(-1).tolist()))
         real = array.dtype.kind == "f"
-        if real and array.size == 1 and array.ndim < 2:
+        if real and array.size == 1 and array.ndim < 2 and name not in self._slopes:
             return float(array.reshape(()))
         tensor = torch.from_numpy(array)
         return self._put(name, nn.Parameter(tensor) if real and array.ndim else tensor)

@@ -177,7 +177,11 @@ def _hard_sigmoid(node: Node, values: Sequence[Any]) -> Any:
 
 @operator("PRelu")
 def _prelu(node: Node, values: Sequence[Any]) -> Any:
-    slope = values[1]
+    value, slope = values[0], as_tensor(values[1])
+    others = value.dim() - 1  # those of a slope for each channel
+    each = slope.dim() >= others > 0 and slope.shape[slope.dim() - others] == value.shape[1]
+    if slope.numel() == 1 or (each and slope.numel() == value.shape[1]):
+        return F.prelu(value, slope.reshape(-1))
     return torch.where(values[0] > 0, values[0], values[0] * slope)
 
 
