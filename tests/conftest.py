@@ -27,7 +27,7 @@ settings.register_profile(
 # looks for others, from a seed.
 settings.register_profile(
     "thorough",
-    max_examples=500,
+    max_examples=200,
     derandomize="CONVSMITH_SEED" not in os.environ,
     database=None,
     print_blob=True,

@@ -65,7 +65,7 @@ def test_rounding_of_the_oracle() -> None:
 
 
 @needs_bf16
-@settings(max_examples=300 if THOROUGH else 15)
+@settings(max_examples=150 if THOROUGH else 15)
 @given(spec=specs())
 def test_block(spec: Spec) -> None:
     torch.manual_seed(spec.seed)

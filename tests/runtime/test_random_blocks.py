@@ -121,7 +121,7 @@ def lively(net: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@settings(max_examples=500 if THOROUGH else 12)
+@settings(max_examples=200 if THOROUGH else 12)
 @given(spec=specs())
 def test_block_as_float64(name: str, spec: Spec) -> None:
     isa = able(name)
