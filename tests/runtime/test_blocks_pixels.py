@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from convsmith.kernels.isa import Isa
+from convsmith.runtime import compile
 from tests.runtime.oracle import agree, agree_on_faults, few, image
 
 sides = st.integers(1, 14)
@@ -116,3 +117,12 @@ def test_slopes_that_change_are_taken_over(isa: Isa) -> None:
     with torch.no_grad():
         net[1].weight.mul_(-3)  # type: ignore[operator]
         torch.testing.assert_close(compiled(image(3, 5, 6)), net(image(3, 5, 6)))
+
+
+def test_torch_runs_the_glu_of_the_model_under_autocast() -> None:
+    """A product of its own would be rounded once more."""
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.GLU(1)).eval()
+    x = image(3, 17, 19)
+    compiled = compile(net, x)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(compiled(x), net(x))

@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +26,7 @@ from convsmith.runtime.graph.channels_last import CHANNELS_LAST
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
 from convsmith.runtime.graph.gates import VECTORS
+from convsmith.runtime.graph.glu import glu_as_products, has_glu
 from convsmith.runtime.graph.patience import Patience
 from convsmith.runtime.graph.plainer import plainer
 from convsmith.runtime.graph.twins import may_have, rewritten
@@ -179,12 +181,14 @@ def _normalised(
     if kept:
         return named or changed, kept, None
     changed = plainer(program) or changed or named
-    forms = [form for form in (CHANNELS_LAST, VECTORS) if for_kernels and may_have(program, form)]
-    if not forms:
+    rewrites = [glu_as_products] if has_glu(program) else []
+    forms = (form for form in (CHANNELS_LAST, VECTORS) if may_have(program, form))
+    rewrites += [partial(rewritten, form=form) for form in forms]
+    if not rewrites or not for_kernels:
         return changed, kept, None
     written = _module(program)
-    without = [rewritten(program, form) for form in forms]
-    return changed or any(without), kept, written if any(without) else None
+    others = [rewrite(program) for rewrite in rewrites]
+    return changed or any(others), kept, written if any(others) else None
 
 
 def _module(program: ExportedProgram) -> GraphModule:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.fx import Graph, Node
+from torch.fx import Node
 
 __all__ = ["plainer"]
 
@@ -33,11 +33,7 @@ def plainer(program: ExportedProgram) -> bool:
     changed = False
     for node in program.graph.nodes:
         if node.op == "call_function" and (
-            _as_slice(node)
-            or _as_shuffle(node)
-            or _as_broadcast(node)
-            or _as_gated(program.graph, node)
-            or _as_largest(node)
+            _as_slice(node) or _as_shuffle(node) or _as_broadcast(node) or _as_largest(node)
         ):
             changed = True
     if changed:
@@ -106,30 +102,6 @@ def _as_broadcast(node: Node) -> bool:
             node.args = (other, gate)
             return True
     return False
-
-
-def _as_gated(graph: Graph, node: Node) -> bool:
-    """`glu` is the first half of the channels times the sigmoid of the second."""
-    shape = _shape(node)
-    dim: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", -1)
-    if node.target is not _ATEN.glu.default or len(shape) != 4 or dim not in (1, -3):
-        return False
-    half = shape[1]
-    if not isinstance(half, int):
-        return False
-
-    def before(operation: Any, *args: Any) -> Node:
-        made = graph.call_function(operation, args)
-        made.meta = dict(node.meta)  # of the same shape and type
-        return made
-
-    with graph.inserting_before(node):
-        halves = [
-            before(_ATEN.slice.Tensor, node.args[0], 1, start, start + half) for start in (0, half)
-        ]
-        gate = before(_ATEN.sigmoid.default, halves[1])
-    node.target, node.args, node.kwargs = _ATEN.mul.Tensor, (halves[0], gate), {}
-    return True
 
 
 def _as_largest(node: Node) -> bool:
