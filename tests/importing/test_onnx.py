@@ -356,3 +356,16 @@ def test_all_verbs_take_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
 
 def test_there_are_about_eighty_operators() -> None:
     assert 80 <= len(OPERATORS) <= 130
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("PRelu", "x0")],
+        [helper.make_node("Reshape", [], ["a"]), node("PRelu", "x0", "a")],
+        [helper.make_node("Identity", ["a"], ["a"]), node("PRelu", "x0", "a")],
+    ],
+)
+def test_a_prelu_without_its_slope_is_an_error_of_the_file(tmp_path: Path, nodes: Any) -> None:
+    with pytest.raises(cs.ModelError):
+        cs.read_onnx(saved(tmp_path / "net.onnx", nodes, [(1, 3, 4, 4)]))(torch.rand(1, 3, 4, 4))

@@ -61,14 +61,16 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
 def _slopes(file: File) -> set[str]:
     """The weights of leaky ReLUs: also one number is a weight there, perhaps reshaped before."""
     made = {name: node for node in file.nodes for name in node.outputs}
-    found = set()
+    found: set[str] = set()
     for node in file.nodes:
-        if node.kind == "PRelu":
-            name = node.inputs[1]
-            while name in made and made[name].kind in ("Identity", "Reshape", "Unsqueeze"):
-                name = made[name].inputs[0]
-            found.add(name)
+        names = node.inputs[1:2] if node.kind == "PRelu" else ()
+        while names and names[0] in made and made[names[0]].kind in _RESHAPES:
+            names = made[names[0]].inputs[:1]
+        found.update(names)
     return found
+
+
+_RESHAPES = ("Identity", "Reshape", "Unsqueeze")
 
 
 class _Builder:

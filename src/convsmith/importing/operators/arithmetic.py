@@ -182,7 +182,7 @@ def _prelu(node: Node, values: Sequence[Any]) -> Any:
     each = slope.dim() >= others > 0 and slope.shape[slope.dim() - others] == value.shape[1]
     if slope.numel() == 1 or (each and slope.numel() == value.shape[1]):
         return F.prelu(value, slope.reshape(-1))
-    return torch.where(values[0] > 0, values[0], values[0] * slope)
+    return torch.where(value > 0, value, value * slope)
 
 
 @operator("Where")
