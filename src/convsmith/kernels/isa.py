@@ -80,7 +80,6 @@ ISAS: dict[str, Isa] = {
         ((48, (2, 1)), (32, (3, 2, 1)), (16, (6, 5, 4, 2, 1))),
     ),
 }
-
 """Those that kernels are loaded for, widest first."""
 
 CROSS: dict[str, Isa] = {

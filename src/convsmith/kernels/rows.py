@@ -315,9 +315,7 @@ class MaxPool(Kernel):
         most = hl.Func("most")
         most[c, x, y] = source[c, x * self.stride[1], y * self.stride[0]]
         place = x * self.stride[1] + taps.x * dx, y * self.stride[0] + taps.y * dy
-        value, so_far = source[c, place[0], place[1]], most[c, x, y]
-        larger = (value > so_far) | is_nan(value)
-        most[c, x, y] = hl.strict_float(hl.select(larger, value, so_far))
+        most[c, x, y] = larger(source[c, place[0], place[1]], most[c, x, y])
         out = hl.Func(self.name)
         out[c, x, y] = self.stored(most[c, x, y])
         block, lane = hl.Var("block"), hl.Var("lane")

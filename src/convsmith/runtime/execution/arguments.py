@@ -16,7 +16,7 @@ from convsmith.runtime.execution.room import aligned
 from convsmith.runtime.execution.strides import Strides
 from convsmith.runtime.lowering.block import Array, Block, Input
 from convsmith.runtime.lowering.maps import Layout, Map
-from convsmith.runtime.lowering.mean import Largest, Mean
+from convsmith.runtime.lowering.mean import Mean
 
 __all__ = [
     "TENSORS", "Argument", "Constants", "Packed", "Strides", "arguments_of", "border",
@@ -120,8 +120,7 @@ def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
         place = layout.address(0, 0, source.start)
         result = [_buffer(MEMORY, place, *box, layout.size), _number(1), _number(0)]
         length = height
-    factor = [] if isinstance(block, Largest) else [_number(1 / length)]
-    return [*result, _number(length), *factor]
+    return [*result, *map(_number, block.ends(length))]
 
 
 def _rows(layout: Layout, source: Map, row: int, column: int, pixels: int) -> list[Argument]:

@@ -51,6 +51,10 @@ class Mean(Block):
         """The kernel, of any width."""
         return RowSum(squares=len(self.sources) > 1)
 
+    def ends(self, length: int) -> tuple[int | float, ...]:
+        """The kernel's last arguments: how many values there are, and the factor of sums."""
+        return length, 1 / length
+
 
 @dataclass(eq=False)
 class Largest(Mean):
@@ -59,6 +63,10 @@ class Largest(Mean):
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
         return RowMax()
+
+    def ends(self, length: int) -> tuple[int | float, ...]:
+        """How many values there are."""
+        return (length,)
 
 
 @dataclass(eq=False)
@@ -84,18 +92,22 @@ def _refuse_adaptive_pool(layer: Layer, weights: Weights) -> str:
 
 
 def _refuse_reduction(layer: Layer, weights: Weights) -> str:
-    settings = layer.operation.settings
-    dims = settings.get("dim") or ()
-    over = sorted(d % 4 for d in dims) if isinstance(dims, (list, tuple)) else []
+    over, keeps = _over(layer), layer.operation.settings.get("keepdim")
     name, before = layer.operation.name, layer.operands[0].shape
     if name not in ("amax", "mean") or over not in ([1], [2, 3]) or len(before) != 4:
         return f"no kernel for {name} over other than the map or its channels"
-    return "" if over == [2, 3] or settings.get("keepdim") else "it leaves the channels out"
+    return "" if over == [2, 3] or keeps else "it leaves the channels out"
+
+
+def _over(layer: Layer) -> list[int]:
+    """The axes of a map that a reduction goes over."""
+    dims = layer.operation.settings.get("dim") or ()
+    return sorted(d % 4 for d in dims) if isinstance(dims, (list, tuple)) else []
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
     source, largest = draft.map(layer.inputs[0]), layer.operation.name == "amax"
-    if [d % 4 for d in layer.operation.settings.get("dim") or ()] != [1]:
+    if _over(layer) != [1]:
         kind = Largest if largest else Mean
         draft.place(mean(draft, layer.name, source, kind=kind), layer.name)
         return
