@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["distil_loss"]
+__all__ = ["by_place", "difference", "distil_loss", "divergence"]
 
 _KINDS = ("classes", "maps", "values")
 
@@ -74,15 +74,30 @@ def _distance(teacher: Tensor, student: Tensor, t: float, kind: str | None) -> T
     found = "values" if not classes else "classes" if teacher.ndim == 2 else "maps"
     kind = kind or found
     if kind == "values":
-        apart = (student - teacher).float().square().mean()
-        return apart / teacher.float().square().mean().clamp_min(1e-12)
+        return difference(student, teacher)
     if teacher.ndim < (2 if kind == "classes" else 3):
         raise ArgumentError(f"outputs of shape {tuple(teacher.shape)} cannot be {kind}")
-    a, b = (x.float() / t for x in (teacher, student))
-    if kind == "maps":
-        a, b = (x.flatten(2).flatten(0, 1) for x in (a, b))  # each class of each image a row
-    elif a.ndim > 2:
-        a, b = (x.movedim(1, -1).flatten(0, -2) for x in (a, b))  # each place a row
-    return t * t * F.kl_div(
-        F.log_softmax(b, 1), F.log_softmax(a, 1), log_target=True, reduction="batchmean"
-    )  # fmt: skip
+    ours, theirs = map(_by_class if kind == "maps" else by_place, (student, teacher))
+    return divergence(ours, theirs, t)
+
+
+def _by_class(maps: Tensor) -> Tensor:
+    """(N, classes, *size) as (N · classes, places)."""
+    return maps.flatten(2).flatten(0, 1)
+
+
+def by_place(maps: Tensor) -> Tensor:
+    """Classes last: (N, classes) or (N, classes, *size) as (places, classes)."""
+    return maps if maps.ndim == 2 else maps.movedim(1, -1).flatten(0, -2)
+
+
+def divergence(student: Tensor, teacher: Tensor, t: float) -> Tensor:
+    """T²·KL(teacher ‖ student) of rows of logits at temperature T, the mean over rows."""
+    ours, theirs = (F.log_softmax(logits.float() / t, 1) for logits in (student, teacher))
+    return t * t * F.kl_div(ours, theirs, log_target=True, reduction="batchmean")
+
+
+def difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """The mean square difference, as a share of the teacher's mean square."""
+    apart = (student - teacher).float().square().mean()
+    return apart / teacher.float().square().mean().clamp_min(1e-12)

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsmith.network import submodule
 from convsmith.rewrite.lightening.tune.batches import parts
+from convsmith.rewrite.lightening.tune.loss import by_place, difference, divergence
 from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.surgery import watching
@@ -65,7 +66,7 @@ class Teacher:
         value = self._answers(outputs, expected, labels, step)
         if self.paths:
             pairs = zip(responses, targets, strict=True)
-            apart = torch.stack([_difference(ours, theirs) for ours, theirs in pairs])
+            apart = torch.stack([difference(ours, theirs) for ours, theirs in pairs])
             value = value + self.schedule.features * apart.mean()
         return value
 
@@ -113,33 +114,17 @@ class Teacher:
         heads = self._examiner is not None and self._examiner.differs
         return torch.stack(
             [
-                self._apart(a, b, labels) if heads else _difference(a, b)
+                self._apart(a, b, labels) if heads else difference(a, b)
                 for a, b in zip(ours, theirs, strict=True)
             ]
         ).mean()
 
     def _apart(self, outputs: Tensor, expected: Tensor, labels: Any) -> Tensor:
-        t = self.schedule.temperature
         classes = outputs.ndim > 1 and outputs.shape[1] > 1
         if not classes or not (outputs.ndim == 2 or _one_per_place(outputs, labels)):
-            return _difference(outputs, expected)
-        ours, theirs = (_by_place(maps).float() / t for maps in (outputs, expected))
-        return t * t * F.kl_div(
-            F.log_softmax(ours, 1), F.log_softmax(theirs, 1),
-            log_target=True, reduction="batchmean",
-        )  # fmt: skip
+            return difference(outputs, expected)
+        return divergence(by_place(outputs), by_place(expected), self.schedule.temperature)
 
 
 def _one_per_place(outputs: Tensor, labels: Any) -> bool:
     return isinstance(labels, Tensor) and outputs.shape[:1] + outputs.shape[2:] == labels.shape
-
-
-def _by_place(maps: Tensor) -> Tensor:
-    """Classes last: (N, classes) or (N, classes, *size) as (places, classes)."""
-    return maps if maps.ndim == 2 else maps.movedim(1, -1).flatten(0, -2)
-
-
-def _difference(outputs: Tensor, expected: Tensor) -> Tensor:
-    return (
-        outputs - expected
-    ).float().square().mean() / expected.float().square().mean().clamp_min(1e-12)
