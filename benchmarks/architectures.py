@@ -1,6 +1,6 @@
-"""Published networks in our own words: ResNet-50, DenseNet-201, HRNet-W18.
+"""Published networks in our own words: ResNet-50, DenseNet-121 and -201, HRNet-W18.
 
-Parameters of the published ones: 25,557,032, 20,013,928 and 21,299,004.
+Parameters of the published ones: 25,557,032, 7,978,856, 20,013,928 and 21,299,004.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["densenet201", "hrnet_w18", "resnet50"]
+__all__ = ["densenet121", "densenet201", "hrnet_w18", "resnet50"]
 
 
 def _conv(m: int, n: int, kernel: int, stride: int = 1, act: bool = True) -> nn.Sequential:
@@ -65,15 +65,24 @@ class _Dense(nn.Module):
         return torch.cat([x, self.new(x)], 1)
 
 
+def densenet121() -> nn.Module:
+    """Huang et al. 2017."""
+    return _densenet((6, 12, 24, 16))
+
+
 def densenet201() -> nn.Module:
     """Huang et al. 2017."""
+    return _densenet((6, 12, 48, 32))
+
+
+def _densenet(depths: tuple[int, ...]) -> nn.Module:
     layers: list[nn.Module] = [_conv(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
     m = 64
-    for depth in (6, 12, 48, 32):
+    for stage, depth in enumerate(depths, 1):
         for _ in range(depth):
             layers.append(_Dense(m, 32))
             m += 32
-        if depth != 32:
+        if stage < len(depths):
             layers += [nn.BatchNorm2d(m), nn.ReLU(inplace=True),
                        nn.Conv2d(m, m // 2, 1, bias=False), nn.AvgPool2d(2)]  # fmt: skip
             m //= 2

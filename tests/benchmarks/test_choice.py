@@ -20,7 +20,7 @@ def test_a_word_picks_the_cells_with_it_in_their_name():
         chosen(cells, "resent")
 
 
-@pytest.mark.parametrize("name", ["networks", "layers", "promise"])
+@pytest.mark.parametrize("name", ["networks", "families", "layers", "promise"])
 @pytest.mark.parametrize("quick", [[], ["--quick"]])
 def test_a_word_that_is_in_no_name_is_an_error(name, quick, capsys, monkeypatch):
     def measured(*given):
