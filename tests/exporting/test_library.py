@@ -103,7 +103,7 @@ def test_random_networks(
     folder = tmp_path_factory.mktemp("random") / "out"
     isa = able("x86-64-v3")
     fast = cs.compile(model, image, threads=1, isa=isa)
-    if any(name not in fast.network.inputs for name in fast.reasons):
+    if fast.reasons:
         with pytest.raises(cs.ConvsmithError, match="only torch computes"):
             cs.export(model, image, folder, target="x86-64-v3")
         return

@@ -64,7 +64,7 @@ def export_compiled(
             )
         checked = f"loaded again, it agrees at {size}"
     network = compiled.network
-    reasons = sorted({why for name, why in compiled.reasons.items() if name not in network.inputs})
+    reasons = sorted(set(compiled.reasons.values()))
     notes = (f"some layers run in torch: {'; '.join(reasons)}",) if reasons else ()
     save_bytes(path, content, force)
     count = sum(p.numel for p in network.parameters.values() if not p.buffer)

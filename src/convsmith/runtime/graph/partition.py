@@ -73,7 +73,9 @@ def partition(
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return Variant(captured, graph, {name: why for name, why in reasons.items() if why}, watch)
+    computed = {node.name for node in graph.graph.nodes if node.op == "call_function"}
+    left = {layer.name: reasons[layer.name] for layer in network if layer.node in computed}
+    return Variant(captured, graph, {name: why for name, why in left.items() if why}, watch)
 
 
 def left_to_torch(captured: Capture) -> dict[str, str]:

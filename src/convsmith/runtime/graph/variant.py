@@ -106,7 +106,8 @@ class Variant:
 def in_torch(captured: Capture) -> Variant:
     """A graph that torch runs, for machines without kernels."""
     why = "there are no kernels on this machine"
-    reasons = {layer.name: why for layer in captured.network}
+    layers = (layer for layer in captured.network if layer.kind != "input" and not layer.constant)
+    reasons = {layer.name: why for layer in layers}
     return Variant(captured, captured.in_torch, reasons, Watch(()))
 
 
