@@ -74,12 +74,13 @@ class _Shuffled(nn.Module):
             *_conv(first, half), *_conv(half, half, 3, stride, half, act=False), *_conv(half, half)
         )
         self.split = stride == 1
-        self.shuffle = nn.ChannelShuffle(2)
 
     def forward(self, x: Tensor) -> Tensor:
         left, right = x.chunk(2, 1) if self.split else (x, x)
-        mixed: Tensor = self.shuffle(torch.cat([self.through(left), self.branch(right)], 1))
-        return mixed
+        joined = torch.cat([self.through(left), self.branch(right)], 1)
+        n, c, h, w = joined.shape
+        # nn.ChannelShuffle has no form in ONNX.
+        return joined.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
 def shufflenetv2() -> nn.Module:
