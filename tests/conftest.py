@@ -21,7 +21,7 @@ SKIPS_FAIL = os.environ.get("CONVSMITH_NO_SKIP", "") not in ("", "0")
 _common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 # Every field that the two differ in is named in both: in CI hypothesis starts from other defaults.
 settings.register_profile(
-    "quick", max_examples=50, derandomize=True, database=None, print_blob=False, **_common
+    "quick", max_examples=25, derandomize=True, database=None, print_blob=False, **_common
 )
 # What is tried for a change follows from the change: the same examples each time. A nightly run
 # looks for others, from a seed.

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.arithmetic import convolution_matrix, evaluate, im2col
 from tests.specifications import convolutions, pools, transposed
+from tests.thoroughness import examples
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -43,7 +44,7 @@ def torch_conv(spec, image, weight, bias=None):
 
 
 @DIMS
-@settings(max_examples=400)
+@examples(400)
 @given(data=st.data(), seed=seeds)
 def test_convolution(dims, data, seed):
     spec, size = data.draw(convolutions(dims, ("zeros", "reflect", "replicate", "circular")))
@@ -71,7 +72,7 @@ def test_convolution(dims, data, seed):
 
 
 @DIMS
-@settings(max_examples=300)
+@examples(300)
 @given(data=st.data(), seed=seeds)
 def test_transposed_convolution(dims, data, seed):
     spec, size = data.draw(transposed(dims))
@@ -98,7 +99,7 @@ def test_transposed_convolution(dims, data, seed):
 
 
 @DIMS
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data())
 def test_multiply_adds_on_real_values_are_what_ones_add_up_to(dims, data):
     conv, size = data.draw(convolutions(dims))
@@ -115,7 +116,7 @@ def test_multiply_adds_on_real_values_are_what_ones_add_up_to(dims, data):
 
 
 @DIMS
-@settings(max_examples=200)
+@examples(200)
 @given(data=st.data(), seed=seeds)
 def test_pool(dims, data, seed):
     spec, size, channels = data.draw(pools(dims))
@@ -134,7 +135,7 @@ def test_pool(dims, data, seed):
 
 
 @DIMS
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data(), seed=seeds)
 def test_the_matrix_of_a_transposed_convolution_is_the_transpose(dims, data, seed):
     conv, size = data.draw(convolutions(dims))

@@ -12,10 +12,16 @@ import torch
 from torch import nn
 
 import convsmith as cs
-from benchmarks import cell as cells
 from benchmarks import (
-    architectures, classifiers, families, layers, mobile, networks, promise
+    architectures,
+    classifiers,
+    families,
+    layers,
+    mobile,
+    networks,
+    promise,
 )  # fmt: skip
+from benchmarks import cell as cells
 from benchmarks.interleave import interleaved
 from benchmarks.page import filled
 from benchmarks.runtimes import CONVSMITH, DIRECT, RUNTIMES, Runtime, error_of, prepare
@@ -218,7 +224,10 @@ def test_misses_and_the_page():
     once = filled(page, document)
     assert "old" not in once
     assert once.endswith("<!-- end -->\nkept\n")
-    assert "| MobileNetV2 | 1×2048² | 20.0 ms | 15.0 ms | 1.00 ms | 2.00 ms | 0.50 | 7.5 | 90.0 % |" in once
+    assert (
+        "| MobileNetV2 | 1×2048² | 20.0 ms | 15.0 ms | 1.00 ms | 2.00 ms | 0.50 | 7.5 | 90.0 % |"
+        in once
+    )
     assert all(f"- {line}" in once for line in missed)
     assert "ncnn fails in MobileNetV2 1×224² and 1 more: none here" in once
     assert filled(once, document) == once

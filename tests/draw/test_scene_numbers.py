@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -35,6 +35,7 @@ from convsmith.errors import ArgumentError
 from convsmith.report.pixels import png_of
 from tests.arithmetic.test_against_torch import CONV, integers, torch_conv
 from tests.specifications import convolutions
+from tests.thoroughness import examples
 
 seeds = st.integers(0, 2**31)
 PIXELS = [[(7 * r + 11 * c) % 256 for c in range(20)] for r in range(16)]
@@ -108,7 +109,7 @@ def test_everything_is_within_its_panel_and_has_a_look(name):
             assert all(0 <= a < n for a, n in zip(at, panels[name_].size)), (name_, at)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data(), seed=seeds, dims=st.sampled_from([1, 2]))
 def test_separable(data, seed, dims):
     drawn, size = data.draw(convolutions(dims, PADDING_MODES))
@@ -182,7 +183,7 @@ def stacks(draw):
     return layers
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(layers=stacks())
 def test_the_paths_of_a_cone_are_the_gradient_of_ones(layers):
     field = Chain(*layers).receptive_field()
@@ -215,7 +216,7 @@ def test_the_paths_of_a_cone_are_the_gradient_of_ones(layers):
     assert f"reached in {sum(found.values())} ways" in phrase(scene.steps[-1].caption, "en")
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     rates=st.lists(st.integers(1, 3), min_size=1, max_size=3), kernel=st.sampled_from([1, 2, 3, 4])
 )
@@ -298,7 +299,7 @@ def test_how_much_of_the_weight_lies_where():
     assert clear == {(3, 4)}
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(data=st.data(), seed=seeds)
 def test_tiles_with_their_halo_agree_and_without_it_do_not(data, seed):
     kernels = data.draw(st.lists(st.sampled_from([1, 2, 3]), min_size=1, max_size=3))
@@ -355,7 +356,7 @@ def test_tiles_with_their_halo_agree_and_without_it_do_not(data, seed):
         ]
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(data=st.data())
 def test_a_ring_holds_what_a_band_reads(data):
     windows = [

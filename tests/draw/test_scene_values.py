@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convsmith as cs
@@ -19,6 +19,7 @@ from tests.arithmetic.test_against_torch import (
     torch_conv,
 )
 from tests.specifications import convolutions, pools, transposed
+from tests.thoroughness import examples
 
 DIMS = pytest.mark.parametrize("dims", [1, 2, 3])
 seeds = st.integers(0, 2**31)
@@ -51,7 +52,7 @@ def check(panels, tensor, dims):
 
 
 @DIMS
-@settings(max_examples=150)
+@examples(150)
 @given(data=st.data(), seed=seeds)
 def test_convolution(dims, data, seed):
     layer, size = data.draw(convolutions(dims, PADDING_MODES))
@@ -74,7 +75,7 @@ def test_convolution(dims, data, seed):
                 assert value == kernel[depth[0] if depth else 0, row // down, column // across]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(data=st.data(), seed=seeds)
 def test_partial_sums_are_those_of_each_channel(data, seed):
     layer, size = data.draw(convolutions(2, PADDING_MODES))
@@ -110,7 +111,7 @@ def test_partial_sums_are_those_of_each_channel(data, seed):
 
 @DIMS
 @pytest.mark.parametrize("view", ["scatter", "zeros"])
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data(), seed=seeds)
 def test_transposed_convolution(dims, view, data, seed):
     layer, size = data.draw(transposed(dims))
@@ -148,7 +149,7 @@ def test_transposed_convolution(dims, view, data, seed):
 
 
 @DIMS
-@settings(max_examples=150)
+@examples(150)
 @given(data=st.data(), seed=seeds)
 def test_pool(dims, data, seed):
     layer, size, channels = data.draw(pools(dims))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import convsmith as cs
@@ -18,6 +18,7 @@ from convsmith.draw.words import phrase
 from convsmith.errors import ArgumentError
 from tests.arithmetic.test_against_torch import TRANSPOSED, integers, torch_conv
 from tests.specifications import convolutions, transposed
+from tests.thoroughness import examples
 
 DIMS = pytest.mark.parametrize("dims", [1, 2])
 seeds = st.integers(0, 2**31)
@@ -51,7 +52,7 @@ def check_matrix(scene, dense, image, expected):
 
 
 @DIMS
-@settings(max_examples=120)
+@examples(120)
 @given(data=st.data(), seed=seeds)
 def test_the_matrix_of_a_convolution(dims, data, seed):
     layer, size = data.draw(convolutions(dims, PADDING_MODES))
@@ -63,7 +64,7 @@ def test_the_matrix_of_a_convolution(dims, data, seed):
 
 
 @DIMS
-@settings(max_examples=120)
+@examples(120)
 @given(data=st.data(), seed=seeds)
 def test_the_matrix_of_a_transposed_convolution(dims, data, seed):
     layer, size = data.draw(transposed(dims))
@@ -81,7 +82,7 @@ def test_the_matrix_of_a_transposed_convolution(dims, data, seed):
 
 
 @DIMS
-@settings(max_examples=120)
+@examples(120)
 @given(data=st.data(), seed=seeds)
 def test_im2col(dims, data, seed):
     drawn, size = data.draw(convolutions(dims, PADDING_MODES))

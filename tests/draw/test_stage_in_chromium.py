@@ -7,12 +7,12 @@ from math import isinf, prod
 
 import pytest
 import torch
-from hypothesis import settings
 
 import convsmith as cs
 from convsmith.draw.live.activations import ACTIVATIONS
 from convsmith.draw.scenes.stages import STAGES, ready_stage
 from tests.draw.stages import generator, maps, random_stage, ways
+from tests.thoroughness import THOROUGH
 
 STACK = [cs.Conv(1, 1, 3), cs.Conv(1, 1, 3)]
 # In one call, so that a browser is asked a few times only.
@@ -68,7 +68,7 @@ def computed(text):
 def test_values_fields_readers_and_sums_are_torchs(opened):
     page = opened(cs.draw.stage(STACK, 6))
     rng = generator(20)
-    count = 500 if settings.default.max_examples > 100 else 50
+    count = 500 if THOROUGH else 50
     for start in range(0, count, 50):
         stages = [random_stage(rng) for _ in range(min(50, count - start))]
         expected = [maps(stage) for stage in stages]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -25,6 +25,7 @@ from convsmith.kernels.isa import choose_isa
 from tests.exporting.libraries import Loaded, compiled, run_here, run_program
 from tests.exporting.networks import settled
 from tests.runtime.test_random_networks import Network, networks
+from tests.thoroughness import examples
 
 ISA_OF = {"x86-64-v3": "avx2", "x86-64-v4": "avx512"}
 
@@ -93,7 +94,7 @@ def test_the_bits_of_compile(tmp_path: Path, target: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=6)
+@examples(6)
 @given(networks(), st.integers(1, 3))
 def test_random_networks(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor], images: int

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -28,6 +28,7 @@ from tests.exporting.libraries import run_program
 from tests.exporting.networks import settled
 from tests.exporting.test_library import Small
 from tests.runtime.test_random_networks import Network, networks
+from tests.thoroughness import examples
 
 EMULATED = pytest.mark.skipif(
     not (find_spec("ziglang") and shutil.which("qemu-aarch64")),
@@ -59,7 +60,7 @@ def test_neon(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @EMULATED
-@settings(max_examples=4)
+@examples(4)
 @given(networks())
 def test_random_networks(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor]
@@ -76,7 +77,7 @@ def test_random_networks(
 @pytest.mark.skipif(
     not (find_spec("ziglang") and shutil.which("node")), reason="no ziglang, or no Node"
 )
-@settings(max_examples=3)
+@examples(3)
 @given(networks())
 def test_web_assembly(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor]

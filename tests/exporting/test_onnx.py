@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -24,6 +24,7 @@ from convsmith.rewrite import Timing
 from tests.exporting.networks import Fixed, Mixed, Two, settled
 from tests.nn.test_forms_toolchain import LAYERS, example, made
 from tests.runtime.test_random_networks import Network, networks
+from tests.thoroughness import examples, thinned
 
 
 def run(path: Path, *inputs: Tensor) -> list[Tensor]:
@@ -93,7 +94,7 @@ def test_inputs_by_name_and_parameters_that_nothing_reads(tmp_path: Path) -> Non
     agree(written.path, model, torch.randn(2, 3, 8, 8), torch.tensor([0, 5]))
 
 
-@settings(max_examples=10 if settings().max_examples > 100 else 3)
+@examples(10, 3)
 @given(drawn=networks())
 def test_random_networks(tmp_path_factory: Any, drawn: tuple[Network, Tensor]) -> None:
     model, image = drawn
@@ -117,7 +118,7 @@ def test_rewritten_networks(tmp_path: Path) -> None:
         cs.Lightened(light.model, light.report).export(tmp_path / "other.onnx")
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", thinned(LAYERS))
 def test_every_form(tmp_path: Path, name: str) -> None:
     layer = made(name)
     image = example(layer, 2)

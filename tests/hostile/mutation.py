@@ -15,8 +15,8 @@ from random import Random
 from typing import Any
 
 from convsmith.errors import ConvsmithError
+from tests.thoroughness import THOROUGH
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 # A nightly run asks for so many files of every kind, and from another seed on.
 EVERY = int(os.environ.get("CONVSMITH_FUZZ", "0"))
 FIRST = int(os.environ.get("CONVSMITH_FUZZ_SEED", "0"))

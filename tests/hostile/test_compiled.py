@@ -22,7 +22,8 @@ from torch import Tensor, nn
 import convsmith as cs
 from convsmith.runtime.stored.container import Container, packed
 from tests.hostile import flipping
-from tests.hostile.mutation import THOROUGH, ends_well, fuzzed, mutant, mutant_json
+from tests.hostile.mutation import ends_well, fuzzed, mutant, mutant_json
+from tests.thoroughness import THOROUGH
 
 PROCESSES = 2
 

@@ -20,7 +20,7 @@ from typer.main import get_command
 import convsmith as cs
 from convsmith.cli.main import VERBS, main
 from convsmith.errors import ConvsmithError
-from tests.hostile.mutation import THOROUGH
+from tests.thoroughness import THOROUGH, thinned
 
 # A nightly run asks for other ones, by a seed, and for more of them.
 SEED = int(os.environ.get("CONVSMITH_WILD", "0"))
@@ -99,7 +99,7 @@ def test_the_signatures_are_read() -> None:
     assert isinstance(COMMANDS[0][1], click.Command) or COMMANDS[0][1].params
 
 
-@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("part", thinned(range(10)))
 def test_wild_command_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], part: int
 ) -> None:
@@ -215,7 +215,7 @@ def test_one_wild_argument(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
             call(name, {**needed, each.name: thing})
 
 
-@pytest.mark.parametrize("name", API)
+@pytest.mark.parametrize("name", thinned(API, 2))
 def test_wild_calls(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     random = Random(f"{name} {SEED}")

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from convsmith.rewrite import Timing
 from tests.exporting.networks import Mixed, settled
 from tests.nn.test_forms_toolchain import LAYERS, example, made
 from tests.runtime.test_random_networks import Network, networks
+from tests.thoroughness import examples, thinned
 
 Arrays = Sequence[np.ndarray[Any, Any]]
 
@@ -183,7 +184,7 @@ MODES = [
 
 
 @pytest.mark.parametrize("target", ["x2", "x1.5", "sizes"])
-@pytest.mark.parametrize(("mode", "coordinates", "more"), MODES)
+@pytest.mark.parametrize(("mode", "coordinates", "more"), thinned(MODES, 2))
 def test_resize(
     tmp_path: Path, mode: str, coordinates: str, more: dict[str, Any], target: str
 ) -> None:
@@ -286,7 +287,7 @@ def test_several_outputs_and_values_that_are_shared(tmp_path: Path) -> None:
     agree(path, cs.read_onnx(path), torch.rand(2, 4, 5, 3))
 
 
-@settings(max_examples=10 if settings().max_examples > 100 else 3)
+@examples(10, 3)
 @given(drawn=networks())
 def test_random_networks_go_out_and_come_back(
     tmp_path_factory: Any, drawn: tuple[Network, Tensor]
@@ -313,7 +314,7 @@ def test_names_come_back(tmp_path: Path) -> None:
     assert (one.params, one.macs) == (other.params, other.macs) and other.status == "exact"
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", thinned(LAYERS))
 def test_every_form_comes_back(tmp_path: Path, name: str) -> None:
     layer = made(name)
     path = cs.export(layer, example(layer, 2), tmp_path / "net.onnx", check=False).path

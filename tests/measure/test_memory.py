@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -18,6 +18,7 @@ from convsmith.errors import ArgumentError
 from convsmith.measure.memory import memory
 from convsmith.network import Network
 from tests import networks
+from tests.thoroughness import examples, thinned
 
 
 def measured(model, *inputs):
@@ -35,7 +36,9 @@ def agrees(model, *inputs):
     return report
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16", "mobilenet_v1", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "name", thinned(["resnet18", "resnet50", "vgg16", "mobilenet_v1", "mobilenet_v2"], 2)
+)
 def test_published_networks(name):
     agrees(getattr(networks, name)(), torch.randn(1, 3, 64, 48))
 
@@ -402,7 +405,7 @@ def test_a_rehearsal_leaves_no_trace():
 LAYERS = st.sampled_from(["conv", "pool", "tanh", "relu_", "norm", "block", "dropout", "residual"])
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.recursive(st.lists(LAYERS, max_size=6), lambda s: st.lists(s | LAYERS, max_size=4)),
        st.integers(1, 2), st.integers(8, 13), st.integers(8, 13))  # fmt: skip
 def test_random_networks(plan, batch, height, width):

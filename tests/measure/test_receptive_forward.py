@@ -18,11 +18,14 @@ from convsmith.measure import fields as module
 from convsmith.measure.receptive import local_field
 from convsmith.network.views import Term, fewest, union
 from tests import fields, networks, probe
+from tests.thoroughness import thinned
 
 SIZES = {1: (5, 29), 2: (4, 13), 3: (3, 7)}
 
 
-@pytest.mark.parametrize("build", [networks.resnet50, networks.mobilenet_v2, networks.vgg16])
+@pytest.mark.parametrize(
+    "build", thinned([networks.mobilenet_v2, networks.resnet50, networks.vgg16])
+)
 def test_published_networks(build):
     with torch.device("meta"):
         net = cs.trace(build(), (1, 3, 64, 64))
@@ -30,7 +33,7 @@ def test_published_networks(build):
     assert fields.unlike(net, every=5) == []
 
 
-@pytest.mark.parametrize(("dims", "seed"), [(d, s) for d in (1, 2, 3) for s in range(20)])
+@pytest.mark.parametrize(("dims", "seed"), thinned((d, s) for d in (1, 2, 3) for s in range(20)))
 def test_random_networks(dims, seed):
     rng = random.Random(7000 + 100 * dims + seed)
     for _ in range(2):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import pytest
 
@@ -12,8 +11,8 @@ from convsmith.network import dependence
 from convsmith.network.families import FAMILIES
 from tests import grammar
 from tests.grammar.draft import STEPS
+from tests.thoroughness import THOROUGH
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 # Ten networks per test: each failure names its seed, and the other tests still run.
 SEEDS, EACH = (1500 if THOROUGH else 60), 10
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.export import Dim, ExportedProgram, export
@@ -17,6 +17,7 @@ from convsmith.errors import ArgumentError, TraceError
 from convsmith.measure.memory import memory
 from convsmith.measure.timing import layer_latency
 from convsmith.network.stored.program import load_program
+from tests.thoroughness import examples
 
 
 class Net(nn.Module):
@@ -69,7 +70,7 @@ def figures(network):
     }
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(st.integers(1, 5), st.integers(6, 64), st.integers(6, 41))
 def test_the_figures_are_those_of_the_module_at_the_same_sizes(model, program, n, height, width):
     found, there = (cs.trace(m, (n, 3, height, width)) for m in (program, model))

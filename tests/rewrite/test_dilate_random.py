@@ -6,13 +6,12 @@ import copy
 
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, reject, settings
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 from torch import nn
 
 from convsmith.rewrite import dilate
-
-THOROUGH = settings().max_examples > 100
+from tests.thoroughness import examples
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -198,19 +197,19 @@ def check(drawn, seed):
         )
 
 
-@settings(max_examples=300 if THOROUGH else 25)
+@examples(300, 25)
 @given(networks(2), st.integers(0, 99))
 def test_the_old_grid_is_kept_in_two_dimensions(drawn, seed):
     check(drawn, seed)
 
 
-@settings(max_examples=150 if THOROUGH else 15)
+@examples(150, 15)
 @given(networks(1), st.integers(0, 99))
 def test_the_old_grid_is_kept_in_one_dimension(drawn, seed):
     check(drawn, seed)
 
 
-@settings(max_examples=50 if THOROUGH else 5)
+@examples(50, 5)
 @given(networks(3), st.integers(0, 99))
 def test_the_old_grid_is_kept_in_three_dimensions(drawn, seed):
     check(drawn, seed)

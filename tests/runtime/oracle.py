@@ -7,16 +7,18 @@ from typing import Any
 from unittest import mock
 
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from torch import Tensor, nn
 
 from convsmith.runtime import compile
 from convsmith.runtime.execution import bands
+from tests.thoroughness import examples
 
 EPSILON = torch.finfo(torch.float32).eps
 
-few = settings(
-    max_examples=12 if settings().max_examples > 100 else 4,
+few = examples(
+    12,
+    4,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("halide")
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -29,9 +29,10 @@ from convsmith.runtime.lowering import convolution
 from tests.runtime import several
 from tests.runtime.bf16 import check, every_region_checked, to_bf16
 from tests.runtime.several.checks import called, clones, laid_out, parted
-from tests.runtime.test_random_blocks import THOROUGH, Block, Spec, lively, specs
+from tests.runtime.test_random_blocks import Block, Spec, lively, specs
 from tests.runtime.test_random_networks import Network, networks
 from tests.runtime.test_same_bits import SIZES, _Net, _same
+from tests.thoroughness import THOROUGH, examples
 
 HERE = ISAS["avx512"].has_bf16
 needs_bf16 = pytest.mark.skipif(not HERE, reason="this processor lacks avx512_bf16")
@@ -65,7 +66,7 @@ def test_rounding_of_the_oracle() -> None:
 
 
 @needs_bf16
-@settings(max_examples=150 if THOROUGH else 15)
+@examples(150, 15)
 @given(spec=specs())
 def test_block(spec: Spec) -> None:
     torch.manual_seed(spec.seed)
@@ -140,7 +141,7 @@ def test_new_weights_and_the_backend_of_torch() -> None:
 
 
 @needs_bf16
-@settings(max_examples=60 if THOROUGH else 5)
+@examples(60, 5)
 @given(given_=networks(), threads=st.integers(1, 3))
 def test_network(given_: tuple[Network, Tensor], threads: int) -> None:
     net, image = given_

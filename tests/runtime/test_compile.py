@@ -8,13 +8,14 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 import convsmith as cs
 from convsmith.errors import ArgumentError
 from convsmith.runtime.graph import patience
+from tests.thoroughness import examples
 
 
 class Residual(nn.Module):
@@ -101,7 +102,7 @@ def compiled(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=12, deadline=None)
+@examples(12, deadline=None)
 @given(batch=st.integers(0, 3), rows=st.integers(1, 40), columns=st.integers(1, 40))
 def test_any_size(kind, batch, rows, columns):
     fast, model = compiled(kind)

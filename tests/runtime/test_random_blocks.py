@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from convsmith.kernels.isa import ISAS, choose_isa
 from tests.runtime.agreement import agree
+from tests.thoroughness import examples
 
-THOROUGH = settings().max_examples > 100
 ACTIVATIONS = [
     nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.GELU, nn.Sigmoid,
     nn.Tanh, lambda: nn.GELU(approximate="tanh"), lambda: nn.Hardtanh(-0.5, 2.0),
@@ -121,7 +121,7 @@ def lively(net: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@settings(max_examples=200 if THOROUGH else 12)
+@examples(200, 12)
 @given(spec=specs())
 def test_block_as_float64(name: str, spec: Spec) -> None:
     isa = able(name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from convsmith.kernels.isa import ISAS
 from tests.runtime.agreement import agree
-from tests.runtime.test_random_blocks import ACTIVATIONS, THOROUGH, able, lively
+from tests.runtime.test_random_blocks import ACTIVATIONS, able, lively
+from tests.thoroughness import examples
 
 STEPS = [
     "dense", "pointwise", "separable", "inverted", "excite", "max", "average", "branch", "act",
@@ -121,7 +122,7 @@ def networks(draw: st.DrawFn) -> tuple[Network, Tensor]:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@settings(max_examples=60 if THOROUGH else 5)
+@examples(60, 5)
 @given(given_=networks(), threads=st.integers(1, 3))
 def test_network_as_float64(name: str, given_: tuple[Network, Tensor], threads: int) -> None:
     agree(*given_, able(name), threads)

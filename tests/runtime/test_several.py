@@ -22,8 +22,8 @@ from convsmith.runtime.lowering.table import LOWERINGS
 from tests.runtime import several
 from tests.runtime.several.checks import called, compiled, is_here
 from tests.runtime.test_states_of_torch import STATES
+from tests.thoroughness import THOROUGH
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or (50 if THOROUGH else 20))
 # A nightly run tries others; a failure names its seed.
 FIRST = int(os.environ.get("CONVSMITH_SEED") or 0)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -14,6 +14,7 @@ import convsmith as cs
 from convsmith.errors import ArgumentError
 from convsmith.kernels.isa import ISAS, choose_isa
 from tests.runtime.agreement import agree
+from tests.thoroughness import examples
 
 ABLE = []
 for name in ISAS:
@@ -27,7 +28,7 @@ SIZES = st.one_of(st.integers(1, 600), st.sampled_from([47, 48, 49, 97, 128, 509
 
 
 @pytest.mark.parametrize("isa", ABLE)
-@settings(max_examples=100 if settings().max_examples > 100 else 20)
+@examples(100, 20)
 @given(
     sizes=st.lists(SIZES, min_size=2, max_size=4),
     vectors=st.one_of(st.integers(1, 20), st.just(1)),

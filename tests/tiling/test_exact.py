@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
 import convsmith as cs
 from convsmith.errors import TraceError
 from tests import networks
+from tests.thoroughness import examples
 from tests.tiling.nets import LAYOUT, TOLERANCE, UNet, chains, differs, shaken, whole
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @given(data=st.data())
-@settings(max_examples=100)  # each draws, traces and tiles a network
+@examples(100)  # each draws, traces and tiles a network
 def test_random_networks(dims, data):
     channels, model = data.draw(chains(dims))
     side = st.integers(1, {1: 60, 2: 30, 3: 9}[dims])
@@ -120,7 +121,7 @@ def test_a_batch_is_as_many_images(n):
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50))
-@settings(max_examples=20)
+@examples(20)
 def test_images_smaller_than_a_tile_or_the_field(h, w, tile):
     model = shaken(nn.Sequential(nn.Conv2d(1, 2, 5, padding=2), nn.BatchNorm2d(2),
                                  nn.Conv2d(2, 2, 9, padding=8, dilation=2)))  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor, nn
 
 import convsmith as cs
@@ -24,8 +24,9 @@ from convsmith.network.stored.operators import refusal
 from convsmith.runtime.stored import loaded
 from convsmith.runtime.stored.container import Container, packed
 from convsmith.runtime.stored.operators import KNOWN
-from tests.runtime.test_random_blocks import THOROUGH, able
+from tests.runtime.test_random_blocks import able
 from tests.runtime.test_random_networks import Network, networks
+from tests.thoroughness import examples
 
 
 class Classifier(nn.Module):
@@ -124,7 +125,7 @@ def test_one_thread_is_always_there(small: tuple[Path, Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@settings(max_examples=40 if THOROUGH else 4)
+@examples(40, 4)
 @given(drawn=networks())
 def test_random_networks(
     name: str, drawn: tuple[Network, Tensor], tmp_path_factory: pytest.TempPathFactory
