@@ -120,8 +120,6 @@ def test_what_has_no_blocks(model, image):
         cs.tile(Squeeze(), (1, 3, 8, 8), passes=True).map_blocks(array)
     with pytest.raises(cs.ConvsmithError, match="cannot be tiled exactly"):
         cs.tile(Attention(), (1, 4, 8, 8)).map_blocks(da.zeros((4, 40, 40), dtype="float32"))
-    with pytest.raises(cs.ConvsmithError, match="other processes compute with backend='torch'"):
-        cs.tile(model, (1, 3, 8, 8), backend="compiled").map_blocks(array)
 
 
 def test_threads_of_torch_are_left_alone(model, image):

@@ -8,7 +8,9 @@ from torch import nn
 
 import convsmith as cs
 from tests import networks
+from tests.thoroughness import thinned
 from tests.tiling.nets import UNet, shaken
+from tests.tiling.test_engines import Here
 
 pytest.importorskip("halide")
 
@@ -168,10 +170,19 @@ def test_what_compiled_tiles_are_not_for(tmp_path):
     for settings in ({"passes": True}, {"mode": "window", "tile": 8}, {"device": "cuda"}):
         with pytest.raises(cs.ConvsmithError, match="backend='compiled' is for"):
             cs.tile(UNet(), (1, 3, 8, 8), backend="compiled", **settings)
-    np.save(tmp_path / "in.npy", np.zeros((3, 40, 40), "float32"))
-    from tests.tiling.test_engines import Here
 
-    with pytest.raises(cs.ConvsmithError, match="other processes compute with backend='torch'"):
-        cs.tile(UNet(), (1, 3, 8, 8), backend="compiled").run(
-            str(tmp_path / "in.npy"), str(tmp_path / "out.zarr"), executor=Here()
-        )
+
+@pytest.mark.parametrize("name", thinned(NETWORKS))
+def test_other_processes_give_the_same_bits(name, tmp_path):
+    """What travels is an exported program at the size of a part; kernels are compiled there."""
+    da = pytest.importorskip("dask.array")
+    torch.manual_seed(3)
+    model = shaken(NETWORKS[name]())
+    image = np.random.default_rng(1).random((3, 96, 80), "float32")
+    expected = cs.compile(model, (1, 3, 96, 80))(torch.from_numpy(image)[None]).numpy()[0]
+    np.save(tmp_path / "in.npy", image)
+    tiled = cs.tile(model, (1, 3, 32, 32), tile=(32, 24), backend="compiled")
+    tiled.run(str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), executor=Here())
+    assert np.array_equal(np.load(tmp_path / "out.npy"), expected)
+    blocks = tiled.map_blocks(da.from_array(image, chunks=(3, 48, 40)))
+    assert np.array_equal(blocks.compute(), expected)

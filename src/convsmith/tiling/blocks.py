@@ -13,6 +13,7 @@ from convsmith.errors import ArgumentError, MissingExtra
 from convsmith.text import times
 from convsmith.tiling.budget import tile_spans
 from convsmith.tiling.job import Job, run_block
+from convsmith.tiling.parts import part_of
 from convsmith.tiling.ranges import ranges
 from convsmith.tiling.request import Request
 from convsmith.tiling.spans import Span, Spans, lengths, slices
@@ -91,8 +92,8 @@ def lazy(request: Request) -> Any:
 
     geometry, form, source = request.geometry, request.form, request.source
     job = Job.pack(
-        request.survey, request.recipe, request.prepare, source, None, form, geometry,
-        request.reducer, (), None,
+        request.survey, request.apart, request.recipe, request.prepare, source, None, form,
+        geometry, request.reducer, (), None,
     )  # fmt: skip
     shared = dask.delayed(job, name=f"convsmith-{job.key}", traverse=False)
     compute, shape = dask.delayed(_block, pure=True), tuple(map(int, source.array.shape))
@@ -110,7 +111,10 @@ def lazy(request: Request) -> Any:
 
 def _read(request: Request, spans: Sequence[Span]) -> Spans:
     """The part of the image that a unit needs."""
-    surveyed = request.survey
+    surveyed, geometry = request.survey, request.geometry
+    if request.recipe.backend == "compiled":
+        parts = [part_of(surveyed, tile, geometry.tile) for tile in geometry.tiles(spans)]
+        return tuple((min(a)[0], max(b for _, b in a)) for a in zip(*parts, strict=True))
     needs = ranges(surveyed, {surveyed.output: tile_spans(surveyed, spans)})
     image = (surveyed.image.name, 0)
     return needs.spans[image][2:] if image in needs.spans else ((0, 1),) * len(request.source.size)

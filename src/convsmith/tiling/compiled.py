@@ -16,9 +16,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from convsmith.errors import ArgumentError
 from convsmith.network.backward import strides
 from convsmith.runtime import Compiled, compile
 from convsmith.tiling.budget import tile_spans
@@ -43,10 +43,25 @@ _SIZES = 2
 
 
 class CompiledTiles(Compute):
-    """Computes parts of the output in kernels that are compiled once."""
+    """Computes parts of the output in kernels that are compiled once.
 
-    def __init__(self, survey: Survey, prepare: Prepare, tile: Sequence[int], threads: int) -> None:
-        self.survey, self.prepare = survey, prepare
+    Args:
+        model: the network, for images of the size of a part at least.
+        survey: of it at the size of the whole image.
+        prepare: from stored values to the network's.
+        tile: the lengths of a tile.
+        threads: of the kernels.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ExportedProgram,
+        survey: Survey,
+        prepare: Prepare,
+        tile: Sequence[int],
+        threads: int,
+    ) -> None:
+        self.model, self.survey, self.prepare = model, survey, prepare
         self.tile, self.threads = tuple(tile), threads
         self._made: dict[tuple[int, ...], tuple[Compiled, Stream | None]] = {}
         self._lock = Lock()
@@ -88,14 +103,10 @@ class CompiledTiles(Compute):
         with self._lock:
             if size not in self._made:
                 network = self.survey.network
-                if network.model is None:
-                    raise ArgumentError(
-                        f"{network.name} was exported at fixed sizes: backend='torch' can tile it"
-                    )
                 kind = getattr(torch, self.survey.image.results[0].dtype)
                 # Nothing is written to it, so it takes no memory.
                 example = torch.empty(1, self.survey.image.shape[1], *size, dtype=kind)
-                compiled = compile(network.model, example, threads=self.threads, part_of=network)
+                compiled = compile(self.model, example, threads=self.threads, part_of=network)
                 self._made[size] = compiled, _stream(compiled, self.survey, size, last)
                 while len(self._made) > _SIZES:
                     self._made.pop(next(iter(self._made)))

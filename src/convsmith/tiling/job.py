@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.export import ExportedProgram
 
 from convsmith.arithmetic.normalise import choice
 from convsmith.errors import ArgumentError, DataError
@@ -48,7 +49,7 @@ __all__ = ["Job", "Recipe", "computes", "run_block", "run_unit"]
 
 _WORKERS: dict[str, Worker] = {}
 _LOCK = threading.Lock()
-_PARTS = ("program", "job", "statistics", "mask")
+_PARTS = ("program", "part", "job", "statistics", "mask")
 _KEPT = 2
 """Jobs whose network a process keeps: the one that runs, and the one before it."""
 
@@ -96,10 +97,16 @@ def computes(
     prepare: Prepare,
     tile: Sequence[int] = (),
     workers: int = 1,
+    part: ExportedProgram | None = None,
 ) -> Compute:
-    """What computes parts of the output, at most a tile large, for so many workers at once."""
+    """What computes parts of the output, at most a tile large, for so many workers at once.
+
+    Kernels are compiled from the network at the size of a part where the model itself is not here.
+    """
     if recipe.backend == "compiled":
-        return CompiledTiles(surveyed, prepare, tile, max(1, usable_processors() // workers))
+        model = surveyed.network.model or part
+        assert model is not None
+        return CompiledTiles(model, surveyed, prepare, tile, max(1, usable_processors() // workers))
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
         return Blend(interpreter, prepare, recipe.overlap, recipe.blend)
@@ -108,7 +115,11 @@ def computes(
 
 @dataclass(frozen=True)
 class Job:
-    """A job as named pieces of bytes: `program`, `job` (JSON), `statistics` (numpy) and `mask`."""
+    """A job as named pieces of bytes.
+
+    `program` is the network at the size of the image, `part` at that of what compiled tiles run
+    on; then `job` (JSON), `statistics` (numpy) and `mask`.
+    """
 
     key: str
     parts: Mapping[str, bytes]
@@ -117,6 +128,7 @@ class Job:
     def pack(
         cls,
         surveyed: Survey,
+        apart: Survey | None,
         recipe: Recipe,
         prepare: Prepare,
         source: Source,
@@ -137,11 +149,6 @@ class Job:
             raise ArgumentError(
                 "an array in memory cannot be read by other processes: pass its path"
             )
-        if recipe.backend != "torch":
-            raise ArgumentError(
-                f"other processes compute with backend='torch', not {recipe.backend!r}: leave "
-                "executor and client out, or run parts of the job with part="
-            )
         if path == "":
             raise ArgumentError("other processes cannot write to memory: pass a target's path")
         data = {
@@ -157,6 +164,7 @@ class Job:
         }
         parts = {
             "program": _program_bytes(surveyed),
+            "part": b"" if apart is None else _program_bytes(apart),
             "job": json.dumps(data).encode(),
             "statistics": _statistics_bytes(surveyed, known),
             "mask": b"" if mask is None else np.packbits(np.asarray(mask.array) != 0).tobytes(),
@@ -189,8 +197,8 @@ class Job:
     def worker(self, source: Source | None = None) -> Worker:
         """Open everything and make the worker; of a job for blocks, with the image of one."""
         data = json.loads(self.parts["job"])
+        program = self._program("program")
         with quiet():
-            program = program_from(self.parts["program"], f"the program of job {self.key}")
             module = program.module(check_guards=False)
         network = read_program(program, module, "ExportedProgram")
         recipe = Recipe(**_tuples(data["recipe"]))
@@ -207,15 +215,25 @@ class Job:
             bits = np.frombuffer(self.parts["mask"], np.uint8)
             flat = np.unpackbits(bits, count=prod(data["mask_shape"]))
             mask = Mask(flat.astype(bool).reshape(data["mask_shape"]), data["mask_size"])
+        geometry, prepare = (
+            Geometry(**_tuples(data["geometry"])),
+            Prepare(**_tuples(data["prepare"])),
+        )
+        part = self._program("part") if self.parts["part"] else None
         return Worker(
-            computes(surveyed, recipe, Prepare(**_tuples(data["prepare"]))),
+            # Units run side by side, each on one thread.
+            computes(surveyed, recipe, prepare, geometry.tile, usable_processors(), part),
             source,
             target,
-            Geometry(**_tuples(data["geometry"])),
+            geometry,
             reducer_from(data["reducer"]),
             _statistics(surveyed, self.parts["statistics"]),
             mask,
         )
+
+    def _program(self, part: str) -> ExportedProgram:
+        with quiet():
+            return program_from(self.parts[part], f"the {part} of job {self.key}")
 
 
 def run_unit(job: Job | str, unit: Unit) -> Record:

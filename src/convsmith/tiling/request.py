@@ -46,6 +46,7 @@ class Request:
         mask: which positions are asked for.
         geometry: the target's dimensions, tiles and units.
         form: the target's shape and type.
+        apart: the survey at the size of the parts that compiled tiles run on.
         notes: what was changed of what the user asked for.
     """
 
@@ -58,6 +59,7 @@ class Request:
     geometry: Geometry
     form: Form
     notes: tuple[str, ...] = ()
+    apart: Survey | None = None
 
     @property
     def kept(self) -> int:

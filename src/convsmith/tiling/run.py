@@ -151,8 +151,8 @@ def _records(
         )  # fmt: skip
         return on_threads(worker, units, workers)
     job = Job.pack(
-        request.survey, request.recipe, request.prepare, request.source, opened.path,
-        request.form, request.geometry, request.reducer, known, request.mask,
+        request.survey, request.apart, request.recipe, request.prepare, request.source,
+        opened.path, request.form, request.geometry, request.reducer, known, request.mask,
     )  # fmt: skip
     if client is not None:
         return on_client(client, job, units)

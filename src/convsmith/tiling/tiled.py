@@ -307,15 +307,8 @@ class Tiled:
             tile=tile, memory=memory, where=where, shard=_spatial(shard, self.dims),
             channels_last=image.layout.endswith("C") or holds_last, fill=fill,
         )  # fmt: skip
-        if recipe.backend == "compiled" and surveyed.network.model is not None:
-            apart = self.survey(part_size(surveyed, request.geometry.tile))
-            if reason := changed(surveyed, apart):
-                raise ArgumentError(
-                    f"{surveyed.network.name} cannot be tiled in compiled kernels: {reason}; "
-                    "backend='torch' can"
-                )
         if target is None or isinstance(target, (str, PathLike)) or not hasattr(target, "shape"):
-            return request
+            return self._with_part(request)
         unit = existing_unit(target)
         letters = request.geometry.layout
         if len(unit) != len(letters):
@@ -325,11 +318,29 @@ class Tiled:
         cut = {request.geometry.letters[place] for place in request.geometry.cut}
         by_letter = dict(zip(letters, unit, strict=True))
         spatial = [by_letter[letter] for letter in request.geometry.letters if letter in cut]
-        return settle(
+        request = settle(
             surveyed, recipe, image, request.prepare, request.reducer,
             tile=tile, memory=memory, where=where, shard=spatial,
             channels_last=image.layout.endswith("C"), fill=fill,
         )  # fmt: skip
+        return self._with_part(request)
+
+    def _with_part(self, request: Request) -> Request:
+        """With the network at the size of the parts that compiled tiles run on."""
+        surveyed = request.survey
+        if request.recipe.backend != "compiled":
+            return request
+        if surveyed.network.model is None:
+            raise ArgumentError(
+                f"{surveyed.network.name} was exported at fixed sizes: backend='torch' can tile it"
+            )
+        apart = self.survey(part_size(surveyed, request.geometry.tile))
+        if reason := changed(surveyed, apart):
+            raise ArgumentError(
+                f"{surveyed.network.name} cannot be tiled in compiled kernels: {reason}; "
+                "backend='torch' can"
+            )
+        return replace(request, apart=apart)
 
     def _impossible(self, surveyed: Survey, image: Source) -> Plan | None:
         return impossible(surveyed, self.recipe, self.passes, image)
