@@ -126,6 +126,34 @@ def test_a_model_that_does_the_same_at_every_size_is_captured_once():
     assert {id(variant.graph) for variant in fast._variants.values()} == {id(fast.graph)}
 
 
+class Named(nn.Module):
+    """A network whose input is not called as a Sequential's."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, image):
+        return self.inner(image)
+
+
+@pytest.mark.parametrize("wrapped", [nn.Identity, Named], ids=["sequential", "named"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_kernels_compute_other_sizes_as_those_of_the_example(wrapped, mode):
+    """One capture serves them, all layers in kernels, with the bits of a compilation for them."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(16, 4, 3)
+    ).eval()
+    model = layers if wrapped is nn.Identity else wrapped(layers)
+    fast = cs.compile(model, (1, 3, 32, 32))
+    for size in ((40, 40), (33, 47), (17, 90)):
+        x = torch.rand(1, 3, *size)
+        assert torch.equal(fast(x), cs.compile(model, x)(x))
+        assert not fast._variant((x,), {}).reasons
+    assert len({id(variant.graph) for variant in fast._variants.values()}) == 2
+
+
 def test_sizes_as_arguments_are_captured_as_free_sizes_once():
     model = made(Viewed)
     fast = cs.compile(model, (2, 3, 32, 32))

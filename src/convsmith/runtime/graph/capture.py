@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -123,8 +122,6 @@ class Capture:
                     program = torch.export.export(
                         copied, args, kwargs, dynamic_shapes=sizes, strict=False
                     )
-                if any(map(_is_like_a_builtin, program.graph_signature.user_inputs)):
-                    return None
                 guarded = program.module(check_guards=True)
                 _, kept, written = _normalised(program)
                 network = trace(program, kwargs or tuple(args))
@@ -204,13 +201,9 @@ def _free(value: Any, axes: tuple[int, ...]) -> Any:
     return tuple(Dim.AUTO if axis in axes else None for axis in range(value.dim()))
 
 
-def _is_like_a_builtin(name: Any) -> bool:
-    """Whether an input is named like `nn.Sequential` names its own, `input`.
-
-    Such networks have each size captured by itself: their upsampling by free sizes is rounded in
-    another way than by those of the example, which tiles and streams rely on.
-    """
-    return hasattr(builtins, str(name))
+def _is_free(length: int | torch.SymInt) -> bool:
+    """Whether a length may be any: for one that the model settles, there is a symbol, too."""
+    return isinstance(length, torch.SymInt) and not length.node.expr.is_number
 
 
 def _is_adaptive(node: Node) -> bool:
@@ -227,7 +220,7 @@ def _is_fixed(node: Node) -> bool:
     if any(isinstance(kind, (torch.SymInt, torch.SymFloat, torch.SymBool)) for kind in kinds):
         return True
     shapes = [kind.shape for kind in kinds if isinstance(kind, Tensor) and kind.dim() == 4]
-    if any(not isinstance(shape[1], int) for shape in shapes):
+    if any(_is_free(shape[1]) for shape in shapes):
         return True
     alike = all(
         str(a) == str(b) or (isinstance(a, int) and a == 1) or (isinstance(b, int) and b == 1)
