@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from convsmith.cli import main, peers
+from convsmith.cli import bench, main, peers
+from convsmith.runtime.precision import lacks_bf16
 
 MODEL = """
 from torch import nn
@@ -56,3 +57,21 @@ def test_table(place, capsys):
 def test_wrong_usage(place, capsys, wrong):
     assert main([*QUICK, *wrong]) == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+@pytest.mark.skipif(bool(lacks_bf16()), reason=f"no bf16: {lacks_bf16()}")
+def test_runtimes_in_bf16_beside_those_in_float32(place, capsys):
+    assert main([*QUICK, "--precision", "bf16", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    errors = {runtime["name"]: runtime["error"] for runtime in report["runtimes"]}
+    assert report["precision"] == "bf16"
+    assert errors["convsmith"] < 1e-5 < errors["convsmith bf16"] < 1e-2
+    assert "openvino bf16" in errors
+
+
+def test_a_precision_that_cannot_be(place, capsys, monkeypatch):
+    assert main([*QUICK, "--precision", "bf"]) == 2
+    assert "--precision must be one of 'float32', 'bf16', not 'bf'" in capsys.readouterr().err
+    monkeypatch.setattr(bench, "lacks_bf16", lambda: "this processor lacks it")
+    assert main([*QUICK, "--precision", "bf16"]) == 2
+    assert "no bf16 here: this processor lacks it" in capsys.readouterr().err

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from convsmith.arithmetic.normalise import choice
 from convsmith.cli.bounds import fits, within
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import Force, Json, Original, check_targets, emit, talk
 from convsmith.errors import ArgumentError, ModelError, kind_and_line
 from convsmith.machine import most_threads
 from convsmith.report import Column, Result, Table, milliseconds
+from convsmith.runtime.precision import PRECISIONS, lacks_bf16
 from convsmith.text import times
 
 __all__ = ["RuntimeComparison", "RuntimeFigures", "command"]
@@ -50,6 +52,7 @@ class RuntimeComparison(Result):
         network: the model, as the user named it.
         shape: the input's shape.
         threads: threads per runtime.
+        precision: `bf16` where runtimes that compute in it take part, too, else `float32`.
         runtimes: the fastest first, then those that did not run.
         use: how to use the fastest one.
     """
@@ -59,6 +62,7 @@ class RuntimeComparison(Result):
     threads: int
     runtimes: tuple[RuntimeFigures, ...]
     use: str
+    precision: str = "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
@@ -102,6 +106,10 @@ def command(
     seconds: Annotated[
         float, typer.Option(help="Time to spend measuring all runtimes together.")
     ] = 5.0,
+    precision: Annotated[
+        str,
+        typer.Option(help=f"{' or '.join(PRECISIONS)}, which adds runtimes that compute in it."),
+    ] = PRECISIONS[0],
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="Trained weights.")] = None,
     original: Original = None,
     json: Json = None,
@@ -120,6 +128,9 @@ def command(
         raise ArgumentError(f"--seconds must be above 0, not {seconds}")
     if seconds > _LONGEST:
         raise ArgumentError(f"--seconds must be at most {_LONGEST:,}, not {seconds:g}")
+    choice("--precision", precision, PRECISIONS)
+    if precision != PRECISIONS[0] and (why := lacks_bf16()):
+        raise ArgumentError(f"no {precision} here: {why}")
     fits("an input of", (batch, channels, size, size))
     from torch import nn
 
@@ -130,12 +141,17 @@ def command(
     if not isinstance(network, nn.Module):
         raise ModelError(f"{model} is an exported program: bench takes a model in Python")
     shape = (batch, channels, size, size)
-    result = _compare(model, network.eval(), shape, threads or processors(), seconds)
+    result = _compare(model, network.eval(), shape, threads or processors(), seconds, precision)
     emit(result, json=json, force=force)
 
 
 def _compare(
-    name: str, network: Any, shape: tuple[int, ...], threads: int, seconds: float
+    name: str,
+    network: Any,
+    shape: tuple[int, ...],
+    threads: int,
+    seconds: float,
+    precision: str,
 ) -> RuntimeComparison:
     import torch
 
@@ -143,6 +159,7 @@ def _compare(
     from convsmith.measure.latency import latency
     from convsmith.network.contexts import quiet
 
+    peers = [peer for peer in PEERS if peer.precision in (PRECISIONS[0], precision)]
     shown = ",".join(map(str, shape))
     calls: dict[str, Any] = {}
     errors: dict[str, float] = {}
@@ -155,14 +172,14 @@ def _compare(
         except Exception as error:
             reason = kind_and_line(error)
             raise ModelError(f"{name} does not run on {shown}: {reason}") from error
-        for peer in PEERS:
+        for peer in peers:
             if peer.missing:
                 idle.append(RuntimeFigures(peer.name, why=peer.missing))
                 continue
             talk(f"preparing {peer.name}")
             try:
                 # Its progress bar is shown while kernels are compiled.
-                with nullcontext() if peer.name == "convsmith" else quiet():
+                with nullcontext() if peer.name.startswith("convsmith") else quiet():
                     call = peer.make(network, image, threads)
                     output = _first(call())
             except Exception as error:
@@ -182,8 +199,8 @@ def _compare(
         ),
         key=lambda figures: figures.median_ms or 0.0,
     )
-    advice = {peer.name: peer.advice for peer in PEERS}
-    return RuntimeComparison(name, shape, threads, (*ran, *idle), advice[ran[0].name])
+    advice = {peer.name: peer.advice for peer in peers}
+    return RuntimeComparison(name, shape, threads, (*ran, *idle), advice[ran[0].name], precision)
 
 
 def _first(value: Any) -> Any:

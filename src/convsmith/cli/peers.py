@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -27,12 +28,15 @@ class Peer:
         needs: the packages it needs besides PyTorch.
         advice: how to use it.
         make: takes a model, an image and a number of threads; returns a call that gives the output.
+        precision: what it computes with: it takes part where that is asked for, those in float32
+            always.
     """
 
     name: str
     needs: tuple[str, ...]
     advice: str
     make: Callable[[nn.Module, Tensor, int], Callable[[], Any]]
+    precision: str = "float32"
 
     @property
     def missing(self) -> str:
@@ -97,23 +101,27 @@ def _onnxruntime(model: nn.Module, image: Tensor, threads: int) -> Callable[[], 
     return lambda: session.run(None, given)
 
 
-def _openvino(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Any]:
+def _openvino(
+    model: nn.Module, image: Tensor, threads: int, precision: str = "f32"
+) -> Callable[[], Any]:
     import openvino
 
     # On a processor with bfloat16, OpenVINO would compute in it by default.
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
     read = openvino.Core().read_model(BytesIO(_onnx(model, image)))
     request = openvino.compile_model(read, "CPU", settings).create_infer_request()
     given = image.numpy()
     return lambda: [result.copy() for result in request.infer([given]).values()]
 
 
-def _convsmith(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Any]:
+def _convsmith(
+    model: nn.Module, image: Tensor, threads: int, precision: str = "float32"
+) -> Callable[[], Any]:
     from convsmith.cli.output import steps
     from convsmith.runtime import compile
 
     with steps() as progress:
-        fast = compile(model, image, threads=threads, progress=progress)
+        fast = compile(model, image, threads=threads, progress=progress, precision=precision)
     return lambda: fast(image)
 
 
@@ -139,4 +147,18 @@ PEERS = (
         _openvino,
     ),
     Peer("convsmith", ("halide",), "convsmith.compile(model, example)", _convsmith),
+    Peer(
+        "openvino bf16",
+        ("openvino", "onnx", "onnxscript"),
+        "torch.onnx.export, then openvino.compile_model, whose default it is",
+        partial(_openvino, precision="bf16"),
+        "bf16",
+    ),
+    Peer(
+        "convsmith bf16",
+        ("halide",),
+        'convsmith.compile(model, example, precision="bf16")',
+        partial(_convsmith, precision="bf16"),
+        "bf16",
+    ),
 )

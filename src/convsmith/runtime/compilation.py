@@ -26,7 +26,7 @@ from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Partitioner
 from convsmith.runtime.graph.variant import Variant, in_torch
-from convsmith.runtime.precision import FLOAT32, Precision, precision_of
+from convsmith.runtime.precision import FLOAT32, Precision, lacks_bf16, precision_of
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -102,7 +102,7 @@ def compile(
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     args, kwargs = example_inputs(holder, example)
     wanted = precision_of(precision, keep)
-    if wanted.name != "float32" and (why := _lacks_bf16(isa)):
+    if wanted.name != "float32" and (why := lacks_bf16(isa)):
         if not allow_fallback:
             raise ArgumentError(f"no {precision} here: {why}; allow_fallback=True takes float32")
         wanted = FLOAT32
@@ -140,23 +140,6 @@ def _as_for(whole: Network, partition: Partitioner) -> Partitioner:
         return variant
 
     return chosen
-
-
-def _lacks_bf16(isa: str | None) -> str:
-    """Why nothing is computed in bf16 on this machine; '' if it can be."""
-    try:
-        from convsmith.kernels.isa import choose_isa
-        from convsmith.kernels.library import compiler
-    except ImportError:
-        return "there are no kernels on this machine"
-    chosen = choose_isa(isa)
-    if chosen is None:
-        return "there are no kernels for this machine"
-    if not chosen.bf16:
-        return f"{chosen.name} has no products of bf16"
-    if not chosen.has_bf16:
-        return "this processor lacks avx512_bf16, as Zen 4 and Sapphire Rapids have it"
-    return "" if compiler() is not None else "it needs a C compiler, gcc or clang"
 
 
 def _partitioner(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["FLOAT32", "PRECISIONS", "Precision", "precision_of"]
+__all__ = ["FLOAT32", "PRECISIONS", "Precision", "lacks_bf16", "precision_of"]
 
 PRECISIONS = ("float32", "bf16")
 """What `compile` can be asked for."""
@@ -50,3 +50,27 @@ def precision_of(name: str, keep: Sequence[str]) -> Precision:
     if keep and name == "float32":
         raise ArgumentError(f"keep={list(keep)!r} needs precision='bf16': all is float32 anyway")
     return Precision(name, frozenset(keep))
+
+
+def lacks_bf16(isa: str | None = None) -> str:
+    """Why nothing is computed in bf16 on this machine; '' if it can be.
+
+    Args:
+        isa: the instruction set that kernels are for; the widest unless given.
+
+    Raises:
+        ArgumentError: for one that this machine does not have.
+    """
+    try:
+        from convsmith.kernels.isa import choose_isa
+        from convsmith.kernels.library import compiler
+    except ImportError:
+        return "there are no kernels on this machine"
+    chosen = choose_isa(isa)
+    if chosen is None:
+        return "there are no kernels for this machine"
+    if not chosen.bf16:
+        return f"{chosen.name} has no products of bf16"
+    if not chosen.has_bf16:
+        return "this processor lacks avx512_bf16, as Zen 4 and Sapphire Rapids have it"
+    return "" if compiler() is not None else "it needs a C compiler, gcc or clang"
