@@ -81,11 +81,13 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Mapping[type, Any]:
     found += [compiled.compare(images[:2]), exported, library]
     from convsmith.cli.bench import RuntimeComparison, RuntimeFigures
     from convsmith.rewrite.lightening.report import Point, Step
+    from convsmith.runtime.origins import Origin
 
     torch_alone = RuntimeFigures("torch", 1.0, 0.9, 1.1, 1.0, 0.0)
     found += [
         torch_alone, RuntimeComparison("net", shape, 1, (torch_alone,), "nothing to do"),
         Step("decomposed", 0.1, 0.9), Point(2.0, 1.0, 1.1, 0.1),
+        Origin("stem.2", ("stem.0", "stem.2"), 0.01, 0.5),
     ]  # fmt: skip
     return {type(each): each for each in found}
 

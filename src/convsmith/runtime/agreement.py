@@ -10,12 +10,16 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError
-from convsmith.report import Column, Result, Table, count
+from convsmith.report import Column, Result, Table, count, percent
+from convsmith.runtime.origins import Origin
 
 __all__ = ["Agreement", "agreement"]
 
 _BATCH = 64
 """Images of a tensor that are computed at once."""
+
+_NAMED = 3
+"""Blocks that are named where there is one line."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +34,7 @@ class Agreement(Result):
             value to the same channel of the first output; None where it has no channels.
         error: of all outputs, the norm of the difference over the norm of the model's.
         largest: the largest difference over the largest value of the model's.
+        origins: the blocks whose roundings the error comes from, most first; none in float32.
     """
 
     network: str
@@ -38,6 +43,7 @@ class Agreement(Result):
     agreement: float | None
     error: float
     largest: float
+    origins: tuple[Origin, ...] = ()
 
     def table(self) -> Table:
         """One row."""
@@ -56,13 +62,31 @@ class Agreement(Result):
                     self.largest,
                 )
             ],
+            note=self._note,
         )  # fmt: skip
+
+    def origin_table(self) -> Table:
+        """The blocks that the error comes from, one row each."""
+        return Table(
+            [
+                Column("name", "block"),
+                Column("error", "error for its sake", align="right", format="{:.1e}".format),
+                Column("share", "of all", align="right", share=True),
+            ],
+            [(origin.name, origin.error, origin.share) for origin in self.origins],
+        )
+
+    @property
+    def _note(self) -> str:
+        most = [origin for origin in self.origins[:_NAMED] if origin.share]
+        named = ", ".join(f"{origin.name} ({percent(origin.share)})" for origin in most)
+        return f"the error arises in {named}" if named else ""
 
     def __repr__(self) -> str:
         same = "" if self.agreement is None else f"agreement {self.agreement:.4f}, "
         return (
             f"Agreement({self.network} in {self.precision}: {same}error {self.error:.1e}, "
-            f"{self.images} images)"
+            f"{self.images} images{'; ' if self._note else ''}{self._note})"
         )
 
 

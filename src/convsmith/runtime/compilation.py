@@ -7,6 +7,7 @@ other sizes is asked later, by the compiled network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from convsmith.kernels.watching import InPython
 from convsmith.machine import cache_folder, usable_processors
 from convsmith.network import Network
 from convsmith.network.example import example_inputs
+from convsmith.runtime.budget import check_budget, within_budget
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.execution.team import team
 from convsmith.runtime.graph.capture import Capture
@@ -50,6 +52,8 @@ def compile(
     precision: str = "float32",
     allow_fallback: bool = False,
     keep: Sequence[str] = (),
+    agreement: float | None = None,
+    images: Any = None,
 ) -> Compiled:
     """Compile a network for inference on this machine's processor.
 
@@ -74,6 +78,10 @@ def compile(
         allow_fallback: compute in float32 where there is no bf16, instead of raising an error;
             `Compiled.precision` says which it is.
         keep: with `bf16`, the names of layers that stay float32.
+        agreement: with `bf16`, the least share of `images`, or of their pixels, whose class is to
+            be the model's: those layers whose roundings move the outputs most stay float32, as few
+            as are needed. `Compiled.keep` names them, `Compiled.price` says what was measured.
+        images: what that is measured with, as for `Compiled.compare`; no labels are needed.
 
     Raises:
         ArgumentError: for an invalid example or setting, less than one thread, or a precision that
@@ -102,22 +110,30 @@ def compile(
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     args, kwargs = example_inputs(holder, example)
     wanted = precision_of(precision, keep)
+    check_budget(agreement, images, precision)
     if wanted.name != "float32" and (why := lacks_bf16(isa)):
         if not allow_fallback:
             raise ArgumentError(f"no {precision} here: {why}; allow_fallback=True takes float32")
         wanted = FLOAT32
-    partition, look = _partitioner(threads, isa, wanted)
-    if part_of is not None:
-        if not isinstance(part_of, Network):
-            raise ArgumentError(f"part_of is a Network, not {part_of!r}")
-        partition = _as_for(part_of, partition)
+    if part_of is not None and not isinstance(part_of, Network):
+        raise ArgumentError(f"part_of is a Network, not {part_of!r}")
     if frozen:
         model = snapshot(model)
-    compiled = Compiled(
-        model, (args, kwargs), partition, threads, look, frozen, new_sizes, wanted.name
-    )
-    compiled.prepare(progress=progress)
-    return compiled
+
+    def compiled(keep: Sequence[str]) -> Compiled:
+        some = replace(wanted, keep=frozenset(keep))
+        partition, look = _partitioner(threads, isa, some)
+        if part_of is not None:
+            partition = _as_for(part_of, partition)
+        found = Compiled(
+            model, (args, kwargs), partition, threads, look, frozen, new_sizes, precision=some
+        )
+        found.prepare(progress=progress)
+        return found
+
+    if agreement is None or wanted.name == "float32":
+        return compiled(tuple(wanted.keep))
+    return within_budget(agreement, images, tuple(wanted.keep), compiled, progress)
 
 
 def _as_for(whole: Network, partition: Partitioner) -> Partitioner:

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +30,9 @@ from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Example, Partitioner, Source
 from convsmith.runtime.graph.variant import Variant
 from convsmith.runtime.inference import ForInference
+from convsmith.runtime.origins import IMAGES
+from convsmith.runtime.origins import origins as origins_of
+from convsmith.runtime.precision import FLOAT32, Precision
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -64,6 +68,9 @@ class Compiled(ForInference):
         threads: how many threads the kernels use.
         frozen: whether it keeps the weights that it was compiled with.
         precision: `float32` or `bf16`: what its kernels compute with.
+        keep: in bf16, the layers that stay float32: those that were named, and those that the
+            agreement needs that was asked for.
+        price: what `compare` gave for the images that an agreement was asked for with.
     """
 
     # A copy of a model's modules may use it: it keeps nothing of a call.
@@ -78,10 +85,12 @@ class Compiled(ForInference):
         look: InPython,
         frozen: bool = False,
         new_sizes: str = "wait",
-        precision: str = "float32",
+        precision: Precision = FLOAT32,
     ) -> None:
         super().__init__()
-        self.threads, self.frozen, self.precision = threads, frozen, precision
+        self.threads, self.frozen, self.precision = threads, frozen, precision.name
+        self.keep = tuple(sorted(precision.keep))
+        self.price: Agreement | None = None
         self._look = look
         self._prepared: list[Example] = []
         self._background = Background(model, self._prepare) if new_sizes == "torch" else None
@@ -176,12 +185,14 @@ class Compiled(ForInference):
         )
         return self.profile(*args, rounds=rounds)
 
-    def compare(self, images: Any) -> Agreement:
+    def compare(self, images: Any, *, origins: bool = True) -> Agreement:
         """How far the outputs are from those of the model, which torch runs in float32.
 
         Args:
             images: a tensor (images, channels, rows, columns), or batches of such; of a tuple or a
                 list the first entry counts, so that a data loader with labels will do.
+            origins: in bf16, also which blocks the error comes from: a forward and some backward
+                passes with the first images.
 
         Raises:
             ArgumentError: for no images, or what the model does not take.
@@ -194,12 +205,19 @@ class Compiled(ForInference):
         >>> result.images, result.error < 1e-6
         (4, True)
         """
+        first: list[Tensor] = []
 
         def reference(batch: Tensor) -> Any:
+            if sum(map(len, first)) < IMAGES:
+                first.append(batch)
             with torch.no_grad():
                 return self._variant((batch,), {}).plain(batch)
 
-        return agreement(self.network.name, self.precision, images, self, reference)
+        found = agreement(self.network.name, self.precision, images, self, reference)
+        if not origins or self.precision == "float32":
+            return found
+        some = first[0] if len({batch.shape[1:] for batch in first}) > 1 else torch.cat(first)
+        return replace(found, origins=origins_of(lambda batch: self._variant((batch,), {}), some))
 
     def refresh(self) -> None:
         """Take over all that was changed in the model, even where it cannot be seen.
@@ -442,16 +460,20 @@ class Compiled(ForInference):
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
         copied = Compiled(
             snapshot(self._source.model), self._source.example, self._source.partition,
-            self.threads, self._look, True, precision=self.precision,
+            self.threads, self._look, True,
+            precision=Precision(self.precision, frozenset(self.keep)),
         )  # fmt: skip
+        copied.price = self.price
         memo[id(self)] = copied
         return copied
 
     def __repr__(self) -> str:
         count = sum(len(region.blocks) for region in self.regions)
+        kept = f", but {len(self.keep)} layers" if self.keep else ""
+        narrow = "" if self.precision == "float32" else f", {self.precision}{kept}"
         return (
             f"Compiled({self.network.name}: {count} blocks in {len(self.regions)} regions, "
-            f"threads: {self.threads})"
+            f"threads: {self.threads}{narrow})"
         )
 
 
