@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 import convsmith as cs
-from convsmith.errors import ArgumentError, ConvsmithError
+from convsmith import machine
+from convsmith.errors import ArgumentError, ModelError
 from convsmith.kernels.isa import ISAS
 from convsmith.kernels.kernel import Numbers
 from convsmith.runtime.execution import bands, region
@@ -400,13 +401,31 @@ def test_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_bf16
-def test_a_copy_keeps_the_precision_and_a_file_refuses_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [[], ["body.4"]])
+def test_copies_and_files_keep_precision_and_layers(tmp_path: Path, keep: list[str]) -> None:
     net, image = _fused()
-    compiled = fast(net, image)
-    copied = copy.deepcopy(compiled)
-    assert copied.precision == "bf16"
-    assert all(torch.equal(a, b) for a, b in zip(copied(image), compiled(image), strict=True))
-    for kept in (lambda: compiled.save(tmp_path / "net.cvs"), lambda: pickle.dumps(compiled)):
-        with pytest.raises(ConvsmithError, match="computes in bf16: only networks in float32"):
-            kept()
-    assert not list(tmp_path.iterdir())
+    compiled = fast(net, image, keep=keep)
+    path = compiled.save(tmp_path / "net.cvs")
+    for again in (
+        copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled)), cs.load(path),
+        cs.load(path, trust=False), pickle.loads(pickle.dumps(cs.load(path))),
+    ):  # fmt: skip
+        assert (again.precision, again.keep) == ("bf16", tuple(keep))
+        assert "bf16" in repr(again)
+        assert all(torch.equal(a, b) for a, b in zip(again(image), compiled(image), strict=True))
+
+
+@needs_bf16
+def test_a_file_needs_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, image = _fused()
+    path = fast(net, image).save(tmp_path / "net.cvs")
+    flags = machine.cpu_flags() - {"avx512_bf16"}
+    monkeypatch.setattr(machine, "cpu_flags", lambda: flags)
+    with pytest.raises(
+        ModelError,
+        match=r"net.cvs computes in bf16; this processor lacks avx512_bf16: save it in f",
+    ):
+        cs.load(path)
+    monkeypatch.setattr(type(ISAS["avx512"]), "has_bf16", False)
+    with pytest.raises(ModelError, match=r"net.cvs computes in bf16: this processor lacks avx512_"):
+        cs.load(path, trust=False)

@@ -127,6 +127,16 @@ def _host() -> set[str]:
 _FLAGS = {
     "avx2": ("avx", "avx2", "f16c", "fma"),
     "avx512": ("avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+    # What came with products of bf16 may be used by what the compiler writes around them.
+    "bf16": (
+        "avx512_bf16",
+        "avx512_vnni",
+        "avx512_vbmi2",
+        "avx512_bitalg",
+        "avx512_vpopcntdq",
+        "avx512ifma",
+        "avx512vbmi",
+    ),
 }
 """What the system calls the instructions that kernels of a set use."""
 

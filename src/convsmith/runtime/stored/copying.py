@@ -14,6 +14,8 @@ from convsmith.runtime.stored.writing import content_of
 
 __all__ = ["from_content", "without_code"]
 
+_KEPT = ("name", "version", "threads", "precision", "keep", "sizes")
+
 Reduced = tuple[Callable[[bytes], "Compiled"], tuple[bytes]]
 
 
@@ -31,7 +33,7 @@ def without_code(container: Container) -> Reduced:
     if "source" not in container:
         raise ConvsmithError(f"{container.name} holds machine code alone: pass on the file itself")
     kept: dict[str, Any] = {
-        key: container.document[key] for key in ("name", "version", "threads", "sizes")
+        key: container.document[key] for key in _KEPT if key in container.document
     }
     return from_content, (packed(kept, {"source": container.part("source").tobytes()}),)
 

@@ -39,6 +39,8 @@ class Loaded(ForInference):
     Attributes:
         name: that of the model's class.
         threads: how many threads the kernels use.
+        precision: `float32` or `bf16`: what its kernels compute with.
+        keep: in bf16, the layers that stay float32.
         sizes: the inputs that it serves, in words.
     """
 
@@ -47,7 +49,8 @@ class Loaded(ForInference):
         self._container = container
         document = container.document
         _check_origin(container)
-        self.name = str(document["name"])
+        self.name, self.precision = str(document["name"]), str(document.get("precision", "float32"))
+        self.keep = tuple(str(name) for name in document.get("keep", ()))
         saved = int(document["threads"])
         if threads is not None and threads not in (1, saved):
             raise ArgumentError(
@@ -127,7 +130,8 @@ class Loaded(ForInference):
         return without_code(self._container)
 
     def __repr__(self) -> str:
-        return f"Loaded({self.name} for {'; '.join(self.sizes)}, threads: {self.threads})"
+        narrow = "" if self.precision == "float32" else f", {self.precision}"
+        return f"Loaded({self.name} for {'; '.join(self.sizes)}, threads: {self.threads}{narrow})"
 
 
 def _check_origin(container: Container) -> None:
@@ -153,11 +157,17 @@ def _check_origin(container: Container) -> None:
             f"{container.name} was saved for {' on '.join(document['system'])}, this is "
             f"{' on '.join(here)}: {advice}"
         )
-    missing = lacking(str(document["isa"]))
-    if missing:
+    if missing := lacking(str(document["isa"])):
         raise ModelError(
             f"{container.name} was saved for processors with {document['isa']}; this one lacks "
             f"{', '.join(missing)}: {advice}"
+        )
+    # Compiled again here it would be refused, too.
+    precision = str(document.get("precision", "float32"))
+    if precision != "float32" and (missing := lacking(precision)):
+        raise ModelError(
+            f"{container.name} computes in {precision}; this processor lacks "
+            f"{', '.join(missing)}: save it in float32"
         )
 
 

@@ -18,7 +18,8 @@ def rebuilt(container: Container, threads: int | None = None) -> Compiled:
     """Compile the program in a file again, without its machine code.
 
     Raises:
-        ModelError: for a file without one, or with one that could run code.
+        ModelError: for a file without one, or with one that could run code, and for a network in
+            bf16 where this machine has none.
     """
     if "source" not in container:
         raise ModelError(
@@ -28,14 +29,21 @@ def rebuilt(container: Container, threads: int | None = None) -> Compiled:
     from convsmith.machine import usable_processors
     from convsmith.network.stored.program import program_from
     from convsmith.runtime.compilation import compile
+    from convsmith.runtime.precision import lacks_bf16
 
     document = container.document
     program = program_from(container.part("source").tobytes(), container.name)
     examples = [_example(container, size) for size in document["sizes"]]
     if not examples:
         raise container.damaged("it names no size")
+    precision, keep = (
+        str(document.get("precision", "float32")),
+        [str(name) for name in document.get("keep", ())],
+    )
+    if precision != "float32" and (why := lacks_bf16()):
+        raise ModelError(f"{container.name} computes in {precision}: {why}")
     threads = threads or max(1, min(int(document["threads"]), usable_processors()))
-    compiled = compile(program, examples[0], threads=threads)
+    compiled = compile(program, examples[0], threads=threads, precision=precision, keep=keep)
     compiled.frozen = True  # no one else has the program, so nothing of it changes
     if len(examples) > 1:
         compiled.prepare(examples[1:])

@@ -45,6 +45,7 @@ class Saved(Protocol):
 
     threads: int
     precision: str
+    keep: tuple[str, ...]
     _source: Source
 
     @property
@@ -74,11 +75,6 @@ def content_of(
         ArgumentError: for inputs that the network does not take.
         ConvsmithError: for what cannot be stored: the reason, and what to do.
     """
-    if compiled.precision != "float32":
-        raise ConvsmithError(
-            f"{compiled.network.name} computes in {compiled.precision}: only networks in float32 "
-            "can be saved and pickled"
-        )
     model = compiled._source.model
     holder = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
     writer = _Writer(compiled)
@@ -94,6 +90,8 @@ def content_of(
         "name": compiled.network.name,
         "version": __version__,
         "threads": compiled.threads,
+        "precision": compiled.precision,
+        "keep": list(compiled.keep),
         "sizes": [write(example) for example in examples],
         **(writer.document if code else {}),
     }
@@ -123,7 +121,10 @@ def _source(compiled: Saved, model: Any, examples: Sequence[Any]) -> bytes:
             f"{name} cannot be written by torch.export.save: {reason}; {advice}"
         ) from error
     for args, kwargs in examples:
-        if not agrees(compiled, read, (args, kwargs)):
+        one: Any = compiled
+        if compiled.precision != "float32":  # it is the network that is compared, not its rounding
+            one = compiled._variant(args, kwargs).plain
+        if not agrees(one, read, (args, kwargs)):
             raise ConvsmithError(
                 f"{name} as a program does not serve {describe(args, kwargs)}, as its code depends "
                 f"on the size: save one file per size, or {advice}"
