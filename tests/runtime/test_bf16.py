@@ -429,3 +429,52 @@ def test_a_file_needs_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(type(ISAS["avx512"]), "has_bf16", False)
     with pytest.raises(ModelError, match=r"net.cvs computes in bf16: this processor lacks avx512_"):
         cs.load(path, trust=False)
+
+
+class _Halves(nn.Module):
+    """A body in bf16, and a head in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, 1, 1, groups=32), nn.Hardswish(), nn.Conv2d(32, 48, 1),
+        )  # fmt: skip
+        self.head = nn.Sequential(nn.Conv2d(48, 32, 1), nn.ReLU(), nn.Conv2d(32, 5, 3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.body(x)
+        return x, self.head(x.to(next(self.head.parameters()).dtype))
+
+
+@needs_bf16
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_model_in_bf16(mixed: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, image = lively(_Halves()), torch.randn(2, 3, 24, 28)
+    (net.body if mixed else net).bfloat16()
+    narrow = image.bfloat16()
+    compiled = fast(net, narrow, threads=2)
+    assert len(compiled.regions) == 2
+    with every_region_checked() as called_regions:
+        found = compiled(narrow)
+    assert set(called_regions) == set(compiled.regions)
+    with torch.no_grad():
+        eager = net(narrow)
+        exact = copy.deepcopy(net).double()(narrow.double())
+    for mine, theirs, right in zip(found, eager, exact, strict=True):
+        assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
+        errors = [float((each - right).norm() / right.norm()) for each in (mine, theirs)]
+        # What eager computes in float32 it rounds nowhere.
+        assert errors[0] <= (1.1 * errors[1] if mine.dtype == torch.bfloat16 else 5e-3)
+    loaded = cs.load(compiled.save(tmp_path / "net.cvs"))
+    assert all(torch.equal(a, b) for a, b in zip(loaded(narrow), found, strict=True))
+    with torch.no_grad():
+        net.body[0].weight += 1  # taken over, as that of a float32 model is
+        assert not torch.equal(compiled(narrow)[0], found[0])
+    plain = cs.compile(net, narrow)
+    assert plain.reasons["body.0"] == "bfloat16 is not float32; precision='bf16' computes such"
+    with pytest.raises(
+        ArgumentError, match=r"does not take 2×3×24×28 float32: Input type \(float\)"
+    ):
+        compiled(image)

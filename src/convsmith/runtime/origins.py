@@ -60,7 +60,7 @@ def origins(serves: Callable[[Tensor], Variant], images: Tensor) -> tuple[Origin
         images: of which the first `IMAGES` count.
 
     Returns:
-        Nothing where all is float32, or an operation has no derivative.
+        Nothing where all is float32, the model is bf16 itself, or an operation has no derivative.
     """
     blocks: list[Block] = []
     squares: list[float] = []
@@ -70,7 +70,7 @@ def origins(serves: Callable[[Tensor], Variant], images: Tensor) -> tuple[Origin
         variant = serves(batch)
         blocks = [b for region in variant.regions for b in region.blocks if b.numbers.word]
         squares = squares or [0.0] * len(blocks)
-        if not blocks or not images.is_floating_point():
+        if not blocks or images.dtype != torch.float32:
             return ()
         run = _Rounded(variant, blocks)
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
@@ -27,6 +28,8 @@ from convsmith.runtime.lowering.table import refusal
 from convsmith.runtime.precision import FLOAT32, Precision
 
 __all__ = ["left_to_torch", "partition"]
+
+_CAST = torch.ops.aten._to_copy.default
 
 _LARGE = 100_000
 """Weights of linear layers that are worth entering a region for."""
@@ -56,7 +59,8 @@ def partition(
     graph.graph.eliminate_dead_code()
     nodes = _nodes_of(graph, network)
     weights = LayerWeights(network)
-    reasons = _reasons(captured, weights)
+    numbers = ("float32",) if precision.name == "float32" else ("float32", "bfloat16")
+    reasons = _reasons(captured, weights, numbers)
     # Before any value is read: what changes meanwhile is then seen at the next call.
     watch = Watch(_read(weights, reasons), library.watching)
     for number, inside in enumerate(_candidates(graph, network, reasons)):
@@ -84,9 +88,11 @@ def left_to_torch(captured: Capture) -> dict[str, str]:
     return {name: why for name, why in reasons.items() if why}
 
 
-def _reasons(captured: Capture, weights: LayerWeights) -> dict[str, str]:
+def _reasons(
+    captured: Capture, weights: LayerWeights, numbers: Sequence[str] = ("float32",)
+) -> dict[str, str]:
     """Why no kernel computes a layer, by its name; '' where one may."""
-    return {layer.name: _refusal(layer, captured, weights) for layer in captured.network}
+    return {layer.name: _refusal(layer, captured, weights, numbers) for layer in captured.network}
 
 
 def _read(weights: LayerWeights, reasons: Mapping[str, str]) -> list[Tensor]:
@@ -109,7 +115,7 @@ def _candidates(
     them need each other's results.
     """
     names = {layer.node: layer.name for layer in network if layer.kind != "input"}
-    groups: dict[tuple[int, int], set[str]] = {}
+    groups: dict[tuple[int, int, str], set[str]] = {}
     for node, name in names.items():
         if not reasons[name]:
             groups.setdefault(_batch(network[name]), set()).add(node)
@@ -121,12 +127,12 @@ def _candidates(
             yield {names[node.name] for node in candidate.nodes}
 
 
-def _batch(layer: Layer) -> tuple[int, int]:
-    """How many axes a layer's value has, and how many images."""
-    return len(layer.shape), layer.shape[0]
+def _batch(layer: Layer) -> tuple[int, int, str]:
+    """How many axes a layer's value has, how many images, and the type of its numbers."""
+    return len(layer.shape), layer.shape[0], layer.results[0].dtype
 
 
-def _refusal(layer: Layer, captured: Capture, weights: LayerWeights) -> str:
+def _refusal(layer: Layer, captured: Capture, weights: LayerWeights, numbers: Sequence[str]) -> str:
     """Why a layer is left to torch; '' if a kernel computes it."""
     if captured.kept:
         return captured.kept
@@ -142,7 +148,7 @@ def _refusal(layer: Layer, captured: Capture, weights: LayerWeights) -> str:
     places = {tensor.device.type for tensor in weights.behind(layer.name)} - {"cpu"}
     if places:
         return f"its weights are on {places.pop()}"
-    why = refusal(layer, weights)
+    why = refusal(layer, weights, numbers)
     inputs = [captured.network[name] for name in layer.inputs]
     if not why and any(_batch(source) != _batch(layer) for source in inputs):
         return "its inputs differ in their batch"
@@ -187,6 +193,7 @@ class _Cut:
         self, graph: GraphModule, network: Network, inside: set[str], nodes: dict[str, Node]
     ) -> None:
         self._graph, self._nodes = graph, nodes
+        self._narrow = any(network[name].results[0].dtype == "bfloat16" for name in inside)
         self._inside = {nodes[name] for name in inside}
         self.results = [
             layer.name
@@ -200,13 +207,19 @@ class _Cut:
         sources = [nodes[block.name] for block in region.inputs]
         self._graph.add_submodule(name, region)
         order = {node: place for place, node in enumerate(graph.nodes)}
-        with graph.inserting_after(max(sources, key=order.__getitem__)):
+        last = max(sources, key=order.__getitem__)
+        if self._narrow:
+            for number, source in enumerate(sources):
+                last = sources[number] = self._cast(source, torch.float32, last)
+        with graph.inserting_after(last):
             call = graph.call_module(name, tuple(sources))
         for place, layer in enumerate(self.results):
             value = call
             if len(self.results) > 1:
                 with graph.inserting_after(call):
                     value = graph.call_function(operator.getitem, (call, place))
+            if self._narrow:
+                value = self._cast(value, torch.bfloat16, value)
             nodes[layer].replace_all_uses_with(
                 value, delete_user_cb=lambda user: user not in inside
             )
@@ -215,6 +228,11 @@ class _Cut:
             graph.erase_node(node)
         # The call stands after the last of its inputs, perhaps after a node that needs it.
         _sort(self._graph)
+
+    def _cast(self, value: Node, dtype: torch.dtype, after: Node) -> Node:
+        """The value with numbers of another type: regions take and give float32."""
+        with self._graph.graph.inserting_after(after):
+            return self._graph.graph.call_function(_CAST, (value,), {"dtype": dtype})
 
 
 def _sort(graph: GraphModule) -> None:

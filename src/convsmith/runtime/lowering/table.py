@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from convsmith.network import Layer
 from convsmith.runtime.lowering.activation import ACTIVATION
 from convsmith.runtime.lowering.batch_norm import BATCH_NORM
@@ -66,13 +68,21 @@ REFUSED: dict[str, str] = {
 """The other kinds, and why no kernel computes them."""
 
 
-def refusal(layer: Layer, weights: Weights) -> str:
-    """Why no kernel computes a layer; '' if one does."""
+def refusal(layer: Layer, weights: Weights, numbers: Sequence[str] = ("float32",)) -> str:
+    """Why no kernel computes a layer; '' if one does.
+
+    Args:
+        layer: the layer.
+        weights: those of all layers.
+        numbers: the types that its tensors may all have.
+    """
     if layer.constant or layer.kind == "input":
         return REFUSED["input"]
-    for value in (*layer.operands, *layer.results):
-        if value.dtype != "float32":
-            return f"{value.dtype} is not float32"
+    types = [value.dtype for value in (*layer.operands, *layer.results)]
+    number = types[0] if types and types[0] in numbers else numbers[0]
+    if others := [name for name in types if name != number]:
+        advice = "; precision='bf16' computes such" if set(types) == {"bfloat16"} else ""
+        return f"{others[0]} is not {number}{advice}"
     lowering = LOWERINGS.get(layer.operation.kind)
     axes = (2, 4) if lowering is not None and lowering.vectors else (4,)
     if len(layer.shape) not in axes or 0 in layer.shape:
