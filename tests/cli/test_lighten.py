@@ -111,7 +111,7 @@ def test_tables_on_a_terminal(place, counted, capfd):
 
 
 def test_training_with_a_control_and_in_mixed_precision(place, counted, capfd):
-    words = ["--speedup", "1.5", "--epochs", "2", "--precision", "bf16"]
+    words = ["--speedup", "1.5", "--epochs", "2", "--tuning-precision", "bf16"]
     found = report(capfd, *words)
     assert len(found["losses"]) == 2 and 0 <= found["control"]["accuracy"] <= 1
     assert found["steps"][-1]["name"] == "fine-tuned"

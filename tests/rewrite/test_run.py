@@ -134,7 +134,7 @@ def test_only_the_forms_that_are_named(counted, name):
         ({"epochs": 1, "train": torch.zeros(9, 2, 8, 8)}, "train is batches, as "),
         ({"epochs": 1, "train": []}, "nothing to train on: 0 batches"),
         ({"epochs": 1, "train": [pictures()], "learning_rate": 0.0}, "learning_rate must be pos"),
-        ({"epochs": 1, "train": [pictures()], "precision": "16"}, "precision is '32' or 'bf16'"),
+        ({"epochs": 1, "train": [pictures()], "precision": "16"}, "precision is 'float32' or"),
         ({"speedup": math.nan}, "speedup must be positive, not nan"),
     ],
 )

@@ -20,11 +20,11 @@ from tests.rewrite.fakes import chain, labelled, pictures, same
 SETTINGS = (Tuning, Timing, Run)
 OTHER = {
     "learning_rate": 0.5, "loss": lambda outputs, labels: outputs.sum(), "features": 0.25,
-    "precision": "bf16", "control": False, "control_learning_rate": 0.125, "batch": 3,
+    "control": False, "control_learning_rate": 0.125, "batch": 3,
     "compiled": False, "remeasure": True, "evaluate": lambda model: 1.0, "sweep": True,
     "checkpoint": "folder", "seed": 7, "progress": lambda what, done, of: None,
     "train": [torch.zeros(1)], "epochs": 2, "reconstruct": True,
-    "reconstruct_seconds": 5.0,
+    "reconstruct_seconds": 5.0, "precision": "bf16",
 }  # fmt: skip
 
 
@@ -79,6 +79,8 @@ def test_every_field_is_checked_and_documented(kind, field):
         (Tuning, {"reconstruct_seconds": 0}, "reconstruct_seconds must be positive, not 0"),
         (Timing, {"batch": 0}, "batch is at least 1, not 0"),
         (Timing, {"batch": "8"}, "batch must be an integer, not '8'"),
+        (Timing, {"precision": "32"}, "^precision is 'float32' or 'bf16', not '32'$"),
+        (Timing, {"precision": "bf16", "compiled": False}, "^precision='bf16' is that of compiled"),
         (Timing, {"compiled": 1}, "compiled must be True or False, not 1"),
         (Run, {"seed": 0.5}, "seed must be an integer, not 0.5"),
         (Run, {"checkpoint": 3}, "checkpoint must be a folder, not 3"),
@@ -105,6 +107,7 @@ def test_former_keywords_are_all_fields_of_today():
     assert FORMER.keys() <= Keywords.__annotations__.keys()
     new = {(Tuning, "train"), (Tuning, "epochs")}  # these are still parameters
     new |= {(Tuning, "reconstruct"), (Tuning, "reconstruct_seconds")}
+    new |= {(Timing, "precision"), (Tuning, "precision")}  # `precision` is now what runs
     homes = {(kind, field.name) for kind, field in FIELDS}
     assert {(kind, name) for kind, name in FORMER.values()} == homes - new
 

@@ -19,6 +19,7 @@ from convsmith.errors import ArgumentError
 from convsmith.measure import inspect
 from convsmith.report.saving import check_folder
 from convsmith.rewrite import Run, lighten
+from convsmith.runtime.precision import lacks_bf16
 
 __all__ = ["command"]
 
@@ -98,6 +99,9 @@ def command(
     evaluate = accuracy(test.images, test.labels)
     talk(f"{len(train)} digits to learn from, {len(test)} held out")
     data = Shifted(train.images, train.labels)
+    precision = "float32" if (why := lacks_bf16()) else "bf16"
+    if why:
+        talk(f"the lightened network is not shown in bf16: {why}")
     with steps() as progress, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = DigitsNet()
@@ -108,6 +112,7 @@ def command(
             multiplier=1,
             train=data,
             epochs=FINE_TUNING,
+            precision=precision,
             run=Run(evaluate=evaluate, seed=seed, progress=progress),
         )
     screen = console()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from convsmith.arithmetic.normalise import MOST_SEEDS
+from convsmith.arithmetic.normalise import MOST_SEEDS, choice
 from convsmith.cli.bounds import within
 from convsmith.cli.inspect import MODEL
 from convsmith.cli.output import (
@@ -26,6 +26,7 @@ from convsmith.cli.output import (
 )
 from convsmith.errors import ArgumentError, MissingExtra, ModelError
 from convsmith.report.saving import check_folder
+from convsmith.runtime.precision import PRECISIONS
 
 __all__ = ["command"]
 
@@ -36,7 +37,7 @@ DATA = (
 
 
 class Precision(StrEnum):
-    """What `--precision` takes."""
+    """What `--tuning-precision` takes."""
 
     full = "32"
     mixed = "bf16"
@@ -94,6 +95,10 @@ def command(
         float, typer.Option(help="Peak learning rate for fine-tuning.")
     ] = 0.02,
     precision: Annotated[
+        str,
+        typer.Option(help=f"What the network will run in, compiled: {' or '.join(PRECISIONS)}."),
+    ] = PRECISIONS[0],
+    tuning_precision: Annotated[
         Precision, typer.Option(help="Precision of fine-tuning.")
     ] = Precision.full,
     control: Annotated[
@@ -154,6 +159,7 @@ def command(
 ) -> None:
     """Rewrite a trained network with lighter convolutions that keep what it learned."""
     leads = int(os.environ.get("LOCAL_RANK", "0")) == int(os.environ.get("NODE_RANK", "0")) == 0
+    choice("--precision", precision, PRECISIONS)
     within("--images", images, 1, 1 << 31)
     within("--size", size, 1, 1 << 16)
     within("--batch", batch, 1, 1 << 20)
@@ -210,11 +216,13 @@ def command(
                 epochs=epochs,
                 tuning=Tuning(
                     learning_rate=learning_rate,
-                    precision=precision.value,
+                    precision=tuning_precision.value,
                     control=control,
                     reconstruct=reconstruct,
                 ),
-                timing=Timing(batch=batch, compiled=compiled, remeasure=remeasure),
+                timing=Timing(
+                    batch=batch, compiled=compiled, remeasure=remeasure, precision=precision
+                ),
                 run=Run(
                     evaluate=None if labels is None else accuracy(test.images, labels),
                     sweep=sweep,

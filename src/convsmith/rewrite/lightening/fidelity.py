@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from numbers import Real
 from typing import Any
@@ -20,8 +21,9 @@ from convsmith.network import Network, untouched
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.report import NetworkFigures, Step
 from convsmith.rewrite.lightening.settings import Evaluate
+from convsmith.runtime import compile
 
-__all__ = ["Fidelity", "measured_figures"]
+__all__ = ["Fidelity", "measured_figures", "narrow_figures"]
 
 
 class Fidelity:
@@ -155,8 +157,10 @@ def measured_figures(
         calls: dict[str, Callable[[], Any]] = {}
         calls |= {name: partial(network, image) for name, network in networks.items()}
         if clock.compiled:
-            fast = {f"{name}, compiled": clock.runner(net, image) for name, net in networks.items()}
-            calls |= fast
+            calls |= {
+                f"{name}, compiled": clock.runner(net, image, "float32")
+                for name, net in networks.items()
+            }
         times = latency(calls, seconds=0.5 * len(calls))
     rows = {}
     for name, network in networks.items():
@@ -173,6 +177,32 @@ def measured_figures(
             output_error=step.error,
         )
     return rows
+
+
+def narrow_figures(
+    model: nn.Module, wide: NetworkFigures, fidelity: Fidelity, image: Tensor, clock: Clock
+) -> NetworkFigures:
+    """The figures of a network in the precision that it will run in.
+
+    Args:
+        model: the network.
+        wide: its figures in float32.
+        fidelity: tells how near to the original it is.
+        image: what is timed, in turn with the same in float32.
+        clock: how, and in which precision.
+    """
+    with torch.no_grad(), untouched(model):
+        fast = compile(model, image, threads=clock.threads, precision=clock.precision)
+        calls: dict[str, Callable[[], Any]] = {
+            "narrow": partial(fast, image),
+            "float32": clock.runner(model, image, "float32"),
+        }
+        times = latency(calls, seconds=0.5 * len(calls))
+        step = fidelity.of(clock.precision, fast)
+    return replace(
+        wide, latency=None, compiled=times["narrow"], accuracy=step.accuracy,
+        agreement=step.agreement, output_error=step.error,
+    )  # fmt: skip
 
 
 def _conv_params(model: nn.Module) -> int:

@@ -14,7 +14,7 @@ from convsmith.network import Network, submodule
 from convsmith.rewrite.lightening.attempts import Attempt, Attempts, Training
 from convsmith.rewrite.lightening.candidates import Candidate
 from convsmith.rewrite.lightening.clock import Clock
-from convsmith.rewrite.lightening.fidelity import Fidelity, measured_figures
+from convsmith.rewrite.lightening.fidelity import Fidelity, measured_figures, narrow_figures
 from convsmith.rewrite.lightening.fit.moments import patch_moments
 from convsmith.rewrite.lightening.forms import Form
 from convsmith.rewrite.lightening.keywords import Request
@@ -61,7 +61,8 @@ class Job:
 
     def _carried_out(self, held: ExitStack) -> Outcome:
         request, model = self.request, self.model
-        clock = Clock(request.timing.compiled, remeasure=request.timing.remeasure)
+        timing = request.timing
+        clock = Clock(timing.compiled, timing.remeasure, timing.precision)
         clock.keep(model)
         image = _stack_images(self.batches, request.timing.batch)
         attempts = self._attempts(clock, image, held)
@@ -121,6 +122,8 @@ class Job:
             and tuning.reconstruct_seconds,
             "seed": request.run.seed,
         }
+        if request.timing.precision != "float32":
+            run_settings["runs in"] = request.timing.precision
         checkpoint = Checkpoint(request.run.checkpoint, run_settings)
         held.enter_context(checkpoint.alone())
         return checkpoint
@@ -144,6 +147,10 @@ class Job:
                 fidelities["control"] = attempts.fidelity.of("control", control)
             traced = {"original": self.network}
             rows = measured_figures(networks, fidelities, image, clock, traced)
+            if clock.precision != "float32":
+                rows["narrow"] = narrow_figures(
+                    attempt.model, rows["lightened"], attempts.fidelity, image, clock
+                )
         if fabric is not None:
             rows = fabric.broadcast(rows)
         return rows
@@ -158,6 +165,8 @@ class Job:
             original=outcome.rows["original"],
             lightened=outcome.rows["lightened"],
             control=outcome.rows.get("control"),
+            narrow=outcome.rows.get("narrow"),
+            precision=request.timing.precision,
             layers=tuple(_layer_report(layer, attempt) for layer in self.layers),
             predicted_ms=attempt.selection.predicted if timed else None,
             predicted_speedup=_factor(attempt.selection) if timed else None,

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from convsmith.rewrite.lightening.settings import Evaluate, Progress, Run, Timin
 from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.lightening.tune.distil import Fleet
 from convsmith.rewrite.lightening.tune.teacher import Loss
+from convsmith.runtime.precision import lacks_bf16
 
 __all__ = ["FORMER", "Keywords", "Request"]
 
@@ -22,7 +23,7 @@ _Settings = TypeVar("_Settings", Tuning, Timing, Run)
 
 FORMER: dict[str, tuple[type[Tuning | Timing | Run], str]] = {
     **{name: (Tuning, name) for name in (
-        "learning_rate", "loss", "features", "precision", "control", "control_learning_rate",
+        "learning_rate", "loss", "features", "control", "control_learning_rate",
     )},
     **{name: (Timing, name) for name in ("batch", "compiled", "remeasure")},
     **{name: (Run, name) for name in (
@@ -32,7 +33,7 @@ FORMER: dict[str, tuple[type[Tuning | Timing | Run], str]] = {
 """Keywords of the first edition, each with the class and the field that it is now."""
 
 _GOALS = ("latency_ms", "macs", "max_drop", "multiplier")
-_OTHERS = (*_GOALS, "output_stride", "layers")
+_OTHERS = (*_GOALS, "output_stride", "layers", "precision")
 
 
 class Keywords(TypedDict, total=False):
@@ -44,10 +45,10 @@ class Keywords(TypedDict, total=False):
     multiplier: int | None
     output_stride: int | None
     layers: Sequence[str] | None
+    precision: str
     learning_rate: float
     loss: Loss | None
     features: float
-    precision: Literal["32", "bf16"]
     control: bool
     control_learning_rate: float
     batch: int
@@ -95,7 +96,8 @@ class Request:
         """Gather the settings from a call: its classes, its shorthand, and its former keywords.
 
         Raises:
-            ArgumentError: for several targets, a value given twice, or one that makes no sense.
+            ArgumentError: for several targets, a value given twice, or one that makes no sense, and
+                for a precision that this machine does not have.
             TypeError: for a keyword that `lighten` does not take.
         """
         known = (*_OTHERS, *FORMER)
@@ -109,6 +111,7 @@ class Request:
         layers = keywords.get("layers")
         if isinstance(layers, str):
             raise ArgumentError(f"layers must be a list of paths, not {layers!r}")
+        ran = {name: keywords[name] for name in ("precision",) if name in keywords}
         shorthand = {"train": train, "epochs": epochs}
         given = {name: value for name, value in shorthand.items() if value is not None}
         request = cls(
@@ -116,7 +119,7 @@ class Request:
             output_stride=keywords.get("output_stride"),
             layers=None if layers is None else tuple(layers),
             tuning=_settings(Tuning, "tuning", tuning, former, given),
-            timing=_settings(Timing, "timing", timing, former),
+            timing=_settings(Timing, "timing", timing, former, ran),
             run=_settings(Run, "run", run, former),
         )
         if request.tuning.epochs and request.tuning.train is None:
@@ -124,6 +127,9 @@ class Request:
                 f"epochs={request.tuning.epochs} needs train: batches of images, or of images and "
                 "labels"
             )
+        precision = request.timing.precision
+        if precision != "float32" and (why := lacks_bf16()):
+            raise ArgumentError(f"no {precision} here: {why}")
         return request
 
 

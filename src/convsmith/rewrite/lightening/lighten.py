@@ -157,7 +157,9 @@ def lighten(
             - `multiplier`: the same number of depthwise kernels per channel everywhere;
             - `output_stride`: dilate the network first, as `dilate` does, so that this is the
               largest stride left; the original of the report is then the dilated network;
-            - `layers`: paths of the convolutions that may change; all unless given.
+            - `layers`: paths of the convolutions that may change; all unless given;
+            - `precision`: what the network will run in, shorthand for `timing=Timing(precision=…)`:
+              with `bf16`, forms are timed in it, and so are the networks that `speedup` compares.
 
             The keywords of the first edition that are now fields of `Tuning`, `Timing` and `Run`
             are still taken, with a `DeprecationWarning`.

@@ -138,6 +138,8 @@ class LightenReport(Result):
         lightened: the network that is returned.
         control: the same architecture from random weights, trained with the same budget; None if
             it was not asked for.
+        narrow: the lightened network compiled in bf16; None if that was not asked for.
+        precision: what forms were timed in, and what times were promised for.
         layers: every convolution, in order of execution.
         predicted_ms: what the table of layer times promised, where time was the target.
         predicted_speedup: the same as a factor.
@@ -165,11 +167,14 @@ class LightenReport(Result):
     images: int = 0
     batch: int = 1
     seed: int = 0
+    narrow: NetworkFigures | None = None
+    precision: str = "float32"
 
     @property
     def rows(self) -> dict[str, NetworkFigures]:
         """The networks by name."""
         rows = {"original": self.original, "lightened": self.lightened}
+        rows |= {f"lightened, {self.precision}": self.narrow} if self.narrow else {}
         return rows | ({"control": self.control} if self.control else {})
 
     def table(self) -> Table:
@@ -282,8 +287,12 @@ class LightenReport(Result):
             slow, fast = self.original.compiled, self.lightened.compiled
             if slow and fast:
                 note += f" in PyTorch, {slow.median_ms / fast.median_ms:.2f}× compiled"
+                if self.narrow and self.narrow.compiled:
+                    more = slow.median_ms / self.narrow.compiled.median_ms
+                    note += f", {more:.2f}× in {self.precision}"
         if self.predicted_ms is not None and after:
-            measured = (self.lightened.compiled or after).median_ms
+            quick = self.narrow.compiled if self.narrow else self.lightened.compiled
+            measured = (quick or after).median_ms
             note += f" ({self.predicted_ms:.3g} ms predicted, {measured:.3g} measured)"
         if self.control and None not in (self.control.accuracy, self.lightened.accuracy):
             assert self.control.accuracy is not None
@@ -304,7 +313,11 @@ class LightenReport(Result):
             "version": VERSION,
             "model": self.model,
             "target": self.target,
-            **{name: row.to_dict() for name, row in self.rows.items()},
+            "original": self.original.to_dict(),
+            "lightened": self.lightened.to_dict(),
+            **({"control": self.control.to_dict()} if self.control else {}),
+            **({"narrow": self.narrow.to_dict()} if self.narrow else {}),
+            "precision": self.precision,
             "layers": [layer.to_dict() for layer in self.layers],
             "predicted_ms": self.predicted_ms,
             "predicted_speedup": self.predicted_speedup,

@@ -14,6 +14,7 @@ from convsmith.arithmetic.normalise import count, seeded
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.tune.distil import Fleet
 from convsmith.rewrite.lightening.tune.teacher import Loss
+from convsmith.runtime.precision import FLOAT32, precision_of
 
 __all__ = ["ENOUGH", "Evaluate", "Progress", "Run", "Timing", "Tuning"]
 
@@ -113,6 +114,8 @@ class Timing:
         compiled: go by the time of `convsmith.compile`, with as many threads as PyTorch; else by
             PyTorch's own.
         remeasure: time layers again that were timed on this machine before.
+        precision: what compiled networks compute with, as for `convsmith.compile`: `float32` or
+            `bf16`. The report then shows the lightened network in bf16, too.
 
     Raises:
         ArgumentError: for a value of the wrong type or range.
@@ -126,11 +129,16 @@ class Timing:
     batch: int = 1
     compiled: bool = True
     remeasure: bool = False
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         _whole("batch", self.batch, 1)
         _flag("compiled", self.compiled)
         _flag("remeasure", self.remeasure)
+        if precision_of(self.precision, ()) != FLOAT32 and not self.compiled:
+            raise ArgumentError(
+                f"precision={self.precision!r} is that of compiled networks: leave compiled=True"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
