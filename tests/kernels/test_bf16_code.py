@@ -14,6 +14,7 @@ pytest.importorskip("halide")
 from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.isa import ISAS
 from convsmith.kernels.kernel import Kernel, Numbers, target
+from convsmith.kernels.largest import HalfMaxPool
 from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
 
 BF16 = Numbers(source=True, target=True, products=True)
@@ -82,6 +83,13 @@ def test_channels_of_a_word_are_loaded_once(words: int, tmp_path: Path) -> None:
     code = " ".join(_code(Depthwise(7, (3, 3), numbers=maps, words=words), tmp_path))
     assert "vfmadd" in code
     assert "vpmovzxwd" not in code
+
+
+@pytest.mark.parametrize("channels", [16, 32])
+def test_maxima_are_those_of_integers(channels: int, tmp_path: Path) -> None:
+    code = " ".join(_code(HalfMaxPool((3, 3), (2, 2), channels), tmp_path))
+    assert "vpmaxsw" in code
+    assert not re.search(r"v(max|cmp)ps|vpmovzxwd", code)
 
 
 def test_float32_arithmetic_needs_no_such_processor(tmp_path: Path) -> None:

@@ -99,6 +99,19 @@ def test_depthwise_of_any_pitch(channels: int, fused: bool) -> None:
     check(part, compiled(image), image)
 
 
+class ChannelNorm(nn.Module):
+    """A layer norm of the channels, of which a vector holds some."""
+
+    in_channels = 40
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(self.in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 LAYERS = {
     "grouped": lambda: nn.Conv2d(32, 48, 3, 1, 1, groups=8),
     "grouped in parts": lambda: nn.Conv2d(96, 64, 3, 2, 1, groups=2),
@@ -111,6 +124,9 @@ LAYERS = {
     "average": lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
     "bilinear": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
     "shuffle": lambda: nn.ChannelShuffle(4),
+    "layer norm": lambda: ChannelNorm(),
+    "largest": lambda: nn.MaxPool2d(3, 2, 1),
+    "largest dilated": lambda: nn.MaxPool2d((2, 5), 1, (0, 2), (3, 1)),
 }
 
 

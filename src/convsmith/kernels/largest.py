@@ -11,9 +11,53 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result
 from convsmith.kernels.rows import larger
 
-__all__ = ["ChannelMax", "RowMax"]
+__all__ = ["ChannelMax", "HalfMaxPool", "RowMax"]
 
 _LEAST = float("-inf")
+
+
+@dataclass(frozen=True)
+class HalfMaxPool(Kernel):
+    """The largest value of each window of a map of bf16, or NaN, by the bits: none is rounded.
+
+    As signed integers bf16 are in order, once all bits of a negative one but its sign are turned;
+    the one NaN that maps hold is above infinity. Arguments: x (buffer, ring, row), dy, dx, y.
+
+    Attributes:
+        channels: computed at once.
+    """
+
+    family: ClassVar[str] = "halfmaxpool"
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    channels: int
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source = Rows("x", narrow=True)
+        dy, dx = ints("dy", "dx")
+        taps = hl.RDom([(0, self.kernel[1]), (0, self.kernel[0])], "taps")
+        most, out = hl.Func("most"), hl.Func(self.name)
+
+        def ordered(column: Any, row: Any) -> Any:
+            return _turned(hl.reinterpret(hl.Int(16), source.raw((c, column, row))))
+
+        across, down = x * self.stride[1], y * self.stride[0]
+        most[c, x, y] = ordered(across, down)
+        most[c, x, y] = hl.max(most[c, x, y], ordered(across + taps.x * dx, down + taps.y * dy))
+        out[c, x, y] = hl.reinterpret(hl.UInt(16), _turned(most[c, x, y]))
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, self.channels, hl.TailStrategy.RoundUp).vectorize(lane)
+        most.compute_at(out, block).vectorize(c, self.channels)
+        most.update().vectorize(c, self.channels)
+        return result(out), [*source.arguments, dy, dx]
+
+
+def _turned(bits: Any) -> Any:
+    """With all bits but the sign turned where that is set; twice is as if not at all."""
+    return bits ^ ((bits >> 15) & hl.i16(0x7FFF))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class ChannelNorm(Kernel):
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y, lane, pixel = (hl.Var(name) for name in ("c", "x", "y", "lane", "pixel"))
-        source, weight, bias = Rows("x"), vector("weight"), vector("bias")
+        source = Rows("x", self.numbers.source)
+        weight, bias = vector("weight"), vector("bias")
         (channels,) = ints("channels")
         eps = hl.Param(hl.Float(32), "eps")
         each = hl.f32(1) / hl.f32(channels)
@@ -61,7 +62,8 @@ class ChannelNorm(Kernel):
         spread = hl.Func("spread")
         spread[x, y] = hl.f32(1) / hl.sqrt(mean("variance", square) + eps)
         spread.compute_at(out, x).unroll(x)
-        out[c, x, y] = (source[c, x, y] - middle) * spread[x, y] * weight[c] + bias[c]
+        value = (source[c, x, y] - middle) * spread[x, y] * weight[c] + bias[c]
+        out[c, x, y] = self.stored(value)
         out.split(x, x, pixel, self.pixels, hl.TailStrategy.ShiftInwards)
         out.reorder(c, pixel, x, y).vectorize(c, isa.lanes, hl.TailStrategy.RoundUp).unroll(pixel)
         return result(out), [*source.arguments, channels, eps, weight, bias]

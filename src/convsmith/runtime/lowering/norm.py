@@ -34,6 +34,7 @@ class NormalisedPixels(Block):
     eps: float = 0.0
 
     label = "layer norm"
+    narrows = True
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel for rows of `width` pixels."""

@@ -11,6 +11,7 @@ import numpy as np
 from convsmith.arithmetic import Pool, Window
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.largest import HalfMaxPool
 from convsmith.kernels.resample import MANY, Average
 from convsmith.kernels.rows import MaxPool
 from convsmith.network import Layer
@@ -35,7 +36,14 @@ class LargestPool(Block):
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
         rows, columns = self.windows
-        return MaxPool((rows.kernel, columns.kernel), (rows.stride, columns.stride))
+        window = (rows.kernel, columns.kernel), (rows.stride, columns.stride)
+        numbers = self.numbers
+        if not (numbers.source and numbers.target):
+            return MaxPool(*window)
+        assert self.target is not None
+        return HalfMaxPool(
+            *window, 2 * isa.lanes if self.target.pitch % (2 * isa.lanes) == 0 else isa.lanes
+        )
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """Dilation."""
