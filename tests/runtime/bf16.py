@@ -8,6 +8,7 @@ are so: nearly all have but one number that is right.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -34,6 +35,9 @@ from convsmith.runtime.lowering.resample import Upsampled
 from convsmith.runtime.lowering.scaled import Scaled
 from convsmith.runtime.lowering.transposed import Transposed
 from tests.kernels.reference import activated
+
+CHECKED = Counter[str]()
+"""Regions and values that `check` has looked at, and how many of these may be either of two."""
 
 EPSILON = torch.finfo(torch.float32).eps
 _REACH = 1.2
@@ -351,8 +355,13 @@ def every_region_checked() -> Iterator[list[Region]]:
 def check(region: Region, found: Any, *images: Tensor) -> None:
     """Require that each value lies in its interval."""
     outputs = found if isinstance(found, tuple) else (found,)
-    for mine, right in zip(outputs, expected(region, *images), strict=True):
+    CHECKED["regions"] += 1
+    for mine, right, block in zip(outputs, expected(region, *images), region.outputs, strict=True):
         value, error = right
+        CHECKED["values"] += value.numel()
+        if block.sources[0].root.narrow:
+            CHECKED["bf16"] += value.numel()
+            CHECKED["either of two"] += int((error > 0).sum())
         if region.inputs[0].vectors:
             value, error = value[0, :, 0].mT, error[0, :, 0].mT
         assert mine.shape == value.shape

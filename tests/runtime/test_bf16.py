@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,7 +29,7 @@ from convsmith.kernels.kernel import Numbers
 from convsmith.runtime.execution import bands, region
 from convsmith.runtime.lowering import convolution
 from tests.runtime import several
-from tests.runtime.bf16 import check, every_region_checked, to_bf16
+from tests.runtime.bf16 import CHECKED, check, every_region_checked, to_bf16
 from tests.runtime.several.checks import called, clones, laid_out, parted
 from tests.runtime.test_random_blocks import Block, Spec, lively, specs
 from tests.runtime.test_random_networks import Network, networks
@@ -37,7 +38,18 @@ from tests.thoroughness import THOROUGH, examples
 
 HERE = ISAS["avx512"].has_bf16
 needs_bf16 = pytest.mark.skipif(not HERE, reason="this processor lacks avx512_bf16")
-COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or (20 if THOROUGH else 6))
+BLOCKS, NETWORKS = os.environ.get("CONVSMITH_BLOCKS"), os.environ.get("CONVSMITH_NETWORKS")
+COUNT = int(NETWORKS or (20 if THOROUGH else 6))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def told(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Say how much was compared, where so many blocks or networks were asked for."""
+    yield
+    capturing = pytestconfig.pluginmanager.get_plugin("capturemanager")
+    if BLOCKS or NETWORKS:
+        with capturing.global_and_fixture_disabled():
+            print(f"\nin bf16: {dict(CHECKED)}")
 
 
 def fast(model: nn.Module, image: Any, **options: Any) -> Any:
@@ -67,7 +79,7 @@ def test_rounding_of_the_oracle() -> None:
 
 
 @needs_bf16
-@examples(150, 15)
+@examples(int(BLOCKS or 150), int(BLOCKS or 15))
 @given(spec=specs())
 def test_block(spec: Spec) -> None:
     torch.manual_seed(spec.seed)
@@ -158,7 +170,7 @@ def test_new_weights_and_the_backend_of_torch() -> None:
 
 
 @needs_bf16
-@examples(60, 5)
+@examples(int(NETWORKS or 60), int(NETWORKS or 5))
 @given(given_=networks(), threads=st.integers(1, 3))
 def test_network(given_: tuple[Network, Tensor], threads: int) -> None:
     net, image = given_
