@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("halide")
 
 from convsmith.kernels.depthwise import Depthwise, Separable
+from convsmith.kernels.grouped import Grouped
 from convsmith.kernels.isa import ISAS
 from convsmith.kernels.kernel import Kernel, Numbers, target
 from convsmith.kernels.largest import HalfMaxPool
@@ -77,12 +78,22 @@ def test_pairs_are_one_instruction_and_pixels_one_broadcast(
         assert len(loop) <= 3 * loop.count("vdpbf16ps") + 20
 
 
+@pytest.mark.parametrize("outputs", [16, 24, 48])
+@pytest.mark.parametrize("dilated", [False, True])
+def test_a_group_has_pairs_of_its_own(outputs: int, dilated: bool, tmp_path: Path) -> None:
+    kernel = Grouped(16, outputs, 7, (3, 3), dilated=dilated, numbers=BF16)
+    names = [line.partition(":")[2].split()[0] for line in _code(kernel, tmp_path)]
+    # Of one row of taps: pixels, and where a group has them several vectors at once.
+    assert names.count("vdpbf16ps") % (3 * 7) == 0 < names.count("vdpbf16ps")
+    assert not {name for name in names if re.match(r"vpinsr|vpextr[bwd]|v\w*gather|vfmadd", name)}
+
+
 @pytest.mark.parametrize("words", [8, 16])
 def test_channels_of_a_word_are_loaded_once(words: int, tmp_path: Path) -> None:
     maps = Numbers(source=True, target=True)
     code = " ".join(_code(Depthwise(7, (3, 3), numbers=maps, words=words), tmp_path))
     assert "vfmadd" in code
-    assert "vpmovzxwd" not in code
+    assert not re.search(r"vpmovzxwd|vpinsr", code)
 
 
 @pytest.mark.parametrize("channels", [16, 32])

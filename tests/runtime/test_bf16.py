@@ -127,6 +127,8 @@ class ChannelNorm(nn.Module):
 LAYERS = {
     "grouped": lambda: nn.Conv2d(32, 48, 3, 1, 1, groups=8),
     "grouped in parts": lambda: nn.Conv2d(96, 64, 3, 2, 1, groups=2),
+    "groups of vectors": lambda: nn.Conv2d(48, 72, 3, 1, 2, 2, groups=3),
+    "groups of odd numbers": lambda: nn.Conv2d(30, 32, 3, 1, 1, groups=2),
     "large": lambda: nn.Conv2d(32, 32, 9, 1, 4, groups=32),
     "large dilated": lambda: nn.Conv2d(32, 32, 9, 1, 8, 2, groups=32),
     "seven": lambda: nn.Conv2d(48, 48, 7, 2, 3, groups=48),

@@ -127,9 +127,14 @@ class Rows:
         """
         if not self.narrow:
             return self[2 * pair + parity, x, y]
-        both = hl.concat_bits([self.raw((2 * pair, x, y)), self.raw((2 * pair + 1, x, y))])
+        both = self.pair((2 * pair, x, y))
         bits = both & hl.u32(_HIGH) if parity else both << 16
         return hl.reinterpret(hl.Float(32), bits)
+
+    def pair(self, place: tuple[Any, Any, Any]) -> Any:
+        """The word of two neighbouring channels of bf16, the first of them being given."""
+        c, x, y = place
+        return hl.concat_bits([self.raw((c, x, y)), self.raw((c + 1, x, y))])
 
     def raw(self, place: tuple[Any, Any, Any]) -> Any:
         """A value as the map holds it."""

@@ -77,6 +77,18 @@ class Convolution(Block):
         return self.kind in ("pointwise", "dense", "separable")
 
     @property
+    def pairs(self) -> bool:
+        """Whether its sums can multiply channels in pairs, with a gain.
+
+        Their number is even; a group has vectors of its own, for by trial nothing is won where
+        pairs of several groups have to be put together.
+        """
+        if self.kind != "grouped":
+            return self.in_tiles and self.sources[0].channels % 2 == 0
+        outputs = len(self.weight) // self.groups
+        return self.weight.shape[1] % 2 == 0 and outputs % 8 == 0 and outputs > 8
+
+    @property
     def multiplier(self) -> int:
         """Outputs of each channel in the depthwise convolution."""
         weight = self.weight if self.depthwise is None else self.depthwise[0]
@@ -164,7 +176,8 @@ class Convolution(Block):
         if self.kind == "depthwise":
             return _depthwise(self.weight, self.bias, 1, pitch, self._words(isa))
         if self.kind == "grouped":
-            return [padded(self.weight.transpose(2, 3, 1, 0), pitch), bias]
+            weight = padded(self.weight.transpose(2, 3, 1, 0), pitch)
+            return [_twos(weight) if self.products else weight, bias]
         sums = _pairs if self.products else _sums
         if self.depthwise is None:
             return [sums(self.weight, pitch, tile), bias]
@@ -325,6 +338,13 @@ def _pairs(weight: Array, pitch: int, tile: int) -> Array:
     """The same in bf16, as bits: (tiles, rows, columns, in / 2, outputs of a tile, 2)."""
     lines = _sums(weight, pitch, tile).reshape(-1, 2, tile).swapaxes(1, 2)
     return bf16_bits(lines)
+
+
+def _twos(weight: Array) -> Array:
+    """(rows, columns, in, outputs) to bits of bf16 (rows, columns, in / 2, outputs · 2)."""
+    rows, columns, inputs, outputs = weight.shape
+    split = weight.reshape(rows, columns, inputs // 2, 2, outputs).swapaxes(-1, -2)
+    return bf16_bits(split.reshape(rows, columns, inputs // 2, 2 * outputs))
 
 
 def bf16_bits(values: Array) -> Array:

@@ -43,9 +43,7 @@ def narrow(blocks: Sequence[Block], precision: Precision) -> None:
             root.narrow = id(root) in read - wide
     for block in blocks:
         if isinstance(block, Convolution) and not _kept(block, precision.keep):
-            source = block.sources[0]
-            even = source.channels % 2 == 0
-            block.products = block.in_tiles and even and source.root.narrow
+            block.products = block.pairs and block.sources[0].root.narrow
 
 
 def _wide(block: Block, keep: Set[str], wide: Set[int]) -> list[Map]:
