@@ -158,6 +158,7 @@ def test_an_interrupted_run_goes_on(place, counted, capfd, monkeypatch):
         (["--form", "spatail"], "did you mean 'spatial'"),
         (["--layer", "9"], "Sequential has no convolution '9'"),
         (["--batch", "0"], "--batch must be from 1 to 1,048,576, not 0"),
+        (["--precision", "32"], "--precision must be one of 'float32', 'bf16', not '32'"),
         (["--epochs", "-1"], "--epochs must be from 0 to 1,048,576, not -1"),
         (["--images", "4"], "4 images: at least 8 are needed"),
         (
