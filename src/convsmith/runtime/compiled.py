@@ -213,7 +213,13 @@ class Compiled(ForInference):
             with torch.no_grad():
                 return self._variant((batch,), {}).plain(batch)
 
-        found = agreement(self.network.name, self.precision, images, self, reference)
+        def call(batch: Tensor) -> Any:
+            if self._background is not None:  # else torch would run a batch of a new size
+                self._prepare((batch,), {})
+                self._background.note(signature((batch,), {}))
+            return self(batch)
+
+        found = agreement(self.network.name, self.precision, images, call, reference)
         if not origins or self.precision == "float32":
             return found
         some = first[0] if len({batch.shape[1:] for batch in first}) > 1 else torch.cat(first)

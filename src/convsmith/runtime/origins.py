@@ -104,16 +104,22 @@ class _Rounded(Interpreter):
     """Runs a graph in float32 with the roundings of some blocks, whose movements it keeps."""
 
     def __init__(self, variant: Variant, blocks: Sequence[Block]) -> None:
-        super().__init__(variant.captured.graph())
+        graph = variant.captured.graph()
+        super().__init__(graph)
         network = variant.network
+        entries = graph.graph.find_nodes(op="placeholder")
+        nodes = {layer.name: layer.node for layer in network}
+        nodes |= {name: node.name for name, node in zip(network.inputs, entries, strict=True)}
         self._results: dict[str, int] = {}
         self._sums: dict[str, tuple[int, bool]] = {}
         for number, block in enumerate(blocks):
-            if block.target is not None and block.target.root.narrow:
-                self._results[network[_last(block)].node] = number
-            if block.products:
+            # What is between layers, such as the means of a norm, is a statistic: float32.
+            narrow = block.target is not None and block.target.root.narrow
+            if narrow and _last(block) in nodes:
+                self._results[nodes[_last(block)]] = number
+            if block.products and block.name in nodes:
                 between = getattr(block, "depthwise", None) is not None
-                self._sums[network[block.name].node] = (number, between)
+                self._sums[nodes[block.name]] = (number, between)
         self._moved: list[tuple[int, Tensor, Tensor]] = []
 
     def run_node(self, n: Node) -> Any:
