@@ -15,13 +15,16 @@ export HYPOTHESIS_PROFILE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-zoo docs docs-check pictures bench lint audit wheel release-check clean
+.PHONY: help demo demo-phone test test-zoo docs docs-check pictures bench lint audit wheel release-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## Run the demonstration; writes demo/report.html and demo/result.json
 	@$(BIN)/convsmith demo --force $(ARGS)
+
+demo-phone: .venv/installed ## The same, then the light network on a phone (QEMU) and in a browser, without Python
+	@$(BIN)/convsmith demo --phone --force $(ARGS)
 
 # The doctests read the settings of the tests (seeds, threads, skips) through `-p tests.conftest`.
 # Both runs happen, so that one pass shows every failure; the tests have the last word.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convsmith.arithmetic.normalise import MOST_SEEDS
 from convsmith.cli.bounds import within
 from convsmith.cli.holdout import Batches, accuracy, train_and_test
-from convsmith.cli.output import Force, check_targets, console, emit, steps, talk
+from convsmith.cli.output import Force, as_json, check_targets, console, emit, steps, talk, write
 from convsmith.errors import ArgumentError
 from convsmith.measure import inspect
 from convsmith.report.saving import check_folder
@@ -82,6 +82,12 @@ def command(
     seed: Annotated[
         int, typer.Option(help="Seed for the network, the split and the training.")
     ] = 0,
+    phone: Annotated[
+        bool,
+        typer.Option(
+            "--phone", help="Then run it as a phone (in QEMU) and a browser would, without Python."
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Train, inspect, lighten and compare a small network on handwritten digits."""
@@ -93,7 +99,8 @@ def command(
     except OSError as error:
         raise ArgumentError(f"cannot make {output!r}: {error.strerror}") from error
     targets = str(folder / "result.json"), str(folder / "report.html")
-    check_targets(*targets, force=force)
+    on_phone = str(folder / "phone.json")
+    check_targets(*targets, *([on_phone] if phone else []), force=force)
     train, test = train_and_test("digits", share=0.3, seed=seed)
     assert test.labels is not None
     evaluate = accuracy(test.images, test.labels)
@@ -130,6 +137,14 @@ def command(
         html=targets[1],
         force=True,
     )
+    if phone:
+        from convsmith.cli.phone import on_phones, phone_table
+
+        talk("exporting for a phone and for browsers")
+        rows = on_phones(result.model.eval(), test.images[:], test.labels, folder)
+        screen.print()
+        screen.print(phone_table(rows))
+        write(on_phone, as_json({"report": "phone", "version": 1, "rows": rows}), force=True)
 
 
 def _train(model: nn.Module, data: Batches, progress: Callable[[int, int], None]) -> None:

@@ -25,6 +25,7 @@ class Target:
         static_triple: the same with a C library that programs can hold.
         machines: what `platform.machine` says on it.
         emulator: what runs its programs elsewhere, on Linux; '' if nothing does.
+        package: of Debian, which has the emulator.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Target:
     static_triple: str
     machines: tuple[str, ...]
     emulator: str = ""
+    package: str = ""
 
     @property
     def is_web(self) -> bool:
@@ -78,9 +80,17 @@ TARGETS = MappingProxyType(
                 "aarch64-linux-musl",
                 ("aarch64", "arm64"),
                 "qemu-aarch64",
+                "qemu-user",
             ),
             Target(
-                "wasm32", "wasm-32-wasmrt", ("simd128",), "wasm32-wasi", "wasm32-wasi", (), "node"
+                "wasm32",
+                "wasm-32-wasmrt",
+                ("simd128",),
+                "wasm32-wasi",
+                "wasm32-wasi",
+                (),
+                "node",
+                "nodejs",
             ),
         )
     }

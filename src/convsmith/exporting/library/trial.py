@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from convsmith.exporting.library.toolchain import Toolchain
 from convsmith.kernels.isa import lacking
 from convsmith.runtime.graph.free import Inputs, leaves
 
-__all__ = ["tried"]
+__all__ = ["cannot_run", "running", "tried"]
 
 _PATIENCE = 600  # seconds, for an emulator
 
@@ -48,35 +49,59 @@ def tried(
     Raises:
         ConvsmithError: where it fails, or differs by more than `TOLERANCE`.
     """
-    emulator = shutil.which(target.emulator) if target.emulator else None
-    if target.is_here:
-        missing = [flag for isa in target.isas[-1:] for flag in lacking(isa)]
-        if missing:
-            return f"not checked: this processor lacks {', '.join(missing)}", None
-    elif emulator is None:
-        needed = (
-            f"{target.emulator} is not installed" if target.emulator else "no such machine here"
-        )
-        return f"not checked: {needed}", None
+    if reason := cannot_run(target):
+        return f"not checked: {reason}", None
     drawn = random_inputs(inputs, 0)
-    tensors = [leaf.contiguous() for leaf in leaves(drawn)]
     expected = of_model(model, drawn) or []
-    # In a process of its own: whatever it does, this one goes on.
-    program = folder / "try.mjs" if target.is_web else tools.program(folder, name)
-    if target.is_web:
-        program.write_text(_SCRIPT.replace("NET", name))
     try:
-        found = _run([emulator] if emulator else [], program, tensors, shapes)
+        with running(folder, name, target, tools, shapes) as run:
+            found = run([leaf.contiguous() for leaf in leaves(drawn)])
     except PermissionError:
         return f"not checked: no program may be run in {folder.parent}; set TMPDIR", None
-    how = f"run by {target.emulator}" if emulator else "run here"
     gap = difference(expected, found)
     if not gap <= TOLERANCE:
         raise ConvsmithError(
             f"the C library and the model differ by {gap:.1e} of the largest value, more than "
             f"{TOLERANCE:.0e}: nothing is written (check=False does not ask)"
         )
+    how = "run here" if target.is_here else f"run by {target.emulator}"
     return f"{how}, it agrees with the model", gap
+
+
+def cannot_run(target: Target) -> str:
+    """Why programs for a target cannot be run on this machine, with the line that helps, or ''."""
+    if target.is_here:
+        missing = [flag for isa in target.isas[-1:] for flag in lacking(isa)]
+        return f"this processor lacks {', '.join(missing)}" if missing else ""
+    if not target.emulator:
+        return "no such machine here, and none that stands in for it"
+    if shutil.which(target.emulator) is None:
+        return f"{target.emulator} is not installed (apt-get install {target.package})"
+    return ""
+
+
+@contextmanager
+def running(
+    folder: Path, name: str, target: Target, tools: Toolchain, shapes: Sequence[tuple[int, ...]]
+) -> Iterator[Callable[[Sequence[Tensor]], list[Tensor]]]:
+    """A function from inputs to outputs of a library: its example, in a process of its own.
+
+    Args:
+        folder: where the library is; the example is built there, and removed at the end.
+        name: its own.
+        target: the machine that it is for, which `cannot_run` has nothing against.
+        tools: what built it.
+        shapes: of its outputs.
+    """
+    emulator = [] if target.is_here else [str(shutil.which(target.emulator))]
+    # In a process of its own: whatever it does, this one goes on.
+    program = folder / "try.mjs" if target.is_web else tools.program(folder, name)
+    if target.is_web:
+        program.write_text(_SCRIPT.replace("NET", name))
+    try:
+        yield lambda inputs: _run(emulator, program, inputs, shapes)
+    finally:
+        program.unlink(missing_ok=True)
 
 
 _SCRIPT = """
@@ -98,7 +123,7 @@ net.run(values).forEach((result, i) => writeFileSync(files[split + 1 + i], resul
 def _run(
     emulator: list[str], program: Path, inputs: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]
 ) -> list[Tensor]:
-    """The outputs of the example, which is removed with all that it reads and writes."""
+    """The outputs of the example; what it reads and writes is removed."""
     sources = [program.with_name(f"input{i}.raw") for i in range(len(inputs))]
     targets = [program.with_name(f"output{i}.raw") for i in range(len(shapes))]
     for source, tensor in zip(sources, inputs, strict=True):
@@ -120,7 +145,7 @@ def _run(
     except subprocess.TimeoutExpired as error:
         raise ConvsmithError(f"the library did not end within {_PATIENCE} s") from error
     finally:
-        for path in (program, *sources, *targets):
+        for path in (*sources, *targets):
             path.unlink(missing_ok=True)
 
 
