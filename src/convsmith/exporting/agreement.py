@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.errors import ConvsmithError, first_line
 from convsmith.exporting.exported import Value
-from convsmith.network import untouched
+from convsmith.network import Network, untouched
 from convsmith.network.contexts import quiet
 from convsmith.runtime.graph.capture import apart
 from convsmith.runtime.graph.free import Inputs, leaves
@@ -20,6 +20,7 @@ from convsmith.text import times
 
 __all__ = [
     "NOT_INSTALLED", "TOLERANCE", "compared", "difference", "of_model", "random_inputs",
+    "ranges_of",
 ]  # fmt: skip
 
 TOLERANCE = 1e-5
@@ -29,9 +30,22 @@ NOT_INSTALLED = "not checked: onnxruntime is not installed (pip install onnxrunt
 
 
 def compared(
-    model: nn.Module, content: bytes, inputs: Inputs, values: Sequence[Value], seed: int = 0
+    model: nn.Module,
+    content: bytes,
+    inputs: Inputs,
+    values: Sequence[Value],
+    ranges: Sequence[float] = (),
+    seed: int = 0,
 ) -> tuple[str, float | None]:
     """Run model and file on random inputs: at the example's sizes, and at twice those free.
+
+    Args:
+        model: what the file should compute.
+        content: of the file.
+        inputs: the example.
+        values: inputs and outputs of the file.
+        ranges: for each output, as for `difference`.
+        seed: of the random inputs.
 
     Returns:
         What was done, and the largest difference over the largest value; None where ONNX Runtime is
@@ -60,7 +74,7 @@ def compared(
         if expected is None:
             continue  # the model itself does not take a size that no rule forbids
         found = _of_file(session, example)
-        gap = difference(expected, found)
+        gap = difference(expected, found, ranges)
         sizes.append(" and ".join(times(t.shape) for t in leaves(example)))
         if not gap <= TOLERANCE:
             raise ConvsmithError(
@@ -123,17 +137,42 @@ def _of_file(session: Any, inputs: Inputs) -> list[Tensor]:
         raise ConvsmithError(f"ONNX Runtime cannot run the file: {first_line(error)}") from error
 
 
-def difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """The largest difference over the largest value; infinite where shapes or NaNs differ."""
+def ranges_of(network: Network) -> list[float]:
+    """For each output of a network, how large its values can be; 0 where nothing bounds them."""
+    found = []
+    for name in network.outputs:
+        layer = network[name]
+        while layer.kind in ("reshape", "identity") and layer.inputs:
+            layer = network[layer.inputs[0]]
+        found.append(float(layer.operation.name in _BOUNDED))
+    return found
+
+
+_BOUNDED = ("hardsigmoid", "sigmoid", "softmax", "tanh")
+"""What gives values up to 1. Runtimes may cut their tails: on noise a detector gives 1e-12."""
+
+
+def difference(
+    expected: Sequence[Tensor], found: Sequence[Tensor], ranges: Sequence[float] = ()
+) -> float:
+    """The largest difference over the largest value; infinite where shapes or NaNs differ.
+
+    Args:
+        expected: the outputs that are right.
+        found: those that are compared.
+        ranges: for each of them a value that stands for smaller largest ones; none unless given.
+    """
     if [t.shape for t in expected] != [t.shape for t in found]:
         return float("inf")
     worst = 0.0
-    for one, other in zip(expected, found, strict=True):
+    for one, other, least in zip(expected, found, ranges or [0.0] * len(found), strict=True):
         a, b = one.double(), other.double()
         finite = torch.isfinite(a)
         if not torch.equal(finite, torch.isfinite(b)):
             return float("inf")
         a, b = a[finite], b[finite]
         if a.numel():
-            worst = max(worst, float((a - b).abs().max() / a.abs().max().clamp_min(1e-30)))
+            worst = max(
+                worst, float((a - b).abs().max() / a.abs().max().clamp_min(max(least, 1e-30)))
+            )
     return worst

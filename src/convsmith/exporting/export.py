@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from convsmith.errors import ArgumentError, ConvsmithError
 from convsmith.exporting import onnx
-from convsmith.exporting.agreement import compared
+from convsmith.exporting.agreement import compared, ranges_of
 from convsmith.exporting.compiled import export_compiled
 from convsmith.exporting.exported import Exported
 from convsmith.exporting.library.written import ExportedLibrary
@@ -107,7 +107,7 @@ def export(
             raise type(error)(f"{network.name} {error}") from error
     checked, gap = "not checked: check=False", None
     if check:
-        checked, gap = compared(holder, written.content, given, written.values)
+        checked, gap = compared(holder, written.content, given, written.values, ranges_of(network))
     count, unread = _counted(network, written.weights)
     if unread:
         notes += (f"left out, as nothing reads them: {', '.join(unread)}",)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Host", "as_tensor", "numbers"]
+__all__ = ["Host", "as_tensor", "numbers", "tensor_of"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,16 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Any:
     device = None if like is None else like.device
     made = [torch.scalar_tensor(each, dtype=torch.int64, device=device) for each in value.values]
     return made[0] if value.scalar else torch.stack(made)
+
+
+def tensor_of(value: Any) -> Tensor:
+    """A tensor in the place of any value.
+
+    One that is a tensor already is left alone: `torch.as_tensor` would enter its type into a
+    captured graph, where no kernel then computes it and float64 becomes float32.
+    """
+    value = as_tensor(value)
+    return value if isinstance(value, Tensor) else torch.as_tensor(value)
 
 
 def numbers(value: Any) -> list[Any]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convsmith.importing.file import Node
-from convsmith.importing.host import Host, as_tensor
+from convsmith.importing.host import Host, as_tensor, tensor_of
 from convsmith.importing.table import operator
 
 __all__: list[str] = []
@@ -191,7 +191,7 @@ def _where(node: Node, values: Sequence[Any]) -> Any:
     if all(isinstance(value, Host) for value in values):
         picks = zip(condition.values, *(each.values for each in both), strict=True)
         return both[0].like([a if c else b for c, a, b in picks])
-    a, b = (torch.as_tensor(as_tensor(each)) for each in both)
+    a, b = (tensor_of(each) for each in both)
     if not isinstance(both[0], Tensor):
         a = a.to(b.dtype)
     if not isinstance(both[1], Tensor):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convsmith.importing.file import Node
-from convsmith.importing.host import Host, as_tensor, numbers
+from convsmith.importing.host import Host, as_tensor, numbers, tensor_of
 from convsmith.importing.table import operator
 from convsmith.machine import memory
 
@@ -72,7 +72,7 @@ def _reshape(node: Node, values: Sequence[Any]) -> Any:
     value, lengths = values[0], numbers(values[1])
     if isinstance(value, Host):
         return Host(value.values, scalar=not lengths)
-    value = torch.as_tensor(value)
+    value = tensor_of(value)
     if not node.attributes.get("allowzero", 0):
         lengths = [
             value.shape[axis] if isinstance(n, int) and n == 0 else n
@@ -124,7 +124,7 @@ def _unsqueeze(node: Node, values: Sequence[Any]) -> Any:
     value, axes = values[0], _axes(node, values) or []
     if isinstance(value, Host) and value.scalar and len(axes) == 1:
         return Host(value.values)
-    value = torch.as_tensor(as_tensor(value))
+    value = tensor_of(value)
     rank = value.dim() + len(axes)
     for axis in sorted(a + rank if a < 0 else a for a in axes):
         value = value.unsqueeze(axis)
@@ -135,7 +135,7 @@ def _unsqueeze(node: Node, values: Sequence[Any]) -> Any:
 def _concat(node: Node, values: Sequence[Any]) -> Any:
     if all(isinstance(value, Host) for value in values):
         return Host(tuple(number for value in values for number in value.values))
-    tensors = [torch.as_tensor(as_tensor(value)) for value in values]
+    tensors = [tensor_of(value) for value in values]
     return torch.cat(tensors, node.attributes.get("axis", 0))
 
 
@@ -187,7 +187,7 @@ def _gather(node: Node, values: Sequence[Any]) -> Any:
     if isinstance(value, Host):
         taken = tuple(value.values[int(place)] for place in numbers(picks))
         return Host(taken, scalar=isinstance(picks, Host) and picks.scalar)
-    value = torch.as_tensor(value)
+    value = tensor_of(value)
     if isinstance(picks, Host) and picks.scalar:
         return value.select(axis, picks.values[0])
     places = as_tensor(picks, value)
@@ -200,7 +200,7 @@ def _gather(node: Node, values: Sequence[Any]) -> Any:
 
 @operator("Expand")
 def _expand(node: Node, values: Sequence[Any]) -> Any:
-    value = torch.as_tensor(as_tensor(values[0]))
+    value = tensor_of(values[0])
     lengths = numbers(values[1])
     missing = len(lengths) - value.dim()
     own = [*([1] * missing), *value.shape] if missing > 0 else list(value.shape)
