@@ -35,6 +35,10 @@ def command(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the C library and its functions.")
     ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Let the C library end where only PyTorch could go on."),
+    ] = False,
     fixed: Annotated[
         bool, typer.Option("--fixed", help="Keep the sizes of the input, instead of any.")
     ] = False,
@@ -71,8 +75,8 @@ def command(
     if example is None and not isinstance(network, ExportedProgram):
         raise ArgumentError("which input? pass its shape: --input 1,3,224,224")
     written = export(
-        network, example, output, target=target, name=name, fixed=fixed, opset=opset, check=check,
-        force=force,
+        network, example, output, target=target, name=name, partial=partial, fixed=fixed,
+        opset=opset, check=check, force=force,
     )  # fmt: skip
     talk(f"wrote {written.path}")
     for note in written.notes:

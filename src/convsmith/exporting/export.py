@@ -32,6 +32,7 @@ def export(
     *,
     target: str | None = None,
     name: str | None = None,
+    partial: bool = False,
     fixed: bool = False,
     opset: int | None = None,
     check: bool = True,
@@ -55,6 +56,8 @@ def export(
         path: the file, `*.onnx` or `*.cvs`; with a target, the folder.
         target: the machine that a C library is for, such as `x86-64-v3`.
         name: of that library and its functions; `net` unless given.
+        partial: a C library may stop where only torch could go on: its outputs are what the rest of
+            the network reads, and `notes` and its header name that rest.
         fixed: keep the sizes of the example: some runtimes take only such ONNX files.
         opset: the version of ONNX's operators, from 18; PyTorch's choice unless given.
         check: whether the file is compared with the model.
@@ -81,7 +84,7 @@ def export(
     if target is not None:
         if fixed or opset is not None:
             raise ArgumentError(f"fixed and opset are for ONNX, not for target={target!r}")
-        return _library(model, holder, example, path, target, name, check, force)
+        return _library(model, holder, example, path, target, name, partial, check, force)
     if path.suffix.lower() not in (".onnx", ".cvs"):
         raise ArgumentError(
             f"cannot export to {str(path)!r}: expected a name like net.onnx or net.cvs, or a "
@@ -89,6 +92,8 @@ def export(
         )
     if name is not None:
         raise ArgumentError(f"name={name!r} is for a C library, not for {str(path)!r}")
+    if partial:
+        raise ArgumentError(f"partial=True is for a C library, not for {str(path)!r}")
     _check_model(model)
     check_target(path, force)
     if path.suffix.lower() == ".cvs":
@@ -125,6 +130,7 @@ def _library(
     path: Path,
     target: str,
     name: str | None,
+    partial: bool,
     check: bool,
     force: bool,
 ) -> ExportedLibrary:
@@ -138,7 +144,7 @@ def _library(
     _check_model(model)
     check_library(path, target, name, force)
     given = _inputs(model, holder, example)
-    return export_library(model, holder, given, path, target, name, check)
+    return export_library(model, holder, given, path, target, name, check, partial)
 
 
 def _check_model(model: Any) -> None:

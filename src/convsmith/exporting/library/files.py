@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 from convsmith._version import __version__
 from convsmith.exporting.exported import Value
@@ -42,6 +43,7 @@ class Facts:
         arena: bytes.
         weights: bytes of their file.
         scratch: bytes that kernels ask for.
+        left: layers that are not in it, each with the reason.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Facts:
     arena: int
     weights: int
     scratch: int
+    left: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> list[Value]:
@@ -128,11 +131,19 @@ def readme(facts: Facts, library: int) -> str:
     table = "\n".join(["| | tensor | size (float32) |", "|---|---|---|", *rows])
     words = {
         **_common(facts),
-        "VALUES": table,
+        "VALUES": "\n".join([table, *_what_is_left(facts, "")]),
         "LIBRARY": f"{library:,}",
         "ARENA": f"{facts.arena:,}",
     }
     return _filled("README.wasm.md.in" if facts.is_web else "README.md.in", words, facts.name)
+
+
+def _what_is_left(facts: Facts, start: str) -> list[str]:
+    """Which layers come after the outputs, for whoever has to compute them."""
+    if not facts.left:
+        return []
+    lines = wrap(f"To be computed from the outputs: {'; '.join(facts.left)}.", 96)
+    return [start.rstrip(), *(start + line.replace("*/", "* /") for line in lines)]
 
 
 def _common(facts: Facts) -> dict[str, str]:
@@ -162,7 +173,7 @@ def _in_header(facts: Facts) -> dict[str, str]:
         ]
     return {
         **_common(facts),
-        "VALUES": "\n".join(values),
+        "VALUES": "\n".join([*values, *_what_is_left(facts, " * ")]),
         "CONSTANTS": "\n".join(lines),
         "ARENA": str(facts.arena),
         "WEIGHTS": str(facts.weights),

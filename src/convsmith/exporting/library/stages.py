@@ -23,7 +23,7 @@ from convsmith.runtime.graph.partition import partition
 from convsmith.runtime.graph.variant import Variant
 from convsmith.runtime.lowering.block import Array
 
-__all__ = ["Layout", "Place", "Stage", "Where", "arranged"]
+__all__ = ["Layout", "Place", "Stage", "Where", "arranged", "only_torch"]
 
 _ALIGNMENT = 64
 _VIEWS = ("reshape", "identity")
@@ -106,7 +106,11 @@ def arranged(captured: Capture, inputs: Inputs, library: Collected) -> Layout:
     made: list[Made] = []
     with LOCK, torch.no_grad():
         variant = partition(captured, library, Team(1), every=True)
-        _check(variant)
+        if left := _in_torch(variant):
+            raise ConvsmithError(
+                f"{variant.network.name} cannot become a C library: only torch computes "
+                f"{', '.join(left.values())}; partial=True (--partial) exports what comes before"
+            )
         _leave_out_copies(variant)
         PREPARING.made = made
         try:
@@ -117,22 +121,23 @@ def arranged(captured: Capture, inputs: Inputs, library: Collected) -> Layout:
     return _Arranger(variant, sizes, made, library).layout()
 
 
-def _check(variant: Variant) -> None:
-    """Refuse what torch would run."""
-    network = variant.network
-    layers = {layer.node: layer for layer in network}
-    alone = []
+def only_torch(captured: Capture, library: Collected) -> dict[str, str]:
+    """The layers that no kernel computes: by their nodes, the name of each with the reason."""
+    with LOCK, torch.no_grad():
+        return _in_torch(partition(captured, library, Team(1), every=True))
+
+
+def _in_torch(variant: Variant) -> dict[str, str]:
+    layers = {layer.node: layer for layer in variant.network}
+    alone = {}
     for node in _calls(variant):
         layer = layers.get(node.name)
         values = () if layer is None else (*layer.operands, *layer.results)
         plain = all(value.dtype == "float32" for value in values)
         if layer is None or layer.operation.kind not in _VIEWS or not plain:
             name = node.name if layer is None else layer.name
-            alone.append(f"{name} ({variant.reasons.get(name) or node.target})")
-    if alone:
-        raise ConvsmithError(
-            f"{network.name} cannot become a C library: only torch computes {', '.join(alone)}"
-        )
+            alone[node.name] = f"{name} ({variant.reasons.get(name) or node.target})"
+    return alone
 
 
 def _leave_out_copies(variant: Variant) -> None:

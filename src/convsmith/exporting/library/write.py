@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -22,7 +22,8 @@ from convsmith.exporting.library.assembly import asks_for_memory, assembled
 from convsmith.exporting.library.collected import Collected
 from convsmith.exporting.library.files import HEADER, Facts, readme, sources, weights_file, words
 from convsmith.exporting.library.means import means_as_maps
-from convsmith.exporting.library.stages import Layout, arranged
+from convsmith.exporting.library.part import captured_part, part_before
+from convsmith.exporting.library.stages import Layout, arranged, only_torch
 from convsmith.exporting.library.tables import tables_of
 from convsmith.exporting.library.targets import Target, target_named
 from convsmith.exporting.library.toolchain import toolchain_for
@@ -78,6 +79,7 @@ def export_library(
     target: str,
     name: str,
     check: bool,
+    partial: bool = False,
 ) -> ExportedLibrary:
     """Compile a network for a machine and write it with what runs it.
 
@@ -89,15 +91,24 @@ def export_library(
         target: the name of a machine.
         name: of the library.
         check: whether it is run and compared.
+        partial: leave out the layers that only torch computes, and what depends on them.
 
     Raises:
-        ConvsmithError: for layers that only torch computes, by name; where a compiler fails; and
-            where library and model disagree.
+        ConvsmithError: for layers that only torch computes, by name, unless `partial`; where a
+            compiler fails; and where library and model disagree.
     """
     machine = target_named(target)
     tools = toolchain_for(machine)
     inputs = _dense(inputs)
     captured = means_as_maps(Capture.of(model, *inputs), model)
+    title = captured.network.name
+    left: list[str] = []
+    names: list[str] = []
+    while partial and (found := only_torch(captured, _collected(machine))):
+        left += found.values()
+        holder, names = part_before(captured, found)
+        model = captured_part(holder, inputs)
+        captured = means_as_maps(Capture.of(model, *inputs), model)
     network = captured.network
     _check_inputs(network, inputs)
     layouts = {
@@ -114,11 +125,11 @@ def export_library(
     }
     program = sha256("".join(t.text for t in tables.values()).encode()).hexdigest()
     weights = weights_file(b"".join(distinct), program)
-    values = tuple(_values(captured, inputs))
+    values = tuple(_values(captured, inputs, names))
     arena = max(each.arena for each in tables.values())
     facts = Facts(
-        network.name, name, target, machine.isas, machine.shuffles, machine.is_web, values, arena,
-        len(weights), scratch,
+        title, name, target, machine.isas, machine.shuffles, machine.is_web, values, arena,
+        len(weights), scratch, tuple(left),
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="convsmith-library-") as scratch_folder:
         folder = Path(scratch_folder)
@@ -133,7 +144,7 @@ def export_library(
         (folder / "README.md").write_text(readme(facts, size))
         files = sorted(file.name for file in folder.iterdir())
         writers: dict[str, Callable[[IO[bytes]], None]] = {
-            file: partial(_copy, (folder / file).read_bytes()) for file in files
+            file: functools.partial(_copy, (folder / file).read_bytes()) for file in files
         }
         save_folder(path, writers)
     return ExportedLibrary(
@@ -145,6 +156,7 @@ def export_library(
         values=values,
         checked=checked,
         error=gap,
+        notes=(f"left to compute after it: {', '.join(left)}",) if left else (),
         target=target,
         isas=machine.isas,
         weights=len(weights),
@@ -176,12 +188,17 @@ def _check_inputs(network: Network, inputs: Inputs) -> None:
             raise ArgumentError(f"input {name} is empty: a C library is for one size")
 
 
-def _values(captured: Capture, inputs: Inputs) -> Any:
+def _collected(machine: Target) -> Collected:
+    return Collected((ISAS | CROSS)[machine.isas[0]], machine.shuffles)
+
+
+def _values(captured: Capture, inputs: Inputs, names: Sequence[str]) -> Any:
+    """Inputs and outputs; those of a part under the names that they have in the whole."""
     network = captured.network
     for name, leaf in zip(network.inputs, leaves(inputs), strict=True):
         yield Value(name, "input", tuple(leaf.shape))
-    for name in network.outputs:
-        yield Value(name, "output", tuple(network[name].shape))
+    for own, name in zip(network.outputs, names or network.outputs, strict=True):
+        yield Value(name, "output", tuple(network[own].shape))
 
 
 def _code(layouts: dict[str, Layout], machine: Target, name: str) -> tuple[str, int]:
