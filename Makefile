@@ -15,7 +15,7 @@ export HYPOTHESIS_PROFILE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-phone test test-zoo docs docs-check pictures bench lint audit wheel release-check clean
+.PHONY: help demo demo-phone test test-zoo test-onnx docs docs-check pictures bench lint audit wheel release-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ test: .venv/installed ## Run the doctests and the tests (ARGS="-k window" or a p
 	$(BIN)/python $(PYTEST) -m "$(MARKERS)" $(ARGS) || status=$$?; \
 	exit $$status
 
-test-zoo: .venv-zoo/installed ## Run the tests on torchvision's and timm's networks (a second, large environment)
+test-zoo: .venv-zoo/installed build/onnx/downloaded ## Run the tests on torchvision's and timm's networks (a second, large environment)
 	@$(ZOO)/python $(PYTEST) -m zoo $(ARGS)
+
+test-onnx: .venv/installed build/onnx/downloaded ## Run the tests on ONNX files that others trained (downloads 26 MB)
+	@$(BIN)/python $(PYTEST) -m zoo tests/zoo/test_published_onnx.py $(ARGS)
 
 docs-check: .venv/installed ## Run the examples of README.md and docs/
 	@$(BIN)/python -m pytest -q tests/docs $(ARGS)
@@ -88,6 +91,12 @@ endef
 .venv/installed-bench: .venv/installed
 	@echo "adding the benchmarks' peers to .venv"
 	@$(BIN)/python $(INSTALL) -c constraints.txt -e '.[all,bench,dev]'
+	@touch $@
+
+# The networks alone: what the packages run them with is not needed.
+build/onnx/downloaded:
+	@$(PYTHON) -m pip download -qq --disable-pip-version-check --no-deps -d $(@D) \
+		rapidocr-onnxruntime silero-vad
 	@touch $@
 
 .venv-audit/installed: Makefile
