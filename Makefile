@@ -95,7 +95,7 @@ endef
 
 # The networks alone: what the packages run them with is not needed.
 build/onnx/downloaded:
-	@$(PYTHON) -m pip download -qq --disable-pip-version-check --no-deps -d $(@D) \
+	@$(firstword $(wildcard $(BIN)/python $(ZOO)/python)) -m pip download -qq --disable-pip-version-check --no-deps -d $(@D) \
 		rapidocr-onnxruntime silero-vad
 	@touch $@
 

@@ -41,7 +41,9 @@ def assembled(kernel: Kernel, isa: Isa, system: str, name: str, number: int) -> 
         function.compile_to_assembly(str(path), arguments, own, target)
         text = path.read_text()
     for wanted in _MEMORY:
-        text = re.sub(rf"\b{wanted}\b", wanted.replace("halide", name), text)
+        text = re.sub(rf"\b(_?){wanted}\b", rf"\1{wanted.replace('halide', name)}", text)
+    if system.endswith("-osx"):
+        return _of_apple(text, number)
     if system.startswith("wasm"):
         # Who made it, which a file may say once; objects have sections, which the linker drops.
         text = re.sub(r"(?ms)^\s*\.section\s+\.custom_section\..*?(?=^\s*\.section|\Z)", "", text)
@@ -54,7 +56,14 @@ def assembled(kernel: Kernel, isa: Isa, system: str, name: str, number: int) -> 
 
 def asks_for_memory(text: str, name: str) -> bool:
     """Whether a kernel of a library calls for memory while it runs."""
-    return re.search(rf"\b{name}_malloc\b", text) is not None
+    return re.search(rf"\b_?{name}_malloc\b", text) is not None
+
+
+def _of_apple(text: str, number: int) -> str:
+    """The same in Apple's dialect: what is not read, its linker leaves out."""
+    text = re.sub(r"(?m)^\s*\.build_version\b.*\n", "", text)
+    text = re.sub(r"(?m)^(\s*)\.globl\s+(\S+).*$", r"\1.globl \2\n\1.private_extern \2", text)
+    return re.sub(r"\b(L(?=\w)|l(?=[A-Z_]))", rf"\g<1>{number}_", text)
 
 
 def _without_description(text: str, own: str) -> str:

@@ -14,6 +14,7 @@ from textwrap import wrap
 from convsmith._version import __version__
 from convsmith.exporting.exported import Value
 from convsmith.exporting.library.tables import ALIGNMENT, Tables
+from convsmith.exporting.library.targets import Target
 from convsmith.kernels import abi
 from convsmith.text import times
 
@@ -35,10 +36,7 @@ class Facts:
     Attributes:
         title: its name.
         name: of the library.
-        target: the machine that it is for.
-        isas: the instruction sets of its kernels.
-        shuffles: whether the executor packs and unpacks planes.
-        is_web: whether it is for browsers.
+        machine: that it is for.
         values: inputs and outputs.
         arena: bytes.
         weights: bytes of their file.
@@ -48,10 +46,7 @@ class Facts:
 
     title: str
     name: str
-    target: str
-    isas: tuple[str, ...]
-    shuffles: bool
-    is_web: bool
+    machine: Target
     values: tuple[Value, ...]
     arena: int
     weights: int
@@ -103,20 +98,18 @@ def sources(
     """
     name = facts.name
     executor = Path(abi.__file__).parent
-    shared = [*_EXECUTOR, *([_SHUFFLES] if facts.shuffles else [])]
+    shared = [*_EXECUTOR, *([_SHUFFLES] if facts.machine.shuffles else [])]
     files: dict[str, str | bytes] = {
         f"{name}.h": _filled("net.h.in", _in_header(facts), name),
         f"{name}.c": _filled("net.c", {}, name),
         f"{name}_tables.h": _renamed(_tables(facts, tables, weights), name),
         **{each: (executor / each).read_text() for each in shared},
         "kernels.s": assembly,
-        "weights.s": _filled(
-            "weights.wasm.s" if facts.is_web else "weights.s", {"SIZE": str(facts.weights)}, name
-        ),
+        "weights.s": _filled(facts.machine.weights, {"SIZE": str(facts.weights)}, name),
         "weights.bin": weights,
         "main.c": _filled("main.c", {}, name),
     }
-    if facts.is_web:
+    if facts.machine.is_web:
         files[f"{name}.js"] = _filled("net.js", _in_script(facts), name)
         title = {"TITLE": escape(facts.title)}
         files["index.html"] = _filled("index.html.in", title, name)
@@ -131,11 +124,14 @@ def readme(facts: Facts, library: int) -> str:
     table = "\n".join(["| | tensor | size (float32) |", "|---|---|---|", *rows])
     words = {
         **_common(facts),
+        "SHARED": facts.machine.shared("net"),
         "VALUES": "\n".join([table, *_what_is_left(facts, "")]),
         "LIBRARY": f"{library:,}",
         "ARENA": f"{facts.arena:,}",
     }
-    return _filled("README.wasm.md.in" if facts.is_web else "README.md.in", words, facts.name)
+    return _filled(
+        "README.wasm.md.in" if facts.machine.is_web else "README.md.in", words, facts.name
+    )
 
 
 def _what_is_left(facts: Facts, start: str) -> list[str]:
@@ -147,7 +143,7 @@ def _what_is_left(facts: Facts, start: str) -> list[str]:
 
 
 def _common(facts: Facts) -> dict[str, str]:
-    return {"TITLE": facts.title, "TARGET": facts.target, "VERSION": __version__}
+    return {"TITLE": facts.title, "TARGET": facts.machine.name, "VERSION": __version__}
 
 
 def _in_script(facts: Facts) -> dict[str, str]:
@@ -177,13 +173,13 @@ def _in_header(facts: Facts) -> dict[str, str]:
         "CONSTANTS": "\n".join(lines),
         "ARENA": str(facts.arena),
         "WEIGHTS": str(facts.weights),
-        "INSTRUCTIONS": " or ".join(facts.isas),
+        "INSTRUCTIONS": " or ".join(facts.machine.isas),
     }
 
 
 def _tables(facts: Facts, tables: Mapping[str, Tables], weights: bytes) -> str:
     identity = ", ".join(map(str, weights[:HEADER]))
-    variants = ", ".join(f"VARIANT_{isa}" for isa in facts.isas)
+    variants = ", ".join(f"VARIANT_{isa}" for isa in facts.machine.isas)
     return "\n".join(
         [
             "/* The program, as net_create expands it. */",

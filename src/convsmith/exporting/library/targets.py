@@ -26,6 +26,7 @@ class Target:
         machines: what `platform.machine` says on it.
         emulator: what runs its programs elsewhere, on Linux; '' if nothing does.
         package: of Debian, which has the emulator.
+        host: what `sys.platform` says on it; '' where programs do not compile libraries.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Target:
     machines: tuple[str, ...]
     emulator: str = ""
     package: str = ""
+    host: str = "linux"
 
     @property
     def is_web(self) -> bool:
@@ -44,7 +46,26 @@ class Target:
 
     def shared(self, name: str) -> str:
         """The file of what is loaded when it runs."""
-        return f"{name}.wasm" if self.is_web else f"lib{name}.so"
+        if self.is_web:
+            return f"{name}.wasm"
+        return f"lib{name}.dylib" if self.is_apple else f"lib{name}.so"
+
+    @property
+    def weights(self) -> str:
+        """Which of the sources puts the weights into a library."""
+        if self.is_web:
+            return "weights.wasm.s"
+        return "weights.macos.s" if self.is_apple else "weights.s"
+
+    @property
+    def is_apple(self) -> bool:
+        """Whether its assembler and linker are Apple's, with files in the format Mach-O."""
+        return self.system.endswith("-osx")
+
+    @property
+    def is_android(self) -> bool:
+        """Whether it is Android, whose C library programs do not hold."""
+        return self.system.endswith("-android")
 
     @property
     def shuffles(self) -> bool:
@@ -54,7 +75,7 @@ class Target:
     @property
     def is_here(self) -> bool:
         """Whether this is such a machine; it may still lack the instructions."""
-        return sys.platform == "linux" and platform.machine().lower() in self.machines
+        return sys.platform == self.host and platform.machine().lower() in self.machines
 
 
 _X86 = ("x86-64-linux", "x86_64-linux-gnu.2.17", ("x86_64", "amd64"))
@@ -82,6 +103,28 @@ TARGETS = MappingProxyType(
                 "qemu-aarch64",
                 "qemu-user",
             ),
+            # Its libraries ask for malloc, free, memcpy and the like of a libc.so: so musl's stands
+            # in for Android's, whose headers are not needed, and QEMU can try them.
+            Target(
+                "aarch64-android",
+                "arm-64-android",
+                ("neon",),
+                "aarch64-linux-musl",
+                "aarch64-linux-musl",
+                (),
+                "qemu-aarch64",
+                "qemu-user",
+                "android",
+            ),
+            Target(
+                "aarch64-macos",
+                "arm-64-osx",
+                ("neon",),
+                "aarch64-macos.11.0",
+                "aarch64-macos.11.0",
+                ("arm64",),
+                host="darwin",
+            ),
             Target(
                 "wasm32",
                 "wasm-32-wasmrt",
@@ -97,12 +140,6 @@ TARGETS = MappingProxyType(
 )
 """By name."""
 
-_NOT_YET = {
-    "aarch64-android": "aarch64",
-    "aarch64-macos": "macOS",
-}
-"""Names that are set aside, and what they stand for."""
-
 
 def target_named(name: str) -> Target:
     """The target of a name.
@@ -115,6 +152,4 @@ def target_named(name: str) -> Target:
     if name in TARGETS:
         return TARGETS[name]
     known = f"choose one of {', '.join(TARGETS)}"
-    if name in _NOT_YET:
-        raise ArgumentError(f"no library is written for {name!r} yet: {known}")
     raise ArgumentError(f"no target {name!r}: {known}{nearest(name, TARGETS)}")

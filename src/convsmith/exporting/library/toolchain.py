@@ -50,11 +50,7 @@ class Toolchain:
                 options = []
             self._run(folder, [*self.compiler, *options, "-I.", "-c", source, "-o", objects[-1]])
         self._run(folder, [*self.archiver, "rcs", f"lib{name}.a", *objects])
-        shared = ["-shared", "-Wl,--gc-sections", "-s"]
-        if target.is_web:
-            offered = [f"{name}_create", f"{name}_run", f"{name}_destroy", "malloc", "free"]
-            shared = ["-mexec-model=reactor", "-s", *(f"-Wl,--export={each}" for each in offered)]
-        shared += ["-o", target.shared(name)]
+        shared = [*_shared(target, name), "-o", target.shared(name)]
         self._run(folder, [*self.compiler, *shared, *objects, "-lm"])
         for each in objects:
             (folder / each).unlink()
@@ -80,6 +76,19 @@ class Toolchain:
             said = re.search(".*error.*", done.stderr, re.IGNORECASE)
             reason = first_line(said[0] if said else done.stderr) or f"exit {done.returncode}"
             raise ConvsmithError(f"{self.compiler[0]} cannot build the library: {reason}")
+
+
+def _shared(target: Target, name: str) -> list[str]:
+    """What links the file that is loaded when it runs."""
+    if target.is_web:
+        offered = [f"{name}_create", f"{name}_run", f"{name}_destroy", "malloc", "free"]
+        return ["-mexec-model=reactor", "-s", *(f"-Wl,--export={each}" for each in offered)]
+    if target.is_apple:
+        place = f"@rpath/{target.shared(name)}"
+        return ["-shared", "-Wl,-dead_strip", "-s", f"-Wl,-install_name,{place}"]
+    # Android's newest machines have pages of 16 KiB.
+    pages = ["-Wl,-z,max-page-size=16384"] if target.is_android else []
+    return ["-shared", "-Wl,--gc-sections", "-s", *pages]
 
 
 def toolchain_for(target: Target) -> Toolchain:

@@ -128,8 +128,7 @@ def export_library(
     values = tuple(_values(captured, inputs, names))
     arena = max(each.arena for each in tables.values())
     facts = Facts(
-        title, name, target, machine.isas, machine.shuffles, machine.is_web, values, arena,
-        len(weights), scratch, tuple(left),
+        title, name, machine, values, arena, len(weights), scratch, tuple(left),
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="convsmith-library-") as scratch_folder:
         folder = Path(scratch_folder)
