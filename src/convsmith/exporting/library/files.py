@@ -111,6 +111,7 @@ def sources(
     }
     if facts.machine.is_web:
         files[f"{name}.js"] = _filled("net.js", _in_script(facts), name)
+        files[f"{name}.worker.js"] = _filled("net.worker.js", {}, name)
         title = {"TITLE": escape(facts.title)}
         files["index.html"] = _filled("index.html.in", title, name)
     else:
