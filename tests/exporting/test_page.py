@@ -47,8 +47,8 @@ def model() -> nn.Module:
 def address(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page is served."""
     folder = tmp_path_factory.mktemp("page") / "out"
-    written = cs.export(model, (1, 1, 8, 8), folder, target="wasm32", name="tiny", check=False)
-    assert "tiny.worker.js" in written.files
+    written = cs.export(model, (1, 1, 8, 8), folder, target="wasm32", name="data", check=False)
+    assert "data.worker.js" in written.files
     handler = partial(SimpleHTTPRequestHandler, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -63,7 +63,7 @@ SEEN = """() => [...document.getElementById("seen").getContext("2d")
 def test_a_drawing(open_page: Any, address: str, model: nn.Module) -> None:
     page = open_page(address)
     page.get_by_text("Ready.").wait_for()
-    assert [worker.url.rpartition("/")[2] for worker in page.workers] == ["tiny.worker.js"]
+    assert [worker.url.rpartition("/")[2] for worker in page.workers] == ["data.worker.js"]
     box = page.locator("#canvas").bounding_box()
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
     page.mouse.down()

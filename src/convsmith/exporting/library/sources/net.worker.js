@@ -8,18 +8,18 @@
 import { load } from "./net.js";
 
 try {
-  const net = await load(await (await fetch("net.wasm")).arrayBuffer());
+  const network = await load(await (await fetch("net.wasm")).arrayBuffer());
   self.onmessage = ({ data }) => {
     try {
       const start = performance.now();
-      const results = net.run(data);
+      const results = network.run(data);
       const milliseconds = performance.now() - start;
       self.postMessage({ results, milliseconds }, results.map(({ buffer }) => buffer));
     } catch (error) {
       self.postMessage({ error: error.message });
     }
   };
-  self.postMessage({ inputs: net.inputs, outputs: net.outputs });
+  self.postMessage({ inputs: network.inputs, outputs: network.outputs });
 } catch (error) {
   self.postMessage({ error: error.message });
 }
