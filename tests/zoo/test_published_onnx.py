@@ -132,6 +132,16 @@ def test_export(case: Case, tmp_path: Path) -> None:
     agree(cs.load(stored.path)(image), expected)
 
 
+def test_library(case: Case, tmp_path: Path) -> None:
+    pytest.importorskip("halide")
+    kind, _, network, image, _ = case
+    shape = tuple(image.shape)
+    written = cs.export(network, shape, tmp_path / "out", target="x86-64-v3", partial=True)
+    assert written.error is not None and written.error <= 1e-5
+    left = {"classifier": "softmax", "detector": "", "recogniser": "matmul"}[kind]
+    assert left in " ".join(written.notes) and bool(left) == bool(written.notes)
+
+
 def test_tile(case: Case) -> None:
     kind, _, network, image, expected = case
     refused = cs.tile(network, tuple(image.shape), tile=32).plan(image[0])
