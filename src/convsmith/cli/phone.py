@@ -162,5 +162,5 @@ def phone_table(rows: Sequence[dict[str, Any]]) -> Table:
         rows,
         title="The light network beyond Python",
         note="Each digit's answer is the one of PyTorch; 'from PyTorch': the largest difference of "
-        "a logit, over the largest logit.",
+        "a logit, over the largest logit; pictures have 8 bits.",
     )
