@@ -12,7 +12,7 @@ import torch
 import convsmith as cs
 from convsmith.arithmetic import evaluate
 from convsmith.cli import main
-from convsmith.draw.live.page import page
+from convsmith.draw.live.page import _OWN, _words, page
 from tests.draw.stages import generator, maps, random_stage, ways
 
 STACK = [cs.Conv(1, 1, 3), cs.Conv(1, 1, 3)]
@@ -27,6 +27,16 @@ def test_the_page_is_small_and_asks_no_one_for_anything():
     assert not re.search(r"""(src|href)=["'](?!data:)""", html)
     assert not re.search(r"https?://(?!www\.w3\.org)", html)
     assert html == cs.draw.stage(STACK, 6).html()
+    # Three layers of 16×16 fit with their data.
+    three = cs.draw.stage([cs.Conv(1, 1, 3, padding=1)] * 3, 16)
+    assert len(three.html().encode()) <= 60_000
+
+
+def test_what_the_page_shortens_is_no_name_of_the_data():
+    rng = generator(4)
+    for stage in (random_stage(rng) for _ in range(30)):
+        assert not set(_OWN) & set(re.findall(r'"(\w+)":', json.dumps(stage.to_dict())))
+    assert not set(_OWN) & set(re.findall(r"{(\w+)}", json.dumps(_words())))
 
 
 def test_what_the_page_is_made_from_is_plain_and_whole():

@@ -44,11 +44,18 @@ LOOK = """([stages, cells]) => stages.map((data, at) => {
 })"""
 
 
+def answered(page):
+    """The first paint comes before the numbers."""
+    page.locator(".result:not(:empty)").wait_for()
+
+
 @pytest.fixture
 def opened(open_page, tmp_path):
     def open_stage(stage, width=1280, hash_="", **dress):
         path = stage.save(tmp_path / "stage.html", force=True, **dress)
-        return open_page(path.as_uri() + hash_, width)
+        page = open_page(path.as_uri() + hash_, width)
+        answered(page)
+        return page
 
     return open_stage
 
@@ -206,6 +213,105 @@ def test_a_number_typed_changes_all_that_follows(opened):
     assert page.evaluate("[...hand.stage.maps[0].values].slice(0, 6)") == [1, 2, 0, 0, 3, 4]
     page.locator(".reset").click()
     assert not page.evaluate("[...hand.stage.maps[0].values].some(Boolean)")
+
+
+# What is pasted, where, and what the input or the kernel holds then, and what is told.
+PASTED = [
+    ("1 2\n3 4", None, [1, 2, 0, 3, 4, 0, 0, 0, 0], ""),
+    ("tensor([[1., 2.], [3., -4.]], dtype=torch.float64)", None, [1, 2, 0, 3, -4, 0, 0, 0, 0], ""),
+    ("[[1 2]\n [3 4]]", None, [1, 2, 0, 3, 4, 0, 0, 0, 0], ""),
+    ("\uff11;\u22122", None, [1, -2, 0, 0, 0, 0, 0, 0, 0], ""),
+    ("1e9999 2", None, [0, 2, 0, 0, 0, 0, 0, 0, 0], "1 of 2 numbers found a place."),
+    ("how are you?", None, [0] * 9, "how are you? is not a number."),
+    ("", None, [0] * 9, "is not a number."),
+    ("1 2 3 4\n5 6 7 8", None, [1, 2, 3, 5, 6, 7, 0, 0, 0], "6 of 8 numbers found a place."),
+    ("1 2 3\n4 5 6", {"map": 0, "at": [0, 0, 2, 1]}, [0, 0, 0, 0, 0, 0, 0, 1, 2],
+     "2 of 6 numbers found a place."),
+    ("5 6\n7 8", {"kernel": 0, "slice": 0, "tap": [0, 0, 0]}, [5, 6, 7, 8], ""),
+]  # fmt: skip
+
+
+def test_what_learners_paste(opened):
+    page = opened(cs.draw.stage(cs.Conv(1, 1, 2), 3, values=[[0] * 3] * 3, weights=[[[1] * 2] * 2]))
+    for text, where, expected, told in PASTED:
+        page.locator(".reset").click()
+        values, note = page.evaluate(
+            """([text, where]) => {
+              hand.choose(where ?? {map: 1, at: [0, 0, 0, 0]});
+              hand.paste(text);
+              return [[...where?.tap ? hand.stage.layers[0].weight : hand.stage.maps[0].values],
+                hand.note.textContent];
+            }""",
+            [text, where],
+        )
+        assert values == expected, text
+        assert told in note and (told or "not a number" not in note), (text, note)
+
+
+def test_all_channels_of_a_tensor_and_a_column_are_pasted(opened):
+    page = opened(cs.draw.stage(cs.Conv(2, 1, 2), 2))
+    image = torch.arange(8.0).reshape(2, 2, 2)
+    page.evaluate("text => hand.paste(text)", str(image))
+    assert page.evaluate("[...hand.stage.maps[0].values]") == image.flatten().tolist()
+    page = opened(cs.draw.stage(cs.Conv(1, 1, 2, dims=1), 4))
+    page.evaluate("hand.paste('4\\n3\\n2\\n1\\n')")
+    assert page.evaluate("[...hand.stage.maps[0].values]") == [4, 3, 2, 1]
+
+
+def test_what_cannot_be_done_is_told(opened):
+    page = opened(cs.draw.stage(STACK, 6))
+    picture = page.locator(".picture")
+    picture.focus()
+    page.keyboard.type("7")  # an output is chosen
+    assert "computed" in page.locator(".note").inner_text()
+    assert page.locator(".spoken").inner_text() == page.locator(".note").inner_text()
+    page.evaluate("hand.choose({map: 0, at: [0, 0, 0, 0]})")
+    page.keyboard.press("Enter")
+    page.locator(".editor").fill("1,5")
+    page.keyboard.press("Enter")
+    assert page.evaluate("hand.stage.maps[0].values[0]") == 1.5
+    dropped = """([content, name, type]) => {
+      const data = new DataTransfer();
+      if (name) data.items.add(new File([content], name, {type}));
+      else data.setData("text", content);
+      const drop = new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
+      document.querySelector("h1").dispatchEvent(drop);
+      return drop.defaultPrevented;
+    }"""
+    assert page.evaluate(dropped, ["%PDF-1.7", "homework.pdf", "application/pdf"])
+    note = page.locator(".note")
+    note.filter(has_text="homework.pdf is not an image.").wait_for()
+    page.evaluate(dropped, ["GIF89a", "cat.gif", "image/gif"])  # cut off
+    note.filter(has_text="cat.gif is not an image.").wait_for()
+    page.evaluate(dropped, ["9,8\n7,6", "numbers.csv", "text/csv"])
+    page.locator(".result").filter(has_text=" = 9").wait_for()
+    page.evaluate(dropped, ["5 4", None, None])
+    # After the comma the next cell was chosen.
+    assert page.evaluate("[...hand.stage.maps[0].values.slice(0, 3)]") == [1.5, 5, 4]
+
+
+@pytest.mark.parametrize(
+    ("layers", "size", "value"),
+    [
+        ([cs.Conv(1, 1, 1)], 1, 1e300),
+        ([cs.Conv(1, 1, 3, padding=1)], 1, -123456789),
+        ([cs.Conv(1, 1, 5, padding=2)] * 2, 2, 1e-12),
+        ([cs.ConvTranspose(1, 1, 4, 4), cs.Pool(4)], 1, 0),
+        ([cs.Conv(1, 1, 1, dims=3)], 1, 1e308),
+        ([cs.Pool(3, 1, 1)], 1, -5),
+    ],
+)
+def test_the_smallest_maps_and_the_largest_numbers_are_drawn(opened, layers, size, value):
+    page = opened(cs.draw.stage(layers, size), 400)
+    page.evaluate("value => { hand.stage.maps[0].values.fill(value); hand.put(hand.slotted ??"
+                  " {values: [], from: 0}, []); }", value)  # fmt: skip
+    page.evaluate("for (let step = 0; step < hand.steps; step++) hand.goto(step)")
+    assert not page.evaluate("/NaN|undefined|Infinity/.test(document.body.innerText)")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.values text')].every(t => "
+        "t.getBBox().width <= hand.drawn.plan.side)"
+    )
+    assert wide and page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_it_walks_in_order(opened):

@@ -1,6 +1,9 @@
 // The arithmetic of a stage: values, fields and readers, from the plain data that Python writes.
 // Every map has four axes (channel, depth, row, column); what one or two axes lack has length 1.
 
+const { ceil, floor, max, min } = Math;
+const zeros = (count) => new Float64Array(count);
+
 // The real position whose value a padded position takes; -1 where it is a constant.
 function sourceIndex(place, length, mode) {
   if (place >= 0 && place < length) return place;
@@ -9,7 +12,7 @@ function sourceIndex(place, length, mode) {
   if (mode !== "reflect") return -1;
   const period = 2 * length - 2;
   const folded = period ? ((place % period) + period) % period : 0;
-  return Math.min(folded, period - folded);
+  return min(folded, period - folded);
 }
 
 // One axis of a layer on a map of some length. `reads[o]` lists what output o reads, as
@@ -24,7 +27,7 @@ function axisOf(layer, axis, length) {
     outputs = (length - 1) * stride - low - high + extent + layer.output_padding[axis];
   } else {
     const room = length + low + high - extent;
-    outputs = (layer.ceil_mode ? Math.ceil(room / stride) : Math.floor(room / stride)) + 1;
+    outputs = (layer.ceil_mode ? ceil(room / stride) : floor(room / stride)) + 1;
     if (layer.ceil_mode && (outputs - 1) * stride >= length + low) outputs -= 1;
   }
   const reads = [], real = [], divisors = [], readers = Array.from({ length }, () => []);
@@ -55,9 +58,9 @@ function axisOf(layer, axis, length) {
 }
 
 // What sums pass through on their way into a map.
-const sigmoid = (x) => 1 / (1 + Math.exp(-x)), clip = (x) => Math.min(6, Math.max(0, x));
+const sigmoid = (x) => 1 / (1 + Math.exp(-x)), clip = (x) => min(6, max(0, x));
 const ACTIVATIONS = {
-  relu: (x) => Math.max(0, x), relu6: clip, hardswish: (x) => x * clip(x + 3) / 6, sigmoid,
+  relu: (x) => max(0, x), relu6: clip, hardswish: (x) => x * clip(x + 3) / 6, sigmoid,
   silu: (x) => x * sigmoid(x), tanh: Math.tanh,
 };
 
@@ -85,11 +88,10 @@ class Stage {
       layer.axes = [0, 1, 2].map((axis) => axisOf(layer, axis, size[axis]));
       channels = outs;
       size = layer.axes.map((axis) => axis.outputs);
-      const values = new Float64Array(channels * size[0] * size[1] * size[2]);
+      const values = zeros(channels * size[0] * size[1] * size[2]);
       this.maps.push({ channels, size, values });
       return layer;
     });
-    this.run(0);
   }
 
   // The flat index of a place: [channel, depth, row, column].
@@ -100,9 +102,9 @@ class Stage {
 
   place(map, index) {
     const [depth, rows, columns] = this.maps[map].size;
-    const plane = Math.floor(index / (rows * columns));
+    const plane = floor(index / (rows * columns));
     const rest = index % (rows * columns);
-    return [Math.floor(plane / depth), plane % depth, Math.floor(rest / columns), rest % columns];
+    return [floor(plane / depth), plane % depth, floor(rest / columns), rest % columns];
   }
 
   // The flat index of a weight, in PyTorch's order of its axes.
@@ -122,7 +124,7 @@ class Stage {
     const [output, z, y, x] = this.place(number + 1, index);
     const [depths, rows, columns] = layer.axes;
     const [depth, high, wide] = this.maps[number].size;
-    const first = Math.floor(output / layer.outs_of) * layer.ins_of;
+    const first = floor(output / layer.outs_of) * layer.ins_of;
     for (let c = first; c < first + layer.ins_of; c++) {
       const weighed = whole && !layer.pool;
       const base = weighed ? this.weightIndex(layer, output, c, [0, 0, 0]) : -1;
@@ -148,7 +150,7 @@ class Stage {
     const layer = this.layers[number];
     const [c, z, y, x] = this.place(number, index);
     const [depth, high, wide] = this.maps[number + 1].size;
-    const first = Math.floor(c / layer.ins_of) * layer.outs_of;
+    const first = floor(c / layer.ins_of) * layer.outs_of;
     for (let o = first; o < first + layer.outs_of; o++) {
       for (const [, oz] of layer.axes[0].readers[z]) {
         for (const [, oy] of layer.axes[1].readers[y]) {
@@ -166,13 +168,12 @@ class Stage {
     return at.reduce((all, o, axis) => all * this.layers[number].axes[axis].divisors[o], 1);
   }
 
-  // Compute every map after `map`.
+  // Compute every map after `map`; a new stage holds zeros until `run(0)`.
   run(map) {
     for (let number = map; number < this.layers.length; number++) this.compute(number);
   }
 
-  // Every value by its definition. A page is painted only after this, and runs it once: plain
-  // loops need no time to become fast.
+  // Every value by its definition. A page runs it once: plain loops need no time to become fast.
   compute(number) {
     const layer = this.layers[number], { axes, kernel_size: [, rows, columns], pool } = layer;
     const { values: input, size: [depth, high, wide] } = this.maps[number];
@@ -180,7 +181,7 @@ class Stage {
     const activate = ACTIVATIONS[layer.activation] ?? ((x) => x);
     let at = 0;
     for (let o = 0; o < channels; o++) {
-      const first = Math.floor(o / layer.outs_of) * layer.ins_of;
+      const first = floor(o / layer.outs_of) * layer.ins_of;
       for (const zs of axes[0].real) for (const ys of axes[1].real) for (const xs of axes[2].real) {
         let sum = layer.bias ? layer.bias[o] : 0, largest = -Infinity;
         for (let c = first; c < first + layer.ins_of; c++) {
@@ -208,10 +209,10 @@ class Stage {
   // In how many ways a value reaches each value of the maps before it: one array per map.
   field(map, index) {
     const ways = [];
-    ways[map] = new Float64Array(this.maps[map].values.length);
+    ways[map] = zeros(this.maps[map].values.length);
     ways[map][index] = 1;
     for (let number = map - 1; number >= 0; number--) {
-      const before = ways[number] = new Float64Array(this.maps[number].values.length);
+      const before = ways[number] = zeros(this.maps[number].values.length);
       let count = 0;
       const add = (source) => { if (source >= 0) before[source] += count; };
       for (let at = 0; at < ways[number + 1].length; at++) {
@@ -225,10 +226,10 @@ class Stage {
   // In how many ways each value of the maps after it reads a value: one array per map.
   readers(map, index) {
     const ways = [];
-    ways[map] = new Float64Array(this.maps[map].values.length);
+    ways[map] = zeros(this.maps[map].values.length);
     ways[map][index] = 1;
     for (let number = map; number < this.layers.length; number++) {
-      const after = ways[number + 1] = new Float64Array(this.maps[number + 1].values.length);
+      const after = ways[number + 1] = zeros(this.maps[number + 1].values.length);
       ways[number].forEach((count, at) => {
         if (count) this.readBy(number, at, (output) => { after[output] += count; });
       });
@@ -260,8 +261,8 @@ class Stage {
       if (!count) return;
       const [, ...at] = this.place(map, index);
       at.forEach((p, axis) => {
-        low[axis] = Math.min(low[axis], p);
-        high[axis] = Math.max(high[axis], p);
+        low[axis] = min(low[axis], p);
+        high[axis] = max(high[axis], p);
       });
       seen.add(index % (depth * rows * columns));
       paths += count;

@@ -1,5 +1,12 @@
 // What a reader does with a stage: point, tap, move with the keys, change numbers, let it walk.
 
+// A number as it is written anywhere; NaN where it is none.
+const numeral = (text) => {
+  const value = text ? Number(text.normalize("NFKC").replace("−", "-")) : NaN;
+  return Number.isFinite(value) ? value : NaN;
+};
+const on = (target, event, work) => target.addEventListener(event, work);
+
 class Hand {
   constructor(root, data) {
     this.root = root;
@@ -8,8 +15,12 @@ class Hand {
       "play", "back", "next", "position", "reset", "other", "hint", "legend", "editor"]) {
       this[name] = root.querySelector("." + name);
     }
+    this.waiting = [];
     this.listen();
     this.load(data);
+    // A frame that is not shown is not painted.
+    setTimeout(() => this.awake(), 400);
+    new PerformanceObserver(() => this.awake()).observe({ type: "paint", buffered: true });
   }
 
   say(key, values = {}) {
@@ -31,14 +42,22 @@ class Hand {
     // In one axis, which is often time, the last value; elsewhere one in the middle.
     this.pinned = { map: last, at: [0, ...size.map((n) => this.stage.dims < 2 ? n - 1 : n - 1 >> 1)] };
     this.fromAddress();
+    this.soon(() => this.stage.run(0));
     this.dress();
     this.arrange();
   }
 
-  // At once, but the first time not before the page is painted.
+  // At once, but not before the page is painted for the first time: that shows maps and kernels
+  // without numbers, which take longer than all else.
   soon(work) {
-    if (this.painted) work();
-    else requestAnimationFrame(() => setTimeout(() => { this.painted = true; work(); }));
+    if (this.waiting) this.waiting.push(work);
+    else work();
+  }
+
+  awake() {
+    const works = this.waiting ?? [];
+    this.waiting = null;
+    for (const work of works) work();
   }
 
   // Every word of the page in its language.
@@ -79,16 +98,17 @@ class Hand {
     const { clientWidth: wide, clientHeight: high } = this.frame;
     this.room = wide + "×" + high;
     this.drawn.layout(wide, high);
-    // A thousand numbers take longer than the rest.
-    this.soon(() => this.drawn.write(...this.known));
     for (const [name, layers] of [["pad", this.stage.layers.filter((layer) =>
       layer.padding.flat().some(Boolean) && layer.kind !== "transposed")],
     ["by", this.stage.layers.filter((layer) => !layer.pool && this.drawn.plan.side >= BADGE)]]) {
       this.legend.querySelector("." + name).parentNode.hidden = !layers.length;
     }
-    this.refresh();
-    // Not now: to ask for a place would lay the page out once more.
-    requestAnimationFrame(() => this.reveal());
+    this.soon(() => {
+      this.drawn.write(...this.known);
+      this.refresh();
+      // Not now: to ask for a place would lay the page out once more.
+      requestAnimationFrame(() => this.reveal());
+    });
   }
 
   // What is shown: what is pointed at, else what was chosen.
@@ -239,7 +259,7 @@ class Hand {
   // A weight of the kernel that is shown: how code writes it, and its flat index.
   weightPlace({ kernel, slice, tap }) {
     const { stage } = this, layer = stage.layers[kernel], output = this.drawn.outputs[kernel];
-    const input = Math.floor(output / layer.outs_of) * layer.ins_of + slice;
+    const input = floor(output / layer.outs_of) * layer.ins_of + slice;
     const pair = layer.kind === "transposed" ? [input, output % layer.outs_of]
       : [output, input % layer.ins_of];
     const at = [...pair, ...tap.slice(3 - stage.dims)];
@@ -298,7 +318,7 @@ class Hand {
 
   start() {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const pace = Math.max(calm ? 1000 : 60, Math.min(700, 45000 / this.steps));
+    const pace = max(calm ? 1000 : 60, min(700, 45000 / this.steps));
     const at = this.stepOf(this.looked);
     let step = this.walked && at < this.steps - 1 ? at : -1;
     this.timer = setInterval(() => {
@@ -332,7 +352,7 @@ class Hand {
       const box = picture.getBoundingClientRect();
       return this.drawn.hit(event.clientX - box.left, event.clientY - box.top);
     };
-    picture.addEventListener("pointermove", (event) => {
+    on(picture, "pointermove", (event) => {
       if (event.pointerType === "touch" || this.timer) return;
       const under = hit(event), key = JSON.stringify(under);
       if (key === this.under) return;
@@ -341,13 +361,13 @@ class Hand {
       if (under && this.walked) this.finish();
       this.refresh();
     });
-    picture.addEventListener("pointerleave", () => {
+    on(picture, "pointerleave", () => {
       this.under = "";
       if (!this.hovered) return;
       this.hovered = null;
       this.refresh();
     });
-    picture.addEventListener("click", (event) => {
+    on(picture, "click", (event) => {
       const under = hit(event);
       this.finish();
       if (!under) return;
@@ -355,8 +375,8 @@ class Hand {
       this.choose(under);
       if (again) this.edit();
     });
-    picture.addEventListener("keydown", (event) => this.key(event));
-    picture.addEventListener("focus", () => { if (!this.timer) this.refresh(true); });
+    on(picture, "keydown", (event) => this.key(event));
+    on(picture, "focus", () => { if (!this.timer) this.refresh(true); });
     this.play.onclick = () => {
       if (this.timer) this.stop();
       else this.start();
@@ -379,7 +399,7 @@ class Hand {
       this.arrange();
       this.toAddress();
     };
-    addEventListener("hashchange", () => {
+    on(window, "hashchange", () => {
       this.fromAddress();
       this.refresh(true);
     });
@@ -389,28 +409,37 @@ class Hand {
       if (room !== this.room) this.arrange();
     }).observe(frame);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.arrange());
-    picture.addEventListener("paste", (event) => {
+    on(picture, "paste", (event) => {
       event.preventDefault();
       this.paste(event.clipboardData.getData("text"));
     });
-    document.addEventListener("paste", (event) => {
+    on(document, "paste", (event) => {
       if (event.target === picture || event.target.tagName === "INPUT") return;
       this.paste(event.clipboardData.getData("text"));
     });
-    frame.addEventListener("dragover", (event) => event.preventDefault());
-    frame.addEventListener("drop", (event) => {
+    // Of many numbers, one is not the field's.
+    on(this.editor, "paste", (event) => {
+      const text = event.clipboardData.getData("text").trim();
+      if (!/\s|\[/.test(text)) return;
       event.preventDefault();
-      const [file] = event.dataTransfer.files;
-      if (file?.type.startsWith("image/")) this.photograph(file);
+      this.close();
+      this.paste(text);
     });
-    this.editor.addEventListener("keydown", (event) => {
+    // Anywhere: beside the maps, the browser would leave the page for the file.
+    on(document, "dragover", (event) => event.preventDefault());
+    on(document, "drop", (event) => {
+      event.preventDefault();
+      const { files: [file] } = event.dataTransfer;
+      this.drop(file, event.dataTransfer.getData("text"));
+    });
+    on(this.editor, "keydown", (event) => {
       if (event.key === "Escape") this.close();
       if (event.key === "Enter" || event.key === "Tab") {
         event.preventDefault();
         if (this.commit()) this.move(0, 1);
       }
     });
-    this.editor.addEventListener("blur", () => { if (!this.editor.hidden) this.commit(); });
+    on(this.editor, "blur", () => { if (!this.editor.hidden) this.commit(); });
   }
 
   key(event) {
@@ -433,7 +462,7 @@ class Hand {
   move(down, right) {
     if (!this.timer) this.finish();
     this.stop();
-    const { stage } = this, clamp = (n, most) => Math.max(0, Math.min(most - 1, n));
+    const { stage } = this, clamp = (n, most) => max(0, min(most - 1, n));
     if (this.pinned.kernel !== undefined) {
       const { kernel, slice, tap } = this.pinned, layer = stage.layers[kernel];
       let [z, y, x] = tap, next = slice;
@@ -468,13 +497,13 @@ class Hand {
     const { map, kernel, at } = this.pinned;
     const now = stops.findIndex((stop) => map === undefined ? stop.kernel === kernel
       : stop.map === map);
-    const stop = stops[Math.max(0, Math.min(stops.length - 1, now + by))];
+    const stop = stops[max(0, min(stops.length - 1, now + by))];
     if (stop.kernel !== undefined) this.choose({ kernel: stop.kernel, slice: 0, tap: [0, 0, 0] });
     else {
       const { channels, size } = this.stage.maps[stop.map];
       const from = at ?? [0, 0, 0, 0];
       this.choose({ map: stop.map, at: from.map((p, axis) =>
-        Math.max(0, Math.min(p, [channels, ...size][axis] - 1))) });
+        max(0, min(p, [channels, ...size][axis] - 1))) });
     }
     this.reveal();
   }
@@ -484,9 +513,9 @@ class Hand {
     const { map, at } = this.pinned, { frame } = this;
     if (map === undefined) return;
     const [x, y] = this.drawn.corner(map, at), margin = 60;
-    frame.scrollLeft = Math.max(Math.min(frame.scrollLeft, x - margin),
+    frame.scrollLeft = max(min(frame.scrollLeft, x - margin),
       x + margin - frame.clientWidth);
-    frame.scrollTop = Math.max(Math.min(frame.scrollTop, y - margin),
+    frame.scrollTop = max(min(frame.scrollTop, y - margin),
       y + margin - frame.clientHeight);
   }
 
@@ -505,17 +534,25 @@ class Hand {
       side: drawn.plan.side };
   }
 
+  // What the reader is told instead of what a value reads, until the next move.
+  message(key, values) {
+    this.spoken.textContent = this.note.textContent = this.say(key, values);
+  }
+
   edit(first) {
     const slot = this.slot(), { editor, frame, picture } = this;
-    if (!slot) return;
-    const wide = Math.max(slot.side, 44);
+    if (!slot) {
+      this.message("stage.follows");
+      return;
+    }
+    const wide = max(slot.side, 44);
     const offset = [picture.getBoundingClientRect().left - frame.getBoundingClientRect().left
       + frame.scrollLeft, picture.getBoundingClientRect().top - frame.getBoundingClientRect().top
       + frame.scrollTop];
     Object.assign(editor.style, {
       left: `${slot.corner[0] + slot.side / 2 - wide / 2 + offset[0]}px`,
-      top: `${slot.corner[1] + slot.side / 2 - Math.max(slot.side, 28) / 2 + offset[1]}px`,
-      width: `${wide}px`, height: `${Math.max(slot.side, 28)}px`,
+      top: `${slot.corner[1] + slot.side / 2 - max(slot.side, 28) / 2 + offset[1]}px`,
+      width: `${wide}px`, height: `${max(slot.side, 28)}px`,
     });
     editor.setAttribute("aria-label", this.say("stage.edit", { place: slot.name }));
     editor.value = first ?? String(slot.values[slot.index]);
@@ -533,10 +570,10 @@ class Hand {
 
   commit() {
     const { editor, slotted } = this;
-    const text = editor.value.trim().replace("−", "-"), value = Number(text);
-    if (text === "" || !Number.isFinite(value)) {
+    const value = numeral(editor.value.trim().replace(",", "."));
+    if (Number.isNaN(value)) {
       editor.setAttribute("aria-invalid", "true");
-      this.spoken.textContent = this.say("stage.no_number", { text: editor.value });
+      this.message("stage.no_number", { text: editor.value });
       if (document.activeElement !== editor) this.close();
       return false;
     }
@@ -554,23 +591,42 @@ class Hand {
     this.refresh(true);
   }
 
-  // Numbers from a spreadsheet, a CSV file or JSON, from the chosen cell on.
+  // Numbers from a spreadsheet, a CSV file, JSON or a printed tensor, from the chosen cell on; on
+  // the input where the chosen one follows from others. As many rows as all channels have fill all.
   paste(text) {
-    const slot = this.slot();
-    if (!slot) return;
-    const lines = text.replace(/\]\s*,\s*\[/g, "\n").replace(/[[\]]/g, "").trim().split(/\r?\n/);
-    const [, rows, columns] = this.pinned.kernel === undefined ? this.stage.maps[0].size
-      : this.stage.layers[this.pinned.kernel].kernel_size;
-    const [y, x] = (this.pinned.at ?? this.pinned.tap).slice(-2), changes = [];
-    lines.forEach((line, down) => {
-      line.trim().split(/[\s,;]+/).forEach((word, right) => {
-        const value = Number(word.replace("−", "-"));
-        if (word && Number.isFinite(value) && y + down < rows && x + right < columns) {
-          changes.push([down * columns + right, value]);
-        }
-      });
-    });
+    if (!this.slot()) this.pinned = { map: 0, at: [0, 0, 0, 0] };
+    const slot = this.slot(), { kernel, at, tap, slice } = this.pinned;
+    const layer = this.stage.layers[kernel], { channels } = this.stage.maps[0];
+    const [depth, rows, columns] = layer ? layer.kernel_size : this.stage.maps[0].size;
+    // The planes that follow one another in memory, from this one on.
+    const planes = !layer ? (channels - at[0]) * depth - at[1]
+      : (layer.kind === "transposed" ? 1 : layer.ins_of - slice) * depth - tap[0];
+    let lines = text.replace(/\w+=[\w.]+|[a-z_]+\(|\)/gi, "").replace(/\]\s*,?\s*\[/g, "\n")
+      .replace(/[[\]]/g, " ").split("\n").map((line) => line.split(/[\s,;]+/).filter(Boolean))
+      .filter((line) => line.length);
+    // In one axis, a column is a row.
+    if (rows * planes === 1) lines = [lines.flat()];
+    const [y, x] = (at ?? tap).slice(-2), changes = [], all = lines.flat().length;
+    const whole = lines.length === rows * planes && !y;
+    lines.forEach((line, down) => line.forEach((word, right) => {
+      const value = numeral(word);
+      if (!Number.isNaN(value) && (whole || y + down < rows) && x + right < columns) {
+        changes.push([down * columns + right, value]);
+      }
+    }));
     this.put(slot, changes);
+    if (!changes.length) this.message("stage.no_number", { text: text.trim().slice(0, 40) });
+    else if (changes.length < all) this.message("stage.pasted", { count: changes.length, all });
+  }
+
+  async drop(file, text) {
+    if (!file) {
+      if (text) this.paste(text);
+      return;
+    }
+    // Numbers of a file: .csv, .txt, .json.
+    if (/text|json/.test(file.type)) this.paste(await file.text());
+    else await this.photograph(file).catch(() => this.message("stage.no_image", file));
   }
 
   // The pixels of an image, 0 to 255: red, green and blue in three channels, otherwise grey.
@@ -584,7 +640,7 @@ class Hand {
     const { data } = context.getImageData(0, 0, columns, rows), plane = rows * columns;
     for (let at = 0; at < values.length; at++) {
       const pixel = 4 * (at % plane), [red, green, blue] = data.slice(pixel, pixel + 3);
-      const c = Math.floor(at / (plane * depth));
+      const c = floor(at / (plane * depth));
       values[at] = channels === 3 ? [red, green, blue][c]
         : Math.round(0.299 * red + 0.587 * green + 0.114 * blue);
     }

@@ -20,12 +20,22 @@ _TEXTS = r"""("[^"\n]*"|`[^`]*`)"""
 # What says nothing to a browser, and what is written instead. Texts are matched first, and stay.
 _SAVINGS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(_TEXTS + r"""|\bconst\b"""), lambda match: match[1] or "let"),
+    (re.compile(_TEXTS + r"""|\bInfinity\b"""), lambda match: match[1] or "1/0"),
+    (re.compile(_TEXTS + r"""|(?<![\w.])0(\.\d)"""), r"\1\2"),
     (re.compile(_TEXTS + r"""|\s*([=*<>?:,;{}()&|%])\s*"""), r"\1\2"),
     (re.compile(_TEXTS + r"""|(?<=[\w)\]]) ([-+/]) (?=[\w(\["])"""), r"\1\2"),
     (re.compile(_TEXTS + r"""|\b(let|of|in|return) (?=[\[`"!])"""), r"\1\2"),
     (re.compile(_TEXTS + r"""|;(})"""), r"\1\2"),
     (re.compile(_TEXTS + r"""|(?<!\w)\((\w+)\)(?==>)"""), r"\1\2"),
 )
+# Names of the scripts' own, shortened: none stands in a text, in the data or in another script.
+_OWN = (
+    "layer", "selected", "depth", "pinned", "plane", "plain", "BETWEEN", "ins_of", "outputs",
+    "across", "outs_of", "operands", "tapCorner", "textWidth", "weightIndex", "planes", "marks",
+    "pads", "padded", "slotted", "divisors",
+)  # fmt: skip
+_SHORT = {name: f"${chr(97 + at)}" for at, name in enumerate(_OWN)}
+_NAMES = re.compile(rf"\b({'|'.join(_OWN)})\b")
 # The words of other scenes that the page shares.
 _SHARED = (
     "title.standard", "title.grouped", "title.depthwise", "title.pointwise", "title.dilated",
@@ -88,7 +98,7 @@ _BODY = """\
 <header><h1 class="title"></h1><p class="facts"></p>
 <button type="button" class="other"></button></header>
 <div class="frame"><svg class="picture" tabindex="0" role="application"></svg>
-<input class="editor" inputmode="decimal" autocomplete="off" hidden></div>
+<input class="editor" autocomplete="off" hidden></div>
 <div class="dock">
 <div class="legend"></div>
 <div class="said"><p class="result"></p><p class="sum" tabindex="0" role="group"></p>
@@ -115,7 +125,7 @@ def _code() -> str:
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
     for pattern, kept in _SAVINGS:
         code = pattern.sub(kept, code)
-    return code
+    return _NAMES.sub(lambda match: _SHORT[match[1]], code)
 
 
 @cache

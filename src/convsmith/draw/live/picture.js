@@ -21,11 +21,13 @@ const counted = (value) => {
   const [digits, power] = value.toExponential(1).split("e+");
   return `${digits}·10${[...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`;
 };
+// A box that holds nothing yet: left, top, right, bottom.
+const nowhere = () => [Infinity, Infinity, -Infinity, -Infinity];
 const times = (sizes) => sizes.join("×");
 
 // As large as a cell has room for.
 const fontSize = (side, text) => {
-  const size = Math.min(side * 0.4, 18, side * 1.3 / Math.max(1, text.length));
+  const size = min(side * 0.4, 18, side * 1.3 / max(1, text.length));
   return Math.round(size * 10) / 10;
 };
 
@@ -93,10 +95,10 @@ class Picture {
     const padded = next && next.kind !== "transposed" && !many;
     const pads = padded ? next.padding : [[0, 0], [0, 0], [0, 0]];
     const wide = columns + pads[2][0] + pads[2][1], high = rows + pads[1][0] + pads[1][1];
-    const fit = Math.max(1, Math.floor((width < 600 ? 0.9 : 2) * this.deep / (wide + BETWEEN)));
-    const across = depth > 1 || this.stage.dims === 1 ? 1 : Math.min(channels, upright ? fit
-      : Math.ceil(channels * (high + BETWEEN) / this.deep));
-    const down = Math.ceil(channels / across);
+    const fit = max(1, floor((width < 600 ? 0.9 : 2) * this.deep / (wide + BETWEEN)));
+    const across = depth > 1 || this.stage.dims === 1 ? 1 : min(channels, upright ? fit
+      : ceil(channels * (high + BETWEEN) / this.deep));
+    const down = ceil(channels / across);
     return {
       pads, wide, high, across, down,
       width: across * depth * (wide + BETWEEN) - BETWEEN, height: down * (high + BETWEEN) - BETWEEN,
@@ -106,8 +108,8 @@ class Picture {
   slices(number) {
     const layer = this.stage.layers[number];
     const [depth, rows, columns] = layer.kernel_size;
-    const across = Math.ceil(layer.ins_of * (rows + BETWEEN) / 16);
-    const down = Math.ceil(layer.ins_of / across);
+    const across = ceil(layer.ins_of * (rows + BETWEEN) / 16);
+    const down = ceil(layer.ins_of / across);
     return {
       across, width: across * depth * (columns + BETWEEN) - BETWEEN,
       height: down * (rows + BETWEEN) - BETWEEN,
@@ -119,8 +121,8 @@ class Picture {
     const layer = this.stage.layers[number], small = side * KERNEL;
     const shown = !layer.pool && small >= 13 && !above;
     const { width, height } = shown ? this.slices(number) : { width: 0, height: 0 };
-    const text = Math.max(...lines.map((line) => textWidth(line, 11.5)));
-    return { shown, small, text, width: Math.max(width * small, text), kernel: width * small,
+    const text = max(...lines.map((line) => textWidth(line, 11.5)));
+    return { shown, small, text, width: max(width * small, text), kernel: width * small,
       height: height * small };
   }
 
@@ -137,29 +139,29 @@ class Picture {
     const parts = stage.layers.map((_, index) => many
       ? { shown: false, width: 0, height: 0, text: 0 } : this.part(index, side, facts[index], above));
     if (!upright) {
-      const labels = many ? LINE : Math.max(2, ...facts.map((lines) => lines.length)) * LINE + 6;
+      const labels = many ? LINE : max(2, ...facts.map((lines) => lines.length)) * LINE + 6;
       const names = maps.map((plane, map) => many ? plane.width * side
-        : Math.max(plane.width * side, textWidth(this.shape(map), 12)));
+        : max(plane.width * side, textWidth(this.shape(map), 12)));
       const gap = many ? GAP / 2 : GAP;
       return {
         side, upright, maps, parts, facts, many, names, labels, gap,
         width: names.reduce((a, b) => a + b, 0)
           + parts.reduce((a, part) => a + part.width + (many ? gap : 2 * gap), 0),
-        height: labels + Math.max(...maps.map((plane) => plane.height * side),
+        height: labels + max(...maps.map((plane) => plane.height * side),
           ...parts.map((part) => part.height)),
       };
     }
-    const gutter = above ? 0 : many ? 30 : Math.max(room, ...parts.map((part) => part.width)) + 16;
+    const gutter = above ? 0 : many ? 30 : max(room, ...parts.map((part) => part.width)) + 16;
     const total = maps.reduce((all, plane) => all + plane.height * side, 0);
-    const gap = many ? Math.max(4, Math.min(24, (height - 8 - total) / (count - 1)))
+    const gap = many ? max(4, min(24, (height - 8 - total) / (count - 1)))
       : stage.dims === 1 ? 34 : 20;
     const lefts = maps.map((_, map) => many ? 0 : above ? LINE * (1 + (facts[map]?.length ?? 0))
       : 2 * LINE + (parts[map] ? parts[map].height + facts[map].length * LINE + 14 : 0));
     const rows = maps.map((plane, map) => above ? lefts[map] + plane.height * side
-      : Math.max(plane.height * side, stage.dims === 1 ? lefts[map] - gap : lefts[map]));
+      : max(plane.height * side, stage.dims === 1 ? lefts[map] - gap : lefts[map]));
     return {
       side, upright, maps, parts, facts, many, gutter, gap, rows, lefts, above,
-      width: gutter + Math.max(...maps.map((plane) => plane.width)) * side,
+      width: gutter + max(...maps.map((plane) => plane.width)) * side,
       height: rows.reduce((a, b) => a + b, 0) + gap * (count - 1) + 4,
     };
   }
@@ -206,10 +208,10 @@ class Picture {
     const place = (map, left, top) => {
       const { pads, wide, high, across } = maps[map], depth = stage.maps[map].size[0];
       const planes = Array.from({ length: stage.maps[map].channels * depth }, (_, plane) => {
-        const c = Math.floor(plane / depth), z = plane % depth;
+        const c = floor(plane / depth), z = plane % depth;
         return [
           left + ((c % across) * depth + z) * (wide + BETWEEN) * side + pads[2][0] * side,
-          top + Math.floor(c / across) * (high + BETWEEN) * side + pads[1][0] * side,
+          top + floor(c / across) * (high + BETWEEN) * side + pads[1][0] * side,
         ];
       });
       this.boxes[map] = { left, top, planes, width: maps[map].width * side,
@@ -223,10 +225,10 @@ class Picture {
       const flip = stage.dims === 1;
       const tops = [];
       plan.rows.forEach((row, map) => { tops[map] = y; y += row + plan.gap; });
-      const span = Math.max(...maps.map((plane) => plane.width)) * side;
+      const span = max(...maps.map((plane) => plane.width)) * side;
       const real = (map) => maps[map].pads[2][0] * side
         + stage.maps[map].size[2] * side / 2;
-      const centre = flip ? Math.max(...maps.map((_, map) => real(map))) : span / 2;
+      const centre = flip ? max(...maps.map((_, map) => real(map))) : span / 2;
       maps.forEach((plane, map) => {
         const at = flip ? maps.length - 1 - map : map;
         const top = flip ? y - plan.gap - tops[map] - plan.rows[map] + 4 : tops[at];
@@ -235,7 +237,7 @@ class Picture {
         place(map, left, flip ? bottom - plane.height * side : top);
         // Beside a map stands the kernel that reads it; in one axis it lies above the map.
         const name = flip && !plan.above && parts[map]
-          ? Math.max(4, bottom - plan.lefts[map]) : top, lines = plan.above ? LINE : 2 * LINE;
+          ? max(4, bottom - plan.lefts[map]) : top, lines = plan.above ? LINE : 2 * LINE;
         this.boxes[map].label = [x, plan.many ? this.boxes[map].top + side / 2 - 7 : name];
         if (parts[map]) {
           this.boxes[map].below = [x, name + lines + 13 - (plan.above ? 2 : 0)];
@@ -265,7 +267,7 @@ class Picture {
   // The pixel corner of a place of a map.
   corner(map, [c, z, y, x]) {
     const { side } = this.plan, depth = this.stage.maps[map].size[0];
-    const clamped = Math.max(0, Math.min(depth - 1, z));
+    const clamped = max(0, min(depth - 1, z));
     const [left, top] = this.boxes[map].planes[c * depth + clamped];
     return [left + x * side, top + y * side];
   }
@@ -275,12 +277,12 @@ class Picture {
     const [depth, rows, columns] = this.stage.layers[number].kernel_size;
     return [
       left + (((slice % across) * depth + tz) * (columns + BETWEEN) + tx) * small,
-      top + (Math.floor(slice / across) * (rows + BETWEEN) + ty) * small,
+      top + (floor(slice / across) * (rows + BETWEEN) + ty) * small,
     ];
   }
 
   draw() {
-    const { stage, plan } = this, { side } = plan, [wide, high] = this.extent.map(Math.ceil);
+    const { stage, plan } = this, { side } = plan, [wide, high] = this.extent.map(ceil);
     const upright = plan.upright, out = [], kernels = [];
     stage.maps.forEach((map, index) => {
       const { pads, wide: w, high: h } = plan.maps[index], box = this.boxes[index];
@@ -311,14 +313,14 @@ class Picture {
               const copy = stage.layers[index].padding_mode ?? "zeros";
               if (copy !== "zeros") continue;
               values.push(`<text class="zero" x="${left + (x + 0.5) * side}" ` +
-                `y="${top + (y + 0.5) * side}" font-size="${Math.min(15, side * 0.34)}">${constant}</text>`);
+                `y="${top + (y + 0.5) * side}" font-size="${min(15, side * 0.34)}">${constant}</text>`);
             }
           }
         }
       }
       out.push(`<g data-rest="${index}">${values.join("")}</g>`);
       const [lx, ly] = box.label, pitch = side + plan.gap;
-      const every = upright && plan.many ? Math.ceil(13 / pitch) : 1;
+      const every = upright && plan.many ? ceil(13 / pitch) : 1;
       const name = !plan.many ? this.mapName(index) : index % every ? "" : String(index);
       const anchor = upright ? "start" : "middle";
       kernels.push(`<text class="name ${anchor}" x="${lx}" y="${ly + (upright ? 11 : 0)}">` +
@@ -432,8 +434,8 @@ class Picture {
     let low = Infinity, high = -Infinity;
     for (const value of map.values) {
       if (!Number.isFinite(value)) continue;
-      low = Math.min(low, value);
-      high = Math.max(high, value);
+      low = min(low, value);
+      high = max(high, value);
     }
     const ink = getComputedStyle(this.svg).color.match(/\d+/g).map(Number);
     images.forEach((image, at) => {
@@ -444,7 +446,7 @@ class Picture {
       for (let i = 0; i < plane; i++) {
         const index = at * plane + i;
         const share = index < limit && high > low ? (map.values[index] - low) / (high - low) : 0;
-        pixels.data.set([ink[0], ink[1], ink[2], 80 * Math.max(0, share)], 4 * i);
+        pixels.data.set([ink[0], ink[1], ink[2], 80 * max(0, share)], 4 * i);
       }
       context.putImageData(pixels, 0, 0);
       image.setAttribute("href", canvas.toDataURL());
@@ -455,13 +457,13 @@ class Picture {
   writeKernel(index) {
     const kernel = this.kernels[index], layer = this.stage.layers[index];
     if (!kernel) return;
-    const output = this.outputs[index], first = Math.floor(output / layer.outs_of) * layer.ins_of;
+    const output = this.outputs[index], first = floor(output / layer.outs_of) * layer.ins_of;
     const parts = [], { small } = kernel;
     for (let slice = 0; slice < layer.ins_of; slice++) {
       for (const tap of taps(layer)) {
         const text = number(layer.weight[this.stage.weightIndex(layer, output, first + slice, tap)]);
         const [x, y] = this.tapCorner(index, slice, tap);
-        const size = Math.min(small * 0.42, 18, small * 1.3 / text.length).toFixed(1);
+        const size = min(small * 0.42, 18, small * 1.3 / text.length).toFixed(1);
         parts.push(`<text class="value" x="${x + small / 2}" y="${y + small / 2}" ` +
           `font-size="${size}">${text}</text>`);
       }
@@ -494,10 +496,10 @@ class Picture {
     for (const [map, box] of this.boxes.entries()) {
       const { pads, wide, high } = this.plan.maps[map], depth = this.stage.maps[map].size[0];
       for (const [plane, [left, top]] of box.planes.entries()) {
-        const x = Math.floor((px - left) / side), y = Math.floor((py - top) / side);
+        const x = floor((px - left) / side), y = floor((py - top) / side);
         const [low, side0] = [pads[2][0], pads[1][0]];
         if (x < -low || y < -side0 || x >= wide - low || y >= high - side0) continue;
-        return { map, at: [Math.floor(plane / depth), plane % depth, y, x] };
+        return { map, at: [floor(plane / depth), plane % depth, y, x] };
       }
     }
     return null;
@@ -519,14 +521,14 @@ class Picture {
     const ways = ["", "", "", "", "", ""], readers = ["", "", "", "", "", ""];
     const badges = [], cone = [], marks = empty;
     const paint = (into, map, counts) => {
-      const most = counts.reduce((a, b) => Math.max(a, b), 0);
+      const most = counts.reduce((a, b) => max(a, b), 0);
       const columns = stage.maps[map].size[2];
       let start = -1, level = -1;
       for (let index = 0; index <= counts.length; index++) {
         const count = counts[index] ?? 0;
         // Where all are alike, none stands out.
         const share = most > 1 ? Math.cbrt(count / most) : 0.5;
-        const next = count ? Math.ceil(6 * share) - 1 : -1;
+        const next = count ? ceil(6 * share) - 1 : -1;
         if (next === level && index % columns) continue;
         if (level >= 0) {
           const [x, y] = this.corner(map, stage.place(map, start));
@@ -579,12 +581,12 @@ class Picture {
   lookBack({ map, index, field }, marks, badges, cone) {
     const { stage, plan } = this, { side } = plan;
     if (!map) return;
-    const around = [Infinity, Infinity, -Infinity, -Infinity];
+    const around = nowhere();
     const grow = (box, [x, y]) => {
-      box[0] = Math.min(box[0], x);
-      box[1] = Math.min(box[1], y);
-      box[2] = Math.max(box[2], x + side);
-      box[3] = Math.max(box[3], y + side);
+      box[0] = min(box[0], x);
+      box[1] = min(box[1], y);
+      box[2] = max(box[2], x + side);
+      box[3] = max(box[3], y + side);
     };
     const windows = new Map();
     for (const term of stage.terms(map, index)) {
@@ -593,7 +595,7 @@ class Picture {
       marks[term.padded ? "padtap" : "tap"] += this.square(at, side);
       grow(around, at);
       const key = term.channel + "," + term.place[0];
-      if (!windows.has(key)) windows.set(key, [Infinity, Infinity, -Infinity, -Infinity]);
+      if (!windows.has(key)) windows.set(key, nowhere());
       grow(windows.get(key), at);
       if (term.weight !== null && side >= BADGE && badges.length < BADGES) {
         badges.push(`<text class="by" x="${round(at[0] + side - 3)}" ` +
@@ -626,10 +628,10 @@ class Picture {
   }
 
   cones(map, index, field, around, grow, cone) {
-    let near = [Infinity, Infinity, -Infinity, -Infinity];
+    let near = nowhere();
     grow(near, this.corner(map, this.stage.place(map, index)));
     for (let m = map - 1; m >= 0; m--) {
-      let far = [Infinity, Infinity, -Infinity, -Infinity];
+      let far = nowhere();
       if (m === map - 1) far = around;
       else {
         field[m].forEach((count, at) => {

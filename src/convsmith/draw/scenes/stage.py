@@ -70,7 +70,16 @@ WORDS: Words = {
     "stage.legend_here": ("this value", "这个值"),
     "stage.reset": ("Reset", "还原"),
     "stage.edit": ("New value of {place}", "{place} 的新值"),
-    "stage.no_number": ("{text} is not a number", "{text} 不是数字"),
+    "stage.no_number": ("{text} is not a number.", "{text} 不是数字。"),
+    "stage.no_image": ("{name} is not an image.", "{name} 不是图片。"),
+    "stage.pasted": (
+        "{count} of {all} numbers found a place.",
+        "{all} 个数中有 {count} 个填了进去。",
+    ),
+    "stage.follows": (
+        "This value is computed: change the input or a weight instead.",
+        "这个值是算出来的：请修改输入或权重。",
+    ),
     "stage.label": (
         "Stage: {sizes}. Arrow keys move within a map, Page Up and Page Down between maps and "
         "kernels.",
