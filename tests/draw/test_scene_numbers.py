@@ -146,7 +146,12 @@ def test_areas_are_to_one_scale(m, n, k):
     area = {
         panel.name: panel.cells[0].span[0] * panel.cells[0].span[1] * panel.side**2
         for panel in scene.panels
+        if panel.cells
     }
+    for half, count in (("depthwise", k * k), ("pointwise", n)):
+        named = scene.panel(f"{half}_name")
+        assert phrase(named.label, "en") == f"{half}: {count}"
+        assert named.y + named.height <= scene.panel("pointwise").y + 6
     ratio = (area["depthwise"] + area["pointwise"]) / area["standard"]
     assert ratio == pytest.approx(float(layer.cost_ratio()), rel=1e-12)
     assert layer.cost_ratio() == Fraction(1, n) + Fraction(1, k * k)

@@ -10,9 +10,11 @@ import pytest
 
 import convsmith as cs
 from convsmith.draw import animate
+from convsmith.draw.fonts import font
 from convsmith.draw.palette import COLOURS, STYLES
 from convsmith.draw.picture import picture
 from convsmith.draw.svg import HOLD
+from convsmith.draw.words import phrase
 from convsmith.errors import ArgumentError
 from tests.draw.markup import parse
 from tests.draw.test_scene import EVERY, SCENES, scene_of
@@ -180,6 +182,56 @@ def test_a_strip_shows_every_step_and_the_last_first():
     outputs = [t for t in root.iter(f"{SVG}text") if re.match(r"y\[", t.text)]
     said = [t.text.split(" ")[0] + t.text.split(" ")[1] for t in outputs]
     assert said == ["y[1,1]", "y[0,0]", "y[0,1]", "y[1,0]", "y[1,1]"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: cs.draw.stage([cs.Conv(1, 1, 3)] * 2, 6).scene(),
+        lambda: animate(cs.Conv(8, 8, 3, groups=4), 4, weight=[[[[-0.0314] * 3] * 3] * 2] * 8),
+        lambda: animate(cs.Pool(2, kind="max"), 4, values=[[-9999, 1000, -1, 0]] * 4),
+    ],
+)
+def test_numbers_stay_clear_of_the_edges_of_their_cells(make):
+    pytest.importorskip("PIL")
+    scene = make()
+    sides = {panel.side for panel in scene.panels}
+    assert len(sides) == 1
+    drawn = {
+        shape
+        for layer in picture(scene, "en").layers
+        for shape in layer.shapes
+        if shape.kind == "text" and shape.style in ("text", "quiet")
+        and re.fullmatch(r"−?[\d.]+|−∞", shape.text)
+    }  # fmt: skip
+    assert any(len(shape.text) > 2 for shape in drawn)
+    for shape in drawn:
+        # In a hundred times the size, so that the hints of small letters do not count.
+        wide = font(False, round(100 * shape.size)).getlength(shape.text) / 100
+        assert wide <= 0.9 * (min(sides) - 2), shape
+
+
+def test_what_a_group_adds_stands_under_that_group():
+    layer = cs.Conv(8, 8, 3, groups=4, bias=True)
+    scene = animate(layer, 4, bias=list(range(8)))
+    for g, channel in enumerate((0, 2, 4, 6)):
+        bias, rest = scene.panel(f"bias{channel}"), scene.panel(f"rest{g}")
+        first = scene.panel(f"input{channel}")
+        assert bias.y == rest.y > first.y + first.height
+        assert g == 3 or bias.y + bias.height < scene.panel(f"input{channel + 2}").y
+
+
+def test_facts_break_between_one_another():
+    scene = cs.draw.cone([cs.Conv(1, 1, 3)] * 3)
+    facts = [phrase(note, "en") for note in scene.notes]
+    lines = [
+        shape.text
+        for layer in picture(scene, "en").layers
+        for shape in layer.shapes
+        if shape.kind == "text" and shape.style == "quiet"
+    ]
+    assert any(" · " in fact for fact in facts)
+    assert "dilations 1, 1, 1" in lines and not any(line.endswith("·") for line in lines)
 
 
 @pytest.mark.parametrize("name", WRITTEN)

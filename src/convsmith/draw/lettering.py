@@ -43,6 +43,8 @@ _EM = 0.58
 _SWATCH = 14.0
 # What a line may end after: a Chinese character with the stop that follows it, a word, spaces.
 _PARTS = re.compile(r"[\u2e80-\u9fff\uff00-\uffef][，。；：、]*|[^ \u2e80-\u9fff\uff00-\uffef]+| +")
+# What stands between facts of a line.
+_BETWEEN = " · "
 _LEGENDS = ("window", "current", "stamped", "kept", "source", "tile", "halo", "field", "wrong",
             "held", "fresh", "gone", "shade", "veil", "padding", "gap", "zero", "cropped", "extra",
             "unread")  # fmt: skip
@@ -90,12 +92,14 @@ def head(scene: Storyboard, language: str, width: float, zoom: float) -> tuple[l
     y = MARGIN + title * 0.8
     shapes = [Shape("text", "heading", (MARGIN, y), phrase(scene.title, language), title, "start")]
     y += 6 * zoom
-    for note in scene.notes:
-        for index, line in enumerate(_wrapped(phrase(note, language), width, size)):
-            place = (MARGIN, y + (index + 1) * size * _LINE - 2)
-            shapes.append(Shape("text", "quiet", place, line, size, "start"))
-        y += _most_lines([note], width, size) * size * _LINE
-    return shapes, y + 14
+    lines = {
+        each: [line for note in scene.notes for line in _wrapped(phrase(note, each), width, size)]
+        for each in LANGUAGES
+    }
+    for index, line in enumerate(lines[language]):
+        place = (MARGIN, y + (index + 1) * size * _LINE - 2)
+        shapes.append(Shape("text", "quiet", place, line, size, "start"))
+    return shapes, y + max(map(len, lines.values())) * size * _LINE + 14
 
 
 def captions(
@@ -157,8 +161,21 @@ def _widest(words: Text | str, size: float) -> float:
 
 
 def _wrapped(words: str, width: float, size: float) -> list[str]:
-    """Break a text into lines: Latin at its spaces, Chinese between any two characters."""
+    """Break a text into lines: between its facts, where one fits on a line.
+
+    Within a fact, Latin breaks at its spaces, Chinese between any two characters.
+    """
     room = int(width / (size * _EM))
+    lines: list[str] = []
+    for fact in words.split(_BETWEEN):
+        if lines and cells(lines[-1] + _BETWEEN + fact) <= room:
+            lines[-1] += _BETWEEN + fact
+        else:
+            lines += _broken(fact, room)
+    return lines
+
+
+def _broken(words: str, room: int) -> list[str]:
     lines, line = [], ""
     for part in _PARTS.findall(words):
         if cells(line + part.rstrip()) > room and line.strip():

@@ -34,6 +34,10 @@ _WIDTH, _USUAL = 330.0, 520.0
 _SIGN = 20.0
 # Characters that a cell has room for.
 _ROOM = 5
+# Of a cell's width, numbers take so much.
+_FILLED = 0.86
+# Widths over the height of a number, in the widest of the usual faces: of a digit, and of others.
+_DIGIT, _OTHERS = 0.64, {"−": 0.84, ".": 0.32, "∞": 0.84}
 _OUTLINES = ("active", "kept", "tile", "halo", "field")
 
 
@@ -227,13 +231,14 @@ def _written(scene: Storyboard, panels: dict[str, Panel], sizes: dict[str, float
 
 def _sizes(scene: Storyboard, panels: dict[str, Panel]) -> dict[str, float]:
     """The size of the numbers of each panel: that at which its longest still fits."""
-    longest = dict.fromkeys(panels, 1)
+    longest = dict.fromkeys(panels, _DIGIT)
     values = [(panel.name, cell.value) for panel in panels.values() for cell in panel.cells]
     values += [(write.panel, write.value) for step in scene.steps for write in step.writes]
     for name, value in values:
-        longest[name] = max(longest[name], len(shown(value, _ROOM)))
+        wide = sum(_OTHERS.get(letter, _DIGIT) for letter in shown(value, _ROOM))
+        longest[name] = max(longest[name], wide)
     return {
-        name: round(min(0.5 * panel.side, 1.65 * (panel.side - 2) / longest[name]), 1)
+        name: round(min(0.5 * panel.side, _FILLED * (panel.side - 2) / longest[name]), 1)
         for name, panel in panels.items()
     }
 

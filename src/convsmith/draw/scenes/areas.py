@@ -8,6 +8,7 @@ from functools import partial
 from convsmith.arithmetic import Conv
 from convsmith.draw.example import Example
 from convsmith.draw.layout import GAP, LABEL
+from convsmith.draw.lettering import text_width
 from convsmith.draw.scene import Scene
 from convsmith.draw.scenes.dressed import check_dress, dressed
 from convsmith.draw.scenes.facts import by
@@ -25,6 +26,8 @@ WORDS: Words = {
     ),
     "panel.area": ("standard: {rows} × {columns}", "标准：{rows} × {columns}"),
     "panel.both": ("separable: {rows} + {columns}", "可分离：{rows} + {columns}"),
+    "panel.depthwise_area": ("depthwise: {count}", "深度：{count}"),
+    "panel.pointwise_area": ("pointwise: {count}", "逐点：{count}"),
     "fact.cost": (
         "kernel {size}, m = {ins} → n = {outs} channels; areas per input channel and position",
         "卷积核 {size}，m = {ins} → n = {outs} 通道；面积对应每个输入通道和位置",
@@ -72,7 +75,7 @@ def cost_areas(layer: Conv, *, language: str = "en", theme: str = "auto") -> Sce
 
     >>> import convsmith as cs
     >>> cost_areas(cs.Conv(64, 128, 3))
-    Scene('cost_areas', 3 panels, 4 steps)
+    Scene('cost_areas', 5 panels, 4 steps)
     """
     check_dress(language, theme)
     if not isinstance(layer, Conv) or layer.groups > 1:
@@ -93,6 +96,9 @@ def cost_areas(layer: Conv, *, language: str = "en", theme: str = "auto") -> Sce
         Panel("pointwise", "output", (tall, wide), (Cell((0, 0), None, "", (tall, wide)),),
               0.0, below + high * side + 4, text("panel.both", rows=taps, columns=n), side,
               label_below=True),
+        # Beside what they name: the depthwise column is too narrow for a label.
+        _name("depthwise", taps, broad * side + GAP / 4, below + high * side / 2),
+        _name("pointwise", n, broad * side + GAP / 4, below + high * side - 2),
     )  # fmt: skip
     whole, each, mix = taps * m * n, taps * m, m * n
     ratio = layer.cost_ratio()
@@ -123,6 +129,12 @@ def cost_areas(layer: Conv, *, language: str = "en", theme: str = "auto") -> Sce
     return dressed(
         Scene("cost_areas", title, described, panels, tuple(steps), notes), language, theme
     )
+
+
+def _name(half: str, count: int, x: float, y: float) -> Panel:
+    """A label that begins at a place."""
+    label = text(f"panel.{half}_area", count=count)
+    return Panel(f"{half}_name", "input", (1, 1), (), x + text_width(label) / 2, y + 6, label, 1.0)
 
 
 EXAMPLES = (

@@ -150,23 +150,9 @@ class Slide:
             partial[0] = replace(partial[0], label=text("panel.partial"))
             columns.append(Stack(tuple((panel,) for panel in partial), "="))
             aligned = 3
-        if self.sums.summed and channels.rest:
-            label = text("panel.rest", count=channels.rest)
-            rests: list[Panel | None] = [
-                replace(self._single(f"rest{g}", "partial"), label=label)
-                for g in range(channels.groups)
-            ]
-            columns = _with_row(columns, 2, rests[:1])
-            for more in rests[1:]:
-                columns = _with_row(columns, 2, [more])
-        if self.bias is not None:
-            label = text("panel.bias")
-            for c in channels.inputs[:: channels.ins]:
-                biases: list[Panel | None] = [
-                    replace(self._single(f"bias{o}", "kernel", self.bias[o]), label=label)
-                    for o in self.sums.outputs_of(c)
-                ]
-                columns = _with_row(columns, 1, biases)
+        added = self._added()
+        if added:
+            columns = _under_groups(columns, added)
             aligned = max(aligned, 2)
         sign = "Σ" if self.sums.summed else "="
         if self.dims == 1:
@@ -174,7 +160,7 @@ class Slide:
             below = [Stack(tuple((panel,) for panel in outputs))]
             return piled([columns[:1], columns[1:], below], aligned)
         columns.append(Stack(tuple((panel,) for panel in outputs), sign))
-        if channels.ins == channels.outs == 1 < channels.groups and self.bias is None:
+        if channels.ins == channels.outs == 1 < channels.groups and not added:
             aligned = len(columns)  # one row per channel
         if self.dims == 3:
             aligned = 0
@@ -182,6 +168,23 @@ class Slide:
         if self.sums.summed and channels.groups > 1 and self.dims == 2:
             return apart(placed, symbols, channels.ins, channels.outs)
         return placed, symbols
+
+    def _added(self) -> list[dict[int, list[Panel | None]]]:
+        """What each group adds beside its products, by column: biases, and sums not shown."""
+        channels = self.channels
+        rows: list[dict[int, list[Panel | None]]] = [{} for _ in range(channels.groups)]
+        for g, row in enumerate(rows):
+            if self.bias is not None:
+                outputs = self.sums.outputs_of(channels.inputs[g * channels.ins])
+                row[1] = [
+                    replace(self._single(f"bias{o}", "kernel", self.bias[o]),
+                            label=text("panel.bias"))
+                    for o in outputs
+                ]  # fmt: skip
+            if self.sums.summed and channels.rest:
+                label = text("panel.rest", count=channels.rest)
+                row[2] = [replace(self._single(f"rest{g}", "partial"), label=label)]
+        return rows if any(rows) else []
 
     def _kernels(self) -> list[list[Panel | None]]:
         rows: list[list[Panel | None]] = []
@@ -311,11 +314,17 @@ def _corners(slide: Slide) -> tuple[tuple[int, int], ...]:
     return ((0, 0), (rows.extent - 1, columns.extent - 1))
 
 
-def _with_row(columns: Sequence[Stack], index: int, row: Sequence[Panel | None]) -> list[Stack]:
-    """Columns with one more row, of which only the one at `index` has something in it."""
-    return [
-        replace(
-            column, rows=(*column.rows, tuple(row if i == index else [None] * len(column.rows[0])))
-        )
-        for i, column in enumerate(columns)
-    ]
+def _under_groups(
+    columns: Sequence[Stack], added: Sequence[dict[int, list[Panel | None]]]
+) -> list[Stack]:
+    """Columns with one more row under each group's, in which some columns hold something."""
+    found = []
+    for index, column in enumerate(columns):
+        each = len(column.rows) // len(added)
+        empty: list[Panel | None] = [None] * len(column.rows[0])
+        rows: list[tuple[Panel | None, ...]] = []
+        for g, row in enumerate(added):
+            rows += column.rows[g * each : (g + 1) * each]
+            rows.append(tuple(row.get(index, empty)))
+        found.append(replace(column, rows=tuple(rows)))
+    return found
