@@ -2,8 +2,8 @@
 """What a learner checks, row by row, and where each is answered; every answer is in both languages.
 
 An answer is a live stage, a picture or a line of a lesson. Stages and pictures are opened in
-Chromium here; the lessons' lines are looked for in the texts here, and on the page by the slow
-test below. What has no answer yet is listed in `MISSING`.
+Chromium here; the lessons' lines are looked for in the texts here, and on the page by
+`test_static_lessons`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ from functools import partial
 from typing import NamedTuple
 
 import pytest
+import torch
+import torch.nn.functional as F
 
 import convsmith as cs
 from convsmith import draw
+from convsmith.draw.picture import picture
 from convsmith.draw.scenes.stages import ready_stage
 from convsmith.explore.lessons import texts_of
+from convsmith.explore.pages import walk_page
+from convsmith.explore.walk import Walk
 
 
 class Live(NamedTuple):
@@ -28,11 +33,9 @@ class Live(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A picture as a page with buttons, and what it says in either language."""
+    """A picture whose numbers are checked by a test of its own, named here."""
 
-    make: object
-    english: str
-    chinese: str
+    test: str
 
 
 class Line(NamedTuple):
@@ -45,7 +48,8 @@ class Line(NamedTuple):
 
 
 ready = partial(partial, ready_stage)
-TRANSPOSED = cs.ConvTranspose(1, 1, 3, bias=False)
+WEIGHT = [[[[1, 2, 1], [2, 1, 2], [1, 1, 2]]]]
+CONV, TRANSPOSED = cs.Conv(1, 1, 3, bias=False), cs.ConvTranspose(1, 1, 3, bias=False)
 
 # The rows of the family, then what is counted, then fields, then what learners asked.
 ROWS = {
@@ -81,13 +85,11 @@ ROWS = {
         "map=1&at=2,2", ("3×5×5 → 3×5×5", "5×5", "9/25")),
     "10 transposed: 55 stamps": Live(ready("transposed"), "map=1&at=0,0", ("= 55", "55·1")),
     "10 2×2 to 4×4": Live(ready("transposed"), "map=1&at=0,0", ("1×2×2 → 1×4×4",)),
-    "10 the matrix, 4×16 and 16×4": Drawn(
-        lambda: draw.matrix(TRANSPOSED, 2), "Transposed convolution", "转置卷积"),
+    "10 the matrix, 4×16 and 16×4": Drawn("test_the_matrix_maps_what_is_drawn"),
     "10 it restores the size, not the values": Line(
         4, "values", "the size returns", "尺寸回来了"),
-    "11 a convolution as a matrix": Drawn(
-        lambda: draw.matrix(cs.Conv(1, 1, 3), 4), "Convolution", "卷积"),
-    "11 im2col": Drawn(lambda: draw.im2col(cs.Conv(1, 1, 3), 4), "im2col", "im2col"),
+    "11 a convolution as a matrix": Drawn("test_the_matrix_maps_what_is_drawn"),
+    "11 im2col": Drawn("test_im2col_holds_the_windows_that_are_drawn"),
     "11 all ways agree": Line(4, "agree", "sliding window, matrix, im2col", "矩阵、im2col"),
     "counting: fully connected, standard, dilated, groups": Line(
         2, "table", "Six ways from 3 channels to 30", "从 3 通道到 30 通道"),
@@ -105,6 +107,8 @@ ROWS = {
         2, "groups apart", "not added", "按通道拼接"),
     "asked: (N, C, H, W), unsqueeze(0), x.shape[1]": Line(
         2, "shapes", "(N, C, H, W)", "(N, C, H, W)"),
+    "asked: (N, C, H, W) through every line of one's own code": Drawn(
+        "test_the_shapes_of_ones_own_network_are_torchs"),
     "asked: the order of weights": Line(
         2, "order", "(out, in / groups, rows, columns)", "（输出通道，输入通道 / 组数，行，列）"),
     "asked: a pointwise layer of kernel 3": Line(
@@ -121,16 +125,12 @@ ROWS = {
     "asked: is dilation the same as 扩张率?": Line(1, "names", "dilation rate", "扩张率"),
 }  # fmt: skip
 
-MISSING = {
-    "a table of (N, C, H, W) through every line of one's own PyTorch": "lesson 2 has it for one",
-}
-"""What no picture or line answers yet, and what there is instead."""
-
 
 def test_every_row_of_the_family_has_an_answer():
     numbered = {name.split()[0] for name in ROWS}
     assert {str(number) for number in range(1, 12)} <= numbered
-    assert len(ROWS) >= 43 and not MISSING.keys() & ROWS.keys()
+    assert len(ROWS) >= 43
+    assert all(row.test in globals() for row in ROWS.values() if isinstance(row, Drawn))
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -138,21 +138,19 @@ def test_stages_and_pictures_answer_in_chromium(open_page, tmp_path, language):
     path = tmp_path / "page.html"
     page = None
     for name, row in ROWS.items():
-        if isinstance(row, Line):
+        if not isinstance(row, Live):
             continue
         made = row.make()
         made.save(path, language=language, force=True)
         address = path.as_uri()
         # The address alone would not load the page again.
-        where = f"#{row.place}" if isinstance(row, Live) else ""
+        where = f"#{row.place}"
         if page is None:
             page = open_page(address + where, 400 if language == "zh" else 1280)
         else:
             page.goto("about:blank")
             page.goto(address + where)
-        if isinstance(row, Drawn):
-            assert (row.chinese if language == "zh" else row.english) in page.content(), name
-            continue
+        page.locator(".result:not(:empty)").wait_for()
         parts = [page.locator(f".{part}").inner_text() for part in
                  ("facts", "result", "sum", "note")]  # fmt: skip
         said = " ".join(parts).replace("…", "")
@@ -167,3 +165,93 @@ def test_lessons_answer_in_both_languages(name):
     row = ROWS[name]
     english, chinese = texts_of(row.lesson)[row.key]
     assert row.english in english and row.chinese in chinese
+
+
+# The numbers that are seen in a page's drawing, with their places in its own units.
+SEEN = """step => {
+  const range = document.querySelector("input");
+  range.value = step;
+  range.dispatchEvent(new Event("input"));
+  return [...document.querySelectorAll(".cs-scene text")]
+    .filter(each => each.checkVisibility({opacityProperty: true, visibilityProperty: true}))
+    .map(each => [each.textContent, +each.getAttribute("x"), +each.getAttribute("y")]);
+}"""
+
+
+@pytest.fixture
+def drawn(open_page, tmp_path):
+    """The numbers of each panel in the last step, in a browser; 0 where a cell is bare."""
+
+    def read(scene, language):
+        path = scene.save(tmp_path / "scene.html", language=language, force=True)
+        page = open_page(path.as_uri(), 400 if language == "zh" else 1280)
+        seen = page.evaluate(SEEN, len(scene.steps) - 1)
+        first = scene.panels[0]
+        box = next(
+            shape for shape in picture(scene, language).layers[0].shapes if shape.kind == "rect"
+        )
+        left, top = box.place[0] - first.x - 1, box.place[1] - first.y - 1
+        found = {}
+        for panel in scene.panels:
+            rows, columns = panel.size
+            found[panel.name] = values = torch.zeros(rows, columns, dtype=torch.float64)
+            for text, x, y in seen:
+                row, column = (y - top - panel.y) // panel.side, (x - left - panel.x) // panel.side
+                if 0 <= row < rows and 0 <= column < columns:
+                    values[int(row), int(column)] = float(text.replace("−", "-"))
+        return found
+
+    return read
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("layer", "size"), [(CONV, 4), (TRANSPOSED, 2)])
+def test_the_matrix_maps_what_is_drawn(drawn, layer, size, language):
+    shown = drawn(draw.matrix(layer, size, weight=WEIGHT), language)
+    image, kernel = shown["input0"][None, None], shown["kernel0.0"][None, None]
+    apply = F.conv_transpose2d if layer.transposed else F.conv2d
+    assert torch.equal(kernel, torch.tensor(WEIGHT, dtype=torch.float64))
+    expected = torch.autograd.functional.jacobian(lambda x: apply(x, kernel), image)
+    matrix = shown["matrix"]
+    assert torch.equal(matrix, expected.reshape(matrix.shape))
+    assert matrix.shape == ((16, 4) if layer.transposed else (4, 16))
+    result = apply(image, kernel)
+    assert torch.equal(shown["x"].flatten(), image.flatten())
+    assert torch.equal(shown["output0"], result[0, 0])
+    assert torch.equal(shown["y"].flatten(), result.flatten())
+    assert torch.equal(matrix @ shown["x"].flatten(), shown["y"].flatten())
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_im2col_holds_the_windows_that_are_drawn(drawn, language):
+    shown = drawn(draw.im2col(CONV, 4, weight=WEIGHT), language)
+    image = shown["input0"][None, None]
+    assert torch.equal(shown["patches"], F.unfold(image, 3)[0])
+    assert torch.equal(shown["weights"].flatten(), torch.tensor(WEIGHT).double().flatten())
+    assert torch.equal(shown["weights"] @ shown["patches"], shown["product"])
+    kernel = torch.tensor(WEIGHT, dtype=torch.float64)
+    assert torch.equal(shown["product"].flatten(), F.conv2d(image, kernel).flatten())
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_shapes_of_ones_own_network_are_torchs(open_page, tmp_path, language):
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 3, groups=3), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+        torch.nn.ConvTranspose2d(6, 4, 2, 2), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 5),
+    ).eval()  # fmt: skip
+    batch = torch.rand(2, 3, 8, 8)
+    html = walk_page(Walk("mine", cs.inspect(model, batch.shape), {}), 0, language)
+    path = tmp_path / "walk.html"
+    path.write_text(f'<!doctype html><meta charset="utf-8">{html}', encoding="utf-8")
+    page = open_page(path.as_uri(), 400 if language == "zh" else 1280)
+    head = "形状，一行一行看" if language == "zh" else "Shapes, line by line"
+    section = page.locator("section", has=page.get_by_text(head, exact=True))
+    rows = [row.locator("td").all_inner_texts() for row in section.locator("tbody tr").all()]
+    assert rows[0][2] == "2×3×8×8"
+    value = batch
+    for module, (_, weight, output) in zip(model, rows[1:], strict=True):
+        value = module(value)
+        assert output == "×".join(map(str, value.shape)), module
+        windowed = isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))
+        assert weight == ("×".join(map(str, module.weight.shape)) if windowed else "–")
+    assert [row[1] for row in rows if row[1] != "–"] == ["6×1×3×3", "6×4×2×2"]

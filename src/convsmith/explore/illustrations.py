@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MATRIX",
     "exported",
+    "figure",
     "image",
     "image_of",
     "line_picture",
@@ -84,6 +85,11 @@ def image_of(drawn: str) -> str:
 
 
 @lru_cache(maxsize=8)
+def figure(drawn: str) -> str:
+    """A picture that scrolls where it is wider than the page, by the keys, too."""
+    return f'<figure class="cs-figure" tabindex="0">{drawn}</figure>'
+
+
 def exported(state: LayerState, language: Language, suffix: str) -> bytes:
     """The animation as a file: `.gif` moves, `.html` has buttons to pause and step.
 

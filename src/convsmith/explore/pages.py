@@ -8,7 +8,7 @@ from convsmith.explore.live import frame, layer_stage, stack_stage
 from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.stack import StackLayer, chain
 from convsmith.explore.state import LayerState
-from convsmith.explore.walk import Walk, field_panel, layer_panel
+from convsmith.explore.walk import Walk, field_panel, layer_panel, shapes_panel
 from convsmith.report import shape
 from convsmith.report.text import escape
 
@@ -47,7 +47,7 @@ def scene_panel(state: LayerState, language: Language, live: bool = False) -> st
             _section(*zeros, _scene(state, language, "zeros")),
             _section(
                 *matrix,
-                f'<figure class="cs-figure">{drawn}</figure>'
+                illustrations.figure(drawn)
                 if drawn
                 else panels.note(phrase("matrix large", language, most=illustrations.MATRIX)),
             ),
@@ -57,7 +57,7 @@ def scene_panel(state: LayerState, language: Language, live: bool = False) -> st
 
 def _scene(state: LayerState, language: Language, view: str | None) -> str:
     try:
-        return f'<figure class="cs-figure">{illustrations.image(state, language, view)}</figure>'
+        return illustrations.figure(illustrations.image(state, language, view))
     except ConvsmithError as error:
         return panels.problem_panel(phrase("no picture", language, reason=error))
 
@@ -115,17 +115,19 @@ def walk_page(walk: Walk, index: int, language: Language) -> str:
         view = phrase("view layer", language)
         parts.append(panels.note(phrase("model open", language, view=view)))
     parts.append(_figure(phrase("model field", language), field_panel(walk, name, language)))
+    parts.append(_section(phrase("model shapes", language), "", shapes_panel(walk, language)))
     return "".join(parts)
 
 
 def _section(title: str, text: str, drawn: str) -> str:
     return (
-        f'<section class="cs-section"><h2>{escape(title)}</h2>{panels.note(text)}{drawn}</section>'
+        f'<section class="cs-section"><h2>{escape(title)}</h2>'
+        f"{panels.note(text) if text else ''}{drawn}</section>"
     )
 
 
 def _figure(title: str, drawn: str) -> str:
     return (
-        f'<section class="cs-section"><h2>{escape(title)}</h2>'
-        f'<figure class="cs-figure">{drawn}</figure></section>'
+        f'<section class="cs-section"><h2>{escape(title)}</h2>{illustrations.figure(drawn)}'
+        "</section>"
     )

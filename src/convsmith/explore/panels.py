@@ -239,7 +239,7 @@ def note(text: str) -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A small table: the first column is text, the others are figures."""
-    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    top = "".join(map(_head, heads))
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
@@ -249,10 +249,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+def _head(words: str) -> str:
+    """A heading; a corner without words heads nothing."""
+    return f"<th>{escape(words)}</th>" if words else "<td></td>"
+
+
 def _bars(rows: Sequence[tuple[str, int, int]], language: Language) -> str:
     most = max(macs for _, _, macs in rows) or 1
     heads = ["", phrase("params", language), phrase("macs", language)]
-    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    top = "".join(map(_head, heads))
     body = "".join(
         f"<tr><td>{escape(name)}</td><td>{count(params)}</td><td>{count(macs)}</td></tr>"
         f'<tr class="bar" aria-hidden="true"><td colspan="3">'

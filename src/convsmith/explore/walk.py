@@ -11,6 +11,7 @@ from convsmith.arithmetic import Conv, ConvTranspose, Pool
 from convsmith.errors import ArgumentError
 from convsmith.explore.alone import alone
 from convsmith.explore.illustrations import localised
+from convsmith.explore.panels import table
 from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.samples import SAMPLE, small_network
 from convsmith.explore.state import Kind, LayerState, Pair
@@ -27,6 +28,7 @@ __all__ = [
     "is_open",
     "layer_panel",
     "open_model",
+    "shapes_panel",
     "trust",
     "use_loader",
 ]
@@ -149,6 +151,21 @@ def layer_panel(walk: Walk, index: int, language: Language) -> str:
     facts.append((phrase("model field", language), "–" if field is None else shape(field.size)))
     items = "".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in facts)
     return f'<h2 class="cs-name">{escape(layer.name)}</h2><dl class="cs-facts">{items}</dl>'
+
+
+@lru_cache(maxsize=64)
+def shapes_panel(walk: Walk, language: Language) -> str:
+    """What has which shape, from the input through every line of a network."""
+    network = walk.report.network
+    rows = []
+    for layer in walk.report.layers:
+        found = network[layer.name] if network is not None and layer.name in network else None
+        arithmetic = None if found is None else found.operation.arithmetic
+        weight = getattr(arithmetic, "weight_shape", ())
+        words = layer.name if layer.kind == "input" else f"{layer.name}: {layer.operation}"
+        rows.append([words, shape(weight) if weight else "–", shape(layer.output)])
+    heads = ("model line", "model weight", "model batch")
+    return table([phrase(key, language) for key in heads], rows)
 
 
 @lru_cache(maxsize=64)

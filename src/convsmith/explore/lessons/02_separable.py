@@ -25,8 +25,14 @@ def lesson_setup():
 
 
 @app.cell
-def lesson_head(language, lessons, mo):
-    page = lessons.LessonPage(mo, 2, language.value)
+def lesson_page(lessons):
+    page_of = lessons.LessonPage
+    return (page_of,)
+
+
+@app.cell
+def lesson_head(language, lessons, mo, page_of):
+    page = page_of(mo, 2, language.value)
     lessons.remember(mo, language.value)
     page.head(language)
     return (page,)

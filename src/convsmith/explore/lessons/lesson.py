@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.errors import ArgumentError, nearest
-from convsmith.explore.illustrations import image_of, localised
+from convsmith.explore.illustrations import figure, image_of, localised
 from convsmith.explore.live import frame, overlap_stage, ready_frame
 from convsmith.explore.panels import table
 from convsmith.explore.phrases import LANGUAGE_NAMES, Language, as_language
@@ -107,7 +107,12 @@ class LessonPage:
 
     def md(self, key: str, **values: object) -> Any:
         """A text as Markdown."""
-        return self._mo.md(self.phrase(key, **values))
+        return self._mo.Html(self.markdown(self.phrase(key, **values)))
+
+    def markdown(self, text: str) -> str:
+        """Markdown as HTML; code that is wider than the page scrolls by the keys, too."""
+        written: str = self._mo.md(text).text
+        return written.replace("<pre>", '<pre tabindex="0">')
 
     def head(self, switch: Any) -> Any:
         """The top of the page: which lesson, its title, the switch of the language."""
@@ -129,7 +134,7 @@ class LessonPage:
     def scene(self, scene: Any) -> Any:
         """An animation of `convsmith.draw`."""
         drawn = scene.svg(language=self.language)
-        return self._mo.Html(f'<figure class="cs-figure">{image_of(drawn)}</figure>')
+        return self._mo.Html(figure(image_of(drawn)))
 
     def stage(self, name: str) -> Any:
         """A ready-made live stage."""
@@ -143,8 +148,7 @@ class LessonPage:
 
     def figure(self, drawn: str) -> Any:
         """A picture of a report."""
-        shown = localised(drawn, self.language)
-        return self._mo.Html(f'<figure class="cs-figure">{shown}</figure>')
+        return self._mo.Html(figure(localised(drawn, self.language)))
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Any:
         """A table under headings that are keys of the lesson; its cells are shown as they are.
@@ -172,11 +176,11 @@ class LessonPage:
             mark, word = ("✓", "right") if right else ("✗", "not yet")
             verdict = (
                 f'<div class="cs-verdict {word.partition(" ")[0]}" role="status">'
-                f"{mark} {escape(self.phrase(word))} {self._mo.md(text).text}</div>"
+                f"{mark} {escape(self.phrase(word))} {self.markdown(text)}</div>"
             )
         return self._mo.Html(
             f'<section class="cs-task"><h3>{escape(self.phrase("exercise"))}</h3>'
-            f"{self._mo.md(self.phrase(key, **values)).text}<div>{given}</div>{verdict}</section>"
+            f"{self.markdown(self.phrase(key, **values))}<div>{given}</div>{verdict}</section>"
         )
 
 
@@ -233,7 +237,7 @@ def index_page(language: Language, lessons: Sequence[Lesson] = LESSONS) -> str:
 _INDEX_CSS = (
     ":root{color-scheme:light dark;--accent:#0072b2}"
     "@media(prefers-color-scheme:dark){:root{--accent:#56b4e9}}"
-    "body{font:1.05rem/1.6 system-ui,sans-serif;margin:0}"
+    "html{background:Canvas;color:CanvasText}body{font:1.05rem/1.6 system-ui,sans-serif;margin:0}"
     "main{max-width:40rem;margin:0 auto;padding:clamp(1.5rem,6vw,4rem) 1.2rem}"
     "header{display:flex;justify-content:space-between;align-items:baseline}"
     "h1{font-size:1.5rem}li{margin:.5rem 0;padding-left:.3rem}a{color:var(--accent)}"

@@ -9,8 +9,8 @@ move stands at its first setting, and the page says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from html import escape
 from importlib.util import module_from_spec, spec_from_file_location
@@ -19,6 +19,7 @@ from typing import Any
 
 from convsmith.draw.scenes.stages import ready_stage
 from convsmith.errors import ArgumentError, MissingExtra
+from convsmith.explore.illustrations import figure
 from convsmith.explore.lessons.lesson import LESSONS, Lesson, LessonPage, index_page
 from convsmith.explore.live import overlap_stage
 from convsmith.explore.phrases import LANGUAGE_NAMES, Language
@@ -42,7 +43,8 @@ _SCRIPT = (
     "});}"
 )
 _STYLE = (
-    ":root{color-scheme:light dark}"
+    ":root{color-scheme:light dark}*{box-sizing:border-box}"
+    "html{background:Canvas;color:CanvasText}"
     "body{font:1rem/1.65 system-ui,-apple-system,'Segoe UI','PingFang SC','Microsoft YaHei',"
     "'Noto Sans CJK SC',sans-serif;margin:0}"
     "main{max-width:46rem;margin:0 auto;padding:1.25rem clamp(1rem,4vw,3rem) 3rem}"
@@ -81,8 +83,7 @@ def static_lessons(folder: str | Path, *, force: bool = False) -> Path:
     for language in _LANGUAGES:
         written.file(_FILES[language], _linked(index_page(language, shown)))
         for each in shown:
-            with _plain_pages(written, language):
-                body = _body(mo, each, language)
+            body = _body(mo, each, language, partial(_PlainPage, written, language))
             written.file(f"{each.number}/{_FILES[language]}", _page(each, language, body))
     return target
 
@@ -104,91 +105,84 @@ class _Written:
         return f"../{name}"
 
 
-@contextmanager
-def _plain_pages(written: _Written, language: Language) -> Iterator[None]:
-    """While it lasts, the notebooks' pages are made for a browser alone."""
+class _PlainPage(LessonPage):
+    """A lesson without a server behind it: its files are `written`, its language stays."""
 
-    class PlainPage(LessonPage):
-        """A lesson without a server behind it."""
+    def __init__(
+        self, written: _Written, language: Language, mo: Any, number: int, _: Language
+    ) -> None:
+        super().__init__(mo, number, language)
+        self._written = written
 
-        def __init__(self, mo: Any, number: int, _: Language) -> None:
-            super().__init__(mo, number, language)
+    def head(self, switch: Any) -> Any:
+        other: Language = "zh" if self.language == "en" else "en"
+        name = next(key for key, code in LANGUAGE_NAMES.items() if code == other)
+        link = f'<a href="{_FILES[other]}">{escape(name)}</a>'
+        return self._mo.Html(_linked(super().head(link).text))
 
-        def head(self, switch: Any) -> Any:
-            other: Language = "zh" if language == "en" else "en"
-            name = next(key for key, code in LANGUAGE_NAMES.items() if code == other)
-            link = f'<a href="{_FILES[other]}">{escape(name)}</a>'
-            return self._mo.Html(_linked(super().head(link).text))
+    def foot(self) -> Any:
+        links = _linked(super().foot().text)
+        for each in LESSONS:
+            if each.torch:  # it is not here
+                links = re.sub(rf'<a href="\.\./{each.number}/.*?</a>', "", links)
+        return self._mo.Html(links)
 
-        def foot(self) -> Any:
-            links = _linked(super().foot().text)
-            for each in LESSONS:
-                if each.torch:  # it is not here
-                    links = re.sub(rf'<a href="\.\./{each.number}/.*?</a>', "", links)
-            return self._mo.Html(links)
+    def scene(self, scene: Any) -> Any:
+        drawn = scene.svg(language=self.language)
+        name = sha256(drawn.encode()).hexdigest()[:12]
+        source = self._written.file(f"pictures/{name}.svg", drawn)
+        size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', drawn)
+        wide = size[1] if size else "640"
+        told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)
+        return self._mo.Html(
+            figure(
+                f'<img class="cs-animation" style="--wide:{wide}px" '
+                f'alt="{told[1] if told else ""}" src="{source}">'
+            )
+        )
 
-        def scene(self, scene: Any) -> Any:
-            drawn = scene.svg(language=language)
-            name = sha256(drawn.encode()).hexdigest()[:12]
-            source = written.file(f"pictures/{name}.svg", drawn)
-            size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', drawn)
-            wide = size[1] if size else "640"
-            told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)
-            return self._mo.Html(
-                f'<figure class="cs-figure"><img class="cs-animation" style="--wide:{wide}px" '
-                f'alt="{told[1] if told else ""}" src="{source}"></figure>'
+    def stage(self, name: str) -> Any:
+        return self._live(name, ready_stage(name))
+
+    def overlaps(self, kernel: int, stride: int) -> Any:
+        return self._live(f"overlaps-{kernel}-{stride}", overlap_stage(kernel, stride))
+
+    def _live(self, name: str, stage: Any) -> Any:
+        # One page has both languages: its address says which.
+        source = self._written.file(f"stages/{name}.html", stage.html())
+        title = stage.title[self.language == "zh"]
+        hash_ = "#language=zh" if self.language == "zh" else ""
+        return self._mo.Html(
+            '<figure class="cs-figure"><iframe class="cs-live" loading="lazy" '
+            f'sandbox="allow-scripts" title="{escape(title)}" src="{source}{hash_}">'
+            "</iframe></figure>"
+        )
+
+    def task(self, key: str, given: Any, answer: object, **values: object) -> Any:
+        def said(word: str, mark: str, text: str) -> str:
+            kind = word.partition(" ")[0]
+            shown = self.markdown(self.phrase(text, **values))
+            return (
+                f'<div class="cs-verdict {kind}" role="status" hidden>{mark} '
+                f"{escape(self.phrase(word))} {shown}</div>"
             )
 
-        def stage(self, name: str) -> Any:
-            return self._live(name, ready_stage(name))
-
-        def overlaps(self, kernel: int, stride: int) -> Any:
-            return self._live(f"overlaps-{kernel}-{stride}", overlap_stage(kernel, stride))
-
-        def _live(self, name: str, stage: Any) -> Any:
-            # One page has both languages: its address says which.
-            source = written.file(f"stages/{name}.html", stage.html())
-            title = stage.title[language == "zh"]
-            hash_ = "#language=zh" if language == "zh" else ""
-            return self._mo.Html(
-                '<figure class="cs-figure"><iframe class="cs-live" loading="lazy" '
-                f'sandbox="allow-scripts" title="{escape(title)}" src="{source}{hash_}">'
-                "</iframe></figure>"
-            )
-
-        def task(self, key: str, given: Any, answer: object, **values: object) -> Any:
-            def said(word: str, mark: str, text: str) -> str:
-                kind = word.partition(" ")[0]
-                shown = self._mo.md(self.phrase(text, **values)).text
-                return (
-                    f'<div class="cs-verdict {kind}" role="status" hidden>{mark} '
-                    f"{escape(self.phrase(word))} {shown}</div>"
-                )
-
-            label = escape(self.phrase("exercise"))
-            return self._mo.Html(
-                f'<section class="cs-task" data-answer="{answer}"><h3>{label}</h3>'
-                f"{self._mo.md(self.phrase(key, **values)).text}"
-                f'<div><input type="number" step="1" aria-label="{label}"></div>'
-                f"{said('right', '✓', f'{key} why')}{said('not yet', '✗', f'{key} hint')}</section>"
-            )
-
-    from convsmith.explore import lessons
-
-    lessons.LessonPage = PlainPage  # type: ignore[misc, assignment]  # where the notebooks look for it
-    try:
-        yield
-    finally:
-        lessons.LessonPage = LessonPage  # type: ignore[misc]
+        label = escape(self.phrase("exercise"))
+        return self._mo.Html(
+            f'<section class="cs-task" data-answer="{answer}"><h3>{label}</h3>'
+            f"{self.markdown(self.phrase(key, **values))}"
+            f'<div><input type="number" step="1" aria-label="{label}"></div>'
+            f"{said('right', '✓', f'{key} why')}{said('not yet', '✗', f'{key} hint')}</section>"
+        )
 
 
-def _body(mo: Any, lesson: Lesson, language: Language) -> str:
+def _body(mo: Any, lesson: Lesson, language: Language, page: Callable[..., LessonPage]) -> str:
     spec = spec_from_file_location(f"lesson_{lesson.number}", lesson.path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    outputs, _ = module.app.run()
+    outputs, _ = module.app.run(defs={"page_of": page})
     texts = [output.text for output in outputs if hasattr(output, "text")]
     note = f'<p class="cs-note">{_KNOBS[language].format(number=lesson.number)}</p>'
     return "\n".join(_without_controls(text, note) for text in texts)
