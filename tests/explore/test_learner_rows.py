@@ -248,6 +248,8 @@ def test_the_shapes_of_ones_own_network_are_torchs(open_page, tmp_path, language
     section = page.locator("section", has=page.get_by_text(head, exact=True))
     rows = [row.locator("td").all_inner_texts() for row in section.locator("tbody tr").all()]
     assert rows[0][2] == "2×3×8×8"
+    if language == "zh":
+        assert rows[4][0] == "3：转置卷积 2×2，步幅 2"
     value = batch
     for module, (_, weight, output) in zip(model, rows[1:], strict=True):
         value = module(value)

@@ -320,7 +320,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "model share": ("Share of the network's MACs", "占全网乘加的比例"),
     "model field": ("Receptive field", "感受野"),
     "model shapes": ("Shapes, line by line", "形状，一行一行看"),
-    "model line": ("Line", "代码"),
+    "model line": ("Layer", "层"),
     "model weight": ("Weight (out, in / groups, …)", "权重（输出，输入 / 组数，…）"),
     "model batch": ("Output (N, C, H, W)", "输出 (N, C, H, W)"),
     "model of": ("{model} on {shape}", "{model}，输入 {shape}"),

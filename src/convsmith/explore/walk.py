@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 (Chinese punctuation is intended)
 """A network read for walking through: its layers with what each costs and sees."""
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
+from convsmith.draw.scenes.facts import by, kind_of
+from convsmith.draw.words import phrase as draw_phrase
+from convsmith.draw.words import text
 from convsmith.errors import ArgumentError
 from convsmith.explore.alone import alone
 from convsmith.explore.illustrations import localised
@@ -141,7 +145,7 @@ def layer_panel(walk: Walk, index: int, language: Language) -> str:
     total = walk.report.macs
     known = layer.macs is not None and total
     facts = [
-        (phrase("model operation", language), layer.operation),
+        (phrase("model operation", language), _operation(walk, layer, language)),
         (phrase("model output", language), shape(layer.output)),
         (phrase("params", language), count(layer.params)),
         (phrase("macs", language), "–" if layer.macs is None else count(layer.macs)),
@@ -153,16 +157,40 @@ def layer_panel(walk: Walk, index: int, language: Language) -> str:
     return f'<h2 class="cs-name">{escape(layer.name)}</h2><dl class="cs-facts">{items}</dl>'
 
 
+def _arithmetic(walk: Walk, layer: LayerReport) -> Conv | ConvTranspose | Pool | None:
+    network = walk.report.network
+    if network is None or layer.name not in network:
+        return None
+    return network[layer.name].operation.arithmetic
+
+
+def _operation(walk: Walk, layer: LayerReport, language: Language) -> str:
+    """What a layer does, in words; what is no window keeps its name in PyTorch."""
+    window = _arithmetic(walk, layer)
+    if language == "en" or window is None:
+        return layer.operation
+    words = [f"{draw_phrase(text(f'title.{kind_of(window)}'), language)} {by(window.kernel_size)}"]
+    for key in ("stride", "dilation"):
+        sizes = getattr(window, key)
+        if any(n != 1 for n in sizes):
+            size = sizes[0] if len(set(sizes)) == 1 else by(sizes)
+            words.append(draw_phrase(text(f"fact.{key}", size=size), language))
+    groups = getattr(window, "groups", 1)
+    if groups > 1:
+        words.append(draw_phrase(text("fact.groups", count=groups), language))
+    return "，".join(words)
+
+
 @lru_cache(maxsize=64)
 def shapes_panel(walk: Walk, language: Language) -> str:
     """What has which shape, from the input through every line of a network."""
-    network = walk.report.network
     rows = []
     for layer in walk.report.layers:
-        found = network[layer.name] if network is not None and layer.name in network else None
-        arithmetic = None if found is None else found.operation.arithmetic
-        weight = getattr(arithmetic, "weight_shape", ())
-        words = layer.name if layer.kind == "input" else f"{layer.name}: {layer.operation}"
+        weight = getattr(_arithmetic(walk, layer), "weight_shape", ())
+        mark = "：" if language == "zh" else ": "
+        words = layer.name
+        if layer.kind != "input":
+            words += mark + _operation(walk, layer, language)
         rows.append([words, shape(weight) if weight else "–", shape(layer.output)])
     heads = ("model line", "model weight", "model batch")
     return table([phrase(key, language) for key in heads], rows)

@@ -32,7 +32,7 @@ WORDS: Words = {
         "kernel {size}, m = {ins} → n = {outs} channels; areas per input channel and position",
         "卷积核 {size}，m = {ins} → n = {outs} 通道；面积对应每个输入通道和位置",
     ),
-    "fact.cost_ratio": ("{times} times fewer: a share of {ratio}", "减少到 1/{times}，占 {ratio}"),
+    "fact.cost_ratio": ("{times} times fewer: a share of {ratio}", "减少到 1/{times}，即 {ratio}"),
     "caption.cost_standard": (
         "standard: k²·m·n = {taps}·{ins}·{outs} = {value} at each position",
         "标准：每个位置 k²·m·n = {taps}·{ins}·{outs} = {value}",

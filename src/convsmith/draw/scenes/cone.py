@@ -266,9 +266,9 @@ EXAMPLES = (
     Example("cone", "field", "Three 3×3 layers read 7 positions", "三个 3×3 层读取 7 个位置",
             partial(cone, _rates(1, 1, 1))),
     Example("cone_dilated", "field", "Dilations 1, 2, 4: 15 positions, no hole",
-            "空洞率 1、2、4：15 个位置，无空洞", partial(cone, _rates(1, 2, 4))),
+            "空洞率 1、2、4：15 个位置，没有漏读", partial(cone, _rates(1, 2, 4))),
     Example("cone_gridding", "field", "Dilations 2, 2, 2 leave holes: gridding",
-            "空洞率 2、2、2 留下空洞：网格效应", partial(cone, _rates(2, 2, 2))),
+            "空洞率 2、2、2 会漏读：网格效应", partial(cone, _rates(2, 2, 2))),
     Example("cone_pooling", "field", "A pool doubles what comes after", "池化使其后的步长加倍",
             partial(cone, [Conv(1, 1, 3), Pool(2), Conv(1, 1, 3), Conv(1, 1, 3)])),
 )  # fmt: skip

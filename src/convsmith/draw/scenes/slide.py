@@ -37,7 +37,7 @@ WORDS: Words = {
     ),
     "panel.partial": ("partial", "部分和"),
     "panel.bias": ("bias", "偏置"),
-    "panel.rest": ("{count} more", "其余 {count}"),
+    "panel.rest": ("{count} more", "其余 {count} 个"),
     "caption.channels": (
         "{place} = {formula}, summed over the channels",
         "{place} = {formula}，各通道求和",

@@ -27,7 +27,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "sheet": ("the sheet", "纸面"),
     "truth": ("the truth", "标准答案"),
     "old": ("stride 4, drawn out", "步幅 4，再放大"),
-    "new": ("dilated to stride {stride}", "改空洞后，步幅 {stride}"),
+    "new": ("dilated to stride {stride}", "加空洞后，步幅 {stride}"),
     "legend": (
         "Dark is paper; light blue an even digit, orange an odd one.",
         "深色为纸面，浅蓝为偶数，橙色为奇数。",
