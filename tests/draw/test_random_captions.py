@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 import convsmith as cs
@@ -15,15 +15,12 @@ from convsmith.arithmetic.window import PADDING_MODES
 from convsmith.draw import animate, im2col, matrix, separable
 from convsmith.draw.lettering import shown
 from convsmith.draw.words import LANGUAGES, Text, phrase
-from tests.draw.test_captions import sides, worked_out
+from tests.draw.test_captions import sides, under_the_window, worked_out
 from tests.specifications import convolutions, pools, transposed
+from tests.thoroughness import examples
 
-THOROUGH = settings.default.max_examples > 100
-# By kind; together 500 in the thorough profile.
-SOME = settings(
-    max_examples=63 if THOROUGH else 5,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-)
+# By kind; together 500 in CI.
+SOME = examples(63, 5, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 def whole(rng, *shape):
@@ -120,7 +117,8 @@ def factors(scene, step):
         return [drawn[row, c] for c in columns], [x[0, c] for c in columns]
     if "patches" in names:
         return filled(scene, "weights", step), marked(scene, step, "window", "patches")
-    kernels = [name for name in names if name.startswith("kernel")]
+    active = [mark.panel for mark in scene.steps[step].marks if mark.role == "active"]
+    kernels = [name for name in active or names if name.startswith("kernel")]
     taps = [value for name in kernels for value in filled(scene, name, step)]
     return marked(scene, step, "window", "input"), taps
 
@@ -163,6 +161,14 @@ def check(scene, step, language):
         assert figures(parameters["value"]) == list(
             map(shown, marked(scene, step, "window", "input"))
         ), words
+    elif key in ("max", "average"):
+        said = Counter(re.findall(r"[−\d.]+", parameters["formula"]))
+        cells = [cell for cells in under_the_window(scene, step) for cell in cells]
+        values = Counter(shown(value) for value, role in cells if role != "padding")
+        padding = Counter(shown(value) for value, role in cells if role == "padding")
+        # Whether padding counts depends on the pool.
+        assert not values - said and not said - values - padding, words
+        assert figures(parameters["value"]) == [shown(results[0])], words
     elif key == "products":
         assert figures(parameters["value"]) == [shown(results[0])], words
     for name in stamps(scene) if key in ("values", "stamp") else ():
