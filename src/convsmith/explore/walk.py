@@ -170,8 +170,7 @@ def _operation(walk: Walk, layer: LayerReport, language: Language) -> str:
     if language == "en" or window is None:
         return layer.operation
     words = [f"{draw_phrase(text(f'title.{kind_of(window)}'), language)} {by(window.kernel_size)}"]
-    for key in ("stride", "dilation"):
-        sizes = getattr(window, key)
+    for key, sizes in (("stride", window.stride), ("dilation", window.dilation)):
         if any(n != 1 for n in sizes):
             size = sizes[0] if len(set(sizes)) == 1 else by(sizes)
             words.append(draw_phrase(text(f"fact.{key}", size=size), language))
