@@ -15,6 +15,7 @@ from convsmith.arithmetic import Window
 from convsmith.kernels.isa import Isa
 from convsmith.runtime.lowering.transposed import phases
 from tests.runtime.oracle import agree, agree_on_faults, few, image, kinds
+from tests.thoroughness import thinned
 
 sides = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 23, 31])
 channels = st.sampled_from([1, 2, 3, 5, 8, 13, 16, 17, 24, 33, 48])
@@ -137,7 +138,7 @@ def test_phases_place_every_tap_once(
     ("kernel", "dilation"), [(31, 1), (13, 1), ((3, 51), 1), (9, 2), (7, 1), (3, 12)]
 )
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("fused", thinned([True, False], 2))
 def test_large_windows(
     isa: Isa, kernel: int | tuple[int, int], dilation: int, stride: int, fused: bool
 ) -> None:
