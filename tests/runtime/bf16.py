@@ -28,6 +28,7 @@ from convsmith.runtime.lowering.elementwise import Combined
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.mean import Largest, LargestChannel, Mean
 from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
+from convsmith.runtime.lowering.pad import Bordered
 from convsmith.runtime.lowering.pixels import InChannels, InPixels
 from convsmith.runtime.lowering.pool import AveragePool, LargestPool
 from convsmith.runtime.lowering.prelu import Sloped
@@ -167,6 +168,12 @@ class _Run:
             return Interval(*(F.channel_shuffle(v, block.groups) for v in x))
         if isinstance(block, Copied):
             return Interval(*(F.pad(v, _pads(block)) for v in x))
+        if isinstance(block, Bordered):
+            (top, bottom), (left, right) = block.sides
+            sides, constant = (left, right, top, bottom), block.constant
+            if block.mode != "constant":
+                return Interval(*(F.pad(v, sides, block.mode) for v in x))
+            return Interval(F.pad(x.value, sides, value=constant), F.pad(x.error, sides))
         if isinstance(block, Upsampled):
             return self.upsampled(block, x)
         rows, columns = block.windows

@@ -141,6 +141,11 @@ LAYERS = {
     "layer norm": lambda: ChannelNorm(),
     "largest": lambda: nn.MaxPool2d(3, 2, 1),
     "largest dilated": lambda: nn.MaxPool2d((2, 5), 1, (0, 2), (3, 1)),
+    "constant": lambda: nn.ConstantPad2d((0, 1, 2, -1), 0.3),
+    **{
+        mode: lambda mode=mode: nn.Conv2d(32, 20, 3, 1, 2, padding_mode=mode)  # type: ignore[misc]
+        for mode in ("reflect", "circular")
+    },
 }
 
 

@@ -15,7 +15,7 @@ from tests.thoroughness import examples
 
 STEPS = [
     "dense", "pointwise", "separable", "inverted", "excite", "max", "average", "branch", "act",
-    "up", "down", "gated",
+    "up", "down", "gated", "padded",
 ]  # fmt: skip
 
 
@@ -104,6 +104,9 @@ def _step(draw: st.DrawFn, kind: str, channels: int) -> tuple[nn.Module, int]:
         return nn.Sequential(nn.Conv2d(channels, out, 1), squares), 4 * out
     if kind == "gated":
         return nn.Sequential(nn.Conv2d(channels, 2 * out, 1), nn.GLU(1)), out
+    if kind == "padded":
+        pad = draw(st.sampled_from([nn.ReplicationPad2d(2), nn.CircularPad2d(1)]))
+        return nn.Sequential(pad, nn.Conv2d(channels, out, 3, stride)), out
     return act(), channels
 
 

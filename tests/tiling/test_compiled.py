@@ -63,6 +63,22 @@ class SubPixel(nn.Module):
         return F.pixel_shuffle(self.up(y), 3)
 
 
+class Mirrored(nn.Module):
+    """Restoration: borders that are mirrored or repeated, and cut off again."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 5, padding=2, padding_mode="reflect")
+        self.deep = nn.Conv2d(16, 16, 3, 2, 1, groups=16, padding_mode="replicate")
+        self.last = nn.Conv2d(32, 5, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = F.interpolate(F.relu(self.deep(x)), scale_factor=2.0)
+        y = torch.cat([y, F.pad(x, (-1, 1, 2, -2), value=0.5)], 1)
+        return self.last(F.pad(y, (1, 1, 1, 1), mode="reflect"))
+
+
 def mobile():
     layers = [networks.conv_bn(3, 16, 3, 2, 1), networks.Inverted(16, 16, 1, 4),
               networks.Inverted(16, 24, 2, 6), networks.Inverted(24, 24, 1, 6),
@@ -77,11 +93,12 @@ NETWORKS = {
     "channels last": ChannelsLast,
     "sub-pixel": SubPixel,
     "mobile": mobile,
+    "mirrored": Mirrored,
     "residual": lambda: networks.resnet18()[:4],
 }
 SIZES = {
     "mobile": [(128, 160), (92, 204)], "pools": [(64, 96), (70, 94)],
-    "sub-pixel": [(64, 96), (70, 94)],
+    "sub-pixel": [(64, 96), (70, 94)], "mirrored": [(96, 128), (70, 94)],
 }  # fmt: skip
 
 

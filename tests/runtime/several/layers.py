@@ -230,7 +230,7 @@ def linear_over_channels(d: Draft) -> None:
 def pad(d: Draft) -> None:
     x = d.map()
     sides = [d.rng.randint(0, 2) for _ in range(4)]
-    mode = d.pick("constant", "constant", "replicate", "reflect")
+    mode = d.pick("constant", "constant", "replicate", "reflect", "circular")
     padded = d.let(f"F.pad({x}, {sides}, mode='{mode}')")
     d.let(f"{_conv(d, d[x].shape[1])}({padded})")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from convsmith.arithmetic import Box, Positions
@@ -13,14 +14,26 @@ from convsmith.network.families.rules import axes_in_place, free, unmoved
 if TYPE_CHECKING:
     from convsmith.network.network import Layer
 
-__all__ = ["FAMILIES"]
+__all__ = ["FAMILIES", "mode_of", "sides_of"]
+
+
+def sides_of(layer: Layer) -> Sequence[int]:
+    """How many positions a layer adds before and after each axis, the last axis first."""
+    settings = layer.operation.settings
+    sides: Sequence[int] = settings.get("pad", settings.get("padding"))
+    return sides
+
+
+def mode_of(layer: Layer) -> str:
+    """What it adds: `constant`, `reflect`, `replicate` or `circular`."""
+    name, mode = layer.operation.name, layer.operation.settings.get("mode")
+    if "reflection" in name or "replication" in name:
+        return "reflect" if "reflection" in name else "replicate"
+    return str(mode or "constant")
 
 
 def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
-    settings, name = layer.operation.settings, layer.operation.name
-    sides = settings.get("pad", settings.get("padding"))
-    mode = settings.get("mode", "reflect" if "reflection" in name else "constant")
-    mode = "replicate" if "replication" in name else mode
+    sides, mode = sides_of(layer), mode_of(layer)
     shape, axes = layer.operands[0].shape, list(box)
     for i in range(len(sides) // 2):
         dim = len(box) - 1 - i
@@ -33,9 +46,8 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
 
 
 def _carry(passage: Passage) -> Positions | None:
-    settings, dims = passage.layer.operation.settings, len(passage.after.shape)
+    sides, dims = sides_of(passage.layer), len(passage.after.shape)
     free_dims = passage.before.dims
-    sides = settings.get("pad", settings.get("padding"))
     moved = {dims - 1 - i: sides[2 * i] for i in range(len(sides) // 2) if any(sides[2 * i :][:2])}
     if moved.get(0) or (len(free_dims) > 1 and any(d in moved for d in free_dims)):
         return None
