@@ -19,11 +19,13 @@ hl = pytest.importorskip("halide")
 NAMES = [
     "abs", "celu:0.7:1.0:1.4285714285714286", "clamp:-1.5:0.25", "clamp:-inf:0.1",
     "clamp:1e-05:inf", "clamp_max:-inf:0.1", "clamp_min:-0.3:inf", "elu:1.0", "elu:0.7",
-    "elu:0.7:1.5:2.0", "gelu", "gelu:tanh", "hardshrink:0.5", "hardsigmoid", "hardswish",
-    "hardtanh:-1.5:0.25", "identity", "leaky_relu:0.01", "leaky_relu:-0.3", "log_sigmoid", "mish",
+    "elu:0.7:1.5:2.0", "ceil", "erf", "exp", "floor", "gelu", "gelu:tanh", "hardshrink:0.5",
+    "hardsigmoid", "hardswish", "hardtanh:-1.5:0.25", "identity", "leaky_relu:0.01",
+    "leaky_relu:-0.3", "log", "log2", "log10", "log_sigmoid", "mish",
     "pow:-2.0", "pow:-1.0", "pow:-0.5", "pow:0.5", "pow:1.0", "pow:2.0", "pow:3.0", "reciprocal",
-    "relu", "relu6", "rrelu:0.2", "rsqrt", "selu", "sigmoid", "silu", "softplus:1.0:20.0",
-    "softplus:0.5:3.0", "softshrink:0.5", "sqrt", "square", "tanh", "threshold:0.1:-2.0",
+    "relu", "relu6", "round", "rrelu:0.2", "rsqrt", "selu", "sigmoid", "sign", "silu",
+    "softplus:1.0:20.0", "softplus:0.5:3.0", "softshrink:0.5", "sqrt", "square", "tanh",
+    "threshold:0.1:-2.0", "trunc",
 ]  # fmt: skip
 
 

@@ -20,13 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convsmith.runtime.execution.region import Region
+from convsmith.runtime.lowering.adaptive import AdaptivePool
 from convsmith.runtime.lowering.block import Block, Input, Output
 from convsmith.runtime.lowering.channels import Shuffled, WindowedChannels
 from convsmith.runtime.lowering.concat import Copied
 from convsmith.runtime.lowering.convolution import Convolution
 from convsmith.runtime.lowering.elementwise import Combined
 from convsmith.runtime.lowering.maps import Map
-from convsmith.runtime.lowering.mean import Largest, LargestChannel, Mean
+from convsmith.runtime.lowering.mean import (
+    ChannelTotal,
+    Largest,
+    LargestChannel,
+    LargestPlace,
+    Mean,
+)
 from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
 from convsmith.runtime.lowering.pad import Bordered
 from convsmith.runtime.lowering.pixels import InChannels, InPixels
@@ -34,6 +41,7 @@ from convsmith.runtime.lowering.pool import AveragePool, LargestPool
 from convsmith.runtime.lowering.prelu import Sloped
 from convsmith.runtime.lowering.resample import Upsampled
 from convsmith.runtime.lowering.scaled import Scaled
+from convsmith.runtime.lowering.softmax import Shares
 from convsmith.runtime.lowering.transposed import Transposed
 from tests.kernels.reference import activated
 
@@ -142,7 +150,12 @@ class _Run:
         if isinstance(block, Scaled):
             return self.ended(block, _product(x, self.read(block.sources[1])))
         if isinstance(block, Combined):
-            return _combined(block.operation, x, self.read(block.sources[1]))
+            both = [x, self.read(block.sources[1])]
+            return _combined(block.operation, *(both[::-1] if block.turned else both))
+        if isinstance(block, Shares):
+            return _shares(block, x)
+        if isinstance(block, ChannelTotal):
+            return _total(x, 1, block.factor, block.length)
         if isinstance(block, Sloped):
             slope = torch.from_numpy(block.slope).float().double()[:, None, None]
             value = torch.where(x.value > 0, x.value, slope * x.value)
@@ -152,6 +165,11 @@ class _Run:
             return Interval(*(F.pixel_shuffle(v, block.factor) for v in x))
         if isinstance(block, InChannels):
             return Interval(*(F.pixel_unshuffle(v, block.windows[0].kernel) for v in x))
+        if isinstance(block, LargestPlace):
+            place = x.value.argmax(1, keepdim=True).double()
+            second = x.value.topk(min(2, x.value.shape[1]), 1).values
+            near = second[:, :1] - second[:, -1:] <= 2 * x.error.amax(1, keepdim=True)
+            return Interval(place, near * float(x.value.shape[1]))
         if isinstance(block, LargestChannel):
             return Interval(*(v.amax(1, keepdim=True) for v in x))
         if isinstance(block, Largest):
@@ -163,11 +181,21 @@ class _Run:
                 middle = self.read(block.gates[0])
                 apart = Interval(x.value - middle.value, x.error + middle.error)
                 x = _product(apart, _blurred(apart, x.value.abs()))
+            if block.total or block.length:
+                length = block.length and not block.of_rows
+                squares = block.length and block.of_rows
+                found = _total(_product(x, x) if squares else x, dims, 1.0, False)
+                return _root(found) if length else found
             return _blurred(Interval(*(v.mean(dims, keepdim=True) for v in x)), x.value.abs().max())
         if isinstance(block, Shuffled):
             return Interval(*(F.channel_shuffle(v, block.groups) for v in x))
         if isinstance(block, Copied):
             return Interval(*(F.pad(v, _pads(block)) for v in x))
+        if isinstance(block, AdaptivePool):
+            if block.largest:
+                return Interval(*(F.adaptive_max_pool2d(v, block.output) for v in x))
+            means = [F.adaptive_avg_pool2d(v, block.output) for v in (*x, x.value.abs())]
+            return Interval(means[0], means[1] + 16 * EPSILON * means[2])
         if isinstance(block, Bordered):
             (top, bottom), (left, right) = block.sides
             sides, constant = (left, right, top, bottom), block.constant
@@ -281,13 +309,37 @@ def _normalised(block: NormalisedPixels, x: Interval) -> Interval:
     weight, bias = (
         torch.from_numpy(v).float().double()[:, None, None] for v in (block.weight, block.bias)
     )
-    middle = x.value.mean(1, keepdim=True)
-    root = (x.value.var(1, correction=0, keepdim=True) + block.eps).rsqrt()
+    middle = x.value.mean(1, keepdim=True) * block.centred
+    root = ((x.value - middle).square().mean(1, keepdim=True) + block.eps).rsqrt()
     value = (x.value - middle) * root * weight + bias
     # What is off by e moves the mean by e at most, and the deviation by as much.
     most = x.error.amax(1, keepdim=True) + 8 * EPSILON * x.value.abs().amax(1, keepdim=True)
     error = weight.abs() * root * most * (2 + (x.value - middle).abs() * root)
     return _blurred(Interval(value, error), value.abs() + bias.abs())
+
+
+def _total(x: Interval, dim: int, factor: float, length: bool) -> Interval:
+    """A sum of values, or the root of that of their squares."""
+    x = _product(x, x) if length else x
+    sums = [factor * v.sum(dim, keepdim=True) for v in (*x, x.value.abs())]
+    blur = (4 + x.value.shape[dim] ** 0.5) * EPSILON * sums[2]
+    found = Interval(sums[0], sums[1] + blur)
+    return _root(found) if length else found
+
+
+def _root(x: Interval) -> Interval:
+    value = x.value.sqrt()
+    return _blurred(Interval(value, value - (x.value - x.error).clamp(min=0).sqrt()), value)
+
+
+def _shares(block: Shares, x: Interval) -> Interval:
+    # Nothing is off by more than the largest of its exponents is, twice.
+    value = F.log_softmax(x.value, 1)
+    size = 8 * EPSILON * (1 + x.value.abs().amax(1, keepdim=True))
+    error = (2 * x.error.amax(1, keepdim=True) + size).expand_as(value)
+    if block.logarithm:
+        return _blurred(Interval(value, error), value.abs())
+    return Interval(value.exp(), value.exp() * error.expm1())
 
 
 def _windowed(block: WindowedChannels, x: Interval) -> Interval:
@@ -326,6 +378,8 @@ def _combined(operation: str, x: Interval, y: Interval) -> Interval:
     if operation == "mul":
         return _product(x, y)
     value = getattr(torch, operation)(x.value, y.value)
+    if operation in ("add", "sub"):
+        return _blurred(Interval(value, x.error + y.error), value.abs())
     if operation != "div":
         return Interval(value, torch.maximum(x.error, y.error).expand_as(value))
     nearest = (y.value.abs() - y.error).clamp(min=0)

@@ -6,7 +6,7 @@ import copy
 import os
 import pickle
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,6 +31,7 @@ from convsmith.runtime.lowering import convolution
 from tests.runtime import several
 from tests.runtime.bf16 import CHECKED, check, every_region_checked, to_bf16
 from tests.runtime.several.checks import called, clones, laid_out, parted
+from tests.runtime.test_lowerings import Function
 from tests.runtime.test_random_blocks import Block, Spec, lively, specs
 from tests.runtime.test_random_networks import Network, networks
 from tests.runtime.test_same_bits import SIZES, _Net, _same
@@ -123,6 +124,10 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "normalized": lambda x: nn.functional.normalize(x, dim=1),
+    "less a channel": lambda x: x.sum(1, keepdim=True) - x,
+}
 
 LAYERS = {
     "grouped": lambda: nn.Conv2d(32, 48, 3, 1, 1, groups=8),
@@ -141,6 +146,11 @@ LAYERS = {
     "layer norm": lambda: ChannelNorm(),
     "largest": lambda: nn.MaxPool2d(3, 2, 1),
     "largest dilated": lambda: nn.MaxPool2d((2, 5), 1, (0, 2), (3, 1)),
+    "adaptive": lambda: nn.AdaptiveAvgPool2d((5, 7)),
+    "adaptive largest": lambda: nn.AdaptiveMaxPool2d((3, 4)),
+    "softmax": lambda: nn.Softmax(1),
+    "log softmax": lambda: nn.LogSoftmax(1),
+    **{name: lambda f=f: Function(f) for name, f in FUNCTIONS.items()},  # type: ignore[misc]
     "constant": lambda: nn.ConstantPad2d((0, 1, 2, -1), 0.3),
     **{
         mode: lambda mode=mode: nn.Conv2d(32, 20, 3, 1, 2, padding_mode=mode)  # type: ignore[misc]
@@ -162,6 +172,22 @@ def test_layer(name: str) -> None:
     # The last map goes outside alone.
     assert all(block.numbers.word for block in part.blocks[:-1])
     check(part, compiled(image), image)
+
+
+@needs_bf16
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x / (x.norm(dim=(2, 3), keepdim=True) + 1),
+        lambda x: x.argmax(1, keepdim=True).float(),
+    ],
+    ids=["quotient by the length of the map", "number of the largest channel"],
+)
+def test_function_that_keeps_some_float32(function: Callable[[Tensor], Tensor]) -> None:
+    net = nn.Sequential(nn.Conv2d(16, 32, 1), Function(function)).eval()
+    image = torch.randn(2, 16, 9, 11)
+    (part,) = fast(net, image, threads=2).regions
+    check(part, part(image), image)
 
 
 @needs_bf16

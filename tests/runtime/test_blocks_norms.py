@@ -11,7 +11,7 @@ pytest.importorskip("halide")
 
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -62,6 +62,114 @@ def test_norm_of_pixels(isa: Isa, channels: int, affine: bool, h: int, w: int) -
     net[0].bias.data += 3 * torch.arange(channels) + 5
     compiled = agree(net, image(3, h, w), isa=isa.name, threads=2)
     assert "NormalisedPixels" in kinds(compiled)
+
+
+class Written(nn.Module):
+    """A norm as networks write it down, operation by operation."""
+
+    def __init__(self, channels: int, norm: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem, self.last = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, 5, 1)
+        self.weight, self.bias = (nn.Parameter(torch.randn(channels)) for _ in range(2))
+        self.norm = norm
+        self.stem.bias.data += torch.arange(channels)  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The norm between two convolutions."""
+        return self.last(self.norm(self.stem(x), self.weight, self.bias))
+
+
+def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    middle = x.mean(1, keepdim=True)
+    spread = (x - middle).pow(2).mean(1, keepdim=True)
+    normed = (x - middle) / torch.sqrt(spread + 1e-3)
+    return weight[:, None, None] * normed + bias[:, None, None]
+
+
+def _responses(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """ConvNeXt V2's (arXiv:2301.00808), as timm has it."""
+    length = x.norm(p=2, dim=(2, 3), keepdim=True)
+    share = length / (length.mean(1, keepdim=True) + 1e-6)
+    return x + torch.addcmul(bias.view(1, -1, 1, 1), weight.view(1, -1, 1, 1), x * share)
+
+
+def _responses_last(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same, the channels last, as its authors have it."""
+    x = x.permute(0, 2, 3, 1)
+    length = torch.norm(x, p=2, dim=(1, 2), keepdim=True)
+    share = length / (length.mean(dim=-1, keepdim=True) + 1e-6)
+    y: Tensor = weight[None, None, None] * (x * share) + bias[None, None, None] + x
+    return y.permute(0, 3, 1, 2)
+
+
+def _root_mean_square(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    last = F.rms_norm(x.permute(0, 2, 3, 1), weight.shape, weight, 1e-3)
+    return last.permute(0, 3, 1, 2)
+
+
+WRITTEN = {
+    "layer norm": _layer_norm,
+    "responses": _responses,
+    "responses, channels last": _responses_last,
+    "root mean square": _root_mean_square,
+    "length": lambda x, weight, bias: F.normalize(x, dim=1),
+    "softmax": lambda x, weight, bias: F.softmax(x * 0.1, 1),
+    "log softmax": lambda x, weight, bias: F.log_softmax(x * 0.1, 1),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@settings(few, max_examples=3)
+@given(st.integers(1, 70), sides, sides, st.integers(1, 3))
+def test_written_norm(isa: Isa, name: str, channels: int, h: int, w: int, threads: int) -> None:
+    net = Written(channels, WRITTEN[name])
+    compiled = agree(net, image(3, h, w), isa=isa.name, threads=threads)
+    assert not [why for why in compiled.reasons.values() if "computed" not in why]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_written_norm_of_what_is_not_finite(isa: Isa, name: str, value: float) -> None:
+    x = image(3, 9, 8)
+    x[0, 1, 3, 4] = value
+    agree_on_faults(Written(20, WRITTEN[name]), x, isa=isa.name)
+
+
+class Classes(nn.Module):
+    """The class of each pixel, as segmentation gives it."""
+
+    def __init__(self, channels: int, keepdim: bool) -> None:
+        super().__init__()
+        self.conv, self.keepdim = nn.Conv2d(3, channels, 3, padding=1), keepdim
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rounded values, some of which are alike, and the number of the largest."""
+        y = self.conv(x).round()
+        return y, y.argmax(1, keepdim=self.keepdim)
+
+
+@few
+@given(st.integers(1, 70), st.booleans(), sides, sides, st.integers(1, 3))
+def test_largest_channel(
+    isa: Isa, channels: int, keepdim: bool, h: int, w: int, threads: int
+) -> None:
+    net, x = lively(Classes(channels, keepdim)), image(3, h, w)
+    x[0, :, h // 2, w // 2] = torch.nan
+    compiled = compile(net, x, isa=isa.name, threads=threads)
+    assert "LargestPlace" in kinds(compiled)
+    with torch.no_grad():
+        values, places = compiled(x)
+    right = values.argmax(1, keepdim=keepdim)
+    assert places.dtype == torch.int64
+    assert torch.equal(places, right)
+
+
+def test_softmax_of_vectors_and_of_large_numbers(isa: Isa) -> None:
+    layers = [nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 1000)]
+    net = nn.Sequential(*layers, nn.Softmax(-1)).eval()
+    net[3].weight.data *= 300
+    compiled = agree(net, image(3, 9, 8), isa=isa.name, regions=None)
+    assert not [why for why in compiled.reasons.values() if "softmax" in why]
 
 
 @few

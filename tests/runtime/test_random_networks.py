@@ -7,16 +7,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from convsmith.kernels.isa import ISAS
 from tests.runtime.agreement import agree
+from tests.runtime.test_lowerings import Function
 from tests.runtime.test_random_blocks import ACTIVATIONS, able, lively
 from tests.thoroughness import examples
 
 STEPS = [
     "dense", "pointwise", "separable", "inverted", "excite", "max", "average", "branch", "act",
-    "up", "down", "gated", "padded",
+    "up", "down", "gated", "padded", "normed", "adaptive",
 ]  # fmt: skip
+
+
+PER_PIXEL = [
+    lambda x: F.normalize(x, dim=1, eps=0.1),
+    lambda x: F.softmax(x, 1),
+    lambda x: x / (x.abs().mean(1, keepdim=True) + 0.5),
+    lambda x: F.rms_norm(x.movedim(1, -1), x.shape[1:2], None, 0.1).movedim(-1, 1),
+]
 
 
 class _Excite(nn.Module):
@@ -95,6 +105,8 @@ def _step(draw: st.DrawFn, kind: str, channels: int) -> tuple[nn.Module, int]:
         return _Excite(channels), channels
     if kind == "max":
         return nn.MaxPool2d(3, stride, 1), channels
+    if kind == "adaptive":
+        return nn.AdaptiveAvgPool2d((draw(st.integers(1, 4)), 5)), channels
     if kind == "average":
         return nn.AvgPool2d(2, 1, 1), channels
     if kind == "up":
@@ -104,6 +116,9 @@ def _step(draw: st.DrawFn, kind: str, channels: int) -> tuple[nn.Module, int]:
         return nn.Sequential(nn.Conv2d(channels, out, 1), squares), 4 * out
     if kind == "gated":
         return nn.Sequential(nn.Conv2d(channels, 2 * out, 1), nn.GLU(1)), out
+    if kind == "normed":
+        function = draw(st.sampled_from(PER_PIXEL))
+        return nn.Sequential(nn.Conv2d(channels, out, 1), Function(function)), out
     if kind == "padded":
         pad = draw(st.sampled_from([nn.ReplicationPad2d(2), nn.CircularPad2d(1)]))
         return nn.Sequential(pad, nn.Conv2d(channels, out, 3, stride)), out

@@ -34,7 +34,7 @@ class Pools(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """ConvNeXt's block, which has the channels last for a while."""
+    """ConvNeXt's block, which has the channels last for a while, and heads over its channels."""
 
     def __init__(self):
         super().__init__()
@@ -45,7 +45,8 @@ class ChannelsLast(nn.Module):
     def forward(self, x):
         x = self.stem(x)
         y = self.norm(self.deep(x).permute(0, 2, 3, 1))
-        return x + self.down(F.gelu(self.up(y))).permute(0, 3, 1, 2)
+        y = x + self.down(F.gelu(self.up(y))).permute(0, 3, 1, 2)
+        return torch.cat([F.softmax(y, 1), F.normalize(y, dim=1)], 1)
 
 
 class SubPixel(nn.Module):

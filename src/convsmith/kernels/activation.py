@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import exp, inf, pi, sqrt
+from math import exp, inf, log, nan, pi, sqrt
 from typing import Any
 
 import halide as hl
@@ -24,6 +24,10 @@ Settings = Mapping[str, Any]
 
 _SQRT_HALF = sqrt(0.5)
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+_EXP_MOST = 88.72283172607422  # the exponential of what is above is above the largest number
+_SMALLEST, _LARGEST = 2.0**-126, 3.4028234663852886e38
+_HALF_ROOT = 0x3F3504F3  # the bits of the root of a half
+_LOG_2 = 355 / 512
 _SIXTH = 1365 / 2**13
 _TANH_GELU = sqrt(2 / pi)
 _TANH_MOST = 7.90531110763549805
@@ -147,6 +151,44 @@ def _exp(value: Any) -> Any:
     return hl.strict_float(shifted * hl.select(far, hl.f32(exp(-40)), hl.f32(1)))
 
 
+def _exponential(value: Any) -> Any:
+    # Close to what is infinite as `_exp` does it close to zero.
+    far = value > hl.f32(80)
+    within = hl.select(far, value - hl.f32(40), value)
+    result = _exp(within) * hl.select(far, hl.f32(exp(40)), hl.f32(1))
+    large = hl.select(value > hl.f32(_EXP_MOST), hl.f32(inf), result)
+    return hl.strict_float(hl.select(is_nan(value), value, large))
+
+
+def _sign(value: Any) -> Any:
+    below = hl.select(value < hl.f32(0), hl.f32(-1), hl.f32(0))
+    return hl.strict_float(hl.select(value > hl.f32(0), hl.f32(1), below))
+
+
+def _log(value: Any, scale: float = 1.0) -> Any:
+    # A number is m · 2^e with m about 1, whose logarithm is 2 artanh of a small s: a series.
+    small = value < hl.f32(_SMALLEST)
+    bits = hl.reinterpret(hl.Int(32), hl.select(small, value * hl.f32(2**24), value))
+    shifted = bits - hl.i32(_HALF_ROOT)
+    whole = hl.f32(shifted >> 23) - hl.select(small, hl.f32(24), hl.f32(0))
+    m = hl.reinterpret(hl.Float(32), (shifted & hl.i32(0x7FFFFF)) + hl.i32(_HALF_ROOT))
+    s = (m - hl.f32(1)) / (m + hl.f32(1))
+    square = s * s
+    series = hl.f32(2 / 11)
+    for odd in range(9, 2, -2):
+        series = series * square + hl.f32(2 / odd)
+    # The logarithm of 2 in two parts, of which the first times any exponent is exact.
+    f, low = m - hl.f32(1), whole * hl.f32(log(2) - _LOG_2)
+    half = hl.f32(0.5) * f * f
+    result = whole * hl.f32(_LOG_2) + (f - (half - (s * (half + square * series) + low)))
+    result = result if scale == 1 else result * hl.f32(scale)
+    result = hl.select(value > hl.f32(_LARGEST), value, result)
+    result = hl.select(value < hl.f32(0), hl.f32(nan), result)
+    zero = hl.reinterpret(hl.UInt(32), value) << 1 == hl.u32(0)
+    result = hl.select(zero, hl.f32(-inf), result)
+    return hl.strict_float(hl.select(is_nan(value), value, result))
+
+
 def _mish(value: Any) -> Any:
     # tanh(log(1 + e)) as a quotient, which loses nothing where e is small; from 20 on it is 1.
     e = _exp(_clamp(value, -150, 20))
@@ -243,6 +285,11 @@ def _exponent(settings: Settings) -> tuple[float, ...] | None:
     return (float(exponent),) if exponent in (-2, -1, -0.5, 0.5, 1, 2, 3) else None
 
 
+def _whole(settings: Settings) -> tuple[str | float, ...] | None:
+    """Of a rounding: to whole numbers."""
+    return None if settings.get("decimals") else ()
+
+
 def _form(settings: Settings) -> tuple[str, ...]:
     return ("tanh",) if settings.get("approximate") == "tanh" else ()
 
@@ -262,11 +309,15 @@ def _bounds(low: str, high: str) -> Callable[[Settings], tuple[float, ...] | Non
 
 ACTIVATIONS: dict[str, Activation] = {
     "abs": Activation(lambda value: hl.abs(value)),
+    "ceil": Activation(lambda value: hl.ceil(value)),
     "celu": Activation(_elu, _inverse),
     "clamp": Activation(_clamp, _bounds("min", "max")),
     "clamp_max": Activation(_clamp, _bounds("", "max")),
     "clamp_min": Activation(_clamp, _bounds("min", "")),
     "elu": Activation(_elu, _alpha),
+    "erf": Activation(lambda value: hl.erf(_clamp(value, -4, 4))),
+    "exp": Activation(_exponential),
+    "floor": Activation(lambda value: hl.floor(value)),
     "gelu": Activation(_gelu, _form),
     "hardshrink": Activation(_hardshrink, _numbers("lambd")),
     "hardsigmoid": Activation(_hardsigmoid),
@@ -274,16 +325,21 @@ ACTIVATIONS: dict[str, Activation] = {
     "hardtanh": Activation(_clamp, _bounds("min_val", "max_val")),
     "identity": Activation(lambda value: value),
     "leaky_relu": Activation(_leaky_relu, _numbers("negative_slope")),
+    "log": Activation(_log),
+    "log2": Activation(lambda value: _log(value, 1 / log(2))),
+    "log10": Activation(lambda value: _log(value, 1 / log(10))),
     "log_sigmoid": Activation(lambda value: -_softplus(-value, 1, inf)),
     "mish": Activation(_mish),
     "pow": Activation(_power, _exponent),
     "reciprocal": Activation(lambda value: _power(value, -1)),
     "relu": Activation(_relu),
     "relu6": Activation(lambda value: _clamp(value, 0, 6)),
+    "round": Activation(lambda value: hl.round(value), _whole),
     "rrelu": Activation(_leaky_relu, _mean_slope),
     "rsqrt": Activation(lambda value: _power(value, -0.5)),
     "selu": Activation(_selu),
     "sigmoid": Activation(_sigmoid),
+    "sign": Activation(_sign),
     "silu": Activation(lambda value: value * _sigmoid(value)),
     "softplus": Activation(_softplus, _numbers("beta", "threshold")),
     "softshrink": Activation(_softshrink, _numbers("lambd")),
@@ -291,5 +347,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "square": Activation(lambda value: _power(value, 2)),
     "tanh": Activation(_tanh),
     "threshold": Activation(_threshold, _numbers("threshold", "value")),
+    "trunc": Activation(lambda value: hl.trunc(value)),
 }
 """By the name of the operation in `torch.ops.aten`. To add one is to add an entry here."""

@@ -1,4 +1,7 @@
-"""The largest values of rows, and of the channels of pixels; a NaN among them is the largest."""
+"""Largest values of rows; largest values and sums of the channels of pixels.
+
+A NaN among them is the largest.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Any, ClassVar
 import halide as hl
 
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, result
+from convsmith.kernels.kernel import Kernel, Rows, ints, is_nan, result
 from convsmith.kernels.rows import larger
 
-__all__ = ["ChannelMax", "HalfMaxPool", "RowMax"]
+__all__ = ["ChannelArgMax", "ChannelMax", "ChannelSum", "HalfMaxPool", "RowMax"]
 
 _LEAST = float("-inf")
 
@@ -106,3 +109,79 @@ class ChannelMax(Kernel):
         most.compute_at(out, x).update().unroll(across.x)
         out.output_buffer().dim(0).set_extent(1)
         return result(out), [*source.arguments, channels]
+
+
+@dataclass(frozen=True)
+class ChannelArgMax(Kernel):
+    """The number of the largest channel of each pixel, the first of several, as a float32.
+
+    Arguments: x (buffer, ring, row), channels, y.
+    """
+
+    family: ClassVar[str] = "channelargmax"
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y, lane = hl.Var("c"), hl.Var("x"), hl.Var("y"), hl.Var("lane")
+        source, (channels,) = Rows("x", self.numbers.source), ints("channels")
+        lanes, most, out = hl.Func("lanes"), hl.Func("most"), hl.Func(self.name)
+        k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
+        channel = k.x * isa.lanes + lane
+        k.where(channel < channels)
+        lanes[lane, x, y] = (hl.f32(_LEAST), lane)
+        best, number = (lanes[lane, x, y][part] for part in (0, 1))
+        value = source[channel, x, y]
+        above = hl.strict_float((value > best) | (is_nan(value) & ~is_nan(best)))
+        lanes[lane, x, y] = (hl.select(above, value, best), hl.select(above, channel, number))
+        across = hl.RDom([(0, isa.lanes)], "across")
+        most[x, y] = (hl.f32(_LEAST), hl.i32(2**30))
+        best, number = (most[x, y][part] for part in (0, 1))
+        value, place = (lanes[across.x, x, y][part] for part in (0, 1))
+        same = (value == best) | (is_nan(value) & is_nan(best))
+        before = same & (place < number)
+        above = (value > best) | (is_nan(value) & ~is_nan(best))
+        chosen = hl.strict_float(above | before)
+        most[x, y] = (hl.select(chosen, value, best), hl.select(chosen, place, number))
+        out[c, x, y] = self.stored(hl.f32(most[x, y][1]))
+        lanes.compute_at(out, x).vectorize(lane, isa.lanes)
+        lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes)
+        most.compute_at(out, x).update().unroll(across.x)
+        out.output_buffer().dim(0).set_extent(1)
+        return result(out), [*source.arguments, channels]
+
+
+@dataclass(frozen=True)
+class ChannelSum(Kernel):
+    """The sum of the channels of each pixel, times a factor.
+
+    Arguments: x (buffer, ring, row), channels, factor, y.
+
+    Attributes:
+        squares: whether squares are summed.
+        root: whether the result is the root of the sum.
+    """
+
+    family: ClassVar[str] = "channelsum"
+
+    squares: bool = False
+    root: bool = False
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y, lane = hl.Var("c"), hl.Var("x"), hl.Var("y"), hl.Var("lane")
+        source, (channels,) = Rows("x", self.numbers.source), ints("channels")
+        factor = hl.Param(hl.Float(32), "factor")
+        lanes, total, out = hl.Func("lanes"), hl.Func("total"), hl.Func(self.name)
+        k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
+        k.where(k.x * isa.lanes + lane < channels)
+        value = source[k.x * isa.lanes + lane, x, y]
+        lanes[lane, x, y] += value * value if self.squares else value
+        across = hl.RDom([(0, isa.lanes)], "across")
+        total[x, y] += lanes[across.x, x, y]
+        whole = total[x, y] * factor
+        out[c, x, y] = self.stored(hl.strict_float(hl.sqrt(whole)) if self.root else whole)
+        lanes.compute_at(out, x).vectorize(lane, isa.lanes)
+        lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes)
+        total.compute_at(out, x).update().atomic().vectorize(across.x)
+        out.output_buffer().dim(0).set_extent(1)
+        return result(out), [*source.arguments, channels, factor]

@@ -23,11 +23,13 @@ class ChannelNorm(Kernel):
 
     Attributes:
         pixels: how many are computed at once, for their sums to hide each other's latency.
+        centred: whether the mean is subtracted; else it is 0, as in a root mean square.
     """
 
     family: ClassVar[str] = "channelnorm"
 
     pixels: int
+    centred: bool = True
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -53,7 +55,9 @@ class ChannelNorm(Kernel):
             whole.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
             return whole[x, y] * each
 
-        middle = mean("middle", lambda channel: source[channel, x, y])
+        middle = hl.f32(0)
+        if self.centred:
+            middle = mean("middle", lambda channel: source[channel, x, y])
 
         def square(channel: Any) -> Any:
             apart = source[channel, x, y] - middle

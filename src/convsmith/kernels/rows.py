@@ -147,13 +147,16 @@ class RowSum(Kernel):
     are added up in double precision: in single precision the error would grow with the width.
 
     Attributes:
-        squares: whether squares are summed, of the values less a number for each channel (`middle`,
-            which is no argument otherwise).
+        squares: whether squares are summed.
+        centred: of the values less a number for each channel (`middle`, else no argument).
+        root: whether the result is the root of the sum.
     """
 
     family: ClassVar[str] = "rowsum"
 
     squares: bool = False
+    centred: bool = False
+    root: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -166,14 +169,15 @@ class RowSum(Kernel):
         near = hl.RDom([(0, _NEAR)], "near")
         near.where(group * _NEAR + near.x < width)
         value = source[c, x + group * _NEAR + near.x, y]
-        if self.squares:
-            value = (value - middle[c]) * (value - middle[c])
+        value = value - middle[c] if self.centred else value
+        value = value * value if self.squares else value
         few[c, x, y, group] += value
         far = hl.RDom([(0, (width + _NEAR - 1) // _NEAR)], "far")
         total = hl.Func("total")
         total[c, x, y] += hl.cast(hl.Float(64), few[c, x, y, far.x])
         out = hl.Func(self.name)
-        out[c, x, y] = self.stored(hl.cast(hl.Float(32), total[c, x, y]) * factor)
+        whole = hl.cast(hl.Float(32), total[c, x, y]) * factor
+        out[c, x, y] = self.stored(hl.strict_float(hl.sqrt(whole)) if self.root else whole)
         block, lane = hl.Var("block"), hl.Var("lane")
         # Sums of many channels hide each other's latency.
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
@@ -181,7 +185,7 @@ class RowSum(Kernel):
         total.update().reorder(c, x, y, far.x).vectorize(c, isa.lanes)
         few.compute_at(total, far.x).vectorize(c, isa.lanes)
         few.update().reorder(c, x, y, group, near.x).vectorize(c, isa.lanes)
-        extra = [middle] if self.squares else []
+        extra = [middle] if self.centred else []
         return result(out), [*source.arguments, *extra, width, factor]
 
 
@@ -261,40 +265,52 @@ def smaller(one: Any, other: Any) -> Any:
 
 
 COMBINATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda one, other: one + other,
     "div": lambda one, other: hl.strict_float(one / other),
     "max": larger,
     "maximum": larger,
     "min": smaller,
     "minimum": smaller,
     "mul": lambda one, other: one * other,
+    "sub": lambda one, other: one - other,
 }
 """What kernels make of the values of two maps, by the name in `torch.ops.aten`."""
 
 
 @dataclass(frozen=True)
 class Combine(Kernel):
-    """The values of two maps, combined. Arguments: x, other (buffer, ring, row each), y.
+    """The values of two maps, combined.
+
+    Arguments: x, other (buffer, ring, row each), y. Of the other map, where it is a `pixel`, there
+    is the buffer alone: a number for each channel.
 
     Attributes:
         operation: a key of `COMBINATIONS`.
         single: whether the other map has one channel, for all of the first.
+        pixel: whether it has one pixel, for all of the first.
+        turned: whether it comes first in the operation.
     """
 
     family: ClassVar[str] = "combine"
 
     operation: str
     single: bool = False
+    pixel: bool = False
+    turned: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, other = Rows("x", self.numbers.source), Rows("other", self.numbers.residual)
-        out = hl.Func(self.name)
-        value = other[0 if self.single else c, x, y]
-        out[c, x, y] = self.stored(COMBINATIONS[self.operation](source[c, x, y], value))
+        gate, out = vector("gate"), hl.Func(self.name)
+        channel = hl.Expr(0) if self.single else c
+        both = source[c, x, y], gate[channel] if self.pixel else other[channel, x, y]
+        combine = COMBINATIONS[self.operation]
+        out[c, x, y] = self.stored(combine(*(both[::-1] if self.turned else both)))
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
-        return result(out), [*source.arguments, *other.arguments]
+        more = [gate] if self.pixel else other.arguments
+        return result(out), [*source.arguments, *more]
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ def pool(d: Draft) -> None:
         "avg_pool2d({}, 3, 2, 1, ceil_mode=True, count_include_pad=False)",
         "avg_pool2d({}, 3, 2, 1, ceil_mode=True)",
         "avg_pool2d({}, 3, 2, 1, count_include_pad=False)",
+        "adaptive_avg_pool2d({}, (3, 5))", "adaptive_max_pool2d({}, (2, 3))",
     )  # fmt: skip
     d.let(f"F.{call.format(x)}")
 
@@ -328,7 +329,11 @@ def value_by_value(d: Draft) -> None:
                       "{0} * {0}.mean(1, keepdim=True).sigmoid()",
                       "{0} * {0}.amax(1, keepdim=True).sigmoid()",
                       "{0} * {0}.max(1, True)[0].sigmoid()",
-                      "{0} * F.adaptive_max_pool2d({0}, 1).sigmoid()")  # fmt: skip
+                      "{0} * F.adaptive_max_pool2d({0}, 1).sigmoid()",
+                      "F.normalize({}, dim=1, eps=0.1)", "F.softmax({}, 1)", "F.log_softmax({}, 1)",
+                      "{0} - {0}.mean((2, 3), True)", "{0}.mean(1, True) - {0}",
+                      "{0} / ({0}.norm(dim=(2, 3), keepdim=True) + 0.5)",
+                      "({0} * 0.3).exp()", "({0}.abs() + 0.2).log()", "{0}.erf()")  # fmt: skip
     d.let(function.format(x))
 
 

@@ -133,7 +133,7 @@ FAMILIES = (
         kind="adaptive pool",
         about="a pool whose windows follow from the output size, unequal or over the whole map",
         names="""adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
-            adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d""",
+            adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d adaptive_maxima_pool2d""",
         traits=Trait.WINDOWED | Trait.ENDS_AXIS | Trait.TELLS | Trait.BY_NAME,
         cost=_adaptive_cost,
         reads=_adaptive_reads,

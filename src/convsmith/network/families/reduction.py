@@ -85,8 +85,8 @@ FAMILIES = (
     Family(
         kind="reduction",
         about="a mean, sum or extreme over whole axes",
-        names="""all amax amin any argmax argmin cumprod cumsum logsumexp max mean min prod std sum
-            var var_mean std_mean""",
+        names="""all amax amin any argmax argmin channel_argmax cumprod cumsum logsumexp max mean
+            min prod std sum var var_mean std_mean""",
         traits=Trait.POINTWISE | Trait.ENDS_AXIS,
         cost=_cost,
         reads=reduced_reads,

@@ -22,6 +22,7 @@ from convsmith.network.lock import LOCK
 from convsmith.network.shadow import shadow
 from convsmith.network.trace import read_program
 from convsmith.runtime.graph.channels_last import CHANNELS_LAST
+from convsmith.runtime.graph.composed import has_composed, in_parts
 from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
 from convsmith.runtime.graph.gates import VECTORS
@@ -89,8 +90,7 @@ class Capture:
                 )
                 again = read_program(program, module, network.name, network.free)
                 network = replace(again, model=network.model)
-        fixed = frozenset(node.name for node in program.graph.nodes if _is_adaptive(node))
-        return cls(network, program, kept, fixed, None, written)
+        return cls(network, program, kept, written=written)
 
     @classmethod
     def of_free_sizes(
@@ -179,6 +179,7 @@ def _normalised(
         return named or changed, kept, None
     changed = plainer(program) or changed or named
     rewrites = [glu_as_products] if has_glu(program) else []
+    rewrites += [in_parts] if has_composed(program) else []
     forms = (form for form in (CHANNELS_LAST, VECTORS) if may_have(program, form))
     rewrites += [partial(rewritten, form=form) for form in forms]
     if not rewrites or not for_kernels:
@@ -206,12 +207,6 @@ def _is_free(length: int | torch.SymInt) -> bool:
     return isinstance(length, torch.SymInt) and not length.node.expr.is_number
 
 
-def _is_adaptive(node: Node) -> bool:
-    """Whether a node pools by windows that follow from the size."""
-    name = getattr(node.target, "_opname", "")
-    return name.startswith("adaptive_") and any(n != 1 for n in tree_leaves(node.args[1]))
-
-
 def _is_fixed(node: Node) -> bool:
     """Whether what a kernel would do for a node holds for the size of the example alone."""
     if node.op != "call_function":
@@ -227,6 +222,4 @@ def _is_fixed(node: Node) -> bool:
         for one, other in pairwise(shapes)
         for a, b in zip(one, other, strict=True)
     )
-    return _is_adaptive(node) or (
-        not alike and getattr(node.target, "_opname", "") not in ("conv2d", "convolution", "cat")
-    )
+    return not alike and getattr(node.target, "_opname", "") not in ("conv2d", "convolution", "cat")

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from convsmith.runtime.graph.own import CHANNEL_NORM
+from convsmith.network.reading import arguments
+from convsmith.runtime.graph.own import CHANNEL_NORM, CHANNEL_RMS_NORM
 from convsmith.runtime.graph.twins import Form, Twins, by_weights, shape_of
 
 __all__ = ["CHANNELS_LAST"]
@@ -58,6 +59,28 @@ def _layer_norm(graph: Graph, node: Node, twins: Twins) -> Node | None:
     if any(value in twins for value in (weight, bias)):
         return None
     return graph.call_function(CHANNEL_NORM, (twins[source], weight, bias, eps))
+
+
+def _rms_norm(graph: Graph, node: Node, twins: Twins) -> Node | None:
+    given = arguments(node)
+    if given["input"] not in twins or len(given["normalized_shape"]) != 1:
+        return None
+    if given["weight"] in twins:
+        return None
+    return graph.call_function(
+        CHANNEL_RMS_NORM, (twins[given["input"]], given["weight"], given["eps"])
+    )
+
+
+def _reduction(graph: Graph, node: Node, twins: Twins) -> Node | None:
+    """Over some axes, which stay as such of length 1."""
+    given = arguments(node)
+    source, dims = given.pop("self"), given.get("dim")
+    if source not in twins or not given.get("keepdim") or not dims:
+        return None
+    moved = {**given, "dim": [_FIRST_OF[dim % 4] for dim in dims]}
+    operator: Any = node.target
+    return graph.call_function(operator, (twins[source],), moved)
 
 
 def _elementwise(graph: Graph, node: Node, twins: Twins) -> Node | None:
@@ -113,6 +136,10 @@ CHANNELS_LAST = Form(
         _ATEN.sub.Tensor: _elementwise,
         _ATEN.mul.Tensor: _elementwise,
         _ATEN.div.Tensor: _elementwise,
+        _ATEN.rms_norm.default: _rms_norm,
+        _ATEN.mean.dim: _reduction,
+        _ATEN.sum.dim_IntList: _reduction,
+        _ATEN.linalg_vector_norm.default: _reduction,
         _ATEN.slice.Tensor: _slice,
         _ATEN.cat.default: _cat,
     },

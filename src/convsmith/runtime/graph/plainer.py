@@ -19,6 +19,7 @@ _SPLITS = {
 }  # fmt: skip
 _VIEWS = {_ATEN.view.default, _ATEN.reshape.default}
 _EXPANDED = {_ATEN.expand.default, _ATEN.expand_as.default}
+_BROADCAST = {_ATEN.add.Tensor, _ATEN.div.Tensor, _ATEN.mul.Tensor, _ATEN.sub.Tensor}
 _COPIES = {_ATEN.contiguous.default, _ATEN.clone.default}
 
 
@@ -89,17 +90,21 @@ def _as_shuffle(node: Node) -> bool:
 
 
 def _as_broadcast(node: Node) -> bool:
-    """A product with a gate that was expanded to the size of the map is one with the gate."""
-    if node.target is not _ATEN.mul.Tensor:
+    """A product with a gate that was expanded to the size of the map is one with the gate.
+
+    So is a quotient, as in `F.normalize`, a sum or a difference.
+    """
+    if node.target not in _BROADCAST:
         return False
-    for place, value in enumerate(node.args):
+    for place, value in enumerate(node.args[:2]):
         if not isinstance(value, Node) or value.target not in _EXPANDED:
             continue
         gate, other = value.args[0], node.args[1 - place]
         if not isinstance(gate, Node) or other is value or len(_shape(gate)) != 4:
             continue
         if [*map(str, _shape(other))] == [*map(str, _shape(value))]:
-            node.args = (other, gate)
+            both = (gate, other) if place == 0 else (other, gate)
+            node.args = (*both, *node.args[2:])
             return True
     return False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -27,17 +27,28 @@ __all__ = ["ELEMENTWISE", "Combined"]
 
 @dataclass(eq=False)
 class Combined(Block):
-    """The values of two maps, of which the second may have one channel for all.
+    """The values of two maps, of which the second may have one channel or one pixel for all.
 
     Attributes:
         operation: what is made of the two.
-        residual: the second, which is read as one to be added is.
+        residual: the second, which is read as one to be added is; None where it is one pixel.
+        turned: whether the second comes first in the operation.
     """
 
     operation: str = "mul"
     residual: Map | None = None
+    turned: bool = False
 
     narrows = True
+
+    def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
+        """The same rows, or one pixel."""
+        return (0, 1) if which and self.gates else (start, stop)
+
+    @property
+    def gates(self) -> Sequence[Map]:
+        """The second map where it is one pixel."""
+        return self.sources[1:] if self.residual is None else ()
 
     @property
     def label(self) -> str:
@@ -47,7 +58,8 @@ class Combined(Block):
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
         first, second = self.sources
-        return Combine(self.operation, second.channels == 1 < first.channels)
+        single = second.channels == 1 < first.channels
+        return Combine(self.operation, single, bool(self.gates), self.turned)
 
 
 def _refuse(layer: Layer, weights: Weights) -> str:
@@ -61,17 +73,11 @@ def _refuse(layer: Layer, weights: Weights) -> str:
         return f"{name} with a constant"
     if any(len(shape) != 4 for shape in shapes):
         return f"{name} with other than a map"
-    if name in ("add", "sub") and settings.get("alpha", 1) == 1:
-        return "" if shapes[0] == shapes[1] else f"{name} that broadcasts"
-    if name == "mul" and shapes[0][0] == shapes[1][0]:
-        small, large = sorted(shapes, key=prod)
-        if small[1] == large[1] and small[2:] in (large[2:], (1, 1)):
-            return ""
-        if small[1] == 1 and small[2:] == large[2:]:
-            return ""
-    elif name in COMBINATIONS and shapes[0] == shapes[1] and not settings.get("rounding_mode"):
-        return ""
-    return f"no kernel for {name}"
+    if name not in COMBINATIONS or settings.get("rounding_mode") or settings.get("alpha", 1) != 1:
+        return f"no kernel for {name}"
+    small, large = sorted(shapes, key=prod)
+    fits = small[0] == large[0] and small[1] in (1, large[1]) and small[2:] in (large[2:], (1, 1))
+    return "" if fits else f"{name} that broadcasts"
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
@@ -81,24 +87,36 @@ def _lower(draft: Draft, layer: Layer) -> None:
     elif len(inputs) == 1:
         scale, shift = _constants(layer, draft.weights.get(layer.name, {}))
         affine(draft, layer, inputs[0], scale, shift)
-    elif name == "sub":
-        block = scaled(draft, layer, inputs[1], -1.0)
-        _add(block, draft.map(inputs[0]))
-    elif name == "add":
-        _sum(draft, layer)
-    elif name != "mul":
-        _combined(draft, layer, *inputs)
+    elif name in ("add", "sub") and _alike(draft, *inputs):
+        if name == "add":
+            _sum(draft, layer)
+        else:
+            _add(scaled(draft, layer, inputs[1], -1.0), draft.map(inputs[0]))
     else:
-        small, large = sorted(inputs, key=lambda source: prod(draft.network[source].shape))
-        pixels, others = (draft.network[source].shape[2:] for source in (small, large))
-        (_scaled if pixels == (1, 1) != others else _combined)(draft, layer, large, small)
+        _combined(draft, layer)
 
 
-def _combined(draft: Draft, layer: Layer, value: str, other: str) -> None:
-    sources = [draft.map(value), draft.map(other)]
-    target = Map(layer.name, layer.shape[1], pixel=sources[0].pixel)
-    name = layer.operation.name
-    block = Combined(layer.name, sources, target, operation=name, residual=sources[1])
+def _alike(draft: Draft, *names: str) -> bool:
+    return len({draft.network[name].shape for name in names}) == 1
+
+
+def _combined(draft: Draft, layer: Layer) -> None:
+    """A value of each of two maps, the smaller of which is repeated."""
+    name, inputs = layer.operation.name, list(layer.inputs)
+    shapes = [draft.network[source].shape for source in inputs]
+    turned = prod(shapes[0]) < prod(shapes[1])
+    if turned:
+        inputs, shapes = inputs[::-1], shapes[::-1]
+    value, other = map(draft.map, inputs)
+    pixel = shapes[1][2:] == (1, 1) != shapes[0][2:]
+    target = Map(layer.name, layer.shape[1], pixel=value.pixel)
+    if name == "mul" and pixel and shapes[0][1] == shapes[1][1]:
+        draft.place(Scaled(layer.name, [value, other], target), layer.name)
+        return
+    residual = None if pixel else other
+    block = Combined(
+        layer.name, [value, other], target, operation=name, residual=residual, turned=turned
+    )
     draft.place(block, layer.name)
 
 
@@ -154,11 +172,6 @@ def _constants(layer: Layer, weights: Mapping[str, Tensor]) -> tuple[Array, Arra
     if turned != (name == "rsub"):
         return factor * ones, other
     return ones, factor * other
-
-
-def _scaled(draft: Draft, layer: Layer, value: str, gate: str) -> None:
-    target = Map(layer.name, layer.shape[1])
-    draft.place(Scaled(layer.name, [draft.map(value), draft.map(gate)], target), layer.name)
 
 
 def _sum(draft: Draft, layer: Layer) -> None:

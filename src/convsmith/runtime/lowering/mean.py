@@ -1,24 +1,21 @@
-"""Means and largest values: of the whole map, as global pools make them, and of its channels."""
+"""Means, sums, lengths and largest values, of the whole map or of its channels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.largest import ChannelMax, RowMax
+from convsmith.kernels.largest import ChannelArgMax, ChannelMax, ChannelSum, RowMax
 from convsmith.kernels.rows import RowSum
 from convsmith.network import Layer
 from convsmith.runtime.lowering.block import Block
-from convsmith.runtime.lowering.convolution import Convolution
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["ADAPTIVE_POOL", "REDUCTION", "Largest", "LargestChannel", "Mean", "mean"]
+__all__ = ["REDUCTION", "ChannelTotal", "Largest", "LargestChannel", "LargestPlace", "Mean", "mean"]
 
 
 @dataclass(eq=False)
@@ -26,9 +23,16 @@ class Mean(Block):
     """One of the two sums that make a mean over the map: of rows, or of the sums of rows.
 
     With a second source, of rows, the mean is that of the squares of the values less its one pixel.
+
+    Attributes:
+        of_rows: whether it is of rows.
+        total: whether nothing is divided: it is a sum.
+        length: whether it is the root of the sum of the squares.
     """
 
     of_rows: bool = False
+    total: bool = False
+    length: bool = False
 
     narrows = True
 
@@ -49,11 +53,13 @@ class Mean(Block):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return RowSum(squares=len(self.sources) > 1)
+        centred = len(self.sources) > 1
+        squares = centred or (self.length and self.of_rows)
+        return RowSum(squares, centred, self.length and not self.of_rows)
 
     def ends(self, length: int) -> tuple[int | float, ...]:
         """The kernel's last arguments: how many values there are, and the factor of sums."""
-        return length, 1 / length
+        return length, 1.0 if self.total or self.length else 1 / length
 
 
 @dataclass(eq=False)
@@ -85,18 +91,54 @@ class LargestChannel(Block):
         return [self.sources[0].channels]
 
 
-def _refuse_adaptive_pool(layer: Layer, weights: Weights) -> str:
-    if "avg" not in layer.operation.name:
-        return f"no kernel for {layer.operation.name}"
-    return "" if layer.shape[2:] == (1, 1) else "windows of unequal size"
+@dataclass(eq=False)
+class LargestPlace(LargestChannel):
+    """The number of the largest channel of each pixel; it fits no bf16."""
+
+    label = "argmax"
+    narrows = False
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return ChannelArgMax()
+
+
+@dataclass(eq=False)
+class ChannelTotal(Block):
+    """The sum of the channels of each pixel, their mean, or the root of the sum of their squares.
+
+    Attributes:
+        factor: what the sum is multiplied by.
+        length: whether it is the root of the sum of the squares.
+    """
+
+    factor: float = 1.0
+    length: bool = False
+
+    label = "sum of channels"
+    exact = True
+    narrows = True
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return ChannelSum(self.length, self.length)
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """The channels there are, and the factor."""
+        return [self.sources[0].channels, self.factor]
 
 
 def _refuse_reduction(layer: Layer, weights: Weights) -> str:
     over, keeps = _over(layer), layer.operation.settings.get("keepdim")
     name, before = layer.operation.name, layer.operands[0].shape
-    if name not in ("amax", "mean") or over not in ([1], [2, 3]) or len(before) != 4:
+    if name not in _REDUCTIONS or over not in ([1], [2, 3]) or len(before) != 4:
         return f"no kernel for {name} over other than the map or its channels"
+    if name == "linalg_vector_norm" and layer.operation.settings.get("ord", 2) != 2:
+        return f"no kernel for {name} of another order than 2"
     return "" if over == [2, 3] or keeps else "it leaves the channels out"
+
+
+_REDUCTIONS = ("amax", "channel_argmax", "linalg_vector_norm", "mean", "sum")
 
 
 def _over(layer: Layer) -> list[int]:
@@ -106,27 +148,47 @@ def _over(layer: Layer) -> list[int]:
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
-    source, largest = draft.map(layer.inputs[0]), layer.operation.name == "amax"
+    source, name = draft.map(layer.inputs[0]), layer.operation.name
+    total, length = name == "sum", name == "linalg_vector_norm"
     if _over(layer) != [1]:
-        kind = Largest if largest else Mean
-        draft.place(mean(draft, layer.name, source, kind=kind), layer.name)
+        kind = Largest if name == "amax" else Mean
+        block = mean(draft, layer.name, source, kind=kind, total=total, length=length)
+        draft.place(block, layer.name)
         return
     target = Map(layer.name, 1, pixel=source.pixel)
-    if largest:
-        draft.place(LargestChannel(layer.name, [source], target), layer.name)
+    if name in ("amax", "channel_argmax"):
+        channel = LargestChannel if name == "amax" else LargestPlace
+        draft.place(channel(layer.name, [source], target), layer.name)
         return
-    weight = np.full((1, source.channels, 1, 1), 1 / source.channels)
-    block = Convolution(layer.name, [source], target, weight=weight, bias=np.zeros(1))
-    draft.place(block, layer.name)
+    factor = 1 / source.channels if name == "mean" else 1.0
+    draft.place(
+        ChannelTotal(layer.name, [source], target, factor=factor, length=length), layer.name
+    )
 
 
-def mean(draft: Draft, name: str, *sources: Map, kind: type[Mean] = Mean) -> Mean:
-    """The last of the blocks of a mean over the map, or over squares; those before are added."""
-    channels = sources[0].channels
-    rows = Map(f"{name} rows", channels)
-    draft.order.append(kind(rows.name, list(sources), rows, of_rows=True))
-    return kind(name, [rows], Map(name, channels, pixel=True))
+def mean(
+    draft: Draft,
+    name: str,
+    *sources: Map,
+    kind: type[Mean] = Mean,
+    total: bool = False,
+    length: bool = False,
+) -> Mean:
+    """The last of the blocks of a mean over the map, or over squares; those before are added.
+
+    Args:
+        draft: the blocks so far.
+        name: of the result.
+        *sources: a map, and perhaps a pixel that is subtracted from it.
+        kind: of the blocks.
+        total: whether it is a sum.
+        length: whether it is the root of the sum of the squares.
+    """
+    rows = Map(f"{name} rows", sources[0].channels)
+    first = kind(rows.name, list(sources), rows, of_rows=True, total=total, length=length)
+    draft.order.append(first)
+    target = Map(name, rows.channels, pixel=True)
+    return kind(name, [rows], target, total=total, length=length)
 
 
-ADAPTIVE_POOL = Lowering(_refuse_adaptive_pool, _lower)
 REDUCTION = Lowering(_refuse_reduction, _lower)

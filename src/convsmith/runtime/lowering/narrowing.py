@@ -12,7 +12,7 @@ from itertools import chain
 from convsmith.runtime.lowering.block import Block, Input, Output
 from convsmith.runtime.lowering.convolution import Convolution
 from convsmith.runtime.lowering.maps import Map
-from convsmith.runtime.lowering.mean import Mean
+from convsmith.runtime.lowering.mean import ChannelTotal, Mean
 from convsmith.runtime.precision import Precision
 
 __all__ = ["narrow"]
@@ -60,7 +60,7 @@ def _wide(block: Block, keep: Set[str], wide: Set[int]) -> list[Map]:
     if isinstance(block, Input):
         return [some for some in target if some.channels < _IMAGE]
     gate = list(block.gates)  # numbers for each channel
-    if isinstance(block, Mean) or _kept(block, keep):
+    if isinstance(block, (ChannelTotal, Mean)) or _kept(block, keep):
         return [*gate, *target]
     # What is computed of means alone is a statistic, too: one pixel, which costs no time.
     statistic = all(id(source.root) in wide for source in block.sources)

@@ -16,7 +16,7 @@ from convsmith.runtime.lowering.convolution import Convolution, padded
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
-from convsmith.runtime.lowering.mean import mean
+from convsmith.runtime.lowering.mean import REDUCTION, mean
 from convsmith.runtime.lowering.scaled import Scaled
 
 __all__ = ["NORM", "Factor", "Normalised", "NormalisedPixels"]
@@ -27,18 +27,27 @@ _PIXELS = (8, 7, 4, 2, 1)
 
 @dataclass(eq=False)
 class NormalisedPixels(Block):
-    """The channels of each pixel by their own mean and variance, then scaled and shifted."""
+    """The channels of each pixel by their own mean and variance, then scaled and shifted.
+
+    Attributes:
+        centred: whether the mean is subtracted; else it is 0, as in a root mean square.
+    """
 
     weight: Array = field(default_factory=lambda: np.empty(0))
     bias: Array = field(default_factory=lambda: np.empty(0))
     eps: float = 0.0
+    centred: bool = True
 
-    label = "layer norm"
     narrows = True
+
+    @property
+    def label(self) -> str:
+        """What a profile calls its kernel."""
+        return "layer norm" if self.centred else "rms norm"
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel for rows of `width` pixels."""
-        return ChannelNorm(fit(_PIXELS, width))
+        return ChannelNorm(fit(_PIXELS, width), self.centred)
 
     def constants(self, isa: Isa) -> list[Array]:
         """What each channel is multiplied by, and what is added."""
@@ -96,7 +105,9 @@ class Normalised(Scaled):
 
 def _refuse(layer: Layer, weights: Weights) -> str:
     name, settings = layer.operation.name, layer.operation.settings
-    if name not in ("channel_norm", "group_norm", "instance_norm"):
+    if name == "linalg_vector_norm":
+        return REDUCTION.refuse(layer, weights)
+    if name not in (*_OF_PIXELS, "group_norm", "instance_norm"):
         return f"no kernel for {name}: its statistics are those of each image"
     given = len(layer.operands) - 1
     own = weights.get(layer.name, {})
@@ -109,16 +120,26 @@ def _refuse(layer: Layer, weights: Weights) -> str:
     return ""
 
 
+_OF_PIXELS = ("channel_norm", "channel_rms_norm")
+
+
 def _lower(draft: Draft, layer: Layer) -> None:
+    if layer.operation.name == "linalg_vector_norm":
+        REDUCTION.lower(draft, layer)
+        return
     values = draft.parameters(layer) if layer.name in draft.weights else {}
     channels = layer.shape[1]
     weight = values.get("weight", np.ones(channels))
     bias = values.get("bias", np.zeros(channels))
-    eps = float(layer.operation.settings["eps"])
-    if layer.operation.name == "channel_norm":
+    given = layer.operation.settings["eps"]
+    eps = float(np.finfo(np.float32).eps if given is None else given)
+    if layer.operation.name in _OF_PIXELS:
         source = draft.map(layer.inputs[0])
         target = Map(layer.name, channels, pixel=source.pixel)
-        block = NormalisedPixels(layer.name, [source], target, weight=weight, bias=bias, eps=eps)
+        centred = layer.operation.name == "channel_norm"
+        block = NormalisedPixels(
+            layer.name, [source], target, weight=weight, bias=bias, eps=eps, centred=centred
+        )
         draft.place(block, layer.name)
     else:
         groups = int(layer.operation.settings.get("num_groups", channels))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from convsmith.network import Layer
 from convsmith.runtime.lowering.activation import ACTIVATION
+from convsmith.runtime.lowering.adaptive import ADAPTIVE_POOL
 from convsmith.runtime.lowering.batch_norm import BATCH_NORM
 from convsmith.runtime.lowering.channels import CHANNEL_SHUFFLE, SLICE
 from convsmith.runtime.lowering.concat import CONCAT
@@ -14,12 +15,13 @@ from convsmith.runtime.lowering.elementwise import ELEMENTWISE
 from convsmith.runtime.lowering.identity import IDENTITY
 from convsmith.runtime.lowering.linear import LINEAR
 from convsmith.runtime.lowering.lowering import Lowering, Weights
-from convsmith.runtime.lowering.mean import ADAPTIVE_POOL, REDUCTION
+from convsmith.runtime.lowering.mean import REDUCTION
 from convsmith.runtime.lowering.norm import NORM
 from convsmith.runtime.lowering.pad import PAD
 from convsmith.runtime.lowering.pixels import PIXEL_SHUFFLE, PIXEL_UNSHUFFLE
 from convsmith.runtime.lowering.pool import POOL
 from convsmith.runtime.lowering.resample import UPSAMPLE
+from convsmith.runtime.lowering.softmax import SOFTMAX
 from convsmith.runtime.lowering.transposed import TRANSPOSED
 
 __all__ = ["LOWERINGS", "REFUSED", "refusal"]
@@ -41,6 +43,7 @@ LOWERINGS: dict[str, Lowering] = {
     "pool": POOL,
     "reduction": REDUCTION,
     "slice": SLICE,
+    "softmax": SOFTMAX,
     "transposed convolution": TRANSPOSED,
     "upsample": UPSAMPLE,
 }
@@ -60,7 +63,6 @@ REFUSED: dict[str, str] = {
     "reshape": "it changes the axes",
     "roll": "it moves pixels",
     "select": "it picks one of several tensors",
-    "softmax": "it divides by a sum over an axis",
     "split": "it gives several tensors",
     "unknown": "it is not known what it computes",
     "write": "it changes a part of a tensor",

@@ -77,7 +77,7 @@ def sweeps_pool(question: Question) -> bool:
 
 
 def norm_refusal(question: Question) -> str:
-    """Layer norm over channels is local; group and instance norm join the map."""
+    """Those over channels alone are local; group and instance norm join the map."""
     layer, axes = question.layer, question.operands[0]
     name, settings = layer.operation.name, layer.operation.settings
     if "layer_norm" in name or "rms" in name:
@@ -88,6 +88,8 @@ def norm_refusal(question: Question) -> str:
         return ""
     if "group_norm" in name or "instance_norm" in name:
         return "its statistics are those of the whole map"
+    if name in ("linalg_vector_norm", "norm"):
+        return reduction_refusal(question)
     return "its norm runs over the whole map"
 
 

@@ -1,0 +1,89 @@
+"""Operations in parts that kernels know, for kernels alone.
+
+torch may round one of its own once where it rounds the parts twice.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from convsmith.network.reading import arguments
+from convsmith.runtime.graph.own import ADAPTIVE_MAXIMA, CHANNEL_ARGMAX
+
+__all__ = ["has_composed", "in_parts"]
+
+_ATEN = torch.ops.aten
+_COMPOSED = {_ATEN.argmax.default, _ATEN.addcmul.default, _ATEN.adaptive_max_pool2d.default}
+
+
+def has_composed(program: ExportedProgram) -> bool:
+    """Whether there is something to rewrite."""
+    return any(node.target in _COMPOSED for node in program.graph.nodes)
+
+
+def in_parts(program: ExportedProgram) -> bool:
+    """Rewrite `addcmul` as the sum that it is, maxima without their places, and places as numbers.
+
+    Every node keeps its name.
+
+    Returns:
+        Whether anything was changed.
+    """
+    changed = [_sum(node) or _largest(node) or _place(node) for node in list(program.graph.nodes)]
+    if any(changed):
+        program.graph.eliminate_dead_code()
+        program.graph_module.recompile()
+    return any(changed)
+
+
+def _largest(node: Node) -> bool:
+    both = node.args[0] if node.target is operator.getitem else None
+    if not isinstance(both, Node) or both.target is not _ATEN.adaptive_max_pool2d.default:
+        return False
+    value = both.args[0].meta["val"] if isinstance(both.args[0], Node) else None
+    if node.args[1] != 0 or value is None or value.dim() != 4:
+        return False
+    if any(user.users for user in both.users if user is not node):
+        return False
+    node.target, node.args = ADAPTIVE_MAXIMA, tuple(both.args)
+    return True
+
+
+def _place(node: Node) -> bool:
+    """`argmax` over channels as a map of numbers, which become integers."""
+    if node.target is not _ATEN.argmax.default:
+        return False
+    given = arguments(node)
+    source, keeps = given["self"], given["keepdim"]
+    value = source.meta["val"]
+    if given["dim"] not in (1, -3) or value.dim() != 4 or value.dtype != torch.float32:
+        return False
+    with node.graph.inserting_before(node):
+        place = node.graph.call_function(CHANNEL_ARGMAX, (source, [1], True))
+        place.meta = {**node.meta, "val": value[:, :1].clone()}
+        if not keeps:
+            place = node.graph.call_function(_ATEN.squeeze.dim, (place, 1))
+            place.meta = {**node.meta, "val": value[:, 0].clone()}
+    node.target, node.args, node.kwargs = _ATEN.to.dtype, (place, torch.int64), {}
+    return True
+
+
+def _sum(node: Node) -> bool:
+    if node.target is not _ATEN.addcmul.default:
+        return False
+    first, *factors = node.args
+    values = [each.meta["val"] for each in factors if isinstance(each, Node)]
+    if len(values) != 2:
+        return False
+    with node.graph.inserting_before(node):
+        product = node.graph.call_function(_ATEN.mul.Tensor, tuple(factors))
+        product.meta = {**node.meta, "val": values[0] * values[1]}
+    share: Any = node.kwargs.get("value", 1)
+    node.target, node.args = _ATEN.add.Tensor, (first, product)
+    node.kwargs = {} if share == 1 else {"alpha": share}
+    return True

@@ -1,0 +1,55 @@
+"""Softmax over the channels of each pixel, and its logarithm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convsmith.kernels.isa import Isa
+from convsmith.kernels.kernel import Kernel
+from convsmith.kernels.softmax import ChannelSoftmax
+from convsmith.network import Layer
+from convsmith.runtime.lowering.block import Block
+from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.lowering import Lowering, Weights
+from convsmith.runtime.lowering.maps import Map
+
+__all__ = ["SOFTMAX", "Shares"]
+
+
+@dataclass(eq=False)
+class Shares(Block):
+    """The channels of each pixel as shares of the sum of their exponentials.
+
+    Attributes:
+        logarithm: whether they are the logarithms of that.
+    """
+
+    logarithm: bool = False
+
+    label = "softmax"
+    narrows = True
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return ChannelSoftmax(self.logarithm)
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """The channels there are."""
+        return [self.sources[0].channels]
+
+
+def _refuse(layer: Layer, weights: Weights) -> str:
+    dim, axes = layer.operation.settings.get("dim"), len(layer.shape)
+    over_channels = type(dim) is int and dim % axes == 1
+    return "" if over_channels else f"{layer.operation.name} over other than the channels"
+
+
+def _lower(draft: Draft, layer: Layer) -> None:
+    source = draft.map(layer.inputs[0])
+    target = Map(layer.name, source.channels, pixel=source.pixel)
+    logarithm = "log" in layer.operation.name
+    draft.place(Shares(layer.name, [source], target, logarithm=logarithm), layer.name)
+
+
+SOFTMAX = Lowering(_refuse, _lower, vectors=True)
