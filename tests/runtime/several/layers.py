@@ -338,6 +338,18 @@ def value_by_value(d: Draft) -> None:
 
 
 @step
+def line(d: Draft) -> None:
+    """All pixels one after the other, as sounds and series are."""
+    x = d.map()
+    channels = d[x].shape[1]
+    d.need(all(scope[x][0, 0].numel() > 5 for scope in d.scopes))
+    options = d.pick("3, padding=1", "5, 2, 2", "3, 1, 2, 2")
+    y = d.let(f"{d.module(f'nn.Conv1d({channels}, 8, {options})')}({x}.flatten(2))")
+    d.let(d.pick("F.gelu({})", "F.max_pool1d({}, 2)", "F.avg_pool1d({}, 3, 1, 1)", "{0} + {0} * 2",
+                 "{}[:, 2:] / 3", "F.interpolate({}, scale_factor=2.0)").format(y))  # fmt: skip
+
+
+@step
 def pixels_to_channels(d: Draft) -> None:
     x = d.map()
     d.need(all(n % 2 == 0 for scope in d.scopes for n in scope[x].shape[2:]))

@@ -27,6 +27,7 @@ from convsmith.runtime.graph.explicit import name_types
 from convsmith.runtime.graph.functional import functional
 from convsmith.runtime.graph.gates import VECTORS
 from convsmith.runtime.graph.glu import glu_as_products, has_glu
+from convsmith.runtime.graph.lines import has_lines, lines_as_maps
 from convsmith.runtime.graph.patience import Patience
 from convsmith.runtime.graph.plainer import plainer
 from convsmith.runtime.graph.twins import may_have, rewritten
@@ -182,6 +183,7 @@ def _normalised(
     rewrites += [in_parts] if has_composed(program) else []
     forms = (form for form in (CHANNELS_LAST, VECTORS) if may_have(program, form))
     rewrites += [partial(rewritten, form=form) for form in forms]
+    rewrites += [lines_as_maps] if has_lines(program) else []
     if not rewrites or not for_kernels:
         return changed, kept, None
     written = _module(program)
