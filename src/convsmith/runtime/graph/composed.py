@@ -83,7 +83,12 @@ def _sum(node: Node) -> bool:
     with node.graph.inserting_before(node):
         product = node.graph.call_function(_ATEN.mul.Tensor, tuple(factors))
         product.meta = {**node.meta, "val": values[0] * values[1]}
-    share: Any = node.kwargs.get("value", 1)
-    node.target, node.args = _ATEN.add.Tensor, (first, product)
-    node.kwargs = {} if share == 1 else {"alpha": share}
+        share: Any = node.kwargs.get("value", 1)
+        if share != 1:
+            meta, product = (
+                product.meta,
+                node.graph.call_function(_ATEN.mul.Tensor, (product, share)),
+            )
+            product.meta = meta
+    node.target, node.args, node.kwargs = _ATEN.add.Tensor, (first, product), {}
     return True
