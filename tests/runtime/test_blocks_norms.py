@@ -207,6 +207,15 @@ def test_norm_over_the_map(
     assert "Normalised" in kinds(compiled)
 
 
+def test_instance_norm_by_statistics_that_were_kept(isa: Isa) -> None:
+    norm = nn.InstanceNorm2d(20, affine=True, track_running_stats=True)
+    net = lively(nn.Sequential(nn.Conv2d(3, 20, 3), norm, nn.ReLU()))
+    norm.running_mean.normal_()  # type: ignore[union-attr]
+    norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    compiled = agree(net, image(3, 9, 8), isa=isa.name)
+    assert kinds(compiled) == ["Input", "dense", "Output"]
+
+
 @pytest.mark.parametrize("name", NORMS)
 def test_norm_of_values_far_from_zero(isa: Isa, name: str) -> None:
     """Their mean is fifty times their deviation: a mean of squares would have cancelled."""

@@ -11,6 +11,7 @@ from convsmith.kernels.isa import Isa, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.norm import ChannelNorm, InverseDeviation
 from convsmith.network import Layer
+from convsmith.runtime.lowering.batch_norm import BATCH_NORM
 from convsmith.runtime.lowering.block import Array, Block
 from convsmith.runtime.lowering.convolution import Convolution, padded
 from convsmith.runtime.lowering.draft import Draft
@@ -104,7 +105,7 @@ class Normalised(Scaled):
 
 
 def _refuse(layer: Layer, weights: Weights) -> str:
-    name, settings = layer.operation.name, layer.operation.settings
+    name = layer.operation.name
     if name == "linalg_vector_norm":
         return REDUCTION.refuse(layer, weights)
     if name not in (*_OF_PIXELS, "group_norm", "instance_norm"):
@@ -113,11 +114,17 @@ def _refuse(layer: Layer, weights: Weights) -> str:
     own = weights.get(layer.name, {})
     if len(own) != given:
         return COMPUTED_WEIGHT
+    if _is_kept(layer):
+        return BATCH_NORM.refuse(layer, weights)
     if not {*own} <= {"weight", "bias"}:
-        return f"{name} with statistics that are kept"
-    if name == "instance_norm" and not settings.get("use_input_stats"):
-        return f"{name} with statistics that are kept"
+        return f"{name} whose statistics are to be kept"
     return ""
+
+
+def _is_kept(layer: Layer) -> bool:
+    """Whether it is an instance norm by statistics that were kept: in all but name a batch norm."""
+    settings = layer.operation.settings
+    return layer.operation.name == "instance_norm" and not settings.get("use_input_stats")
 
 
 _OF_PIXELS = ("channel_norm", "channel_rms_norm")
@@ -126,6 +133,9 @@ _OF_PIXELS = ("channel_norm", "channel_rms_norm")
 def _lower(draft: Draft, layer: Layer) -> None:
     if layer.operation.name == "linalg_vector_norm":
         REDUCTION.lower(draft, layer)
+        return
+    if _is_kept(layer):
+        BATCH_NORM.lower(draft, layer)
         return
     values = draft.parameters(layer) if layer.name in draft.weights else {}
     channels = layer.shape[1]
