@@ -260,10 +260,13 @@ class _Run:
         size = block.size((x.value.shape[2], x.value.shape[3]))
         mode, _, corners = block.mode.partition(":")
         options: dict[str, Any] = {"mode": mode}
-        if mode == "bilinear":
+        if not mode.startswith("nearest"):
             options["align_corners"] = bool(corners)
         scales = {"size": size} if block.output is not None else {"scale_factor": block.factors}
         found = Interval(*(F.interpolate(v, **scales, **options) for v in x))
+        if mode == "bicubic":  # some of its weights are below 0; their sizes add up to less than 2
+            found = Interval(found.value, 0 * found.value + 2 * x.error.max())
+            return _blurred(found, 8 * x.value.abs().max())
         return found if mode != "bilinear" else _blurred(found, 8 * x.value.abs().max())
 
 

@@ -142,6 +142,7 @@ LAYERS = {
     "long sums": lambda: nn.Conv2d(640, 20, 3, 1, 1),
     "average": lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
     "bilinear": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
+    "bicubic": lambda: nn.Upsample(scale_factor=1.7, mode="bicubic"),
     "shuffle": lambda: nn.ChannelShuffle(4),
     "layer norm": lambda: ChannelNorm(),
     "largest": lambda: nn.MaxPool2d(3, 2, 1),

@@ -113,7 +113,7 @@ class Resized(nn.Module):
 
 @few
 @given(
-    st.sampled_from(["nearest", "nearest-exact", "bilinear"]),
+    st.sampled_from(["nearest", "nearest-exact", "bilinear", "bicubic"]),
     st.booleans(),
     st.one_of(st.sampled_from([2.0, 3.0, 0.5]), st.floats(0.34, 4.1), st.tuples(sides, sides)),
     st.sampled_from([3, 16, 40]),
@@ -124,13 +124,13 @@ def test_upsampling(
     isa: Isa, mode: str, corners: bool, by: float | tuple[int, int], channels: int, h: int, w: int
 ) -> None:
     options: dict[str, object] = {"size" if isinstance(by, tuple) else "scale_factor": by}
-    if mode == "bilinear":
+    if not mode.startswith("nearest"):
         options["align_corners"] = corners
     model = Resized(channels, mode=mode, **options)
     agree(model, image(3, h, w), isa=isa.name, threads=2)
 
 
-@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
 def test_upsampling_keeps_nan_and_infinity_in_place(isa: Isa, mode: str) -> None:
     given = image(3, 8, 9)
     given[0, 0, 3, 4], given[0, 1, 7, 0] = torch.nan, torch.inf

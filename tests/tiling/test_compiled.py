@@ -75,7 +75,7 @@ class Mirrored(nn.Module):
 
     def forward(self, x):
         x = self.stem(x)
-        y = F.interpolate(F.relu(self.deep(x)), scale_factor=2.0)
+        y = F.interpolate(F.relu(self.deep(x)), scale_factor=2.0, mode="bicubic")
         y = torch.cat([y, F.pad(x, (-1, 1, 2, -2), value=0.5)], 1)
         return self.last(F.pad(y, (1, 1, 1, 1), mode="reflect"))
 

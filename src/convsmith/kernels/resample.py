@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import Any, ClassVar
 
@@ -16,15 +18,20 @@ __all__ = ["MANY", "Average", "Upsample"]
 
 @dataclass(frozen=True)
 class Upsample(Kernel):
-    """Nearest or bilinear: place o reads at `max(0, scale·(o + before) - after)`.
+    """Nearest, bilinear or bicubic: place o reads at `max(0, scale·(o + before) - after)`.
+
+    Bicubic reads below 0, too, where the first value is repeated.
 
     Arguments: x (buffer, ring, row 0), the first output row, rows and pixels of the source, scales
     of rows and pixels, `before`, `after`, y.
+
+    Attributes:
+        taps: along each axis: 1, 2 or 4.
     """
 
     family: ClassVar[str] = "upsample"
 
-    bilinear: bool
+    taps: int
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -34,27 +41,54 @@ class Upsample(Kernel):
         names = ("down", "right", "before", "after")
         rates = down, right, before, after = [hl.Param(hl.Float(32), name) for name in names]
 
-        def place(index: Any, scale: Any, length: Any) -> tuple[Any, Any, Any]:
-            real = hl.max(hl.f32(0), scale * (hl.f32(index) + before) - after)
+        def place(index: Any, scale: Any, length: Any) -> tuple[list[Any], list[Any]]:
+            """The values along an axis, and the share of each."""
+            real = scale * (hl.f32(index) + before) - after
+            if self.taps == 4:
+                low = hl.floor(real)
+                near = (hl.clamp(hl.i32(low) + n, 0, length - 1) for n in (-1, 0, 1, 2))
+                return list(near), _cubic(real - low)
+            real = hl.max(hl.f32(0), real)
             low = hl.min(hl.i32(hl.floor(real)), length - 1)
             share = hl.clamp(real - hl.f32(low), hl.f32(0), hl.f32(1))
-            return low, hl.min(low + 1, length - 1), share
+            return [low, hl.min(low + 1, length - 1)], [hl.f32(1) - share, share]
 
-        top, bottom, below = place(y + first, down, height)
-        left, end, beside = place(x, right, width)
+        rows, above = place(y + first, down, height)
+        pixels, beside = place(x, right, width)
         out = hl.Func(self.name)
-        if self.bilinear:
 
-            def row(at: Any) -> Any:
-                return (hl.f32(1) - beside) * source[c, left, at] + beside * source[c, end, at]
+        def row(at: Any) -> Any:
+            return _sum(s * source[c, pixel, at] for s, pixel in zip(beside, pixels, strict=True))
 
-            out[c, x, y] = self.stored((hl.f32(1) - below) * row(top) + below * row(bottom))
+        if self.taps == 1:
+            value = source[c, pixels[0], rows[0]]
         else:
-            out[c, x, y] = self.stored(source[c, left, top])
+            value = _sum(share * row(at) for share, at in zip(above, rows, strict=True))
+        out[c, x, y] = self.stored(value)
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         return result(out), [*source.arguments, *numbers, *rates]
 
+
+def _sum(terms: Iterable[Any]) -> Any:
+    return reduce(lambda one, other: one + other, terms)
+
+
+def _cubic(share: Any) -> list[Any]:
+    """Keys' weights of four values with a of -3/4, at a share of the way between the middle two."""
+    a = _KEYS
+
+    def near(x: Any) -> Any:
+        return ((hl.f32(a + 2) * x - hl.f32(a + 3)) * x) * x + hl.f32(1)
+
+    def far(x: Any) -> Any:
+        return ((hl.f32(a) * x - hl.f32(5 * a)) * x + hl.f32(8 * a)) * x - hl.f32(4 * a)
+
+    other = hl.f32(1) - share
+    return [far(share + hl.f32(1)), near(share), near(other), far(other + hl.f32(1))]
+
+
+_KEYS = -0.75
 
 MANY = 1024
 """Values of a window above which rows are summed by themselves first: one sum would round each

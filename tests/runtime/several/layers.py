@@ -239,7 +239,9 @@ def pad(d: Draft) -> None:
 @step
 def resample(d: Draft) -> None:
     x = d.map()
-    mode = d.pick("mode='nearest'", "mode='bilinear'", "mode='bilinear', align_corners=True")
+    mode = d.pick(
+        "mode='nearest'", "mode='bilinear'", "mode='bilinear', align_corners=True", "mode='bicubic'"
+    )
     size = d.pick("scale_factor=2", "scale_factor=1.5", "size=(7, 9)")
     d.let(f"F.interpolate({x}, {size}, {mode})")
 

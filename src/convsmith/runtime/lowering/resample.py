@@ -1,4 +1,4 @@
-"""Upsampling by nearest or bilinear interpolation."""
+"""Upsampling by nearest, bilinear or bicubic interpolation."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ __all__ = ["UPSAMPLE", "Upsampled"]
 _MODES = {
     "upsample_nearest2d": "nearest",
     "_upsample_nearest_exact2d": "nearest-exact",
+    "upsample_bicubic2d": "bicubic",
     "upsample_bilinear2d": "bilinear",
 }
 
 
+_TAPS = {"bilinear": 2, "bicubic": 4}
+
+
 @dataclass(eq=False)
 class Upsampled(Block):
-    """Nearest or bilinear interpolation, with PyTorch's own arithmetic for the places.
+    """Nearest, bilinear or bicubic interpolation, with PyTorch's own arithmetic for the places.
 
     Attributes:
         output: rows and pixels of the result, where they are given.
         factors: where they follow from the source's.
-        mode: `nearest`, `nearest-exact`, `bilinear` or `bilinear:corners`.
+        mode: `nearest`, `nearest-exact`, `bilinear` or `bicubic`, or one of these with `:corners`.
     """
 
     output: tuple[int, int] | None = None
@@ -54,7 +58,7 @@ class Upsampled(Block):
         outputs = self.size((length, length))[axis]
         if outputs == length:
             return 1.0
-        if self.mode == "bilinear:corners":
+        if self.mode.endswith(":corners"):
             return float(np.float32(length - 1) / np.float32(outputs - 1)) if outputs > 1 else 0.0
         if self.mode == "nearest" and outputs == 2 * length:
             return 0.5
@@ -63,10 +67,11 @@ class Upsampled(Block):
         return float(np.float32(length) / np.float32(outputs))
 
     def reads(self, which: int, start: int, stop: int, height: int) -> tuple[int, int]:
-        """The rows between which the band lies, one more for the rounding of places."""
+        """The rows that the band lies between, or two at each side, and one for rounding."""
         scale, (before, after) = self.scale(0, height), self._offsets
         low, high = (int(scale * (row + before) - after) for row in (start, stop - 1))
-        return max(0, min(low, height) - 1), min(height, high + 3)
+        more = self.mode.startswith("bicubic")
+        return max(0, min(low, height) - 1 - more), min(height, high + 3 + more)
 
     def origin(self, row: int) -> tuple[int, int]:
         """The kernel finds its rows by itself."""
@@ -78,7 +83,7 @@ class Upsampled(Block):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return Upsample(self.mode.startswith("bilinear"))
+        return Upsample(_TAPS.get(self.mode.partition(":")[0], 1))
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """Where the places are."""
@@ -87,7 +92,8 @@ class Upsampled(Block):
 
     @property
     def _offsets(self) -> tuple[float, float]:
-        return {"nearest-exact": (0.5, 0.0), "bilinear": (0.5, 0.5)}.get(self.mode, (0.0, 0.0))
+        centred = {"nearest-exact": (0.5, 0.0), "bilinear": (0.5, 0.5), "bicubic": (0.5, 0.5)}
+        return centred.get(self.mode, (0.0, 0.0))
 
 
 def _refuse(layer: Layer, weights: Weights) -> str:
