@@ -13,6 +13,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from convsmith.network.families import FAMILIES, Trait
 from convsmith.network.reading import arguments, read_operation
 from convsmith.runtime.graph.glu import glu_as_products
 from convsmith.runtime.graph.twins import Twins, shape_of
@@ -79,14 +80,19 @@ def _twin(graph: Graph, node: Node, twins: Twins) -> Node | None:
     if rule is not None:
         made = rule(graph, arguments(node), twins)
         return None if made is None else graph.call_function(*made)
-    operation = read_operation(node)
-    first, *rest = node.args
+    operation, (first, *rest) = read_operation(node), node.args
+    family = FAMILIES[operation.kind].of(operation.name)
+    plain = family.has(Trait.POINTWISE) and not family.has(_ALONG)
+    value_by_value = plain or operation.kind == "identity"
     alone = isinstance(first, Node) and len(node.all_input_nodes) == 1 and first in twins
-    if alone and operation.kind in ("activation", "identity", "elementwise"):
+    if alone and value_by_value:
         operator: Any = node.target
         return graph.call_function(operator, (twins[first], *rest), dict(node.kwargs))
     return None
 
+
+_ALONG = Trait.JOINS_AXIS | Trait.ENDS_AXIS | Trait.MIXES_CHANNELS | Trait.VIEW
+"""What operations do that have axes as arguments."""
 
 Made = tuple[Any, tuple[Any, ...], dict[str, Any]] | None
 """An operation on maps, and its arguments; None where there is none."""
