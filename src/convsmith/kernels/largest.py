@@ -97,9 +97,11 @@ class ChannelMax(Kernel):
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
         lanes, most, out = hl.Func("lanes"), hl.Func("most"), hl.Func(self.name)
         k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
-        k.where(k.x * isa.lanes + lane < channels)
+        # A choice, and no condition of the loop: that would be one for each lane.
+        channel = k.x * isa.lanes + lane
+        value = hl.select(channel < channels, source[channel, x, y], hl.f32(_LEAST))
         lanes[lane, x, y] = hl.f32(_LEAST)
-        lanes[lane, x, y] = larger(source[k.x * isa.lanes + lane, x, y], lanes[lane, x, y])
+        lanes[lane, x, y] = larger(value, lanes[lane, x, y])
         across = hl.RDom([(0, isa.lanes)], "across")
         most[x, y] = hl.f32(_LEAST)
         most[x, y] = larger(hl.Expr(lanes[across.x, x, y]), hl.Expr(most[x, y]))
@@ -124,28 +126,19 @@ class ChannelArgMax(Kernel):
         """The algorithm and its schedule."""
         c, x, y, lane = hl.Var("c"), hl.Var("x"), hl.Var("y"), hl.Var("lane")
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
-        lanes, most, out = hl.Func("lanes"), hl.Func("most"), hl.Func(self.name)
+        lanes, out = hl.Func("lanes"), hl.Func(self.name)
         k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
         channel = k.x * isa.lanes + lane
-        k.where(channel < channels)
         lanes[lane, x, y] = (hl.f32(_LEAST), lane)
         best, number = (lanes[lane, x, y][part] for part in (0, 1))
         value = source[channel, x, y]
-        above = hl.strict_float((value > best) | (is_nan(value) & ~is_nan(best)))
+        more = (value > best) | (is_nan(value) & ~is_nan(best))
+        above = hl.strict_float((channel < channels) & more)
         lanes[lane, x, y] = (hl.select(above, value, best), hl.select(above, channel, number))
-        across = hl.RDom([(0, isa.lanes)], "across")
-        most[x, y] = (hl.f32(_LEAST), hl.i32(2**30))
-        best, number = (most[x, y][part] for part in (0, 1))
-        value, place = (lanes[across.x, x, y][part] for part in (0, 1))
-        same = (value == best) | (is_nan(value) & is_nan(best))
-        before = same & (place < number)
-        above = (value > best) | (is_nan(value) & ~is_nan(best))
-        chosen = hl.strict_float(above | before)
-        most[x, y] = (hl.select(chosen, value, best), hl.select(chosen, place, number))
-        out[c, x, y] = self.stored(hl.f32(most[x, y][1]))
+        number = _by_halves(lanes, isa.lanes, lane, x, y, out)
+        out[c, x, y] = self.stored(hl.f32(number))
         lanes.compute_at(out, x).vectorize(lane, isa.lanes)
         lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes)
-        most.compute_at(out, x).update().unroll(across.x)
         out.output_buffer().dim(0).set_extent(1)
         return result(out), [*source.arguments, channels]
 
@@ -173,8 +166,8 @@ class ChannelSum(Kernel):
         factor = hl.Param(hl.Float(32), "factor")
         lanes, total, out = hl.Func("lanes"), hl.Func("total"), hl.Func(self.name)
         k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
-        k.where(k.x * isa.lanes + lane < channels)
-        value = source[k.x * isa.lanes + lane, x, y]
+        channel = k.x * isa.lanes + lane
+        value = hl.select(channel < channels, source[channel, x, y], hl.f32(0))
         lanes[lane, x, y] += value * value if self.squares else value
         across = hl.RDom([(0, isa.lanes)], "across")
         total[x, y] += lanes[across.x, x, y]
@@ -185,3 +178,21 @@ class ChannelSum(Kernel):
         total.compute_at(out, x).update().atomic().vectorize(across.x)
         out.output_buffer().dim(0).set_extent(1)
         return result(out), [*source.arguments, channels, factor]
+
+
+def _by_halves(lanes: Any, count: int, lane: Any, x: Any, y: Any, out: Any) -> Any:
+    """The number that goes with the largest of all lanes; of several, the smallest number."""
+    while count > 1:
+        count //= 2
+        (one, first), (other, second) = (
+            [lanes[lane + more, x, y][part] for part in (0, 1)] for more in (0, count)
+        )
+        same = (other == one) | (is_nan(other) & is_nan(one))
+        above = (other > one) | (is_nan(other) & ~is_nan(one)) | (same & (second < first))
+        chosen, half = hl.strict_float(above), hl.Func(f"most_{count}")
+        half[lane, x, y] = (hl.select(chosen, other, one), hl.select(chosen, second, first))
+        half.compute_at(out, x)
+        if count > 1:
+            half.vectorize(lane, count)
+        lanes = half
+    return lanes[0, x, y][1]

@@ -45,8 +45,9 @@ class ChannelNorm(Kernel):
             """Of a value of each channel, summed in the lanes of a vector first."""
             whole, lanes = hl.Func(name), hl.Func(f"{name}_lanes")
             k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], f"{name}_vectors")
-            k.where(k.x * isa.lanes + lane < channels)
-            lanes[lane, x, y] += value(k.x * isa.lanes + lane)
+            channel = k.x * isa.lanes + lane
+            # A choice, and no condition of the loop: that would be one for each lane.
+            lanes[lane, x, y] += hl.select(channel < channels, value(channel), hl.f32(0))
             across = hl.RDom([(0, isa.lanes)], f"{name}_across")
             whole[x, y] += lanes[across.x, x, y]
             lanes.compute_at(out, x).vectorize(lane, isa.lanes).unroll(x)

@@ -17,6 +17,10 @@ from convsmith.runtime.lowering.maps import Map
 __all__ = ["SOFTMAX", "Shares"]
 
 
+_REGISTERS = 8
+"""Vectors of channels whose exponentials are kept between their sum and the quotient."""
+
+
 @dataclass(eq=False)
 class Shares(Block):
     """The channels of each pixel as shares of the sum of their exponentials.
@@ -32,7 +36,8 @@ class Shares(Block):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return ChannelSoftmax(self.logarithm)
+        vectors = -(-self.sources[0].channels // isa.lanes)
+        return ChannelSoftmax(self.logarithm, vectors if vectors <= _REGISTERS else 0)
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """The channels there are."""
