@@ -317,10 +317,10 @@ def test_cmake(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softmax(1)), r"1 \(no kernel for softmax"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softmax(2)), r"1 \(softmax over other than"),
         (
-            nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(2)),
-            r"1 \(what it does depends on",
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.LPPool2d(3, 2)),
+            r"\(no kernel for pow",
         ),
     ],
 )
