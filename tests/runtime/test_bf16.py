@@ -124,6 +124,7 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
+
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "normalized": lambda x: nn.functional.normalize(x, dim=1),
     "less a channel": lambda x: x.sum(1, keepdim=True) - x,
