@@ -58,7 +58,7 @@ def test_what_dilate_has_traced_is_not_traced_again(counted, exports):
 def test_a_network_that_is_kept_is_compiled_once(monkeypatch):
     made = []
 
-    def compiling(model, image, threads):
+    def compiling(model, image, threads, precision):
         made.append(model)
         return model
 

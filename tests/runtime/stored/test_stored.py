@@ -285,8 +285,8 @@ def test_what_cannot_be_stored_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_networks_that_torch_runs_alone(tmp_path: Path) -> None:
-    model = seeded(nn.Sequential(nn.Conv1d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(24, 5)))
-    fast, image = cs.compile(model, (2, 3, 8)), torch.rand(2, 3, 8)
+    model = seeded(nn.Sequential(nn.Conv3d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(24, 5)))
+    fast, image = cs.compile(model, (2, 3, 3, 4, 5)), torch.rand(2, 3, 3, 4, 5)
     again = cs.load(fast.save(tmp_path / "net.cvs"))
     assert torch.equal(again(image), fast(image)) and not fast.regions
 
