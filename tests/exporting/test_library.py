@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -18,10 +22,14 @@ from torch.utils._pytree import tree_leaves
 pytest.importorskip("halide")
 
 import convsmith as cs
+from convsmith import kernels
 from convsmith.cli import main
 from convsmith.exporting.library import toolchain
+from convsmith.exporting.library.assembly import asks_for_memory, assembled
 from convsmith.exporting.library.targets import TARGETS
+from convsmith.kernels.depthwise import Separable
 from convsmith.kernels.isa import choose_isa
+from convsmith.kernels.kernel import Kernel
 from tests.exporting.libraries import Loaded, compiled, run_here, run_program
 from tests.exporting.networks import settled
 from tests.runtime.test_random_networks import Network, networks
@@ -395,3 +403,23 @@ def test_a_dilated_network(tmp_path: Path) -> None:
     wide = cs.dilate(model.eval(), (1, 3, 16, 16), output_stride=2)
     written = wide.export(tmp_path / "out", target="x86-64-v3")
     assert written.checked == "run here, it agrees with the model"
+
+
+def kinds(base: type[Kernel] = Kernel) -> Iterator[type[Kernel]]:
+    """All kinds of kernels there are."""
+    for module in iter_modules(kernels.__path__):
+        import_module(f"{kernels.__name__}.{module.name}")
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(kinds(), key=lambda kind: kind.__name__))
+def test_only_separable_kernels_ask_for_memory(kind: type[Kernel]) -> None:
+    """How much those ask for is known, so that a library asks for all of its memory once."""
+    given = {"kernel": (3, 3), "stride": (1, 1), "operation": "add", "channels": 8}
+    needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
+    kernel = kind(**{name: given.get(name, 1) for name in needed})
+    text = assembled(kernel, choose_isa(able("x86-64-v3")), TARGETS["x86-64-v3"].system, "net", 0)
+    assert asks_for_memory(text, "net") == isinstance(kernel, Separable)

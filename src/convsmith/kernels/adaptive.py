@@ -64,6 +64,6 @@ class Adaptive(Kernel):
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         whole.compute_at(out, block).vectorize(c, isa.lanes)
         whole.update().reorder(c, x, y, down.x).vectorize(c, isa.lanes)
-        line.compute_at(whole, down.x).vectorize(c, isa.lanes)
+        line.compute_at(whole, down.x).bound_extent(row, 1).vectorize(c, isa.lanes)
         line.update().reorder(c, x, y, row, across.x).vectorize(c, isa.lanes)
         return result(out), [*source.arguments, *numbers]

@@ -249,7 +249,7 @@ class AlongChannels(Kernel):
         out[c, x, y] = total[c, x, y]
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.GuardWithIf).vectorize(lane)
-        total.compute_at(out, block).vectorize(c, isa.lanes)
+        total.compute_at(out, block).bound_extent(c, isa.lanes).vectorize(c, isa.lanes)
         total.update().vectorize(c, isa.lanes)
         return result(out), [*source.arguments, channels, bias, weight]
 

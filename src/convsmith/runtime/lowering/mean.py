@@ -131,7 +131,9 @@ class ChannelTotal(Block):
 def _refuse_reduction(layer: Layer, weights: Weights) -> str:
     over, keeps = _over(layer), layer.operation.settings.get("keepdim")
     name, before = layer.operation.name, layer.operands[0].shape
-    if name not in _REDUCTIONS or over not in ([1], [2, 3]) or len(before) != 4:
+    if name not in _REDUCTIONS:
+        return f"no kernel for {name}"
+    if over not in ([1], [2, 3]) or len(before) != 4:
         return f"no kernel for {name} over other than the map or its channels"
     if name == "linalg_vector_norm" and layer.operation.settings.get("ord", 2) != 2:
         return f"no kernel for {name} of another order than 2"
