@@ -70,7 +70,7 @@ def options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    result: dict[str, Any] = {"rows": []}
+    result: dict[str, Any] = {"parts": []}
     missed: list[str] = []
     with ExitStack() as stack:
         folder = options.folder or stack.enter_context(TemporaryDirectory())
@@ -80,6 +80,7 @@ def run(options: Namespace) -> dict[str, Any]:
                 found = PARTS[part](options, Path(folder))
                 missed += found.pop("missed")
                 result |= found
+                result["parts"].append({"part": part})
     return result | {"missed": missed + _across(result)}
 
 

@@ -103,7 +103,7 @@ def _workers(figures: dict[str, Any]) -> Table:
         ("one", f"{figures['one']:.1f} s"),
         ("two", f"{figures['two']:.1f} s: {figures['ratio']:.2f} times as fast"),
     ]
-    return _pairs(f"Local workers of one thread, {figures['side']}² pixels, torch", rows)
+    return _pairs(f"Local workers of one thread, {figures['side']}² pixels, compiled", rows)
 
 
 def _many(figures: dict[str, Any]) -> Table:
