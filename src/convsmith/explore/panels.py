@@ -243,8 +243,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
+    return _figures(top, body)
+
+
+def _figures(top: str, body: str) -> str:
+    """A table that scrolls by itself, also by keyboard, where the page is narrow."""
     return (
-        f'<div class="cs-wide"><table class="cs-figures"><thead><tr>{top}</tr></thead>'
+        f'<div class="cs-wide" tabindex="0"><table class="cs-figures"><thead><tr>{top}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -264,10 +269,7 @@ def _bars(rows: Sequence[tuple[str, int, int]], language: Language) -> str:
         f'<i style="width:{100 * macs / most:.2f}%"></i></td></tr>'
         for name, params, macs in rows
     )
-    return (
-        f'<div class="cs-wide"><table class="cs-figures"><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return _figures(top, body)
 
 
 def _formulas(formulas: Iterable[Formula]) -> str:
