@@ -179,6 +179,7 @@ class LightenReport(Result):
 
     def table(self) -> Table:
         """Original, lightened and control, one row each."""
+        compiled = any(row.compiled for row in self.rows.values())
         columns = [
             Column("network", "network"),
             Column("params", "parameters", align="right", format=count),
@@ -186,8 +187,13 @@ class LightenReport(Result):
             Column("macs", "MACs", align="right", format=count),
             Column("accuracy", "accuracy", align="right", format=percent),
             Column("agreement", "agreement", align="right", format=percent),
-            Column("latency_ms", self._timed, align="right", format=milliseconds),
-            Column("compiled_ms", "compiled", align="right", format=milliseconds),
+            Column("compiled_ms", f"{self._timed}, compiled", align="right", format=milliseconds),
+            Column(
+                "latency_ms",
+                "in PyTorch" if compiled else self._timed,
+                align="right",
+                format=milliseconds,
+            ),
         ]
         rows = [{"network": name} | row.to_dict() for name, row in self.rows.items()]
         shown = [c for c in columns if any(row[c.key] is not None for row in rows)]
@@ -267,7 +273,13 @@ class LightenReport(Result):
             detail = f"from {percent(old.accuracy)}"
             detail += f"; control {percent(against)}" if against is not None else ""
             facts.append(("accuracy, held out", percent(new.accuracy), detail))
-        if old.latency and new.latency:
+        if old.compiled and new.compiled:
+            quick, slow = (milliseconds(x.median_ms) for x in (new.compiled, old.compiled))
+            detail = f"from {slow}"
+            if self.narrow and self.narrow.compiled:
+                detail += f"; {milliseconds(self.narrow.compiled.median_ms)} in {self.precision}"
+            facts.append((f"{self._timed}, compiled", quick, detail))
+        elif old.latency and new.latency:
             times = (milliseconds(x.median_ms) for x in (new.latency, old.latency))
             facts.append((self._timed, next(times), f"from {next(times)}"))
         return facts
@@ -283,13 +295,15 @@ class LightenReport(Result):
         before, after = self.original.latency, self.lightened.latency
         if before and after:
             times = before.median_ms / after.median_ms
-            note += f", {times:.2f}× the speed" + (", so slower" if times < 1 else "")
             slow, fast = self.original.compiled, self.lightened.compiled
             if slow and fast:
-                note += f" in PyTorch, {slow.median_ms / fast.median_ms:.2f}× compiled"
+                note += f", {slow.median_ms / fast.median_ms:.2f}× the speed compiled"
                 if self.narrow and self.narrow.compiled:
                     more = slow.median_ms / self.narrow.compiled.median_ms
                     note += f", {more:.2f}× in {self.precision}"
+                note += f", {times:.2f}× in PyTorch"
+            else:
+                note += f", {times:.2f}× the speed" + (", so slower" if times < 1 else "")
         if self.predicted_ms is not None and after:
             quick = self.narrow.compiled if self.narrow else self.lightened.compiled
             measured = (quick or after).median_ms
