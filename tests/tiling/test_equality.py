@@ -146,10 +146,11 @@ def test_torch_within_rounding(data):
 @given(data=st.data())
 @settings(max_examples=DRAWS or 40)
 def test_a_pixel_less_changes_the_result(data):
-    """Each side of what a tile reads is read: a change of the outermost pixels shows."""
+    """Each side of what a tile reads is read: a NaN in the outermost pixels shows.
+
+    Also where its weight is 0, as at the border of a bilinear map.
+    """
     model = data.draw(movers()).double()
-    for parameter in model.parameters():  # no path cancels another
-        parameter.data.abs_().add_(0.01)
     size = data.draw(st.integers(30, 70)), data.draw(st.integers(30, 70))
     image = torch.rand(1, 3, *size, dtype=torch.float64) + 1
     try:
@@ -168,6 +169,6 @@ def test_a_pixel_less_changes_the_result(data):
             other = image.clone()
             edge = [slice(None), slice(None), *slices(read)[2:]]
             edge[axis] = slice(at, at + 1)
-            other[tuple(edge)] += 50
+            other[tuple(edge)] = torch.nan
             with torch.no_grad():
                 assert (model(other) != whole)[slices(part)].any(), (axis, at, read)
