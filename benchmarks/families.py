@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,13 +11,10 @@ from torch import nn
 from benchmarks import cell as cells
 from benchmarks import network_tables, networks
 from benchmarks.architectures import densenet121, resnet50
-from benchmarks.choice import chosen
 from benchmarks.classifiers import convnext_atto, shufflenetv2, squeezenet, vgg16
 from benchmarks.detector import yolo
 from benchmarks.images import esrgan, unet
-from benchmarks.limits import limits
 from benchmarks.normfree import eca_nfnet_l0
-from benchmarks.runtimes import versions
 from convsmith.report import Table
 
 __all__ = ["options", "run", "tables"]
@@ -47,18 +43,7 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Time every network at every size; errors against float64."""
-    start = time.perf_counter()
-    picked = chosen(FAMILIES, options.only)
-    best = limits(options.threads)
-    sizes = QUICK if options.quick else SIZES
-    rows, accuracy = networks.rows(picked, sizes, best, options)
-    result = {
-        "limits": best,
-        "versions": versions(),
-        "rows": rows,
-        "accuracy": accuracy,
-        "seconds": round(time.perf_counter() - start),
-    }
+    result = networks.timed(FAMILIES, QUICK if options.quick else SIZES, options)
     return {**result, "missed": list(networks.missed(result))}
 
 

@@ -22,7 +22,7 @@ from benchmarks.network_tables import tables
 from benchmarks.runtimes import CONVSMITH, versions
 from convsmith.report import milliseconds
 
-__all__ = ["missed", "options", "rows", "run", "tables"]
+__all__ = ["missed", "options", "run", "tables", "timed"]
 
 MEAN, LEVEL, MEMORY, ERROR = 1.15, 0.97, 0.05, 2.0
 PEAK = 0.85
@@ -39,28 +39,37 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Time every network at every size; then errors against float64, and memory."""
-    start = time.perf_counter()
-    picked = chosen(NETWORKS, options.only)
-    best = limits(options.threads)
-    timed, accuracy = rows(picked, QUICK if options.quick else SIZES, best, options)
-    result = {
-        "limits": best,
-        "versions": versions(),
-        "rows": timed,
-        "accuracy": accuracy,
-        "memory": footprints(options.threads, MEMORY_SIZE),
-        "seconds": round(time.perf_counter() - start),
-    }
+    result = timed(NETWORKS, QUICK if options.quick else SIZES, options)
+    result["memory"] = footprints(options.threads, MEMORY_SIZE)
     return {**result, "missed": [*missed(result, PEAK), *_memory(result)]}
 
 
-def rows(
+def timed(
+    networks: Mapping[str, Callable[[], nn.Module]],
+    sizes: Sequence[tuple[int, int]],
+    options: Namespace,
+) -> dict[str, Any]:
+    """The chosen networks at each size and batch, beside the limits of the machine."""
+    start = time.perf_counter()
+    picked = chosen(networks, options.only)
+    best = limits(options.threads)
+    rows, accuracy = _rows(picked, sizes, best, options)
+    return {
+        "limits": best,
+        "versions": versions(),
+        "rows": rows,
+        "accuracy": accuracy,
+        "seconds": round(time.perf_counter() - start),
+    }
+
+
+def _rows(
     networks: Mapping[str, Callable[[], nn.Module]],
     sizes: Sequence[tuple[int, int]],
     limits: Mapping[str, Any],
     options: Namespace,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The cells of networks at each size and batch; each network's errors at 224²."""
+    """The cells of networks; each network's errors at 224²."""
     found: list[dict[str, Any]] = []
     accuracy: list[dict[str, Any]] = []
     for name, make in networks.items():

@@ -9,6 +9,7 @@ import operator
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
@@ -63,12 +64,9 @@ def _place(node: Node) -> bool:
     value = source.meta["val"]
     if given["dim"] not in (1, -3) or value.dim() != 4 or value.dtype != torch.float32:
         return False
-    with node.graph.inserting_before(node):
-        place = node.graph.call_function(CHANNEL_ARGMAX, (source, [1], True))
-        place.meta = {**node.meta, "val": value[:, :1].clone()}
-        if not keeps:
-            place = node.graph.call_function(_ATEN.squeeze.dim, (place, 1))
-            place.meta = {**node.meta, "val": value[:, 0].clone()}
+    place = _before(node, CHANNEL_ARGMAX, (source, [1], True), value[:, :1].clone())
+    if not keeps:
+        place = _before(node, _ATEN.squeeze.dim, (place, 1), value[:, 0].clone())
     node.target, node.args, node.kwargs = _ATEN.to.dtype, (place, torch.int64), {}
     return True
 
@@ -80,15 +78,18 @@ def _sum(node: Node) -> bool:
     values = [each.meta["val"] for each in factors if isinstance(each, Node)]
     if len(values) != 2:
         return False
-    with node.graph.inserting_before(node):
-        product = node.graph.call_function(_ATEN.mul.Tensor, tuple(factors))
-        product.meta = {**node.meta, "val": values[0] * values[1]}
-        share: Any = node.kwargs.get("value", 1)
-        if share != 1:
-            meta, product = (
-                product.meta,
-                node.graph.call_function(_ATEN.mul.Tensor, (product, share)),
-            )
-            product.meta = meta
+    value = values[0] * values[1]
+    product = _before(node, _ATEN.mul.Tensor, tuple(factors), value)
+    share: Any = node.kwargs.get("value", 1)
+    if share != 1:
+        product = _before(node, _ATEN.mul.Tensor, (product, share), value)
     node.target, node.args, node.kwargs = _ATEN.add.Tensor, (first, product), {}
     return True
+
+
+def _before(node: Node, operator: Any, args: tuple[Any, ...], value: Tensor) -> Node:
+    """An operation in front of a node, whose result is like a value."""
+    with node.graph.inserting_before(node):
+        made = node.graph.call_function(operator, args)
+    made.meta = {**node.meta, "val": value}
+    return made
