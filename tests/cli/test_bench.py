@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from convsmith.cli import bench, main, peers
+from convsmith.cli import main, peers
+from convsmith.runtime import precision
 from convsmith.runtime.precision import lacks_bf16
 
 MODEL = """
@@ -72,6 +73,6 @@ def test_runtimes_in_bf16_beside_those_in_float32(place, capsys):
 def test_a_precision_that_cannot_be(place, capsys, monkeypatch):
     assert main([*QUICK, "--precision", "bf"]) == 2
     assert "--precision must be one of 'float32', 'bf16', not 'bf'" in capsys.readouterr().err
-    monkeypatch.setattr(bench, "lacks_bf16", lambda: "this processor lacks it")
+    monkeypatch.setattr(precision, "lacks_bf16", lambda: "this processor lacks it")
     assert main([*QUICK, "--precision", "bf16"]) == 2
     assert "no bf16 here: this processor lacks it" in capsys.readouterr().err

@@ -13,8 +13,8 @@ import convsmith as cs
 from convsmith.errors import ArgumentError
 from convsmith.rewrite import Run
 from convsmith.rewrite.lightening import clock as clocks
-from convsmith.rewrite.lightening import keywords
 from convsmith.rewrite.lightening.clock import Clock
+from convsmith.runtime import precision
 from convsmith.runtime.precision import lacks_bf16
 
 needs_bf16 = pytest.mark.skipif(bool(lacks_bf16()), reason=f"no bf16: {lacks_bf16()}")
@@ -76,6 +76,6 @@ def test_forms_are_timed_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keywords, "lacks_bf16", lambda: "this processor lacks it")
+    monkeypatch.setattr(precision, "lacks_bf16", lambda: "this processor lacks it")
     with pytest.raises(ArgumentError, match=r"^no bf16 here: this processor lacks it$"):
         cs.lighten(_net(), torch.rand(24, 3, 16, 16), precision="bf16")

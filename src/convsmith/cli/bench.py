@@ -15,7 +15,7 @@ from convsmith.cli.output import Force, Json, Original, check_targets, emit, tal
 from convsmith.errors import ArgumentError, ModelError, kind_and_line
 from convsmith.machine import most_threads
 from convsmith.report import Column, Result, Table, milliseconds
-from convsmith.runtime.precision import PRECISIONS, lacks_bf16
+from convsmith.runtime.precision import PRECISIONS, check_here
 from convsmith.text import times
 
 __all__ = ["RuntimeComparison", "RuntimeFigures", "command"]
@@ -129,8 +129,7 @@ def command(
     if seconds > _LONGEST:
         raise ArgumentError(f"--seconds must be at most {_LONGEST:,}, not {seconds:g}")
     choice("--precision", precision, PRECISIONS)
-    if precision != PRECISIONS[0] and (why := lacks_bf16()):
-        raise ArgumentError(f"no {precision} here: {why}")
+    check_here(precision)
     fits("an input of", (batch, channels, size, size))
     from torch import nn
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["FLOAT32", "PRECISIONS", "Precision", "lacks_bf16", "precision_of"]
+__all__ = ["FLOAT32", "PRECISIONS", "Precision", "check_here", "lacks_bf16", "precision_of"]
 
 PRECISIONS = ("float32", "bf16")
 """What `compile` can be asked for."""
@@ -50,6 +50,12 @@ def precision_of(name: str, keep: Sequence[str]) -> Precision:
     if keep and name == "float32":
         raise ArgumentError(f"keep={list(keep)!r} needs precision='bf16': all is float32 anyway")
     return Precision(name, frozenset(keep))
+
+
+def check_here(name: str) -> None:
+    """Raise an `ArgumentError` for a precision that this machine does not have."""
+    if name != FLOAT32.name and (why := lacks_bf16()):
+        raise ArgumentError(f"no {name} here: {why}")
 
 
 def lacks_bf16(isa: str | None = None) -> str:

@@ -15,7 +15,7 @@ from convsmith.rewrite.lightening.settings import Evaluate, Progress, Run, Timin
 from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.lightening.tune.distil import Fleet
 from convsmith.rewrite.lightening.tune.teacher import Loss
-from convsmith.runtime.precision import lacks_bf16
+from convsmith.runtime.precision import check_here
 
 __all__ = ["FORMER", "Keywords", "Request"]
 
@@ -127,9 +127,7 @@ class Request:
                 f"epochs={request.tuning.epochs} needs train: batches of images, or of images and "
                 "labels"
             )
-        precision = request.timing.precision
-        if precision != "float32" and (why := lacks_bf16()):
-            raise ArgumentError(f"no {precision} here: {why}")
+        check_here(request.timing.precision)
         return request
 
 
