@@ -110,3 +110,13 @@ def test_a_branch_that_is_not_needed_is_not_computed():
     assert cs.tile(Two(), (1, 3, 8, 8)).plan((3, 64, 64)).verdict == "exact"
     result = cs.tile(Two(), (1, 3, 8, 8), tile=8).run(np.zeros((3, 64, 64), "float32"))
     assert result.array.shape == (4, 62, 62)
+
+
+def test_a_border_between_the_taps_of_a_dilated_window_is_not_read():
+    # Row 0 reads -1 and 1: the padding and the second row, not the first.
+    dilated = torch.nn.Conv2d(3, 4, 2, padding=1, dilation=2)
+    survey = cs.tile(dilated, (1, 3, 8, 9)).survey((8, 9))
+    part = {survey.output: tile_spans(survey, ((0, 1), (8, 9)))}
+    image = survey.image.name, 0
+    assert ranges(survey, part).spans[image][2:] == ((1, 2), (7, 8))
+    assert ranges(survey, part, to_border=True).spans[image][2:] == ((0, 2), (7, 9))

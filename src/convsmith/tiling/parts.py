@@ -65,7 +65,7 @@ def part_of(survey: Survey, spans: Sequence[Span], tile: Sequence[int]) -> tuple
         spans: of the output, at most a tile.
         tile: the lengths of a tile.
     """
-    needs = ranges(survey, {survey.output: tile_spans(survey, spans)})
+    needs = ranges(survey, {survey.output: tile_spans(survey, spans)}, to_border=True)
     read = needs.spans[survey.image.name, 0][2:]
     parts = []
     for span, by, length, part in zip(
@@ -89,7 +89,7 @@ def _part_size(survey: Survey, tile: Sequence[int]) -> list[int]:
         ((total - length) // 2, (total - length) // 2 + length)
         for total, length in zip(output_size(survey), tile, strict=True)
     ]
-    needs = ranges(survey, {survey.output: tile_spans(survey, spans)})
+    needs = ranges(survey, {survey.output: tile_spans(survey, spans)}, to_border=True)
     sizes = []
     for (start, stop), by, length, wide in zip(
         needs.spans[survey.image.name, 0][2:], _period(survey), survey.image.shape[2:],

@@ -1,7 +1,7 @@
 """The backward walk of a tile: for each layer the range that its readers need, no more.
 
-A range is clipped to the layer's own extent. What was clipped away is padding, at this layer and
-on this side: a tile inside the image has none, and a tile at the border has what the whole has.
+What lies beyond a layer's own extent is padding, which a tile has where the whole has it and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from convsmith.network import Layer
 from convsmith.network.backward import inputs_of
 from convsmith.tiling.crops import crop_of
-from convsmith.tiling.spans import Spans, clip, hull, hull_of, positions
+from convsmith.tiling.spans import Spans, clip, hull, hull_of, inside, positions
 from convsmith.tiling.survey import Survey
 
 __all__ = ["Key", "Ranges", "Read", "ranges", "reads_of"]
@@ -55,6 +55,7 @@ def ranges(
     *,
     values: Container[str] = (),
     normalised: Container[str] = (),
+    to_border: bool = False,
 ) -> Ranges:
     """Walk back from parts of results to the image.
 
@@ -63,6 +64,9 @@ def ranges(
         tile: the parts of results, by layer.
         values: layers whose result is known already, whole.
         normalised: norms whose statistics are known: functions of each value.
+        to_border: whether what reads padding reads up to the border, also where the outermost
+            positions fall between the taps of a dilated window: what pads by itself has to begin
+            and end there.
     """
     spans: dict[Key, Spans] = {(name, 0): part for name, part in tile.items()}
     reads: dict[Key, tuple[Read, ...]] = {}
@@ -71,7 +75,12 @@ def ranges(
             part = spans.get((layer.name, result))
             if part is None or layer.constant or layer.name in values:
                 continue
-            parts = tuple(reads_of(survey, layer, part, result, layer.name in normalised))
+            parts = tuple(
+                reads_of(
+                    survey, layer, part, result,
+                    pointwise=layer.name in normalised, to_border=to_border,
+                )
+            )  # fmt: skip
             reads[layer.name, result] = parts
             for read in parts:
                 computed = _computed(survey, read)
@@ -81,7 +90,13 @@ def ranges(
 
 
 def reads_of(
-    survey: Survey, layer: Layer, part: Spans, result: int = 0, pointwise: bool = False
+    survey: Survey,
+    layer: Layer,
+    part: Spans,
+    result: int = 0,
+    *,
+    pointwise: bool = False,
+    to_border: bool = False,
 ) -> Iterable[Read]:
     """What a part of a layer's result is computed from."""
     crop = crop_of(layer)
@@ -98,7 +113,8 @@ def reads_of(
         ):
             if not crop.padded and not all(read):
                 continue  # nothing of this operand: another part of a concatenation
-            spans = hull_of(read)
+            shape = survey.network[source].results[which].shape
+            spans = hull_of(read) if to_border else tuple(map(inside, read, shape))
             if number in operands:
                 spans = hull(operands[number][1], spans)
             operands[number] = ((source, which), spans)

@@ -8,8 +8,8 @@ from math import prod
 from convsmith.arithmetic import Box, Positions
 
 __all__ = [
-    "Span", "Spans", "clip", "grid", "hull", "hull_of", "lengths", "positions", "slices", "volume",
-    "whole",
+    "Span", "Spans", "clip", "grid", "hull", "hull_of", "inside", "lengths", "positions", "slices",
+    "volume", "whole",
 ]  # fmt: skip
 
 Span = tuple[int, int]
@@ -33,6 +33,16 @@ def hull(one: Spans, other: Spans) -> Spans:
 def hull_of(box: Box) -> Spans:
     """The smallest spans that hold a product of positions."""
     return tuple((axis.start, axis.stop) for axis in box)
+
+
+def inside(axis: Positions, length: int) -> Span:
+    """The smallest span that holds the positions in `[0, length)`; as `clip` if there are none.
+
+    >>> inside(Positions.of([-1, 1, 3]), 9), inside(Positions.of([-2]), 9)
+    ((1, 4), (0, 1))
+    """
+    within = axis.clip(0, length)
+    return (within.start, within.stop) if within else clip((axis.start, axis.stop), length)
 
 
 def positions(spans: Spans) -> Box:
