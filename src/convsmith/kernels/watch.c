@@ -40,22 +40,29 @@ uint64_t convsmith_entries(uint8_t *const *dicts, int32_t count, next_entry next
 
 enum { LANES = 16 };
 
-/* One number for some words, which depends on the place of each. */
-uint64_t convsmith_checksum(const uint32_t *words, int64_t count) {
+/* The word at an address that may be odd, or its first bytes. */
+static uint32_t word_at(const uint8_t *bytes, int64_t count) {
+    uint32_t word = 0;
+    memcpy(&word, bytes, count < 4 ? (size_t)count : 4);
+    return word;
+}
+
+/* One number for some bytes, which depends on the place of each. */
+uint64_t convsmith_checksum(const uint8_t *bytes, int64_t count) {
     uint32_t sums[LANES] = {0};
-    int64_t whole = count / LANES * LANES;
-    for (int64_t i = 0; i < whole; i += LANES)
+    int64_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES)
         for (int lane = 0; lane < LANES; lane++)
-            sums[lane] = sums[lane] * UINT32_C(0x9e3779b1) + words[i + lane];
+            sums[lane] = sums[lane] * UINT32_C(0x9e3779b1) + word_at(bytes + i + 4 * lane, 4);
     uint64_t hash = (uint64_t)count;
-    for (int64_t i = whole; i < count; i++) hash = mixed(hash, words[i]);
+    for (; i < count; i += 4) hash = mixed(hash, word_at(bytes + i, count - i));
     for (int lane = 0; lane < LANES; lane++) hash = mixed(hash, sums[lane]);
     return hash;
 }
 
 /* Part of a weight. */
 typedef struct {
-    const uint32_t *words;
+    const uint8_t *bytes;
     int64_t count;
     uint64_t checksum;
 } piece;
@@ -66,7 +73,7 @@ typedef struct {
     void *const *tensors;     /* objects of Python, */
     uint8_t *(*address_of)(void *); /* PyTorch's function, which says where their memory is: */
     uint8_t *const *addresses;
-    const uint32_t *const *samples; /* single words, */
+    const uint8_t *const *samples; /* single words, */
     const uint32_t *words;          /* and what they were */
     const piece *pieces;
     int32_t line_count, tensor_count, sample_count;
@@ -81,8 +88,8 @@ int32_t convsmith_changed(const watched *w, int32_t first, int32_t most) {
         for (int32_t i = 0; i < w->tensor_count; i++)
             if (w->address_of(w->tensors[i]) != w->addresses[i]) return 1;
     for (int32_t i = 0; i < w->sample_count; i++)
-        if (*w->samples[i] != w->words[i]) return 1;
+        if (word_at(w->samples[i], 4) != w->words[i]) return 1;
     for (const piece *p = w->pieces + first; p < w->pieces + first + most; p++)
-        if (convsmith_checksum(p->words, p->count) != p->checksum) return 1;
+        if (convsmith_checksum(p->bytes, p->count) != p->checksum) return 1;
     return 0;
 }

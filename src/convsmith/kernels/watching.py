@@ -23,8 +23,8 @@ class Seen:
         tensors: of tensors, as objects of Python.
         addresses: of their memory.
         address_of: of the function of PyTorch that takes the former and gives the latter; or 0.
-        samples: of single words.
-        spans: for each piece of memory its address, and its words of four bytes.
+        samples: of single words of four bytes.
+        spans: for each piece of memory its address, and its bytes.
     """
 
     lines: array[int]
@@ -67,7 +67,7 @@ class InPython:
 
         def pieces(first: int, most: int) -> list[int]:
             spans = seen.spans[first : first + most]
-            return [crc32(ctypes.string_at(address, 4 * count)) for address, count in spans]
+            return [crc32(ctypes.string_at(address, count)) for address, count in spans]
 
         before, checksums = words(), pieces(0, len(seen.spans))
         return lambda first, most: (

@@ -27,12 +27,15 @@ _FEW = 8
 _SAMPLES, _MOST_SAMPLES = 8, 512
 """Values of a weight that are looked at in every call, and of all of them together."""
 
-_PIECE = 1024
-"""Words of a weight that are compared at once."""
+_PIECE = 4096
+"""Bytes of a weight that are compared at once."""
 
-_WORDS, _PIECES = 2048, 32
-"""Words, and pieces, that are compared in every call: small networks as a whole, others in turns.
+_BYTES, _PIECES = 8192, 32
+"""Bytes, and pieces, that are compared in every call: small networks as a whole, others in turns.
 They take a microsecond."""
+
+_WORD = 4
+"""Bytes of a sample."""
 
 
 class Watch:
@@ -73,7 +76,7 @@ class Watch:
         self._turn, self._stale = 0, False
         self._state = self._counts()
         addresses = [tensor.data_ptr() for tensor in self._tensors]
-        spans = [(a, n) for t, a in zip(self._tensors, addresses, strict=True) if (n := _words(t))]
+        spans = [(a, n) for t, a in zip(self._tensors, addresses, strict=True) if (n := _extent(t))]
         pieces = _pieces(spans)
         self._turns = _turns(pieces) or [(0, 0)]
         self._differs = look.differs(
@@ -122,7 +125,7 @@ def _address_of() -> int:
 
 def _pieces(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return [
-        (at + 4 * start, stop - start)
+        (at + start, stop - start)
         for at, count in spans
         for start, stop in pairwise([*range(0, count, _PIECE), count])
     ]
@@ -131,12 +134,12 @@ def _pieces(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def _turns(pieces: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Which pieces each turn looks at: the first one, and how many."""
     turns: list[tuple[int, int]] = []
-    first, words = 0, 0
+    first, size = 0, 0
     for number, (_, count) in enumerate(pieces, start=1):
-        words += count
-        if words >= _WORDS or number - first == _PIECES or number == len(pieces):
+        size += count
+        if size >= _BYTES or number - first == _PIECES or number == len(pieces):
             turns.append((first, number - first))
-            first, words = number, 0
+            first, size = number, 0
     return turns
 
 
@@ -144,9 +147,10 @@ def _samples(spans: Sequence[tuple[int, int]]) -> list[int]:
     """The addresses of a few words of each tensor, spread over it."""
     each = max(1, min(_SAMPLES, _MOST_SAMPLES // len(spans)))
     return [
-        at + 4 * place
+        at + _WORD * place
         for at, count in spans
-        for place in sorted({(2 * i + 1) * count // (2 * each) for i in range(each)})
+        if (words := count // _WORD)
+        for place in sorted({(2 * i + 1) * words // (2 * each) for i in range(each)})
     ]
 
 
@@ -157,13 +161,13 @@ def _form(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.shape, tensor.dtype, tensor.device
 
 
-def _words(tensor: Tensor) -> int:
-    """The words of four bytes from a tensor's first value to its last one, on this processor."""
+def _extent(tensor: Tensor) -> int:
+    """The bytes from a tensor's first value to its last one, on this processor."""
     if not tensor.is_cpu or not tensor.numel():
         return 0
     steps = zip(tensor.shape, tensor.stride(), strict=True)
     span = 1 + sum((length - 1) * step for length, step in steps)
-    return span * tensor.element_size() // 4
+    return span * tensor.element_size()
 
 
 def _lines(tensors: Sequence[Tensor]) -> list[int]:
