@@ -6,7 +6,7 @@ import torch
 
 from convsmith.cli.models import load_model
 
-__all__ = ["COMPILED", "INPUTS", "ONE_SIZE", "UNKNOWN", "build"]
+__all__ = ["COMPILED", "INPUTS", "UNKNOWN", "build"]
 
 # Two images, and lengths that no stride divides, wherever the architecture takes them: a figure
 # that forgets the batch, swaps rows and columns or rounds the wrong way is not the right one.
@@ -95,17 +95,12 @@ _ONE_SIZE = {
     256: {"timm": "bat_resnext26ts botnet26t_256 halonet26t lambda_resnet26t"},
 }
 
-ONE_SIZE = {
+COMPILED = {
     f"{library}:{name}": side
-    for side, table in _ONE_SIZE.items()
+    for side, table in ((224, _SMALL), *_ONE_SIZE.items())
     for library, names in table.items()
     for name in names.split()
 }
-"""Small architectures that take images of one size, and its side."""
-
-COMPILED = {
-    f"{library}:{name}": 224 for library, names in _SMALL.items() for name in names.split()
-} | ONE_SIZE
 """The small architectures that are compiled, and the side of their square image."""
 
 # Their builders compute widths with tensors.
