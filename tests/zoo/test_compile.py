@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 import convsmith as cs
+from benchmarks.published import PUBLISHED
 from convsmith.errors import ArgumentError
-from tests.zoo.architectures import COMPILED
 from tests.zoo.calibrated import calibrated
 from tests.zoo.observing import state
 
@@ -25,13 +25,13 @@ FEW = 4 * torch.finfo(torch.float32).eps
 
 
 def test_there_are_enough_of_each_library():
-    libraries = [spec.partition(":")[0] for spec in COMPILED]
+    libraries = [spec.partition(":")[0] for spec in PUBLISHED]
     assert libraries.count("timm") >= 60 and libraries.count("torchvision") >= 30
 
 
-@pytest.mark.parametrize("spec", COMPILED)
+@pytest.mark.parametrize("spec", PUBLISHED)
 def test_the_error_is_at_most_twice_eagers(spec, record_property):
-    side = COMPILED[spec]
+    side = PUBLISHED[spec]
     images = {size: torch.randn(3, 3, *size) for size in ((side, side), (193, 257))}
     model = calibrated(spec, torch.randn(4, 3, side, side))
     before = state(model)
