@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[..., Tensor]] = {
     "log_sigmoid": F.logsigmoid,
     "mish": F.mish,
     "pow": torch.pow,
+    "prelu": F.prelu,
     "reciprocal": torch.reciprocal,
     "relu": F.relu,
     "relu6": F.relu6,
@@ -53,13 +54,14 @@ CALLS: dict[str, Callable[..., Tensor]] = {
     "threshold": F.threshold,
     "trunc": torch.trunc,
 }
-"""By operation: of a value and the numbers that follow in the name."""
+"""By operation: of a value, the slopes of `prelu`, and the numbers that follow in the name."""
 
 
-def activated(name: str, x: Tensor) -> Tensor:
-    """The activation of that name, such as `clamp:-1.0:2.5`."""
+def activated(name: str, x: Tensor, slope: Tensor | None = None) -> Tensor:
+    """The activation of that name, such as `clamp:-1.0:2.5`; `prelu` takes slopes."""
     operation, *words = name.split(":")
-    return CALLS[operation](x, *map(_word, words))
+    slopes = [slope] if operation == "prelu" else []
+    return CALLS[operation](x, *slopes, *map(_word, words))
 
 
 def _word(word: str) -> Any:

@@ -38,7 +38,6 @@ from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
 from convsmith.runtime.lowering.pad import Bordered
 from convsmith.runtime.lowering.pixels import InChannels, InPixels
 from convsmith.runtime.lowering.pool import AveragePool, LargestPool
-from convsmith.runtime.lowering.prelu import Sloped
 from convsmith.runtime.lowering.resample import Upsampled
 from convsmith.runtime.lowering.scaled import Scaled
 from convsmith.runtime.lowering.softmax import Shares
@@ -156,11 +155,6 @@ class _Run:
             return _shares(block, x)
         if isinstance(block, ChannelTotal):
             return _total(x, 1, block.factor, block.length)
-        if isinstance(block, Sloped):
-            slope = torch.from_numpy(block.slope).float().double()[:, None, None]
-            value = torch.where(x.value > 0, x.value, slope * x.value)
-            error = torch.maximum(slope.abs(), torch.ones_like(slope)) * x.error
-            return _blurred(Interval(value, error), value.abs())
         if isinstance(block, InPixels):
             return Interval(*(F.pixel_shuffle(v, block.factor) for v in x))
         if isinstance(block, InChannels):
@@ -236,7 +230,7 @@ class _Run:
             first, bias = block.depthwise
             multiplier = len(first) // x.value.shape[1]
             between = _convolved(block, x, first, bias, x.value.shape[1], products=False)
-            between = _activated(block.middle, between)
+            between = _activated(block.middle, between, block.first_slope)
             if block.products:
                 between = rounded(between)
             assert multiplier == block.multiplier
@@ -248,12 +242,12 @@ class _Run:
 
     def ended(self, block: Any, found: Interval) -> Interval:
         """Activation, residual, activation."""
-        found = _activated(block.activation, found)
+        found = _activated(block.activation, found, block.slope)
         if block.residual is None:
             return found
         other = self.read(block.residual)
         total = Interval(found.value + other.value, found.error + other.error)
-        return _activated(block.final, _blurred(total, total.value.abs()))
+        return _activated(block.final, _blurred(total, total.value.abs()), block.slope)
 
     @staticmethod
     def upsampled(block: Upsampled, x: Interval) -> Interval:
@@ -358,10 +352,13 @@ def _windowed(block: WindowedChannels, x: Interval) -> Interval:
                     summed(x.value.abs(), weight.abs()) + abs(block.bias))  # fmt: skip
 
 
-def _activated(name: str, x: Interval) -> Interval:
+def _activated(name: str, x: Interval, slope: Any) -> Interval:
     if name == "identity":
         return x
-    value, *ends = (activated(name, v) for v in (x.value, x.value - x.error, x.value + x.error))
+    slope = None if slope is None else torch.from_numpy(slope).float().double()
+    value, *ends = (
+        activated(name, v, slope) for v in (x.value, x.value - x.error, x.value + x.error)
+    )
     # What is not linear may reach further between the ends; where they are not a number, anything.
     error = (
         torch.stack([_REACH * (end - value).abs() for end in ends]).amax(0).nan_to_num(torch.inf)

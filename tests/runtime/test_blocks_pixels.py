@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from convsmith.kernels.isa import Isa
 from convsmith.runtime import compile
-from tests.runtime.oracle import agree, agree_on_faults, few, image
+from tests.runtime.oracle import agree, agree_on_faults, few, image, kinds
 
 sides = st.integers(1, 14)
 
@@ -50,14 +50,86 @@ def test_pixels_become_channels(
 @few
 @given(st.integers(1, 70), st.booleans(), st.booleans(), sides, sides)
 def test_learnt_slopes(isa: Isa, channels: int, each: bool, alone: bool, h: int, w: int) -> None:
-    slopes = nn.PReLU(channels if each else 1)
-    torch.nn.init.normal_(slopes.weight)
+    slopes = _slopes(channels if each else 1)
     conv = nn.Conv2d(3, channels, 3, padding=1)
     _runs_in_kernels(
         nn.Sequential(conv, slopes, *([] if alone else [nn.Conv2d(channels, 4, 1)])),
         image(3, h, w),
         isa,
     )
+
+
+def _slopes(channels: int) -> nn.PReLU:
+    slopes = nn.PReLU(channels)
+    nn.init.normal_(slopes.weight)
+    return slopes
+
+
+class _Excite(nn.Module):
+    """Squeeze-and-excite, a sum if wanted, then slopes."""
+
+    def __init__(self, channels: int, add: bool) -> None:
+        super().__init__()
+        self.gate, self.slopes, self.add = nn.Conv2d(channels, channels, 1), _slopes(channels), add
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        return self.slopes(x * gate + x if self.add else x * gate)
+
+
+SLOPED: dict[str, Callable[[int], tuple[list[nn.Module], list[str]]]] = {
+    "dense": lambda c: ([nn.Conv2d(3, c, 3, padding=1), _slopes(c)], ["dense"]),
+    "pointwise": lambda c: ([nn.Conv2d(3, c, 1), _slopes(c)], ["pointwise"]),
+    "single": lambda c: ([nn.Conv2d(3, c, 1), _slopes(1)], ["pointwise"]),
+    "grouped": lambda c: (
+        [nn.Conv2d(3, 3 * c, 3, padding=1, groups=3), _slopes(3 * c)],
+        ["grouped" if c > 1 else "depthwise"],
+    ),
+    "separable": lambda c: (
+        [
+            nn.Conv2d(3, 6, 3, padding=1, groups=3),
+            nn.BatchNorm2d(6),
+            _slopes(6),
+            nn.Conv2d(6, c, 1),
+            _slopes(c),
+        ],
+        ["separable"],
+    ),
+    "transposed": lambda c: ([nn.ConvTranspose2d(3, c, 4, 2, 1), _slopes(c)], ["dense"]),
+    "twice": lambda c: (
+        [nn.Conv2d(3, c, 1), _slopes(c), _slopes(c)],
+        ["pointwise", "depthwise"],
+    ),
+    "excite": lambda c: (
+        [nn.Conv2d(3, c, 1), _Excite(c, add=False)],
+        ["pointwise", "Mean", "Mean", "pointwise", "Scaled"],
+    ),
+    "excite and add": lambda c: (
+        [nn.Conv2d(3, c, 1), _Excite(c, add=True)],
+        ["pointwise", "Mean", "Mean", "pointwise", "Scaled"],
+    ),
+    "normalised": lambda c: (
+        [nn.Conv2d(3, c, 1), nn.GroupNorm(1, c), _slopes(c)],
+        ["pointwise", "Mean", "Mean", "Mean", "Mean", "Factor", "Normalised"],
+    ),
+    "first of all": lambda c: ([_slopes(3), nn.Conv2d(3, c, 3)], ["depthwise", "dense"]),
+}
+
+
+@pytest.mark.parametrize("name", SLOPED)
+@settings(few, max_examples=3)
+@given(st.integers(1, 40), st.integers(3, 14), st.integers(3, 14))
+def test_slopes_are_no_pass_of_their_own(
+    isa: Isa, name: str, channels: int, h: int, w: int
+) -> None:
+    layers, blocks = SLOPED[name](channels)
+    compiled = agree(nn.Sequential(*layers), image(3, h, w), isa=isa.name, threads=2)
+    assert not compiled.reasons
+    found = [kind for kind in kinds(compiled) if kind not in ("Input", "Output")]
+    if name == "normalised":  # sums over a group are convolutions of one pixel
+        found = [kind for kind in found if kind != "pointwise"]
+        blocks = blocks[1:]
+    assert found == blocks
 
 
 class Combined(nn.Module):

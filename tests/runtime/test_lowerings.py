@@ -45,7 +45,6 @@ def test_every_activation_of_the_kernels_is_an_operation_on_one_value() -> None:
         ("pow", {"exponent": 2.5}),
         ("clamp", {"min": 2, "max": 1}),
         ("hardtanh", {"min_val": "computed", "max_val": 1}),
-        ("prelu", {}),
         ("", {}),
     ],
 )

@@ -93,12 +93,12 @@ class Block(nn.Module):
         else:
             layers = [nn.Conv2d(inside, inside, *geometry, groups=inside, bias=spec.bias)]
         if spec.kind == "separable":
-            middle = nn.BatchNorm2d(inside), ACTIVATIONS[spec.middle]()
+            middle = nn.BatchNorm2d(inside), _activation(spec.middle, inside)
             layers += [*middle, nn.Conv2d(inside, out, 1, bias=spec.bias)]
         if spec.norm:
             layers.append(nn.BatchNorm2d(out))
         self.body = nn.Sequential(*layers)
-        self.activation = ACTIVATIONS[spec.activation]()
+        self.activation = _activation(spec.activation, out)
         self.skip = None
         if spec.residual:
             self.skip = nn.Conv2d(inside, out, *geometry)
@@ -109,6 +109,12 @@ class Block(nn.Module):
         return self.activation(found if self.skip is None else found + self.skip(x))
 
 
+def _activation(number: int, channels: int) -> nn.Module:
+    """One of them; a PReLU with a slope for each channel."""
+    kind = ACTIVATIONS[number]
+    return nn.PReLU(channels) if kind is nn.PReLU else kind()
+
+
 def lively(net: nn.Module) -> nn.Module:
     """Statistics as after training."""
     for module in net.modules():
@@ -117,6 +123,8 @@ def lively(net: nn.Module) -> nn.Module:
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.uniform_(module.weight, -1.5, 1.5)
             nn.init.normal_(module.bias)
+        if isinstance(module, nn.PReLU):
+            nn.init.normal_(module.weight)
     return net.eval()
 
 

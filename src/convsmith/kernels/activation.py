@@ -18,7 +18,7 @@ import halide as hl
 from convsmith.errors import ArgumentError
 from convsmith.kernels.kernel import is_nan
 
-__all__ = ["ACTIVATIONS", "Activation", "activate", "kernel_name"]
+__all__ = ["ACTIVATIONS", "Activation", "activate", "is_learnt", "kernel_name"]
 
 Settings = Mapping[str, Any]
 
@@ -54,10 +54,12 @@ class Activation:
     Attributes:
         compute: the result for a value, a Halide expression of float32, and the parameters.
         parameters: these, from the settings of PyTorch's operation; None where no kernel has such.
+        learnt: whether it takes a number for each channel, after the value.
     """
 
     compute: Callable[..., Any]
     parameters: Callable[[Settings], tuple[str | float, ...] | None] = _nothing
+    learnt: bool = False
 
 
 def kernel_name(operation: str, settings: Settings) -> str:
@@ -77,12 +79,23 @@ def kernel_name(operation: str, settings: Settings) -> str:
     return ":".join((operation, *(p if isinstance(p, str) else repr(p) for p in parameters)))
 
 
-def activate(name: str, value: Any) -> Any:
+def is_learnt(name: str) -> bool:
+    """Whether an activation, by its name in kernels, takes a number for each channel.
+
+    >>> is_learnt("prelu"), is_learnt("leaky_relu:0.01")
+    (True, False)
+    """
+    activation = ACTIVATIONS.get(name.split(":")[0])
+    return activation is not None and activation.learnt
+
+
+def activate(name: str, value: Any, slope: Any = None) -> Any:
     """The activation of a value.
 
     Args:
         name: a key of `ACTIVATIONS`, then its parameters if any, as in `clamp:-1.0:2.5`.
         value: a Halide expression of float32.
+        slope: the number of its channel, for an activation that has one.
 
     Raises:
         ArgumentError: for another name.
@@ -90,7 +103,8 @@ def activate(name: str, value: Any) -> Any:
     operation, *parameters = name.split(":")
     if operation not in ACTIVATIONS:
         raise ArgumentError(f"no kernel has an activation {name!r}: {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[operation].compute(value, *map(_parameter, parameters))
+    learnt = [slope] if ACTIVATIONS[operation].learnt else []
+    return ACTIVATIONS[operation].compute(value, *learnt, *map(_parameter, parameters))
 
 
 def _parameter(text: str) -> str | float:
@@ -197,7 +211,11 @@ def _mish(value: Any) -> Any:
 
 
 def _leaky_relu(value: Any, slope: float) -> Any:
-    return hl.strict_float(hl.select(value > hl.f32(0), value, value * hl.f32(slope)))
+    return _prelu(value, hl.f32(slope))
+
+
+def _prelu(value: Any, slope: Any) -> Any:
+    return hl.strict_float(hl.select(value > hl.f32(0), value, value * slope))
 
 
 def _elu(value: Any, alpha: float, scale: float = 1.0, inner: float = 1.0) -> Any:
@@ -331,6 +349,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "log_sigmoid": Activation(lambda value: -_softplus(-value, 1, inf)),
     "mish": Activation(_mish),
     "pow": Activation(_power, _exponent),
+    "prelu": Activation(_prelu, learnt=True),
     "reciprocal": Activation(lambda value: _power(value, -1)),
     "relu": Activation(_relu),
     "relu6": Activation(lambda value: _clamp(value, 0, 6)),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import halide as hl
 
-from convsmith.kernels.activation import activate
+from convsmith.kernels.activation import activate, is_learnt
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import (
     Kernel,
@@ -32,13 +32,14 @@ _UNROLLED = 49  # taps: more of them would make code that no longer fits the ins
 class Depthwise(Kernel):
     """Each channel by its own kernel; 1×1 is a scale and a shift, as batch norm alone is.
 
-    Arguments: x (buffer, ring, row), dilation (rows, pixels), w, b, residual, y.
+    Arguments: x (buffer, ring, row), dilation (rows, pixels), w, b, slopes, residual, y.
 
     Attributes:
         pixels: of a tile.
         strip: pixels of it that are summed at once, for large windows; 0 for all.
         words: of maps of bf16, pairs of channels that are computed at once; 0 for one by one. The
-            weights and biases of so many even channels then lie before those of the odd ones.
+            weights, biases and slopes of so many even channels then lie before those of the odd
+            ones.
     """
 
     family: ClassVar[str] = "depthwise"
@@ -57,19 +58,24 @@ class Depthwise(Kernel):
         source = Rows("x", self.numbers.source)
         other = Rows("residual", self.numbers.residual)
         totals, arguments = _taps(source, self, isa.lanes)
-        out = hl.Func(self.name)
+        slope, out = _by_channel("slope"), hl.Func(self.name)
         if self.words:
             pair, both = hl.Var("pair"), hl.Func("both")
             both[pair, x, y] = word(
                 *(
-                    self.epilogue.apply(total[pair, 0, x, y], other.of_word(pair, parity, x, y))
+                    self.epilogue.apply(
+                        total[pair, 0, x, y],
+                        other.of_word(pair, parity, x, y),
+                        slope[_place(pair, parity, self.words), 0],
+                    )
                     for parity, total in enumerate(totals)
                 )
             )
             out[c, x, y] = half(both[c // 2, x, y], c)
         else:
             (total,) = totals
-            out[c, x, y] = self.stored(self.epilogue.apply(total[c, 0, x, y], other[c, x, y]))
+            value = self.epilogue.apply(total[c, 0, x, y], other[c, x, y], slope[c, 0])
+            out[c, x, y] = self.stored(value)
 
         block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
         out.split(c, block, lane, 2 * self.words or isa.lanes, hl.TailStrategy.RoundUp)
@@ -79,7 +85,7 @@ class Depthwise(Kernel):
             total.compute_at(out, block)
         if self.words:
             both.compute_at(out, block).vectorize(pair, self.words).unroll(x).unroll(y)
-        extra = other.arguments if self.epilogue.residual else []
+        extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, *arguments, *extra]
 
 
@@ -88,8 +94,8 @@ class Separable(Kernel):
     """Depthwise then pointwise; the values between them never leave the first cache.
 
     They are computed once for a tile of pixels, for all channels, and then read by every tile of
-    outputs. Arguments: x (buffer, ring, row), dilation (rows, pixels), depthwise w and b, inputs,
-    those of a part where there are `parts`, pointwise w and b, residual, y.
+    outputs. Arguments: x (buffer, ring, row), dilation (rows, pixels), depthwise w, b and
+    slopes, inputs, those of a part where there are `parts`, pointwise w, b and slopes, residual, y.
 
     Attributes:
         multiplier: depthwise kernels for each channel. The values between are an axis of them
@@ -122,16 +128,24 @@ class Separable(Kernel):
         spatials, arguments = _taps(source, self, isa.lanes)
         between, both, pair = hl.Func("between"), hl.Func("both"), hl.Var("pair")
         by_pairs = self.numbers.products
+        first = _by_channel("first_slope")
         if self.words:
-            both[pair, t, x, y] = word(*(activate(self.middle, s[pair, t, x, y]) for s in spatials))
+            both[pair, t, x, y] = word(
+                *(
+                    activate(
+                        self.middle, s[pair, t, x, y], first[_place(pair, parity, self.words), t]
+                    )
+                    for parity, s in enumerate(spatials)
+                )
+            )
             value = half(both[c // 2, t, x, y], c)
         else:
-            value = activate(self.middle, spatials[0][c, t, x, y])
+            value = activate(self.middle, spatials[0][c, t, x, y], first[c, t])
             value = rounded(value) if by_pairs else value
         between[c, t, x, y] = value
         inputs, near = ints("inputs", "near")
         w = (pairs if by_pairs else matrix)("pw", self.channels)
-        b = vector("pb")
+        b, slope = vector("pb"), vector("slope")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
 
@@ -153,7 +167,8 @@ class Separable(Kernel):
         else:
             total[c, x, y] += product(sums.x, sums.y)
         out = hl.Func(self.name)
-        out[c, x, y] = self.stored(self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y]))
+        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
+        out[c, x, y] = self.stored(value)
 
         unroll = 1 if self.parts else self.unroll
         order = [two.x, two.y, two.z] if by_pairs else [sums.x, sums.y]
@@ -170,8 +185,8 @@ class Separable(Kernel):
             spatial.compute_at(between, t)
         if self.words:
             both.compute_at(between, t).vectorize(pair, self.words).unroll(x).unroll(y)
-        extra = other.arguments if self.epilogue.residual else []
-        numbers = [inputs, *[near][: self.parts]]
+        extra = self.epilogue.arguments(slope, other)
+        numbers = [*[first][: is_learnt(self.middle)], inputs, *[near][: self.parts]]
         return result(out), [*source.arguments, *arguments, *numbers, w, b, *extra]
 
 
@@ -181,16 +196,26 @@ def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[list[Any
     With `words` there are two: that of even channels, and that of odd ones, by pairs.
     """
     dy, dx = ints("dy", "dx")
-    w, b = hl.ImageParam(hl.Float(32), 4, "w"), hl.ImageParam(hl.Float(32), 2, "b")
-    for buffer in (w, b):
-        buffer.dim(0).set_stride(1)
-        for axis in range(buffer.dimensions()):
-            buffer.dim(axis).set_min(0)
+    w, b = _by_channel("w", 4), _by_channel("b")
     if not of.words:
         totals = [_sum_of_taps(source, of, lanes, w, b, (dy, dx))]
     else:
         totals = [_sum_of_taps(source, of, of.words, w, b, (dy, dx), p) for p in (0, 1)]
     return totals, [dy, dx, w, b]
+
+
+def _by_channel(name: str, axes: int = 2) -> Any:
+    """Numbers whose innermost axis is the channels, the outermost one their multiples."""
+    buffer = hl.ImageParam(hl.Float(32), axes, name)
+    buffer.dim(0).set_stride(1)
+    for axis in range(axes):
+        buffer.dim(axis).set_min(0)
+    return buffer
+
+
+def _place(pair: Any, parity: int, words: int) -> Any:
+    """Where the number of a channel lies, the even one of a pair or the odd one."""
+    return pair // words * (2 * words) + pair % words + parity * words
 
 
 def _sum_of_taps(
@@ -212,7 +237,7 @@ def _sum_of_taps(
         near[c, x, y], place_of = source[c, x, y], c
     else:
         near[c, x, y] = source.of_word(c, parity, x, y)
-        place_of = c // lanes * (2 * lanes) + c % lanes + parity * lanes
+        place_of = _place(c, parity, lanes)
     total[c, t, x, y] = b[place_of, t]
     place = x * of.stride[1] + taps.x * rate[1], y * of.stride[0] + taps.y * rate[0]
     product = w[place_of, taps.x, taps.y, t] * near[c, place[0], place[1]]

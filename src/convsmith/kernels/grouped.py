@@ -22,7 +22,7 @@ class Grouped(Kernel):
     A vector of outputs spans several groups. Input j of each group is spread over the lanes of its
     group first, once for all taps that read it; then every multiply-add is on whole vectors, and no
     weight is a zero that could meet an infinity of another group. Arguments: x (buffer, ring, row),
-    dilation (rows, pixels), w, b, residual, y. The weights are (outputs, inputs of a group,
+    dilation (rows, pixels), w, b, slopes, residual, y. The weights are (outputs, inputs of a group,
     columns, rows), the outputs innermost; in products of bf16 two inputs of an output lie beside
     each other.
 
@@ -53,7 +53,7 @@ class Grouped(Kernel):
         other = Rows("residual", self.numbers.residual)
         dy, dx = ints("dy", "dx")
         by_pairs = self.numbers.products
-        w, b = _weights(by_pairs), vector("b")
+        w, b, slope = _weights(by_pairs), vector("b"), vector("slope")
         rate = (dy, dx) if self.dilated else (1, 1)
         spread = hl.Func("spread")
         spread[c, j, x, y] = source[c // self.outputs * self.inputs + j, x, y]
@@ -83,7 +83,7 @@ class Grouped(Kernel):
             r = sums = hl.RDom([(0, self.inputs), (0, self.kernel[1]), (0, self.kernel[0])], "r")
             total[c, x, y] += product(r.x, r.y, r.z)
         out = hl.Func(self.name)
-        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y])
+        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
         out[c, x, y] = self.stored(value)
 
         block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
@@ -93,7 +93,7 @@ class Grouped(Kernel):
         # Outermost, so that a block's weights stay in the first cache: it shares no input either.
         out.reorder(lane, pixel, tile, y, block).vectorize(lane).unroll(pixel)
         total.compute_at(out, tile).vectorize(c, lanes).unroll(x).unroll(y)
-        extra = other.arguments if self.epilogue.residual else []
+        extra = self.epilogue.arguments(slope, other)
         arguments = [*source.arguments, dy, dx, w, b, *extra]
         if by_pairs:
             update = total.update().reorder(r.x, c, x, r.z, r.y, r.w, y).atomic().vectorize(r.x)

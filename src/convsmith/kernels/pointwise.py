@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import halide as hl
 
-from convsmith.kernels.activation import activate
+from convsmith.kernels.activation import activate, is_learnt
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, vector
 
@@ -16,23 +16,35 @@ __all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "product_of", "tile_output"
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What happens to a sum before it is written: activation, residual, activation."""
+    """What happens to a sum before it is written: activation, residual, activation.
+
+    At most one of the activations takes a number for each channel, its slope.
+    """
 
     activation: str = "identity"
     residual: bool = False
     final: str = "identity"
 
-    def apply(self, value: Any, residual: Any) -> Any:
-        """The value to write, from the sum and the residual at its place.
+    @property
+    def learnt(self) -> bool:
+        """Whether one of the activations takes a number for each channel."""
+        return is_learnt(self.activation) or is_learnt(self.final)
+
+    def arguments(self, slope: Any, other: Rows) -> list[Any]:
+        """What a kernel takes for it: the numbers of channels and the residual, if any."""
+        return [*[slope][: self.learnt], *(other.arguments if self.residual else [])]
+
+    def apply(self, value: Any, residual: Any, slope: Any) -> Any:
+        """The value to write, from the sum, and the residual and the slope at its place.
 
         A bias is added to the sum: one that began with it would be rounded at its size each time.
         """
-        value = activate(self.activation, value)
+        value = activate(self.activation, value, slope)
         if not self.residual:
             return value
         # In this order: the compiler would add bias and residual first where a tile is moved
         # inwards, and the end of a row would round otherwise than its middle.
-        return activate(self.final, hl.strict_float(hl.strict_float(value) + residual))
+        return activate(self.final, hl.strict_float(hl.strict_float(value) + residual), slope)
 
 
 BARE = Epilogue()
@@ -43,7 +55,7 @@ class Pointwise(Kernel):
     """`y[co] = Σ w[ci, co]·x[ci] + b[co]` at each pixel, stride as an argument.
 
     Arguments: x (buffer, ring, row), inputs (channels summed), stride, those of a part where there
-    are `parts`, w, b, residual (buffer, ring, row) where there is one, y.
+    are `parts`, w, b, the slopes and the residual (buffer, ring, row) where there are such, y.
 
     Attributes:
         channels: outputs of a register tile.
@@ -70,6 +82,7 @@ class Pointwise(Kernel):
         other = Rows("residual", self.numbers.residual)
         inputs, stride, near = ints("inputs", "stride", "near")
         w, b = (pairs if by_pairs else matrix)("w", self.channels), vector("b")
+        slope = vector("slope")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
 
@@ -92,7 +105,8 @@ class Pointwise(Kernel):
             r = parts = hl.RDom([(0, inputs)], "r")
             total[c, x, y] += product(r.x)
         out = hl.Func(self.name)
-        out[c, x, y] = self.stored(self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y]))
+        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
+        out[c, x, y] = self.stored(value)
 
         unroll = 1 if self.parts else self.unroll
         order = [two.x, two.y] if by_pairs else [parts.x]
@@ -100,7 +114,7 @@ class Pointwise(Kernel):
         if self.parts:
             tile_part(part, total, parts.x, r.x, isa.lanes, self.unroll)
         numbers = [inputs, stride, *[near][: self.parts]]
-        extra = other.arguments if self.epilogue.residual else []
+        extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, *numbers, w, b, *extra]
 
 
@@ -109,8 +123,8 @@ class Dense(Kernel):
     """A full convolution, also of few input channels (a stem); dilation as an argument.
 
     Arguments: x (buffer, ring, row), inputs, those of a part where there are `parts`, dilation
-    (rows, pixels), w, b, residual, y. The weights lie as for `Pointwise`, the taps being the outer
-    part of the summed axis.
+    (rows, pixels), w, b, slopes, residual, y. The weights lie as for `Pointwise`, the taps being
+    the outer part of the summed axis.
 
     Attributes:
         parts: whether so many neighbouring inputs of each tap are summed by themselves first, as
@@ -134,6 +148,7 @@ class Dense(Kernel):
         other = Rows("residual", self.numbers.residual)
         inputs, near, dy, dx = ints("inputs", "near", "dy", "dx")
         w, b = (pairs if by_pairs else matrix)("w", self.channels), vector("b")
+        slope = vector("slope")
         (ky, kx), (sy, sx) = self.kernel, self.stride
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
@@ -160,14 +175,15 @@ class Dense(Kernel):
         else:
             total[c, x, y] += product(sums.x, sums.y, sums.z)
         out = hl.Func(self.name)
-        out[c, x, y] = self.stored(self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y]))
+        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
+        out[c, x, y] = self.stored(value)
 
         order = [two.x, two.y, two.z, two.w] if by_pairs else [sums.x, sums.y, sums.z]
         tile_output(out, total, self.channels, self.pixels, isa.lanes, order, by_pairs=by_pairs)
         if self.parts:
             tile_part(part, total, sums.x, r.x, isa.lanes)
         numbers = [inputs, *[near][: self.parts], dy, dx]
-        extra = other.arguments if self.epilogue.residual else []
+        extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, *numbers, w, b, *extra]
 
 

@@ -193,7 +193,7 @@ class RowSum(Kernel):
 class Scale(Kernel):
     """Each channel times a number of the image.
 
-    Arguments: x (buffer, ring, row), bias, gate, middle, residual, y.
+    Arguments: x (buffer, ring, row), bias, slopes, gate, middle, residual, y.
 
     Attributes:
         centred: whether another number of the image, `middle`, is subtracted before, and `bias` is
@@ -209,16 +209,17 @@ class Scale(Kernel):
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, other = Rows("x", self.numbers.source), Rows("residual", self.numbers.residual)
-        bias, gate, middle = (vector(name) for name in ("bias", "gate", "middle"))
+        bias, slope, gate, middle = (vector(n) for n in ("bias", "slope", "gate", "middle"))
         value = source[c, x, y]
         value = (value - middle[c]) * gate[c] + bias[c] if self.centred else value * gate[c]
         out = hl.Func(self.name)
-        out[c, x, y] = self.stored(self.epilogue.apply(value, other[c, x, y]))
+        out[c, x, y] = self.stored(self.epilogue.apply(value, other[c, x, y], slope[c]))
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
-        extra = [bias, gate, middle] if self.centred else [gate]
-        extra += other.arguments if self.epilogue.residual else []
-        return result(out), [*source.arguments, *extra]
+        constants = [*[bias][: self.centred], *[slope][: self.epilogue.learnt]]
+        gates = [gate, *[middle][: self.centred]]
+        extra = other.arguments if self.epilogue.residual else []
+        return result(out), [*source.arguments, *constants, *gates, *extra]
 
 
 @dataclass(frozen=True)

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from convsmith.kernels.activation import kernel_name
+import numpy as np
+
+from convsmith.kernels.activation import is_learnt, kernel_name
 from convsmith.network import Layer
-from convsmith.runtime.lowering.convolution import Convolution, scaled
+from convsmith.runtime.lowering.block import Array
+from convsmith.runtime.lowering.convolution import scaled
 from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.ended import Ended
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
-from convsmith.runtime.lowering.prelu import lower_prelu
-from convsmith.runtime.lowering.scaled import Scaled
 
 __all__ = ["ACTIVATION"]
 
 
 def _refuse(layer: Layer, weights: Weights) -> str:
-    if layer.operation.name == "prelu" and len(layer.shape) == 4:
-        return "" if "weight" in weights.get(layer.name, {}) else COMPUTED_WEIGHT
-    return "" if _name(layer) else f"no kernel for {layer.operation.name}"
+    name = _name(layer)
+    if is_learnt(name) and "weight" not in weights.get(layer.name, {}):
+        return COMPUTED_WEIGHT
+    return "" if name else f"no kernel for {layer.operation.name}"
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
-    if layer.operation.name == "prelu":
-        lower_prelu(draft, layer)
-    else:
-        _fold(draft, layer)
-
-
-def _fold(draft: Draft, layer: Layer) -> None:
     name, source = _name(layer), layer.inputs[0]
+    slope = _slope(draft, layer) if is_learnt(name) else None
     block = draft.made[source] if draft.alone(source) else None
-    if isinstance(block, (Convolution, Scaled)) and block.final == "identity":
-        if block.residual is not None:
-            block.final = name
-            draft.extend(layer, block)
-            return
-        if block.activation == "identity":
-            block.activation = name
-            draft.extend(layer, block)
-            return
-    scaled(draft, layer, source).activation = name
+    if isinstance(block, Ended) and block.end_in(name, slope):
+        draft.extend(layer, block)
+    else:
+        scaled(draft, layer, source).end_in(name, slope)
+
+
+def _slope(draft: Draft, layer: Layer) -> Array:
+    """For each channel its own number, or the one for all."""
+    given: Array = draft.parameters(layer)["weight"].reshape(-1)
+    return given * np.ones(layer.shape[1])
 
 
 def _name(layer: Layer) -> str:

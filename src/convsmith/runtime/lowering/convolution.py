@@ -15,11 +15,12 @@ from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.grouped import Grouped
 from convsmith.kernels.isa import BLOCK, Isa, channel_pitch, fit
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
+from convsmith.kernels.pointwise import Dense, Pointwise
 from convsmith.network import Layer
-from convsmith.runtime.lowering.block import Array, Block
+from convsmith.runtime.lowering.block import Array
 from convsmith.runtime.lowering.channels import lower_channel_convolution
 from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.ended import Ended
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
@@ -27,7 +28,7 @@ __all__ = ["CONVOLUTION", "Convolution", "affine", "padded", "parameters", "scal
 
 
 @dataclass(eq=False)
-class Convolution(Block):
+class Convolution(Ended):
     """A convolution, perhaps a depthwise one before it, and what follows on each value.
 
     Attributes:
@@ -36,7 +37,7 @@ class Convolution(Block):
         depthwise: weight (channels · multiplier, 1, rows, columns) and bias of the depthwise
             convolution before it; the windows are then of that one.
         middle: the activation between the two.
-        activation: after the sum; `residual`: the map added then; `final`: the activation after it.
+        first_slope: for each channel between them the number that it takes, if any.
     """
 
     weight: Array = field(default_factory=lambda: np.empty(0))
@@ -44,11 +45,7 @@ class Convolution(Block):
     groups: int = 1
     depthwise: tuple[Array, Array] | None = None
     middle: str = "identity"
-    activation: str = "identity"
-    residual: Map | None = None
-    final: str = "identity"
-
-    narrows = True
+    first_slope: Array | None = None
 
     @property
     def kind(self) -> str:
@@ -118,7 +115,7 @@ class Convolution(Block):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel for rows of `width` pixels."""
-        epilogue = Epilogue(self.activation, self.residual is not None, self.final)
+        epilogue = self.epilogue
         taps = (self.windows[0].kernel, self.windows[1].kernel)
         stride = (self.windows[0].stride, self.windows[1].stride)
         dilated = self.dilation != (1, 1)
@@ -172,32 +169,37 @@ class Convolution(Block):
         """Weights as the kernel takes them."""
         assert self.target is not None
         pitch, tile = self.target.pitch, isa.tile(self.target.tile)
-        bias = padded(self.bias, pitch)
+        each = [values for values in (self.bias, self.slope) if values is not None]
         if self.kind == "depthwise":
-            return _depthwise(self.weight, self.bias, 1, pitch, self._words(isa))
+            return _depthwise(self.weight, each, 1, pitch, self._words(isa))
+        lines = [padded(values, pitch) for values in each]
         if self.kind == "grouped":
             weight = padded(self.weight.transpose(2, 3, 1, 0), pitch)
-            return [_twos(weight) if self.products else weight, bias]
+            return [_twos(weight) if self.products else weight, *lines]
         sums = _pairs if self.products else _sums
         if self.depthwise is None:
-            return [sums(self.weight, pitch, tile), bias]
+            return [sums(self.weight, pitch, tile), *lines]
         inputs, multiplier = self.sources[0].channels, self.multiplier
         weight = self.weight.reshape(len(self.weight), inputs, multiplier, 1)
         room = channel_pitch(inputs)[0]
-        first = _depthwise(*self.depthwise, multiplier, room, self._words(isa))
-        return [*first, sums(weight, pitch, tile), bias]
+        taps, bias = self.depthwise
+        between = [values for values in (bias, self.first_slope) if values is not None]
+        first = _depthwise(taps, between, multiplier, room, self._words(isa))
+        return [*first, sums(weight, pitch, tile), *lines]
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """Numbers and weights."""
         rates, inputs = self.dilation, self.sources[0].channels
+        own = [None] * (2 if self.slope is None else 3)  # weight, bias, slopes
         if self.groups > 1:
-            return [*rates, None, None]
+            return [*rates, *own]
         part = [self.part][: self.part > 0]
         if self.kind == "separable":
-            return [*rates, None, None, inputs, *part, None, None]
+            first = [None] * (2 if self.first_slope is None else 3)
+            return [*rates, *first, inputs, *part, *own]
         if self.kind == "pointwise":
-            return [inputs, self.windows[0].stride, *part, None, None]
-        return [inputs, *part, *rates, None, None]
+            return [inputs, self.windows[0].stride, *part, *own]
+        return [inputs, *part, *rates, *own]
 
     def macs(self, size: tuple[int, int]) -> int:
         """Multiply-adds for an output of this size."""
@@ -353,12 +355,17 @@ def bf16_bits(values: Array) -> Array:
     return narrow.view(torch.int16).numpy().view(np.uint16)
 
 
-def _depthwise(weight: Array, bias: Array, multiplier: int, pitch: int, words: int) -> list[Array]:
-    """(channels · multiplier, 1, rows, columns) to (multiplier, rows, columns, channels)."""
+def _depthwise(
+    weight: Array, each: Sequence[Array], multiplier: int, pitch: int, words: int
+) -> list[Array]:
+    """(channels · multiplier, 1, rows, columns) to (multiplier, rows, columns, channels).
+
+    So do the numbers of each channel, without rows and columns.
+    """
     taps = weight.reshape(-1, multiplier, *weight.shape[2:]).transpose(1, 2, 3, 0)
     if words:  # whole groups, which are enough for all channels
         pitch = pitch // (2 * words) * (2 * words)
-    arrays = [padded(taps, pitch), padded(bias.reshape(-1, multiplier).T, pitch)]
+    arrays = [padded(taps, pitch), *(padded(v.reshape(-1, multiplier).T, pitch) for v in each)]
     return [_even_first(array, words) for array in arrays] if words else arrays
 
 

@@ -15,8 +15,9 @@ from convsmith.kernels.rows import COMBINATIONS, Combine
 from convsmith.network import Layer
 from convsmith.runtime.lowering.activation import ACTIVATION
 from convsmith.runtime.lowering.block import Array, Block
-from convsmith.runtime.lowering.convolution import Convolution, affine, scaled
+from convsmith.runtime.lowering.convolution import affine, scaled
 from convsmith.runtime.lowering.draft import Draft
+from convsmith.runtime.lowering.ended import Ended
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.scaled import Scaled
@@ -91,7 +92,7 @@ def _lower(draft: Draft, layer: Layer) -> None:
         if name == "add":
             _sum(draft, layer)
         else:
-            _add(scaled(draft, layer, inputs[1], -1.0), draft.map(inputs[0]))
+            scaled(draft, layer, inputs[1], -1.0).add(draft.map(inputs[0]))
     else:
         _combined(draft, layer)
 
@@ -184,20 +185,15 @@ def _sum(draft: Draft, layer: Layer) -> None:
         )
         if (
             ready
-            and isinstance(block, (Convolution, Scaled))
+            and isinstance(block, Ended)
             and not isinstance(block, Transposed)
             and block.residual is None
             and block.final == "identity"
         ):
-            _add(block, draft.map(other))
+            block.add(draft.map(other))
             draft.extend(layer, block)
             return
-    _add(scaled(draft, layer, order[0]), draft.map(order[1]))
-
-
-def _add(block: Convolution | Scaled, other: Map) -> None:
-    block.residual = other
-    block.sources.append(other)
+    scaled(draft, layer, order[0]).add(draft.map(order[1]))
 
 
 ELEMENTWISE = Lowering(_refuse, _lower)

@@ -95,13 +95,13 @@ class Normalised(Scaled):
         return self.sources[1:3]
 
     def constants(self, isa: Isa) -> list[Array]:
-        """What is added to each channel."""
+        """What is added to each channel, and the slopes."""
         assert self.target is not None
-        return [padded(self.bias, self.target.pitch)]
+        return [padded(self.bias, self.target.pitch), *super().constants(isa)]
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
-        """What is added."""
-        return [None]
+        """What is added, and the slopes."""
+        return [None, *super().settings(row, size)]
 
 
 def _refuse(layer: Layer, weights: Weights) -> str:

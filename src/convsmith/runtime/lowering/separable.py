@@ -42,7 +42,9 @@ def fuse_separable(order: list[Block], outside: Collection[int]) -> None:
             groups=1,
             depthwise=(block.weight, block.bias),
             middle=block.activation,
+            first_slope=block.slope,
             activation=last.activation,
+            slope=last.slope,
             residual=last.residual,
             final=last.final,
         )

@@ -88,7 +88,9 @@ class Transposed(Convolution):
             groups=self.groups,
             depthwise=depthwise,
             middle=self.middle,
+            first_slope=self.first_slope,
             activation=self.activation,
+            slope=self.slope,
             products=self.products,
         )
 
