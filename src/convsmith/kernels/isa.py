@@ -9,7 +9,20 @@ from functools import cache
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["BLOCK", "CROSS", "ISAS", "Isa", "channel_pitch", "choose_isa", "fit", "lacking"]
+__all__ = [
+    "BLOCK",
+    "CROSS",
+    "ISAS",
+    "PIXELS",
+    "Isa",
+    "channel_pitch",
+    "choose_isa",
+    "fit",
+    "lacking",
+]
+
+PIXELS = (8, 7, 4, 2, 1)
+"""Pixels that are computed at once where their channels are summed up, to hide latency."""
 
 BLOCK = 16
 """Channels are padded to a multiple of this in every buffer, whatever the instruction set."""

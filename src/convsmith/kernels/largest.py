@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import halide as hl
 
+from convsmith.kernels.across import by_halves, by_pixels, fold
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, is_nan, result
 from convsmith.kernels.rows import larger
@@ -87,28 +88,32 @@ class RowMax(Kernel):
 
 @dataclass(frozen=True)
 class ChannelMax(Kernel):
-    """The largest channel of each pixel. Arguments: x (buffer, ring, row), channels, y."""
+    """The largest channel of each pixel. Arguments: x (buffer, ring, row), channels, y.
+
+    Attributes:
+        pixels: computed at once.
+    """
 
     family: ClassVar[str] = "channelmax"
 
+    pixels: int = 1
+
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
-        c, x, y, lane = hl.Var("c"), hl.Var("x"), hl.Var("y"), hl.Var("lane")
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
-        lanes, most, out = hl.Func("lanes"), hl.Func("most"), hl.Func(self.name)
-        k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
-        # A choice, and no condition of the loop: that would be one for each lane.
-        channel = k.x * isa.lanes + lane
-        value = hl.select(channel < channels, source[channel, x, y], hl.f32(_LEAST))
-        lanes[lane, x, y] = hl.f32(_LEAST)
-        lanes[lane, x, y] = larger(value, lanes[lane, x, y])
-        across = hl.RDom([(0, isa.lanes)], "across")
-        most[x, y] = hl.f32(_LEAST)
-        most[x, y] = larger(hl.Expr(lanes[across.x, x, y]), hl.Expr(most[x, y]))
-        out[c, x, y] = self.stored(most[x, y])
-        lanes.compute_at(out, x).vectorize(lane, isa.lanes)
-        lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes)
-        most.compute_at(out, x).update().unroll(across.x)
+        out, key = hl.Func(self.name), hl.Func("key")
+
+        def place(channel: Any) -> Any:
+            # A choice, and no condition of the loop: that would be one for each lane.
+            return hl.select(channel < channels, _order(source[channel, x, y]), hl.i32(_LOWEST))
+
+        vectors = (channels + isa.lanes - 1) // isa.lanes, isa.lanes
+        lanes = fold("lanes", out, hl.max, hl.i32(_LOWEST), vectors, place)
+        key[x, y] = by_halves(lanes, out, isa.lanes, hl.max)
+        out[c, x, y] = self.stored(_of_order(key[x, y]))
+        by_pixels(out, self.pixels)
+        key.compute_at(out, x).unroll(x)
         out.output_buffer().dim(0).set_extent(1)
         return result(out), [*source.arguments, channels]
 
@@ -118,29 +123,65 @@ class ChannelArgMax(Kernel):
     """The number of the largest channel of each pixel, the first of several, as a float32.
 
     Arguments: x (buffer, ring, row), channels, y.
+
+    Attributes:
+        pixels: computed at once.
     """
 
     family: ClassVar[str] = "channelargmax"
+
+    pixels: int = 1
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y, lane = hl.Var("c"), hl.Var("x"), hl.Var("y"), hl.Var("lane")
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
-        lanes, out = hl.Func("lanes"), hl.Func(self.name)
-        k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
-        channel = k.x * isa.lanes + lane
-        lanes[lane, x, y] = (hl.f32(_LEAST), lane)
-        best, number = (lanes[lane, x, y][part] for part in (0, 1))
-        value = source[channel, x, y]
-        more = (value > best) | (is_nan(value) & ~is_nan(best))
-        above = hl.strict_float((channel < channels) & more)
-        lanes[lane, x, y] = (hl.select(above, value, best), hl.select(above, channel, number))
-        number = _by_halves(lanes, isa.lanes, lane, x, y, out)
-        out[c, x, y] = self.stored(hl.f32(number))
-        lanes.compute_at(out, x).vectorize(lane, isa.lanes)
-        lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes)
+        out, key, number = hl.Func(self.name), hl.Func("key"), hl.Func("number")
+
+        def place(channel: Any) -> tuple[Any, Any]:
+            some = hl.select(channel < channels, _order(source[channel, x, y]), hl.i32(_LOWEST))
+            return some, channel
+
+        def later(best: Any, more: tuple[Any, Any]) -> tuple[Any, Any]:
+            above = more[0] > best[0]
+            return hl.max(more[0], best[0]), hl.select(above, more[1], best[1])
+
+        vectors = (channels + isa.lanes - 1) // isa.lanes, isa.lanes
+        lanes = fold("lanes", out, later, (hl.i32(_LOWEST), hl.i32(0)), vectors, place)
+        keys, firsts = hl.Func("keys"), hl.Func("firsts")
+        keys[lane, x, y] = lanes[lane, x, y][0]
+        key[x, y] = by_halves(keys, out, isa.lanes, hl.max)
+        best = lanes[lane, x, y][0] == key[x, y]
+        firsts[lane, x, y] = hl.select(best, lanes[lane, x, y][1], hl.i32(_HIGHEST))
+        number[x, y] = by_halves(firsts, out, isa.lanes, hl.min)
+        out[c, x, y] = self.stored(hl.f32(number[x, y]))
+        by_pixels(out, self.pixels)
+        for each in (keys, firsts):
+            each.compute_at(out, x).vectorize(lane, isa.lanes).unroll(x)
+        for one in (key, number):
+            one.compute_at(out, x).unroll(x)
         out.output_buffer().dim(0).set_extent(1)
         return result(out), [*source.arguments, channels]
+
+
+_LOWEST, _HIGHEST = -(2**31), 2**31 - 1
+
+
+def _order(value: Any) -> Any:
+    """A whole number for each float32, in their order: both zeros are 0, a NaN is the highest.
+
+    Integers are compared, and the larger one of two is taken, in one instruction each.
+    """
+    bits = hl.reinterpret(hl.UInt(32), value)
+    turned = hl.select(bits >> 31 == hl.u32(1), hl.u32(2**31) - bits, bits)
+    return hl.select(is_nan(value), hl.i32(_HIGHEST), hl.reinterpret(hl.Int(32), turned))
+
+
+def _of_order(number: Any) -> Any:
+    """The float32 of a number that `_order` has given."""
+    bits = hl.reinterpret(hl.UInt(32), number)
+    turned = hl.select(number < 0, hl.u32(2**31) - bits, bits)
+    return hl.reinterpret(hl.Float(32), turned)
 
 
 @dataclass(frozen=True)
@@ -152,47 +193,34 @@ class ChannelSum(Kernel):
     Attributes:
         squares: whether squares are summed.
         root: whether the result is the root of the sum.
+        pixels: computed at once.
     """
 
     family: ClassVar[str] = "channelsum"
 
     squares: bool = False
     root: bool = False
+    pixels: int = 1
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
-        c, x, y, lane = hl.Var("c"), hl.Var("x"), hl.Var("y"), hl.Var("lane")
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
         factor = hl.Param(hl.Float(32), "factor")
-        lanes, total, out = hl.Func("lanes"), hl.Func("total"), hl.Func(self.name)
-        k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], "vectors")
-        channel = k.x * isa.lanes + lane
-        value = hl.select(channel < channels, source[channel, x, y], hl.f32(0))
-        lanes[lane, x, y] += value * value if self.squares else value
+        total, out = hl.Func("total"), hl.Func(self.name)
+
+        def term(channel: Any) -> Any:
+            value = hl.select(channel < channels, source[channel, x, y], hl.f32(0))
+            return value * value if self.squares else value
+
+        vectors = (channels + isa.lanes - 1) // isa.lanes, isa.lanes
+        lanes = fold("lanes", out, lambda one, other: one + other, hl.f32(0), vectors, term)
         across = hl.RDom([(0, isa.lanes)], "across")
         total[x, y] += lanes[across.x, x, y]
         whole = total[x, y] * factor
         out[c, x, y] = self.stored(hl.strict_float(hl.sqrt(whole)) if self.root else whole)
-        lanes.compute_at(out, x).vectorize(lane, isa.lanes)
-        lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes)
-        total.compute_at(out, x).update().atomic().vectorize(across.x)
+        by_pixels(out, self.pixels)
+        total.compute_at(out, x).unroll(x)
+        total.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
         out.output_buffer().dim(0).set_extent(1)
         return result(out), [*source.arguments, channels, factor]
-
-
-def _by_halves(lanes: Any, count: int, lane: Any, x: Any, y: Any, out: Any) -> Any:
-    """The number that goes with the largest of all lanes; of several, the smallest number."""
-    while count > 1:
-        count //= 2
-        (one, first), (other, second) = (
-            [lanes[lane + more, x, y][part] for part in (0, 1)] for more in (0, count)
-        )
-        same = (other == one) | (is_nan(other) & is_nan(one))
-        above = (other > one) | (is_nan(other) & ~is_nan(one)) | (same & (second < first))
-        chosen, half = hl.strict_float(above), hl.Func(f"most_{count}")
-        half[lane, x, y] = (hl.select(chosen, other, one), hl.select(chosen, second, first))
-        half.compute_at(out, x)
-        if count > 1:
-            half.vectorize(lane, count)
-        lanes = half
-    return lanes[0, x, y][1]

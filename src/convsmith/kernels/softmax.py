@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import Any, ClassVar
 
 import halide as hl
 
+from convsmith.kernels.across import by_halves, by_pixels, fold
 from convsmith.kernels.activation import activate
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, is_nan, result
-from convsmith.kernels.rows import larger
+from convsmith.kernels.kernel import Kernel, Rows, ints, result
 
 __all__ = ["ChannelSoftmax"]
 
@@ -20,16 +21,20 @@ class ChannelSoftmax(Kernel):
     """Exponentials of the channels of each pixel over their sum.
 
     Arguments: x (buffer, ring, row), channels, y. The largest channel is subtracted first, so that
-    no exponential is infinite.
+    no exponential is infinite. A NaN needs no care there: its exponential is one, and so the sum.
 
     Attributes:
+        pixels: computed at once.
+        lanes: of a vector: of few channels those of half a vector may be enough.
         logarithm: whether the result is the logarithm of that.
-        vectors: that the channels fill; exponentials are then kept in registers. 0 for any number,
-            where they are computed twice.
+        vectors: that the channels fill; exponentials are then kept for the quotient. 0 for any
+            number, where they are computed twice.
     """
 
     family: ClassVar[str] = "channelsoftmax"
 
+    pixels: int
+    lanes: int
     logarithm: bool = False
     vectors: int = 0
 
@@ -37,58 +42,83 @@ class ChannelSoftmax(Kernel):
         """The algorithm and its schedule."""
         c, x, y, lane, v = (hl.Var(name) for name in ("c", "x", "y", "lane", "v"))
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
-        best, power, sums = hl.Func("best"), hl.Func("power"), hl.Func("sums")
-        total, out = hl.Func("total"), hl.Func(self.name)
-        vectors = self.vectors or (channels + isa.lanes - 1) // isa.lanes
-        k = hl.RDom([(0, vectors)], "vectors")
-        across = hl.RDom([(0, isa.lanes)], "across")
-        inside = k.x * isa.lanes + lane < channels
-        value = hl.select(inside, source[k.x * isa.lanes + lane, x, y], hl.f32(float("-inf")))
-        best[lane, x, y] = hl.f32(float("-inf"))
-        best[lane, x, y] = larger(value, best[lane, x, y])
-        most = _largest(best, isa.lanes, lane, x, y, out)
-        power[lane, v, x, y] = _power(source[v * isa.lanes + lane, x, y] - most)
-        sums[lane, x, y] += hl.select(inside, power[lane, k.x, x, y], hl.f32(0))
-        total[x, y] += sums[across.x, x, y]
+        most, power, total = hl.Func("most"), hl.Func("power"), hl.Func("total")
+        last, out, block = hl.Func("last"), hl.Func(self.name), hl.Var("block")
+        count = self.vectors or (channels + self.lanes - 1) // self.lanes
+        vectors, unroll = (count, self.lanes), 0 < self.vectors <= _UNROLLED
+
+        def inside(channel: Any, value: Any, other: float) -> Any:
+            # A choice, and no condition of the loop: that would be one for each lane.
+            return hl.select(channel < channels, value, hl.f32(other))
+
+        least = float("-inf")
+        lanes = fold(
+            "lanes", out, hl.max, hl.f32(least), vectors,
+            lambda channel: inside(channel, source[channel, x, y], least), unroll,
+        )  # fmt: skip
+        most[x, y] = by_halves(lanes, out, self.lanes, hl.max)
+        power[lane, v, x, y] = _power(source[v * self.lanes + lane, x, y] - most[x, y])
+
+        def term(channel: Any) -> Any:
+            own = power[channel % self.lanes, channel // self.lanes, x, y]
+            return inside(channel, own, 0)
+
+        sums = fold("sums", out, lambda a, b: a + b, hl.f32(0), vectors, term, unroll)
+        total[x, y] = by_halves(sums, out, self.lanes, lambda a, b: a + b)
         if self.logarithm:
-            logarithm = hl.Func("logarithm")
-            logarithm[x, y] = activate("log", total[x, y])
-            logarithm.compute_at(out, x)
-            share = source[c, x, y] - most - logarithm[x, y]
+            last[x, y] = activate("log", total[x, y])
+            share = source[c, x, y] - most[x, y] - last[x, y]
         else:
-            share = power[c % isa.lanes, c // isa.lanes, x, y] / total[x, y]
+            last[x, y] = hl.f32(1) / total[x, y]
+            # Beyond the last vector there is room, whose values are nobody's.
+            place = hl.min(c // self.lanes, count - 1)
+            share = power[c % self.lanes, place, x, y] * last[x, y]
         out[c, x, y] = self.stored(share)
-        block = hl.Var("block")
-        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
-        best.compute_at(out, x).vectorize(lane, isa.lanes)
-        sums.compute_at(out, x).vectorize(lane, isa.lanes)
-        for summed in (best, sums):
-            summed.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes)
-        if self.vectors:
-            power.compute_at(out, x).bound_extent(v, self.vectors).unroll(v)
-            power.vectorize(lane, isa.lanes)
-            best.update().unroll(k.x)
-            sums.update().unroll(k.x)
-        total.compute_at(out, x).update().atomic().vectorize(across.x)
+        pixel = by_pixels(out, self.pixels)
+        out.split(c, block, lane, self.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        out.reorder(lane, pixel, block, x, y)
+        for one in (most, total):
+            one.compute_at(out, x).unroll(x)
+        last.compute_at(out, x).vectorize(x)  # one division or logarithm for all pixels
+        if self.vectors and not self.logarithm:
+            power.compute_at(out, x).store_in(hl.MemoryType.Stack)
+            power.bound_extent(v, self.vectors).reorder(lane, x, v).vectorize(lane, self.lanes)
+            power.unroll(x)
+            if unroll:
+                power.unroll(v)
         return result(out), [*source.arguments, channels]
 
 
+_UNROLLED = 8
+"""Vectors of channels of which no loop is made."""
+
+_SMALLEST = -87.0
+"""Whose exponential is about the smallest number that has all its bits."""
+
+_WHOLE = 1.5 * 2**23
+"""A number that has no bits for fractions: added to one, it rounds it to a whole number."""
+
+_LOG_2 = 355 / 512
+_EXPONENTIAL = (
+    1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
+    5.0000001201e-1,
+)  # fmt: skip
+"""Cephes' polynomial: (exp(r) - 1 - r) / r² for r of at most half the logarithm of 2."""
+
+
 def _power(value: Any) -> Any:
-    """The exponential of what is not above 0, which is 0 where that is next to nothing."""
-    small = value < hl.f32(-87)
-    found = hl.select(small, hl.f32(0), hl.exp(hl.select(small, hl.f32(0), value)))
-    return hl.strict_float(hl.select(is_nan(value), value, found))
+    """The exponential of what is not above 0, which is 0 where that is next to nothing.
 
-
-def _largest(lanes: Any, count: int, lane: Any, x: Any, y: Any, out: Any) -> Any:
-    """The largest of all lanes, by halves."""
-    while count > 1:
-        count //= 2
-        half = hl.Func(f"most_{count}")
-        pair = hl.Expr(lanes[lane, x, y]), hl.Expr(lanes[lane + count, x, y])
-        half[lane, x, y] = larger(*pair)
-        half.compute_at(out, x)
-        if count > 1:
-            half.vectorize(lane, count)
-        lanes = half
-    return lanes[0, x, y]
+    Of NaN it is NaN. With 2 to the power of a whole number it is that of a small rest.
+    """
+    shifted = hl.strict_float(value * hl.f32(1 / log(2)) + hl.f32(_WHOLE))
+    whole = hl.strict_float(shifted - hl.f32(_WHOLE))
+    rest = value - whole * hl.f32(_LOG_2) - whole * hl.f32(log(2) - _LOG_2)
+    series = hl.f32(_EXPONENTIAL[0])
+    for factor in _EXPONENTIAL[1:]:
+        series = series * rest + hl.f32(factor)
+    series = series * (rest * rest) + rest + hl.f32(1)
+    # The whole number stands in the lowest bits of the sum, and belongs into those of an exponent.
+    bits = (hl.reinterpret(hl.UInt(32), shifted) << 23) + hl.u32(127 << 23)
+    found = series * hl.reinterpret(hl.Float(32), bits)
+    return hl.strict_float(hl.select(value < hl.f32(_SMALLEST), hl.f32(0), found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convsmith.kernels.isa import Isa
+from convsmith.kernels.isa import PIXELS, Isa, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.largest import ChannelArgMax, ChannelMax, ChannelSum, RowMax
 from convsmith.kernels.rows import RowSum
@@ -84,7 +84,7 @@ class LargestChannel(Block):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return ChannelMax()
+        return ChannelMax(fit(PIXELS, width))
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """The channels there are."""
@@ -100,7 +100,7 @@ class LargestPlace(LargestChannel):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return ChannelArgMax()
+        return ChannelArgMax(fit(PIXELS, width))
 
 
 @dataclass(eq=False)
@@ -121,7 +121,7 @@ class ChannelTotal(Block):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel, of any width."""
-        return ChannelSum(self.length, self.length)
+        return ChannelSum(self.length, self.length, fit(PIXELS, width))
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """The channels there are, and the factor."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from convsmith.kernels.isa import Isa, fit
+from convsmith.kernels.isa import PIXELS, Isa, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.norm import ChannelNorm, InverseDeviation
 from convsmith.network import Layer
@@ -21,9 +21,6 @@ from convsmith.runtime.lowering.mean import REDUCTION, mean
 from convsmith.runtime.lowering.scaled import Scaled
 
 __all__ = ["NORM", "Factor", "Normalised", "NormalisedPixels"]
-
-
-_PIXELS = (8, 7, 4, 2, 1)
 
 
 @dataclass(eq=False)
@@ -48,7 +45,7 @@ class NormalisedPixels(Block):
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
         """The kernel for rows of `width` pixels."""
-        return ChannelNorm(fit(_PIXELS, width), self.centred)
+        return ChannelNorm(fit(PIXELS, width), self.centred)
 
     def constants(self, isa: Isa) -> list[Array]:
         """What each channel is multiplied by, and what is added."""
