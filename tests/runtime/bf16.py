@@ -41,6 +41,7 @@ from convsmith.runtime.lowering.pool import AveragePool, LargestPool
 from convsmith.runtime.lowering.resample import Upsampled
 from convsmith.runtime.lowering.scaled import Scaled
 from convsmith.runtime.lowering.softmax import Shares
+from convsmith.runtime.lowering.strided import EveryFew
 from convsmith.runtime.lowering.transposed import Transposed
 from tests.kernels.reference import activated
 
@@ -185,6 +186,9 @@ class _Run:
             return Interval(*(F.channel_shuffle(v, block.groups) for v in x))
         if isinstance(block, Copied):
             return Interval(*(F.pad(v, _pads(block)) for v in x))
+        if isinstance(block, EveryFew):
+            ends = [slice(s.low, -s.high or None, s.step) for s in block.strides]
+            return Interval(*(v[:, :, ends[0], ends[1]] for v in x))
         if isinstance(block, AdaptivePool):
             if block.largest:
                 return Interval(*(F.adaptive_max_pool2d(v, block.output) for v in x))

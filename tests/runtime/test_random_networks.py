@@ -17,7 +17,7 @@ from tests.thoroughness import examples
 
 STEPS = [
     "dense", "pointwise", "separable", "inverted", "excite", "max", "average", "branch", "act",
-    "up", "down", "gated", "padded", "normed", "adaptive",
+    "up", "down", "gated", "padded", "normed", "adaptive", "sliced",
 ]  # fmt: skip
 
 
@@ -119,6 +119,10 @@ def _step(draw: st.DrawFn, kind: str, channels: int) -> tuple[nn.Module, int]:
     if kind == "normed":
         function = draw(st.sampled_from(PER_PIXEL))
         return nn.Sequential(nn.Conv2d(channels, out, 1), Function(function)), out
+    if kind == "sliced":
+        rows, columns = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+        parts = Function(lambda x: x[:, :, ::rows, ::columns])
+        return nn.Sequential(nn.Conv2d(channels, out, 1), parts), out
     if kind == "padded":
         pad = draw(st.sampled_from([nn.ReplicationPad2d(2), nn.CircularPad2d(1)]))
         return nn.Sequential(pad, nn.Conv2d(channels, out, 3, stride)), out

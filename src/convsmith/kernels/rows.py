@@ -22,6 +22,7 @@ __all__ = [
     "RowSum",
     "Scale",
     "Shuffle",
+    "Strided",
     "Unpack",
     "larger",
 ]
@@ -103,6 +104,25 @@ class Copy(Kernel):
         out[place] = source.raw(place) if same else self.stored(source[place])
         out.vectorize(c, isa.lanes, hl.TailStrategy.GuardWithIf)
         return result(out), source.arguments
+
+
+@dataclass(frozen=True)
+class Strided(Kernel):
+    """Every few rows and pixels of a map. Arguments: x (buffer, ring, row), steps of both, y."""
+
+    family: ClassVar[str] = "strided"
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source, (down, across) = Rows("x", self.numbers.source), ints("down", "across")
+        out = hl.Func(self.name)
+        same = self.numbers.source == self.numbers.target
+        place = c, x * across, y * down
+        out[c, x, y] = source.raw(place) if same else self.stored(source[place])
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.GuardWithIf).vectorize(lane)
+        return result(out), [*source.arguments, down, across]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Channels or pixels that are cut out of a map; channels interleaved, or summed along a window."""
+"""Channels cut out of a map, interleaved, or summed along a window; slices of any axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convsmith.runtime.lowering.concat import Copied, Joined
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
-from convsmith.runtime.lowering.pad import Bordered, Sides
+from convsmith.runtime.lowering.strided import lower_stride, stride_of
 
 __all__ = [
     "CHANNEL_SHUFFLE", "SLICE", "Shuffled", "WindowedChannels", "lower_channel_convolution"
@@ -78,7 +78,7 @@ def lower_channel_convolution(draft: Draft, layer: Layer) -> None:
 
 
 def _refuse_slice(layer: Layer, weights: Weights) -> str:
-    if _cut(layer) is not None:
+    if stride_of(layer) is not None:
         return ""
     channels = _range(layer)
     if channels is None or len(channels) != layer.shape[1]:
@@ -99,30 +99,10 @@ def _range(layer: Layer) -> range | None:
     return range(before[1])[settings.get("start") : settings.get("end")]
 
 
-def _cut(layer: Layer) -> Sides | None:
-    """The outer rows and pixels that a slice leaves out, as many at every size; None if not so."""
-    settings, before = layer.operation.settings, layer.operands[0].shape
-    if layer.operation.name != "slice" or len(before) != 4 or settings.get("step", 1) != 1:
-        return None
-    axis, start, end = (settings.get(key) for key in ("dim", "start", "end"))
-    start, end = start or 0, _OPEN if end is None else end
-    if type(axis) is not int or axis % 4 < 2 or type(start) is not int or type(end) is not int:
-        return None
-    if start < 0 or 0 <= end < _OPEN:
-        return None
-    ends = (-start, end if end < 0 else 0)
-    return (ends, (0, 0)) if axis % 4 == 2 else ((0, 0), ends)
-
-
-_OPEN = 2**31
-"""Ends that no map reaches: a slice to the end of an axis has a larger one still."""
-
-
 def _lower_slice(draft: Draft, layer: Layer) -> None:
-    source, channels, cut = draft.map(layer.inputs[0]), _range(layer), _cut(layer)
-    if cut is not None:
-        target = Map(layer.name, source.channels)
-        draft.place(Bordered(layer.name, [source], target, sides=cut, mode="replicate"), layer.name)
+    source, channels = draft.map(layer.inputs[0]), _range(layer)
+    if stride_of(layer) is not None:
+        lower_stride(draft, layer)
         return
     assert channels is not None
     part = Map(layer.name, len(channels), pixel=source.pixel)
