@@ -45,6 +45,48 @@ def test_json(place, capsys):
     assert "preparing convsmith" in err
 
 
+SEVERAL = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, image, other, shift=None):
+        y = self.conv(image).mean((2, 3)) + other
+        return y if shift is None else y - shift
+"""
+
+
+@pytest.mark.parametrize(
+    "given", [["2,3,9,14", "2,8"], ["image=2,3,9,14", "shift=2,8", "other=2,8"]]
+)
+def test_inputs_of_any_shape(place, capsys, given):
+    (place / "two.py").write_text(SEVERAL)
+    options = [word for text in given for word in ("--input", text)]
+    arguments = ["bench", "two.py:Two", *options, "--threads", "1", "--seconds", "0.01", "--json"]
+    assert main(arguments) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["shape"] == [2, 3, 9, 14]
+    assert report["more_shapes"] == [[2, 8]] * (len(given) - 1)
+    runs = {runtime["name"]: runtime for runtime in report["runtimes"]}
+    for name in ("torch channels_last", "onnxruntime", "openvino", "convsmith"):
+        assert runs[name]["why"] or runs[name]["error"] < 1e-5, name
+    assert not runs["convsmith"]["why"]
+
+
+def test_images_that_are_not_square(place, capsys):
+    assert main([*QUICK[:2], "--input", "2,3,9,12", *QUICK[4:]]) == 0
+    assert "2×3×9×12, threads: 1" in capsys.readouterr().out
+
+
+def test_a_shape_beside_its_lengths(place, capsys):
+    assert main([*QUICK, "--input", "1,3,9,9"]) == 2
+    assert "--input gives the whole shape: pass it without --size" in capsys.readouterr().err
+
+
 def test_table(place, capsys):
     assert main(QUICK) == 0
     out = capsys.readouterr().out

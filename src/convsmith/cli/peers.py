@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from convsmith.network.contexts import quiet
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-__all__ = ["PEERS", "Peer", "thread_count"]
+__all__ = ["PEERS", "Inputs", "Peer", "thread_count"]
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a model is called with: by position, and by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Peer:
         name: what the table shows.
         needs: the packages it needs besides PyTorch.
         advice: how to use it.
-        make: takes a model, an image and a number of threads; returns a call that gives the output.
+        make: takes a model, its inputs and a number of threads; returns a call that gives the
+            output.
         precision: what it computes with: it takes part where that is asked for, those in float32
             always.
     """
@@ -35,7 +39,7 @@ class Peer:
     name: str
     needs: tuple[str, ...]
     advice: str
-    make: Callable[[nn.Module, Tensor, int], Callable[[], Any]]
+    make: Callable[[nn.Module, Inputs, int], Callable[[], Any]]
     precision: str = "float32"
 
     @property
@@ -58,71 +62,83 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _eager(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Any]:
-    return lambda: model(image)
+def _eager(model: nn.Module, inputs: Inputs, threads: int) -> Callable[[], Any]:
+    args, kwargs = inputs
+    return lambda: model(*args, **kwargs)
 
 
-def _channels_last(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Any]:
+def _channels_last(model: nn.Module, inputs: Inputs, threads: int) -> Callable[[], Any]:
     import torch
+    from torch.utils._pytree import tree_map
 
     last: Any = {"memory_format": torch.channels_last}
-    model, image = copy.deepcopy(model).to(**last), image.to(**last)
-    return lambda: model(image)
+
+    def laid_out(leaf: Any) -> Any:
+        return leaf.to(**last) if isinstance(leaf, torch.Tensor) and leaf.dim() == 4 else leaf
+
+    return _eager(copy.deepcopy(model).to(**last), tree_map(laid_out, inputs), threads)
 
 
-def _inductor(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Any]:
+def _inductor(model: nn.Module, inputs: Inputs, threads: int) -> Callable[[], Any]:
     import torch
 
-    model = copy.deepcopy(model)
-    compiled = torch.compile(model, options={"freezing": True})
-    compiled(image)
-    return lambda: compiled(image)
+    compiled = torch.compile(copy.deepcopy(model), options={"freezing": True})
+    call = _eager(compiled, inputs, threads)  # type: ignore[arg-type]
+    call()
+    return call
 
 
-def _onnx(model: nn.Module, image: Tensor) -> bytes:
+def _onnx(model: nn.Module, inputs: Inputs) -> tuple[bytes, list[Any]]:
+    """The network as a file, and the values of its inputs."""
     import torch
+    from torch.utils._pytree import tree_leaves
 
+    args, kwargs = inputs
     with quiet():
-        program = torch.onnx.export(model, (image,), dynamo=True)
+        program = torch.onnx.export(model, args, kwargs=kwargs, dynamo=True)
         assert program is not None
     content: bytes = program.model_proto.SerializeToString()
-    return content
+    tensors = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
+    return content, [tensor.numpy() for tensor in tensors]
 
 
-def _onnxruntime(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Any]:
+def _onnxruntime(model: nn.Module, inputs: Inputs, threads: int) -> Callable[[], Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        _onnx(model, image), options, providers=["CPUExecutionProvider"]
-    )
-    given = {session.get_inputs()[0].name: image.numpy()}
+    content, values = _onnx(model, inputs)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    given = dict(zip(names, values, strict=True))
     return lambda: session.run(None, given)
 
 
 def _openvino(
-    model: nn.Module, image: Tensor, threads: int, precision: str = "f32"
+    model: nn.Module, inputs: Inputs, threads: int, precision: str = "f32"
 ) -> Callable[[], Any]:
     import openvino
 
     # On a processor with bfloat16, OpenVINO would compute in it by default.
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
-    read = openvino.Core().read_model(BytesIO(_onnx(model, image)))
+    content, values = _onnx(model, inputs)
+    read = openvino.Core().read_model(BytesIO(content))
     request = openvino.compile_model(read, "CPU", settings).create_infer_request()
-    given = image.numpy()
-    return lambda: [result.copy() for result in request.infer([given]).values()]
+    return lambda: [result.copy() for result in request.infer(values).values()]
 
 
 def _convsmith(
-    model: nn.Module, image: Tensor, threads: int, precision: str = "float32"
+    model: nn.Module, inputs: Inputs, threads: int, precision: str = "float32"
 ) -> Callable[[], Any]:
     from convsmith.cli.output import steps
     from convsmith.runtime import compile
 
     with steps() as progress:
-        fast = compile(model, image, threads=threads, progress=progress, precision=precision)
-    return lambda: fast(image)
+        args, kwargs = inputs
+        fast = compile(
+            model, kwargs or args, threads=threads, progress=progress, precision=precision
+        )
+    return _eager(fast, inputs, threads)
 
 
 PEERS = (
