@@ -155,6 +155,13 @@ class _Run:
         if isinstance(block, Shares):
             return _shares(block, x)
         if isinstance(block, ChannelTotal):
+            if block.centred:
+                middle = Interval(*(v.mean(1, keepdim=True) for v in x))
+                apart = Interval(x.value - middle.value, x.error + middle.error)
+                sizes = x.value.abs().amax(1, keepdim=True)
+                apart = _blurred(apart, sizes * (1 + x.value.shape[1] ** 0.5))
+                found = _total(_product(apart, apart), 1, block.factor, False)
+                return _root(found) if block.length else found
             return _total(x, 1, block.factor, block.length)
         if isinstance(block, InPixels):
             return Interval(*(F.pixel_shuffle(v, block.factor) for v in x))
@@ -166,10 +173,9 @@ class _Run:
             near = second[:, :1] - second[:, -1:] <= 2 * x.error.amax(1, keepdim=True)
             return Interval(place, near * float(x.value.shape[1]))
         if isinstance(block, LargestChannel):
-            return Interval(*(v.amax(1, keepdim=True) for v in x))
+            return _largest(x, 1, block.least)
         if isinstance(block, Largest):
-            dims = 3 if block.of_rows else 2
-            return Interval(*(v.amax(dims, keepdim=True) for v in x))
+            return _largest(x, 3 if block.of_rows else 2, block.least)
         if isinstance(block, Mean):
             dims = 3 if block.of_rows else 2
             if block.gates:
@@ -178,7 +184,11 @@ class _Run:
                 x = _product(apart, _blurred(apart, x.value.abs()))
             if block.total or block.length:
                 length = block.length and not block.of_rows
-                squares = block.length and block.of_rows
+                squares = block.length and block.of_rows and not block.gates
+                if block.whole is not None and not block.of_rows:
+                    count = self.read(block.whole).value[0, 0].numel()
+                    found = _total(x, dims, 1 / (count - block.lost), False)
+                    return _root(found) if length else found
                 found = _total(_product(x, x) if squares else x, dims, 1.0, False)
                 return _root(found) if length else found
             return _blurred(Interval(*(v.mean(dims, keepdim=True) for v in x)), x.value.abs().max())
@@ -317,6 +327,11 @@ def _normalised(block: NormalisedPixels, x: Interval) -> Interval:
     most = x.error.amax(1, keepdim=True) + 8 * EPSILON * x.value.abs().amax(1, keepdim=True)
     error = weight.abs() * root * most * (2 + (x.value - middle).abs() * root)
     return _blurred(Interval(value, error), value.abs() + bias.abs())
+
+
+def _largest(x: Interval, dim: int, least: bool) -> Interval:
+    value = x.value.amin(dim, keepdim=True) if least else x.value.amax(dim, keepdim=True)
+    return Interval(value, x.error.amax(dim, keepdim=True))
 
 
 def _total(x: Interval, dim: int, factor: float, length: bool) -> Interval:

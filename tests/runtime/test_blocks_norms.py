@@ -114,6 +114,18 @@ WRITTEN = {
     "responses, channels last": _responses_last,
     "root mean square": _root_mean_square,
     "length": lambda x, weight, bias: F.normalize(x, dim=1),
+    "variance of channels": lambda x, w, b: (
+        (x - x.mean(1, True)) / (x.var(1, unbiased=False, keepdim=True) + 1e-3).sqrt()
+    ),
+    "deviation of channels": lambda x, w, b: x / (x.std(1, correction=0, keepdim=True) + 0.1),
+    "variance of the map": lambda x, w, b: x / (x.var((2, 3), correction=0, keepdim=True) + 0.1),
+    "deviation of the map": lambda x, w, b: (
+        (x - x.mean((2, 3), True)) / (x.std((-1, -2), unbiased=False, keepdim=True) + 0.1)
+    ),
+    "least and largest": lambda x, w, b: (
+        (x - x.amin((2, 3), True)) / (x.amax((2, 3), True) - x.amin((2, 3), True) + 0.1)
+    ),
+    "least channel": lambda x, w, b: x - x.min(1, keepdim=True)[0] + x.amin(1, keepdim=True),
     "softmax": lambda x, weight, bias: F.softmax(x * 0.1, 1),
     "log softmax": lambda x, weight, bias: F.log_softmax(x * 0.1, 1),
 }

@@ -48,6 +48,53 @@ def test_large_windows(
     _check(nn.Sequential(nn.Conv2d(3, 19, 1), nn.ReLU(), pool), isa, size)
 
 
+class Spread(nn.Module):
+    """A variance or its root, of the map or of the channels of each pixel."""
+
+    def __init__(self, name: str, dims: list[int], lost: float | None) -> None:
+        super().__init__()
+        self.name, self.dims, self.lost = name, dims, lost
+
+    def forward(self, x: Tensor) -> Tensor:
+        spread: Tensor = getattr(x, self.name)(self.dims, correction=self.lost, keepdim=True)
+        return spread
+
+
+@pytest.mark.parametrize("name", ["var", "std"])
+@pytest.mark.parametrize("dims", [[1], [2, 3]])
+@pytest.mark.parametrize("lost", [0, 1, 2.5])
+@pytest.mark.parametrize("size", [(2, 2), (1, 19), (31, 33)])
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+def test_variance(
+    isa: Isa, name: str, dims: list[int], lost: float, size: tuple[int, int], mean: float
+) -> None:
+    """Of values about their mean, however far that is from 0."""
+    conv = nn.Conv2d(3, 19, 1)
+    nn.init.constant_(conv.bias, mean)  # type: ignore[arg-type]
+    net = nn.Sequential(conv, Spread(name, dims, lost)).eval()
+    fast = cs.compile(net, (1, 3, *size), isa=isa.name, threads=2)
+    assert not fast.reasons
+    for rows, columns in (size, (size[0] + 3, size[1] + 2)):  # another size has another count
+        image = torch.rand(2, 3, rows, columns)
+        with torch.no_grad():
+            values = conv(image)
+            right = net[1](values.double())
+            theirs = net[1](values)
+        found = fast(image)
+        # Values are rounded at the size of their mean.
+        noise = torch.finfo(torch.float32).eps * (1 + mean) * right.sqrt().clamp(min=1).max()
+        error, usual = ((value - right).abs().max() for value in (found, theirs))
+        assert error <= 2 * usual + 8 * noise
+
+
+def test_there_is_no_variance_of_one_value(isa: Isa) -> None:
+    for dims, channels in (([1], 1), ([2, 3], 5)):
+        net = nn.Sequential(nn.Conv2d(3, channels, 1), Spread("var", dims, 1)).eval()
+        fast = cs.compile(net, (1, 3, 1, 1), isa=isa.name)
+        assert not fast.reasons
+        assert fast(torch.rand(1, 3, 1, 1)).isnan().all()
+
+
 def _check(net: nn.Module, isa: Isa, size: tuple[int, int]) -> None:
     net = net.eval()
     fast = cs.compile(net, (1, 3, *size), isa=isa.name, threads=1)

@@ -5,6 +5,7 @@ A NaN among them is the largest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,9 +67,15 @@ def _turned(bits: Any) -> Any:
 
 @dataclass(frozen=True)
 class RowMax(Kernel):
-    """The largest value of each row. Arguments: x (buffer, ring, row), width, y."""
+    """The largest value of each row. Arguments: x (buffer, ring, row), width, y.
+
+    Attributes:
+        least: whether it is the smallest one.
+    """
 
     family: ClassVar[str] = "rowmax"
+
+    least: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -77,8 +84,10 @@ class RowMax(Kernel):
         along = hl.RDom([(0, width)], "along")
         most, out = hl.Func("most"), hl.Func(self.name)
         most[c, x, y] = hl.f32(_LEAST)
-        most[c, x, y] = larger(source[c, x + along.x, y], most[c, x, y])
-        out[c, x, y] = self.stored(most[c, x, y])
+        # The smallest value is the largest of what is below 0 as far as it is above, and so on.
+        turn = hl.f32(-1 if self.least else 1)
+        most[c, x, y] = larger(source[c, x + along.x, y] * turn, most[c, x, y])
+        out[c, x, y] = self.stored(most[c, x, y] * turn)
         block, lane = hl.Var("block"), hl.Var("lane")
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
         most.compute_at(out, block).vectorize(c, isa.lanes)
@@ -92,26 +101,30 @@ class ChannelMax(Kernel):
 
     Attributes:
         pixels: computed at once.
+        least: whether it is the smallest channel.
     """
 
     family: ClassVar[str] = "channelmax"
 
     pixels: int = 1
+    least: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
         out, key = hl.Func(self.name), hl.Func("key")
+        turn = hl.f32(-1 if self.least else 1)
 
         def place(channel: Any) -> Any:
             # A choice, and no condition of the loop: that would be one for each lane.
-            return hl.select(channel < channels, _order(source[channel, x, y]), hl.i32(_LOWEST))
+            value = source[channel, x, y] * turn
+            return hl.select(channel < channels, _order(value), hl.i32(_LOWEST))
 
         vectors = (channels + isa.lanes - 1) // isa.lanes, isa.lanes
         lanes = fold("lanes", out, hl.max, hl.i32(_LOWEST), vectors, place)
         key[x, y] = by_halves(lanes, out, isa.lanes, hl.max)
-        out[c, x, y] = self.stored(_of_order(key[x, y]))
+        out[c, x, y] = self.stored(_of_order(key[x, y]) * turn)
         by_pixels(out, self.pixels)
         key.compute_at(out, x).unroll(x)
         out.output_buffer().dim(0).set_extent(1)
@@ -194,6 +207,7 @@ class ChannelSum(Kernel):
         squares: whether squares are summed.
         root: whether the result is the root of the sum.
         pixels: computed at once.
+        centred: whether those are of the values less their mean.
     """
 
     family: ClassVar[str] = "channelsum"
@@ -201,26 +215,38 @@ class ChannelSum(Kernel):
     squares: bool = False
     root: bool = False
     pixels: int = 1
+    centred: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
         factor = hl.Param(hl.Float(32), "factor")
-        total, out = hl.Func("total"), hl.Func(self.name)
+        out, lanes = hl.Func(self.name), isa.lanes
+        vectors = (channels + lanes - 1) // lanes, lanes
+
+        def summed(name: str, value: Callable[[Any], Any]) -> Any:
+            """The sum of a value of each channel."""
+            total, across = hl.Func(name), hl.RDom([(0, lanes)], f"{name}_across")
+            some = fold(
+                f"{name}_lanes", out, lambda one, other: one + other, hl.f32(0), vectors,
+                lambda channel: hl.select(channel < channels, value(channel), hl.f32(0)),
+            )  # fmt: skip
+            total[x, y] += some[across.x, x, y]
+            total.compute_at(out, x).unroll(x)
+            total.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
+            return total[x, y]
+
+        middle = hl.f32(0)
+        if self.centred:
+            middle = summed("middle", lambda c: source[c, x, y]) * (hl.f32(1) / hl.f32(channels))
 
         def term(channel: Any) -> Any:
-            value = hl.select(channel < channels, source[channel, x, y], hl.f32(0))
+            value = source[channel, x, y] - middle if self.centred else source[channel, x, y]
             return value * value if self.squares else value
 
-        vectors = (channels + isa.lanes - 1) // isa.lanes, isa.lanes
-        lanes = fold("lanes", out, lambda one, other: one + other, hl.f32(0), vectors, term)
-        across = hl.RDom([(0, isa.lanes)], "across")
-        total[x, y] += lanes[across.x, x, y]
-        whole = total[x, y] * factor
+        whole = summed("total", term) * factor
         out[c, x, y] = self.stored(hl.strict_float(hl.sqrt(whole)) if self.root else whole)
         by_pixels(out, self.pixels)
-        total.compute_at(out, x).unroll(x)
-        total.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
         out.output_buffer().dim(0).set_extent(1)
         return result(out), [*source.arguments, channels, factor]

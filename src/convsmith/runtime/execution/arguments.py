@@ -120,7 +120,8 @@ def _mean(block: Mean, plan: Plan, start: int) -> list[Argument]:
         place = layout.address(0, 0, source.start)
         result = [_buffer(MEMORY, place, *box, layout.size), _number(1), _number(0)]
         length = height
-    return [*result, *map(_number, block.ends(length))]
+    whole = layout if block.whole is None else plan.layout(block.whole)
+    return [*result, *map(_number, block.ends(length, whole.height * whole.width))]
 
 
 def _rows(layout: Layout, source: Map, row: int, column: int, pixels: int) -> list[Argument]:

@@ -20,6 +20,10 @@ _SPLITS = {
 _VIEWS = {_ATEN.view.default, _ATEN.reshape.default}
 _EXPANDED = {_ATEN.expand.default, _ATEN.expand_as.default}
 _BROADCAST = {_ATEN.add.Tensor, _ATEN.div.Tensor, _ATEN.mul.Tensor, _ATEN.sub.Tensor}
+_EXTREMES: dict[Any, Any] = {
+    _ATEN.max.dim: _ATEN.amax.default,
+    _ATEN.min.dim: _ATEN.amin.default,
+}
 _COPIES = {_ATEN.contiguous.default, _ATEN.clone.default}
 
 
@@ -110,7 +114,7 @@ def _as_broadcast(node: Node) -> bool:
 
 
 def _as_largest(node: Node) -> bool:
-    """The values of a pool of one window, or of `max` over channels: nobody asks for the places."""
+    """Values of a pool of one window, or of `max` or `min` over channels, without their places."""
     both = node.args[0] if node.target is operator.getitem else None
     if not isinstance(both, Node) or node.args[1] != 0:
         return False
@@ -119,13 +123,14 @@ def _as_largest(node: Node) -> bool:
     source: Any = both.args[0]
     if both.target is _ATEN.adaptive_max_pool2d.default and _shape(node)[-2:] == (1, 1):
         dims = [2, 3]
-    elif both.target is _ATEN.max.dim and len(_shape(node)) == 4 and both.args[1] in (1, -3):
+    elif both.target in _EXTREMES and len(_shape(node)) == 4 and both.args[1] in (1, -3):
         dims = [1]
     else:
         return False
     if len(_shape(source)) != 4:
         return False
-    node.target, node.args, node.kwargs = _ATEN.amax.default, (source, dims, True), {}
+    target: Any = _EXTREMES.get(both.target, _ATEN.amax.default)
+    node.target, node.args, node.kwargs = target, (source, dims, True), {}
     return True
 
 
