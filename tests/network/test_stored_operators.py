@@ -107,7 +107,7 @@ def test_every_operation_that_the_product_knows_is_allowed() -> None:
     # Those of the runtime's own graphs, which are never stored.
     known -= {
         "adaptive_maxima_pool2d", "channel_argmax", "channel_convolution", "channel_norm",
-        "channel_rms_norm",
+        "channel_response_norm", "channel_rms_norm",
     }  # fmt: skip
     assert known <= names, known - names
 

@@ -34,7 +34,7 @@ from convsmith.runtime.lowering.mean import (
     LargestPlace,
     Mean,
 )
-from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels
+from convsmith.runtime.lowering.norm import Factor, Normalised, NormalisedPixels, Responses
 from convsmith.runtime.lowering.pad import Bordered
 from convsmith.runtime.lowering.pixels import InChannels, InPixels
 from convsmith.runtime.lowering.pool import AveragePool, LargestPool
@@ -140,6 +140,8 @@ class _Run:
             value, error = _product(apart, factor)
             bias = torch.from_numpy(block.bias).float().double()[:, None, None]
             return self.ended(block, _blurred(Interval(value + bias, error), value.abs()))
+        if isinstance(block, Responses):
+            return _responses(block, x)
         if isinstance(block, Factor):
             weight = torch.from_numpy(block.weight).double()[:, None, None]
             root = (x.value + block.eps).rsqrt()
@@ -356,6 +358,21 @@ def _shares(block: Shares, x: Interval) -> Interval:
     if block.logarithm:
         return _blurred(Interval(value, error), value.abs())
     return Interval(value.exp(), value.exp() * error.expm1())
+
+
+def _responses(block: Responses, x: Interval) -> Interval:
+    given = block.beside, block.factor, block.exponent, block.constant
+    value = F.local_response_norm(x.value, *given)
+    low, high = ((x.value.abs() + s * x.error).clamp(min=0) for s in (-1, 1))
+
+    def power(sizes: Tensor) -> Tensor:
+        return torch.ones_like(sizes) / F.local_response_norm(sizes, *given) * sizes
+
+    # The divisor grows with every size, and the quotient with its own.
+    small, large = power(low.clamp(min=1e-30)), power(high.clamp(min=1e-30))
+    ends = [high / small, low / large]
+    error = torch.stack([(end - value.abs()).abs() for end in ends]).amax(0)
+    return _blurred(Interval(value, error), value.abs())
 
 
 def _windowed(block: WindowedChannels, x: Interval) -> Interval:

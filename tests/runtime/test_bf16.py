@@ -127,6 +127,7 @@ class ChannelNorm(nn.Module):
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "normalized": lambda x: nn.functional.normalize(x, dim=1),
+    "response norm": lambda x: nn.functional.local_response_norm(x, 5, 0.5),
     "variance": lambda x: x / (x.var(1, correction=0, keepdim=True) + 0.5),
     "deviation": lambda x: x / (x.std((2, 3), keepdim=True) + 0.5),
     "least": lambda x: x - x.amin(1, keepdim=True) + x.amin((2, 3), keepdim=True),

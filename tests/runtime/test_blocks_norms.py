@@ -162,6 +162,35 @@ class Classes(nn.Module):
 
 
 @few
+@given(
+    st.integers(1, 70), st.integers(1, 9), st.sampled_from([0.5, 0.75, 1.0]),
+    st.sampled_from([1e-4, 0.5, 20.0]), st.sampled_from([0.1, 1.0, 2.0]), sides, sides,
+)  # fmt: skip
+def test_norm_by_the_channels_beside(
+    isa: Isa, channels: int, size: int, beta: float, alpha: float, k: float, h: int, w: int
+) -> None:
+    norm = nn.LocalResponseNorm(size, alpha, beta, k)
+    net = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.ReLU(), norm, nn.MaxPool2d(1))
+    compiled = agree(net, image(3, h, w), isa=isa.name, threads=2)
+    assert not compiled.reasons
+    assert "Responses" in kinds(compiled)
+
+
+def test_norm_by_the_channels_beside_that_kernels_lack(isa: Isa) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.LocalResponseNorm(5, beta=0.6), nn.Conv2d(8, 4, 1))
+    compiled = agree(net, image(3, 9, 8), regions=None, isa=isa.name)
+    assert "no kernel for its exponent, 0.6" in compiled.reasons.values()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_norm_by_channels_that_are_not_finite(isa: Isa, value: float) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 20, 1, groups=1), nn.LocalResponseNorm(3))
+    x = image(3, 9, 8)
+    x[0, 1, 3, 4] = value
+    agree_on_faults(net, x, isa=isa.name)
+
+
+@few
 @given(st.integers(1, 70), st.booleans(), sides, sides, st.integers(1, 3))
 def test_largest_channel(
     isa: Isa, channels: int, keepdim: bool, h: int, w: int, threads: int

@@ -24,6 +24,7 @@ STEPS = [
 PER_PIXEL = [
     lambda x: F.normalize(x, dim=1, eps=0.1),
     lambda x: F.softmax(x, 1),
+    lambda x: F.local_response_norm(x, 5, 0.5, 0.75, 1.0),
     lambda x: (x - x.mean(1, True)) / (x.var(1, correction=0, keepdim=True) + 0.5).sqrt(),
     lambda x: x / (x.std((2, 3), correction=0, keepdim=True) + 0.5),
     lambda x: x - x.amin(1, keepdim=True) + x.amin((2, 3), keepdim=True),

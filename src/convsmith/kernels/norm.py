@@ -11,7 +11,7 @@ import halide as hl
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
 
-__all__ = ["ChannelNorm", "InverseDeviation"]
+__all__ = ["RESPONSE_EXPONENTS", "ChannelNorm", "InverseDeviation", "ResponseNorm"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,53 @@ class ChannelNorm(Kernel):
         out.split(x, x, pixel, self.pixels, hl.TailStrategy.ShiftInwards)
         out.reorder(c, pixel, x, y).vectorize(c, isa.lanes, hl.TailStrategy.RoundUp).unroll(pixel)
         return result(out), [*source.arguments, channels, eps, weight, bias]
+
+
+RESPONSE_EXPONENTS: dict[float, Callable[[Any], Any]] = {
+    0.5: lambda value: hl.sqrt(value),
+    0.75: lambda value: hl.sqrt(value) * hl.sqrt(hl.sqrt(value)),
+    1.0: lambda value: value,
+}
+"""The exponents that kernels have, and the power of a value, without a logarithm."""
+
+
+@dataclass(frozen=True)
+class ResponseNorm(Kernel):
+    """Each channel over a power of a constant and the squares of the channels beside it.
+
+    Arguments: x (buffer, ring, row), channels, factor of the sum of squares, constant, y.
+
+    Attributes:
+        size: how many channels are summed; of an even number one more lies before.
+        exponent: a key of `RESPONSE_EXPONENTS`.
+    """
+
+    family: ClassVar[str] = "responsenorm"
+
+    size: int
+    exponent: str
+
+    def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
+        """The algorithm and its schedule."""
+        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
+        source, (channels,) = Rows("x", self.numbers.source), ints("channels")
+        factor, constant = (hl.Param(hl.Float(32), name) for name in ("factor", "constant"))
+        square, total, out = hl.Func("square"), hl.Func("total"), hl.Func(self.name)
+        value = source[hl.clamp(c, 0, channels - 1), x, y]
+        inside = (c >= 0) & (c < channels)
+        square[c, x, y] = hl.select(inside, value * value, hl.f32(0))
+        beside = hl.RDom([(0, self.size)], "beside")
+        total[c, x, y] += square[c + beside.x - self.size // 2, x, y]
+        power = RESPONSE_EXPONENTS[float(self.exponent)](constant + factor * total[c, x, y])
+        out[c, x, y] = self.stored(hl.strict_float(source[c, x, y] / power))
+        block, lane = hl.Var("block"), hl.Var("lane")
+        out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
+        # Of a block and its neighbours, once for all sums that they are a part of.
+        square.compute_at(out, block).store_in(hl.MemoryType.Stack)
+        square.vectorize(c, isa.lanes, hl.TailStrategy.RoundUp)
+        total.compute_at(out, block).vectorize(c, isa.lanes)
+        total.update().vectorize(c, isa.lanes).unroll(beside.x)
+        return result(out), [*source.arguments, channels, factor, constant]
 
 
 @dataclass(frozen=True)

@@ -335,7 +335,8 @@ def value_by_value(d: Draft) -> None:
                       "F.normalize({}, dim=1, eps=0.1)", "F.softmax({}, 1)", "F.log_softmax({}, 1)",
                       "{0} / ({0}.var(1, correction=0, keepdim=True) + 0.5)",
                       "{0} / ({0}.std((2, 3), correction=0, keepdim=True) + 0.5)",
-                      "{0} - {0}.amin((2, 3), True)", "{0} + {0}.min(1, True)[0]",
+                      "F.local_response_norm({}, 3, 0.5)", "{0} - {0}.amin((2, 3), True)",
+                      "{0} + {0}.min(1, True)[0]",
                       "{0} - {0}.mean((2, 3), True)", "{0}.mean(1, True) - {0}",
                       "{0} / ({0}.norm(dim=(2, 3), keepdim=True) + 0.5)",
                       "({0} * 0.3).exp()", "({0}.abs() + 0.2).log()", "{0}.erf()")  # fmt: skip

@@ -70,6 +70,7 @@ def _reads(layer: Layer, box: Box, result: int, bounded: bool) -> Reads:
     full = whole(shape)
     if name in (
         "channel_norm",
+        "channel_response_norm",
         "channel_rms_norm",
     ):  # our own, of what stands between two permutations
         yield 0, (box[0], full[1], *box[2:])
@@ -125,8 +126,9 @@ FAMILIES = (
     Family(
         kind="norm",
         about="statistics of the sample itself: layer, group, instance, RMS",
-        names="""_weight_norm channel_norm channel_rms_norm group_norm instance_norm layer_norm
-            linalg_vector_norm native_group_norm native_layer_norm norm rms_norm""",
+        names="""_weight_norm channel_norm channel_response_norm channel_rms_norm group_norm
+            instance_norm layer_norm linalg_vector_norm native_group_norm native_layer_norm norm
+            rms_norm""",
         traits=Trait.POINTWISE
         | Trait.JOINS_AXIS
         | Trait.STATISTICS

@@ -9,7 +9,12 @@ import numpy as np
 
 from convsmith.kernels.isa import PIXELS, Isa, fit
 from convsmith.kernels.kernel import Kernel
-from convsmith.kernels.norm import ChannelNorm, InverseDeviation
+from convsmith.kernels.norm import (
+    RESPONSE_EXPONENTS,
+    ChannelNorm,
+    InverseDeviation,
+    ResponseNorm,
+)
 from convsmith.network import Layer
 from convsmith.runtime.lowering.batch_norm import BATCH_NORM
 from convsmith.runtime.lowering.block import Array, Block
@@ -20,7 +25,7 @@ from convsmith.runtime.lowering.maps import Map
 from convsmith.runtime.lowering.mean import REDUCTION, mean
 from convsmith.runtime.lowering.scaled import Scaled
 
-__all__ = ["NORM", "Factor", "Normalised", "NormalisedPixels"]
+__all__ = ["NORM", "Factor", "Normalised", "NormalisedPixels", "Responses"]
 
 
 @dataclass(eq=False)
@@ -55,6 +60,32 @@ class NormalisedPixels(Block):
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """The channels that count, and what is added to their variance."""
         return [self.sources[0].channels, self.eps, None, None]
+
+
+@dataclass(eq=False)
+class Responses(Block):
+    """Each channel over a power of the squares of those beside it, as AlexNet has it.
+
+    Attributes:
+        beside: how many channels are summed.
+        factor: of their mean; `exponent` and `constant`: of the power, and what is added before.
+    """
+
+    beside: int = 1
+    factor: float = 1.0
+    exponent: float = 1.0
+    constant: float = 1.0
+
+    label = "response norm"
+    narrows = True
+
+    def kernel(self, isa: Isa, width: int) -> Kernel:
+        """The kernel, of any width."""
+        return ResponseNorm(self.beside, repr(self.exponent))
+
+    def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
+        """The channels there are, the factor of a sum, and the constant."""
+        return [self.sources[0].channels, self.factor / self.beside, self.constant]
 
 
 @dataclass(eq=False)
@@ -105,6 +136,9 @@ def _refuse(layer: Layer, weights: Weights) -> str:
     name = layer.operation.name
     if name == "linalg_vector_norm":
         return REDUCTION.refuse(layer, weights)
+    if name == "channel_response_norm":
+        exponent = layer.operation.settings["beta"]
+        return "" if exponent in RESPONSE_EXPONENTS else f"no kernel for its exponent, {exponent}"
     if name not in (*_OF_PIXELS, "group_norm", "instance_norm"):
         return f"no kernel for {name}: its statistics are those of each image"
     given = len(layer.operands) - 1
@@ -134,6 +168,9 @@ def _lower(draft: Draft, layer: Layer) -> None:
     if _is_kept(layer):
         BATCH_NORM.lower(draft, layer)
         return
+    if layer.operation.name == "channel_response_norm":
+        _by_responses(draft, layer)
+        return
     values = draft.parameters(layer) if layer.name in draft.weights else {}
     channels = layer.shape[1]
     weight = values.get("weight", np.ones(channels))
@@ -151,6 +188,16 @@ def _lower(draft: Draft, layer: Layer) -> None:
     else:
         groups = int(layer.operation.settings.get("num_groups", channels))
         _by_means(draft, layer, groups, weight, bias, eps)
+
+
+def _by_responses(draft: Draft, layer: Layer) -> None:
+    source, settings = draft.map(layer.inputs[0]), layer.operation.settings
+    block = Responses(
+        layer.name, [source], Map(layer.name, source.channels, pixel=source.pixel),
+        beside=int(settings["size"]), factor=float(settings["alpha"]),
+        exponent=float(settings["beta"]), constant=float(settings["k"]),
+    )  # fmt: skip
+    draft.place(block, layer.name)
 
 
 def _by_means(
