@@ -11,7 +11,7 @@ from typing import Any
 
 import halide as hl
 
-__all__ = ["by_halves", "by_pixels", "fold"]
+__all__ = ["by_halves", "by_pixels", "channel_sum", "fold"]
 
 
 def by_pixels(out: Any, pixels: int) -> Any:
@@ -55,6 +55,31 @@ def fold(
     if unroll:
         update.unroll(k.x)
     return folded
+
+
+def channel_sum(name: str, out: Any, channels: Any, lanes: int, value: Callable[[Any], Any]) -> Any:
+    """The sum of a value of each channel, for the pixels of a tile of an output.
+
+    Args:
+        name: of the function.
+        out: the output, whose tiles are the loop `x`.
+        channels: how many there are.
+        lanes: of a vector.
+        value: that of a channel; what it gives for one beyond the last is left out.
+    """
+    x, y = hl.Var("x"), hl.Var("y")
+    total, across = hl.Func(name), hl.RDom([(0, lanes)], f"{name}_across")
+
+    def inside(channel: Any) -> Any:
+        # A choice, and no condition of the loop: that would be one for each lane.
+        return hl.select(channel < channels, value(channel), hl.f32(0))
+
+    vectors = (channels + lanes - 1) // lanes, lanes
+    folded = fold(f"{name}_lanes", out, lambda a, b: a + b, hl.f32(0), vectors, inside)
+    total[x, y] += folded[across.x, x, y]
+    total.compute_at(out, x).unroll(x)
+    total.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
+    return total[x, y]
 
 
 def by_halves(values: Any, out: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> Any:

@@ -5,13 +5,12 @@ A NaN among them is the largest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import halide as hl
 
-from convsmith.kernels.across import by_halves, by_pixels, fold
+from convsmith.kernels.across import by_halves, by_pixels, channel_sum, fold
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, is_nan, result
 from convsmith.kernels.rows import larger
@@ -222,30 +221,16 @@ class ChannelSum(Kernel):
         c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
         factor = hl.Param(hl.Float(32), "factor")
-        out, lanes = hl.Func(self.name), isa.lanes
-        vectors = (channels + lanes - 1) // lanes, lanes
-
-        def summed(name: str, value: Callable[[Any], Any]) -> Any:
-            """The sum of a value of each channel."""
-            total, across = hl.Func(name), hl.RDom([(0, lanes)], f"{name}_across")
-            some = fold(
-                f"{name}_lanes", out, lambda one, other: one + other, hl.f32(0), vectors,
-                lambda channel: hl.select(channel < channels, value(channel), hl.f32(0)),
-            )  # fmt: skip
-            total[x, y] += some[across.x, x, y]
-            total.compute_at(out, x).unroll(x)
-            total.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
-            return total[x, y]
-
-        middle = hl.f32(0)
+        out, middle = hl.Func(self.name), hl.f32(0)
         if self.centred:
-            middle = summed("middle", lambda c: source[c, x, y]) * (hl.f32(1) / hl.f32(channels))
+            total = channel_sum("middle", out, channels, isa.lanes, lambda c: source[c, x, y])
+            middle = total * (hl.f32(1) / hl.f32(channels))
 
         def term(channel: Any) -> Any:
             value = source[channel, x, y] - middle if self.centred else source[channel, x, y]
             return value * value if self.squares else value
 
-        whole = summed("total", term) * factor
+        whole = channel_sum("total", out, channels, isa.lanes, term) * factor
         out[c, x, y] = self.stored(hl.strict_float(hl.sqrt(whole)) if self.root else whole)
         by_pixels(out, self.pixels)
         out.output_buffer().dim(0).set_extent(1)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import halide as hl
 
+from convsmith.kernels.across import channel_sum
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result, vector
 
@@ -33,7 +34,7 @@ class ChannelNorm(Kernel):
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
-        c, x, y, lane, pixel = (hl.Var(name) for name in ("c", "x", "y", "lane", "pixel"))
+        c, x, y, pixel = (hl.Var(name) for name in ("c", "x", "y", "pixel"))
         source = Rows("x", self.numbers.source)
         weight, bias = vector("weight"), vector("bias")
         (channels,) = ints("channels")
@@ -42,19 +43,8 @@ class ChannelNorm(Kernel):
         out = hl.Func(self.name)
 
         def mean(name: str, value: Callable[[Any], Any]) -> Any:
-            """Of a value of each channel, summed in the lanes of a vector first."""
-            whole, lanes = hl.Func(name), hl.Func(f"{name}_lanes")
-            k = hl.RDom([(0, (channels + isa.lanes - 1) // isa.lanes)], f"{name}_vectors")
-            channel = k.x * isa.lanes + lane
-            # A choice, and no condition of the loop: that would be one for each lane.
-            lanes[lane, x, y] += hl.select(channel < channels, value(channel), hl.f32(0))
-            across = hl.RDom([(0, isa.lanes)], f"{name}_across")
-            whole[x, y] += lanes[across.x, x, y]
-            lanes.compute_at(out, x).vectorize(lane, isa.lanes).unroll(x)
-            lanes.update().reorder(lane, x, k.x).vectorize(lane, isa.lanes).unroll(x)
-            whole.compute_at(out, x).unroll(x)
-            whole.update().reorder(across.x, x).unroll(x).atomic().vectorize(across.x)
-            return whole[x, y] * each
+            """Of a value of each channel."""
+            return channel_sum(name, out, channels, isa.lanes, value) * each
 
         middle = hl.f32(0)
         if self.centred:
