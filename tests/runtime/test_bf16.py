@@ -129,8 +129,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "normalized": lambda x: nn.functional.normalize(x, dim=1),
     "response norm": lambda x: nn.functional.local_response_norm(x, 5, 0.5),
     "variance": lambda x: x / (x.var(1, correction=0, keepdim=True) + 0.5),
-    "deviation": lambda x: x / (x.std((2, 3), keepdim=True) + 0.5),
-    "least": lambda x: x - x.amin(1, keepdim=True) + x.amin((2, 3), keepdim=True),
+    "less the least": lambda x: x - x.amin(1, keepdim=True),
     "every second": lambda x: x[:, :, 1::2, ::2],
     "less a channel": lambda x: x.sum(1, keepdim=True) - x,
 }
@@ -187,8 +186,15 @@ def test_layer(name: str) -> None:
     [
         lambda x: x / (x.norm(dim=(2, 3), keepdim=True) + 1),
         lambda x: x.argmax(1, keepdim=True).float(),
+        lambda x: x / (x.std((2, 3), keepdim=True) + 0.5),
+        lambda x: x - x.amin((2, 3), keepdim=True),
     ],
-    ids=["quotient by the length of the map", "number of the largest channel"],
+    ids=[
+        "quotient by the length of the map",
+        "number of the largest channel",
+        "deviation",
+        "least",
+    ],
 )
 def test_function_that_keeps_some_float32(function: Callable[[Tensor], Tensor]) -> None:
     net = nn.Sequential(nn.Conv2d(16, 32, 1), Function(function)).eval()
