@@ -119,7 +119,7 @@ SLOPED: dict[str, Callable[[int], tuple[list[nn.Module], list[str]]]] = {
 @pytest.mark.parametrize("name", SLOPED)
 @settings(few, max_examples=3)
 @given(st.integers(1, 40), st.integers(3, 14), st.integers(3, 14))
-def test_slopes_are_no_pass_of_their_own(
+def test_slopes_need_no_pass_of_their_own(
     isa: Isa, name: str, channels: int, h: int, w: int
 ) -> None:
     layers, blocks = SLOPED[name](channels)

@@ -21,7 +21,7 @@ class ChannelSoftmax(Kernel):
     """Exponentials of the channels of each pixel over their sum.
 
     Arguments: x (buffer, ring, row), channels, y. The largest channel is subtracted first, so that
-    no exponential is infinite. A NaN needs no care there: its exponential is one, and so the sum.
+    no exponential is infinite. A NaN needs no care: its exponential is NaN, and so is the sum.
 
     Attributes:
         pixels: computed at once.
@@ -70,7 +70,7 @@ class ChannelSoftmax(Kernel):
             share = source[c, x, y] - most[x, y] - last[x, y]
         else:
             last[x, y] = hl.f32(1) / total[x, y]
-            # Beyond the last vector there is room, whose values are nobody's.
+            # What is beyond the last vector is padding, which nothing reads.
             place = hl.min(c // self.lanes, count - 1)
             share = power[c % self.lanes, place, x, y] * last[x, y]
         out[c, x, y] = self.stored(share)
