@@ -364,14 +364,6 @@ def pixels_to_channels(d: Draft) -> None:
 
 
 @step
-def every_second_pixel(d: Draft) -> None:
-    x = d.map()
-    d.need(all(n > 1 for scope in d.scopes for n in scope[x].shape[2:]))
-    d.let(d.pick("{}[:, :, ::2, ::2]", "{}[..., 1::2]", "{}[:, :, 1::2] * 2", "{}[:, :, ::3, 1:]",
-                 "torch.cat([{0}[:, :, ::2], {0}[:, :, ::2] / 3], 1)").format(x))  # fmt: skip
-
-
-@step
 def channels_to_pixels(d: Draft) -> None:
     x = d.map()
     made = d.module(f"nn.Conv2d({d[x].shape[1]}, {4 * d.pick(1, 2, 3)}, 1)")
