@@ -15,7 +15,7 @@ import convsmith as cs
 from convsmith.kernels.activation import ACTIVATIONS, kernel_name
 from convsmith.kernels.isa import Isa
 from convsmith.network.families import FAMILIES, FAMILY_OF
-from convsmith.runtime.lowering.table import LOWERINGS, REFUSED
+from convsmith.runtime.lowering.table import LOWERINGS, REFUSED, SEEN_AS
 from tests.runtime.oracle import agree, image, kinds
 
 
@@ -27,6 +27,7 @@ def test_every_kind_is_lowered_or_refused_with_a_reason(kind: str) -> None:
 
 def test_no_entry_without_a_kind() -> None:
     assert {*LOWERINGS, *REFUSED} <= set(FAMILIES)
+    assert {*SEEN_AS} <= set(FAMILY_OF) and {*SEEN_AS.values()} <= set(LOWERINGS)
 
 
 def test_every_activation_of_the_kernels_is_an_operation_on_one_value() -> None:

@@ -10,7 +10,7 @@ from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.narrowing import narrow
 from convsmith.runtime.lowering.separable import fuse_separable
-from convsmith.runtime.lowering.table import LOWERINGS
+from convsmith.runtime.lowering.table import lowering_of
 from convsmith.runtime.precision import FLOAT32, Precision
 
 __all__ = ["lower"]
@@ -38,7 +38,9 @@ def lower(
             for source in layer.inputs:
                 if source not in draft.made:
                     draft.input(source)
-            LOWERINGS[layer.operation.kind].lower(draft, layer)
+            lowering = lowering_of(layer)
+            assert lowering is not None
+            lowering.lower(draft, layer)
     blocks = [block for block in draft.order if not block.virtual]
     maps = {name: draft.map(name) for name in draft.outputs}
     fuse_separable(blocks, {id(part) for source in maps.values() for part in source.chain})

@@ -22,7 +22,7 @@ from convsmith.runtime.lowering.convolution import Convolution, padded
 from convsmith.runtime.lowering.draft import Draft
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
-from convsmith.runtime.lowering.mean import REDUCTION, mean
+from convsmith.runtime.lowering.mean import mean
 from convsmith.runtime.lowering.scaled import Scaled
 
 __all__ = ["NORM", "Factor", "Normalised", "NormalisedPixels", "Responses"]
@@ -134,8 +134,6 @@ class Normalised(Scaled):
 
 def _refuse(layer: Layer, weights: Weights) -> str:
     name = layer.operation.name
-    if name == "linalg_vector_norm":
-        return REDUCTION.refuse(layer, weights)
     if name == "channel_response_norm":
         exponent = layer.operation.settings["beta"]
         return "" if exponent in RESPONSE_EXPONENTS else f"no kernel for its exponent, {exponent}"
@@ -162,9 +160,6 @@ _OF_PIXELS = ("channel_norm", "channel_rms_norm")
 
 
 def _lower(draft: Draft, layer: Layer) -> None:
-    if layer.operation.name == "linalg_vector_norm":
-        REDUCTION.lower(draft, layer)
-        return
     if _is_kept(layer):
         BATCH_NORM.lower(draft, layer)
         return

@@ -15,7 +15,6 @@ from convsmith.kernels.largest import HalfMaxPool
 from convsmith.kernels.resample import MANY, Average
 from convsmith.kernels.rows import MaxPool
 from convsmith.network import Layer
-from convsmith.runtime.lowering.adaptive import ADAPTIVE_POOL
 from convsmith.runtime.lowering.block import Block
 from convsmith.runtime.lowering.concat import Copied, Joined
 from convsmith.runtime.lowering.convolution import Convolution
@@ -69,8 +68,6 @@ class AveragePool(Block):
 
 def _refuse(layer: Layer, weights: Weights) -> str:
     pool = layer.operation.arithmetic
-    if layer.operation.name.startswith("adaptive"):  # its windows follow from the size
-        return ADAPTIVE_POOL.refuse(layer, weights)
     if not isinstance(pool, Pool) or pool.dims != 2:
         return "a pool that is not two-dimensional"
     if pool.ceil_mode and any(window.extent <= _further(window) for window in pool.windows):
@@ -87,9 +84,6 @@ def _refuse(layer: Layer, weights: Weights) -> str:
 
 def _lower(draft: Draft, layer: Layer) -> None:
     pool = layer.operation.arithmetic
-    if layer.operation.name.startswith("adaptive"):
-        ADAPTIVE_POOL.lower(draft, layer)
-        return
     assert isinstance(pool, Pool)
     rows, columns = map(_rounded_up, pool.windows) if pool.ceil_mode else pool.windows
     target = Map(layer.name, layer.shape[1])

@@ -24,7 +24,7 @@ from convsmith.runtime.lowering.resample import UPSAMPLE
 from convsmith.runtime.lowering.softmax import SOFTMAX
 from convsmith.runtime.lowering.transposed import TRANSPOSED
 
-__all__ = ["LOWERINGS", "REFUSED", "refusal"]
+__all__ = ["LOWERINGS", "REFUSED", "SEEN_AS", "lowering_of", "refusal"]
 
 LOWERINGS: dict[str, Lowering] = {
     "activation": ACTIVATION,
@@ -48,6 +48,14 @@ LOWERINGS: dict[str, Lowering] = {
     "upsample": UPSAMPLE,
 }
 
+SEEN_AS: dict[str, str] = {
+    "adaptive_avg_pool2d": "adaptive pool",
+    "adaptive_maxima_pool2d": "adaptive pool",
+    "linalg_vector_norm": "reduction",
+}
+"""Operations that are of another kind to kernels than to the network: an adaptive pool is a plain
+one there where its output divides its input, but at other sizes it does not."""
+
 REFUSED: dict[str, str] = {
     "attention": "every position reads every other one",
     "complex parts": "it takes numbers apart",
@@ -70,6 +78,12 @@ REFUSED: dict[str, str] = {
 """The other kinds, and why no kernel computes them."""
 
 
+def lowering_of(layer: Layer) -> Lowering | None:
+    """What kernels can do with a layer."""
+    operation = layer.operation
+    return LOWERINGS.get(SEEN_AS.get(operation.name, operation.kind))
+
+
 def refusal(layer: Layer, weights: Weights, numbers: Sequence[str] = ("float32",)) -> str:
     """Why no kernel computes a layer; '' if one does.
 
@@ -85,7 +99,7 @@ def refusal(layer: Layer, weights: Weights, numbers: Sequence[str] = ("float32",
     if others := [name for name in types if name != number]:
         advice = "; precision='bf16' computes such" if set(types) == {"bfloat16"} else ""
         return f"{others[0]} is not {number}{advice}"
-    lowering = LOWERINGS.get(layer.operation.kind)
+    lowering = lowering_of(layer)
     axes = (2, 4) if lowering is not None and lowering.vectors else (4,)
     if len(layer.shape) not in axes or 0 in layer.shape:
         return f"{len(layer.shape)}-dimensional" if layer.shape else "its output is not a tensor"
