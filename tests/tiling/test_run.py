@@ -270,6 +270,10 @@ def test_what_differs_is_named(tmp_path, model, source):
     for name, run in cases.items():
         with pytest.raises(cs.ConvsmithError, match=f"cannot resume: .*{name}.* changed"):
             run()
+    with pytest.raises(
+        cs.ConvsmithError, match=r"\(tile \[16, 16\], now \[8, 8\]; unit \[16, 16\]"
+    ):
+        cases["settings"]()
     other = shaken(UNet())
     other.load_state_dict(model.state_dict())
     with torch.no_grad():

@@ -34,6 +34,9 @@ _RUN, _STARTING = "run.json", "starting.json"
 _ORDER = ("version", "weights", "network", "input", "settings", "mask", "target")
 """Differences are named in this order."""
 
+_NAMED, _SHOWN = 4, 40
+"""So many settings that differ are shown, with so many characters of a value."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -180,8 +183,14 @@ class Manifest:
         plain = json.loads(json.dumps(identity))
         changed = [key for key in _ORDER if before.get(key) != plain.get(key)]
         if changed:
+            some = [
+                f"{name} {_shown(old)}, now {_shown(new)}"
+                for key in changed
+                for name, old, new in _differences(key, before.get(key), plain.get(key))
+            ]
+            told = f" ({'; '.join(some[:_NAMED])})" if some else ""
             raise ArgumentError(
-                f"cannot resume: {', '.join(changed)} changed since {self.folder} was begun; "
+                f"cannot resume: {', '.join(changed)} changed{told} since {self.folder} was begun; "
                 "pass force to begin anew"
             )
 
@@ -229,6 +238,26 @@ class Manifest:
             if some:
                 raise DataError(f"{len(some)} units {problem}, such as {some[0]}: {self.folder}")
         return {unit: records[-1] for unit, records in lines.items()}
+
+
+def _differences(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The entries of two objects that differ, by name; nothing for what is a hash."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return
+    for key in new:
+        pair = old.get(key), new[key]
+        if all(isinstance(value, dict) for value in pair):
+            yield from _differences(key, *pair)
+        elif pair[0] != pair[1]:
+            yield key, *pair
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # the file may say anything
+        text = "something else"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 class Writer:
