@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+import convsmith as cs
 from convsmith.cli import main
 from convsmith.cli.models import load_model
+from tests.tiling.nets import needs_bf16
 
 zarr = pytest.importorskip("zarr")
 
@@ -68,6 +70,19 @@ def test_options_reach_the_run(folder, capsys):
     assert abs(np.load("out.npy") - whole.permute(1, 2, 0).numpy()).max() < 1e-5
 
 
+@needs_bf16
+def test_compiled_in_bf16(folder, capsys):
+    pytest.importorskip("halide")
+    words = ["tile", "model.py:net", "in.npy", "out.npy", "--tile", "24", "--backend", "compiled"]
+    assert main([*words, "--precision", "bf16", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["precision"] == "bf16"
+    image = torch.from_numpy(np.load("in.npy")).permute(2, 0, 1)[None].float() / 255
+    whole = cs.compile(load_model("model.py:net"), image, precision="bf16")(image)[0]
+    assert np.array_equal(np.load("out.npy"), whole.permute(1, 2, 0).numpy())
+    assert main([*words, "--resume"]) == 2
+    assert 'settings changed (precision "bf16", now "float32")' in capsys.readouterr().err
+
+
 def test_parts(folder, capsys):
     for i in range(2):
         words = ["tile", "model.py:net", "in.npy", "out.zarr", "--tile", "32", "--part", f"{i}/2"]
@@ -107,6 +122,8 @@ def test_the_seam_meter(folder, capsys):
         (["model.py:net", "in.npy", "o.zarr", "--scheduler", "host"], "is not a scheduler"),
         (["model.py:net", "in.npy", "--compare", "seams"], "expected overlap=0.25"),
         (["model.py:net", "in.npy", "o.zarr", "--picture", "a.svg"], "--picture is for --compare"),
+        (["model.py:net", "in.npy", "o.zarr", "--precision", "bf16"], "is for backend='compiled'"),
+        (["model.py:net", "in.npy", "o.zarr", "--precision", "16"], "precision must be one of"),
     ],
 )
 def test_one_line_for_what_cannot_be(folder, capsys, words, message):

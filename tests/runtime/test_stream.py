@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import convsmith as cs
+from convsmith.runtime.precision import Precision
 from tests import networks
-from tests.tiling.nets import UNet, shaken
+from tests.tiling.nets import PRECISIONS, UNet, shaken
 
 pytest.importorskip("halide")
 from convsmith.runtime.execution import stream as module
@@ -34,15 +35,17 @@ MODELS = {
 COMPILED = {}
 
 
-def compiled(name, threads):
-    if (name, threads) not in COMPILED:
+def compiled(name, threads, precision="float32"):
+    key = name, threads, precision
+    if key not in COMPILED:
         torch.manual_seed(1)
-        COMPILED[name, threads] = cs.compile(
-            shaken(MODELS[name]()), (1, 3, 64, 64), threads=threads
+        COMPILED[key] = cs.compile(
+            shaken(MODELS[name]()), (1, 3, 64, 64), threads=threads, precision=precision
         )
-    return COMPILED[name, threads]
+    return COMPILED[key]
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @given(
     name=st.sampled_from(sorted(MODELS)),
     rows=st.integers(2, 20).map(lambda n: 8 * n),
@@ -52,8 +55,10 @@ def compiled(name, threads):
     window=st.sampled_from([1, 20_000, 1 << 22]),
 )
 @settings(deadline=None)
-def test_rows_that_stream_give_the_bits_of_the_whole(name, rows, pixels, last, threads, window):
-    network = compiled(name, threads)
+def test_rows_that_stream_give_the_bits_of_the_whole(
+    precision, name, rows, pixels, last, threads, window
+):
+    network = compiled(name, threads, precision)
     image = torch.rand(3, rows, pixels)
     expected = network(image[None])
     with pytest.MonkeyPatch.context() as patch:
@@ -93,14 +98,18 @@ def test_a_stream_that_is_left_early_can_be_run_again():
     assert torch.equal(torch.cat(rows, 2), network(image[None]))
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_what_rings_hold_is_known_before_anything_is_compiled(name):
+def test_what_rings_hold_is_known_before_anything_is_compiled(name, precision):
     model = shaken(MODELS[name]())
-    rings = Rings.of(cs.trace(model, (1, 3, 256, 512)))
+    rings = Rings.of(cs.trace(model, (1, 3, 256, 512)), Precision(precision))
     assert rings is not None
     part = torch.rand(1, 3, 128, 192)
-    stream = Stream(cs.compile(model, part, threads=2).regions[0], (128, 192))
-    windows = stream.nbytes - rings.nbytes((128, 192), 2)
+    fast = cs.compile(model, part, threads=2, precision=precision)
+    stream = Stream(fast.regions[0], (128, 192))
+    program = fast.regions[0].program(part)
+    assert rings.nbytes((128, 192), 2) == program.memory
+    windows = stream.nbytes - program.memory
     assert 0 < windows <= 6 * module.WINDOW
 
 

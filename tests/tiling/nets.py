@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import nn
 
 import convsmith as cs
+from convsmith.runtime.precision import lacks_bf16
 
 TOLERANCE = 1e-5
 """Of the largest value: torch adds up a sum in another order for another shape."""
+
+needs_bf16 = pytest.mark.skipif(bool(lacks_bf16()), reason=f"no bf16: {lacks_bf16()}")
+
+PRECISIONS = ["float32", pytest.param("bf16", marks=needs_bf16)]
+"""What compiled kernels compute with, as far as this machine can."""
 
 LAYOUT = {1: "CX", 2: "CYX", 3: "CZYX"}
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

@@ -1,5 +1,8 @@
 """Compiled tiles: the whole image's bits, for every tiling, origin, worker and thread."""
 
+import re
+from math import prod
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import convsmith as cs
+from convsmith.errors import ArgumentError
+from convsmith.runtime import precision as precision_module
 from tests import networks
 from tests.thoroughness import thinned
-from tests.tiling.nets import UNet, shaken
+from tests.tiling.nets import PRECISIONS, UNet, needs_bf16, shaken
 from tests.tiling.test_engines import Here
 
 pytest.importorskip("halide")
@@ -103,17 +108,94 @@ SIZES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", thinned(NETWORKS, 2))
-def test_no_bit_differs(name):
+def test_no_bit_differs(name, precision):
     torch.manual_seed(3)
     model = shaken(NETWORKS[name]())
     for size in SIZES.get(name, [(96, 128), (101, 77)]):
         image = torch.rand(3, *size)
-        expected = cs.compile(model, image[None], threads=2)(image[None])[0].numpy()
+        whole = cs.compile(model, image[None], threads=2, precision=precision)
+        expected = whole(image[None])[0].numpy()
         for tile, workers in ((64, 1), (40, 2), (23, 1), ((9, 50), 1)):
-            tiled = cs.tile(model, (1, 3, 8, 8), tile=tile, backend="compiled")
+            tiled = cs.tile(model, (1, 3, 8, 8), tile=tile, backend="compiled", precision=precision)
             result = tiled.run(image.numpy(), layout="CYX", workers=workers).array
             assert (result == expected).all(), (size, tile, int((result != expected).sum()))
+
+
+@needs_bf16
+def test_bf16_is_another_result_of_half_the_rings():
+    """Else the tests above would hold float32 against itself."""
+    torch.manual_seed(3)
+    model, image = shaken(mobile()), torch.rand(3, 256, 320)
+    plans, results = {}, {}
+    for precision in ("float32", "bf16"):
+        tiled = cs.tile(model, (1, 3, 8, 8), tile=128, backend="compiled", precision=precision)
+        plans[precision] = tiled.plan(image.numpy())
+        results[precision] = tiled.run(image.numpy()).array
+        assert plans[precision].precision == precision
+        assert plans[precision].to_dict()["precision"] == precision
+        assert re.search(rf"kernels +{precision}\n", str(plans[precision]))
+    wide, narrow = results["float32"], results["bf16"]
+    assert (wide != narrow).mean() > 0.9
+    assert abs(wide - narrow).max() < 0.05 * abs(wide).max()
+    assert plans["bf16"].peak_bytes < plans["float32"].peak_bytes
+    assert cs.tile(model, (1, 3, 8, 8)).plan(image.numpy()).precision is None
+
+
+@needs_bf16
+def test_bf16_takes_a_wider_tile_of_the_same_memory():
+    model, image = shaken(mobile()), (3, 4000, 4000)
+    tiles = [
+        cs.tile(
+            model, (1, 3, 8, 8), memory="120MB", backend="compiled", precision=precision
+        ).plan(image).tile
+        for precision in ("float32", "bf16")
+    ]  # fmt: skip
+    assert prod(tiles[1]) > prod(tiles[0]), tiles
+
+
+@needs_bf16
+def test_a_run_goes_on_in_its_own_precision(tmp_path):
+    model, image = shaken(UNet(width=8)), np.random.default_rng(0).random((3, 64, 64), "float32")
+    path = str(tmp_path / "out.npy")
+
+    def run(precision, **options):
+        tiled = cs.tile(model, (1, 3, 8, 8), tile=32, backend="compiled", precision=precision)
+        return tiled.run(image, path, **options)
+
+    run("bf16")
+    assert run("bf16", resume=True).resumed == 4
+    with pytest.raises(cs.ConvsmithError, match=r'settings changed \(precision "bf16", now "float'):
+        run("float32", resume=True)
+
+
+def test_precisions_that_are_refused(monkeypatch):
+    image = np.zeros((3, 16, 16), np.float32)
+    model = shaken(UNet())
+    for settings, message in (
+        ({"precision": "int8", "backend": "compiled"}, "precision must be one of .*not 'int8'"),
+        ({"precision": None, "backend": "compiled"}, "precision must be one of .*not None"),
+        ({"precision": "bf16"}, "precision='bf16' is for backend='compiled'"),
+        ({"precision": "bf16", "mode": "window", "tile": 8}, "is for backend='compiled'"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            cs.tile(model, (1, 3, 8, 8), **settings)
+    monkeypatch.setattr(precision_module, "lacks_bf16", lambda isa=None: "this processor lacks it")
+    settings = {"backend": "compiled", "precision": "bf16"}
+    with pytest.raises(ArgumentError, match="no bf16 here: this processor lacks it; allow_fallb"):
+        cs.tile(model, (1, 3, 8, 8), **settings)
+    tiled = cs.tile(model, (1, 3, 8, 8), allow_fallback=True, **settings)
+    assert tiled.plan(image).precision == "float32"
+
+
+@needs_bf16
+def test_a_worker_without_bf16_says_so(tmp_path, monkeypatch):
+    np.save(tmp_path / "in.npy", np.zeros((3, 48, 48), np.float32))
+    tiled = cs.tile(shaken(UNet()), (1, 3, 8, 8), tile=24, backend="compiled", precision="bf16")
+    monkeypatch.setattr(precision_module, "lacks_bf16", lambda isa=None: "this processor lacks it")
+    with pytest.raises(ArgumentError, match=r"^no bf16 here: this processor lacks it$"):
+        tiled.run(str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), executor=Here())
 
 
 def test_the_budget_chooses_a_tile():
@@ -190,16 +272,18 @@ def test_what_compiled_tiles_are_not_for(tmp_path):
             cs.tile(UNet(), (1, 3, 8, 8), backend="compiled", **settings)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", thinned(NETWORKS))
-def test_other_processes_give_the_same_bits(name, tmp_path):
+def test_other_processes_give_the_same_bits(name, precision, tmp_path):
     """What travels is an exported program at the size of a part; kernels are compiled there."""
     da = pytest.importorskip("dask.array")
     torch.manual_seed(3)
     model = shaken(NETWORKS[name]())
     image = np.random.default_rng(1).random((3, 96, 80), "float32")
-    expected = cs.compile(model, (1, 3, 96, 80))(torch.from_numpy(image)[None]).numpy()[0]
+    whole = cs.compile(model, (1, 3, 96, 80), precision=precision)
+    expected = whole(torch.from_numpy(image)[None]).numpy()[0]
     np.save(tmp_path / "in.npy", image)
-    tiled = cs.tile(model, (1, 3, 32, 32), tile=(32, 24), backend="compiled")
+    tiled = cs.tile(model, (1, 3, 32, 32), tile=(32, 24), backend="compiled", precision=precision)
     tiled.run(str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), executor=Here())
     assert np.array_equal(np.load(tmp_path / "out.npy"), expected)
     blocks = tiled.map_blocks(da.from_array(image, chunks=(3, 48, 40)))

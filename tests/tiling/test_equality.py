@@ -14,7 +14,7 @@ from convsmith.errors import TraceError
 from convsmith.tiling.budget import tile_spans
 from convsmith.tiling.ranges import ranges
 from convsmith.tiling.spans import slices
-from tests.tiling.nets import TOLERANCE, Chain, chains, shaken
+from tests.tiling.nets import PRECISIONS, TOLERANCE, Chain, chains, shaken
 
 TILINGS = 4
 """Draws of tile and origin for each draw of network, size and batch."""
@@ -73,7 +73,7 @@ def masks(draw, size):
     return mask
 
 
-def tilings(data, model, channels, expect, sides, backend):
+def tilings(data, model, channels, expect, sides, **settings):
     """Tiled results, each beside the whole image's where it was asked for."""
     batch = data.draw(st.integers(1, 3), "batch")
     size = data.draw(sides, "height"), data.draw(sides, "width")
@@ -83,7 +83,7 @@ def tilings(data, model, channels, expect, sides, backend):
     for _ in range(TILINGS):
         mask = data.draw(masks(expected.shape[2:]), "mask")
         tile = [max(data.draw(st.integers(1, 48), "tile"), -(-n // 8)) for n in expected.shape[2:]]
-        tiled = cs.tile(model, (1, channels, *size), tile=tile, backend=backend)
+        tiled = cs.tile(model, (1, channels, *size), tile=tile, **settings)
         workers = data.draw(st.integers(1, 2), "workers")
         found = tiled.run(images.numpy(), layout="NCYX", where=mask, workers=workers).array
         assert found.shape == expected.shape
@@ -94,9 +94,10 @@ def tilings(data, model, channels, expect, sides, backend):
             yield found[:, :, mask], expected[:, :, mask]
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @given(data=st.data())
 @settings(max_examples=DRAWS or 10)
-def test_compiled_no_bit_differs(data):
+def test_compiled_no_bit_differs(precision, data):
     pytest.importorskip("halide")
     model = data.draw(movers())
 
@@ -105,22 +106,24 @@ def test_compiled_no_bit_differs(data):
             model(images)
         except RuntimeError:
             return None  # the image is too small for this network
-        compiled = cs.compile(model, images, threads=data.draw(st.integers(1, 2), "threads"))
-        return compiled(images).numpy()
+        threads = data.draw(st.integers(1, 2), "threads")
+        return cs.compile(model, images, threads=threads, precision=precision)(images).numpy()
 
-    for found, expected in tilings(data, model, 3, expect, st.integers(16, 90), "compiled"):
+    chosen = {"backend": "compiled", "precision": precision}
+    for found, expected in tilings(data, model, 3, expect, st.integers(16, 90), **chosen):
         assert (found == expected).all(), int((found != expected).sum())
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kernel", [4, 5, 7])
 @pytest.mark.parametrize("pool", [False, True])
-def test_many_taps_and_a_stride_in_a_depthwise_kernel(kernel, pool):
+def test_many_taps_and_a_stride_in_a_depthwise_kernel(kernel, pool, precision):
     pytest.importorskip("halide")
     layer = nn.AvgPool2d(kernel, 2) if pool else nn.Conv2d(8, 8, kernel, 2, groups=8)
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), layer, nn.ReLU()).eval()
     image = torch.rand(1, 3, 24, 61)
-    expected = cs.compile(model, image, threads=1)(image)[0].numpy()
-    tiled = cs.tile(model, (1, 3, 8, 8), tile=3, backend="compiled")
+    expected = cs.compile(model, image, threads=1, precision=precision)(image)[0].numpy()
+    tiled = cs.tile(model, (1, 3, 8, 8), tile=3, backend="compiled", precision=precision)
     assert (tiled.run(image[0].numpy(), layout="CYX").array == expected).all()
 
 
@@ -137,7 +140,7 @@ def test_torch_within_rounding(data):
             return None
 
     try:
-        for found, expected in tilings(data, model, channels, expect, st.integers(1, 40), "torch"):
+        for found, expected in tilings(data, model, channels, expect, st.integers(1, 40)):
             assert abs(found - expected).max() <= TOLERANCE * max(abs(expected).max(), 1)
     except TraceError:
         assume(False)  # sizes that PyTorch computes otherwise without values

@@ -90,6 +90,13 @@ def command(
         str,
         typer.Option(help="torch, or compiled: kernels that give the same bits for any tiling."),
     ] = "torch",
+    precision: Annotated[
+        str,
+        typer.Option(help="With --backend compiled: float32, or bf16 where this processor has it."),
+    ] = "float32",
+    allow_fallback: Annotated[
+        bool, typer.Option("--allow-fallback", help="Take float32 where there is no bf16.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Where tiles are computed: cpu, cuda.")] = "cpu",
     workers: Annotated[
         int, typer.Option(help="Threads; with --scheduler local, processes of a local cluster.")
@@ -126,6 +133,7 @@ def command(
     tiled = make(
         network, example, tile=_lengths("--tile", tile), memory=memory, passes=passes, mode=mode,
         overlap=overlap, blend=blend, output=output, device=device, backend=backend,
+        precision=precision, allow_fallback=allow_fallback,
     )  # fmt: skip
     options: dict[str, Any] = {
         "reduce": reduce,

@@ -28,7 +28,7 @@ from convsmith.runtime.graph.capture import Capture
 from convsmith.runtime.graph.snapshot import snapshot
 from convsmith.runtime.graph.source import Partitioner
 from convsmith.runtime.graph.variant import Variant, in_torch
-from convsmith.runtime.precision import FLOAT32, Precision, lacks_bf16, precision_of
+from convsmith.runtime.precision import FLOAT32, Precision, here, precision_of
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -111,9 +111,7 @@ def compile(
     args, kwargs = example_inputs(holder, example)
     wanted = precision_of(precision, keep)
     check_budget(agreement, images, precision)
-    if wanted.name != "float32" and (why := lacks_bf16(isa)):
-        if not allow_fallback:
-            raise ArgumentError(f"no {precision} here: {why}; allow_fallback=True takes float32")
+    if here(precision, allow_fallback, isa) != precision:
         wanted = FLOAT32
     if part_of is not None and not isinstance(part_of, Network):
         raise ArgumentError(f"part_of is a Network, not {part_of!r}")

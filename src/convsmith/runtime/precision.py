@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["FLOAT32", "PRECISIONS", "Precision", "check_here", "lacks_bf16", "precision_of"]
+__all__ = [
+    "FLOAT32", "PRECISIONS", "Precision", "check_here", "here", "lacks_bf16", "precision_of",
+]  # fmt: skip
 
 PRECISIONS = ("float32", "bf16")
 """What `compile` can be asked for."""
@@ -56,6 +58,24 @@ def check_here(name: str) -> None:
     """Raise an `ArgumentError` for a precision that this machine does not have."""
     if name != FLOAT32.name and (why := lacks_bf16()):
         raise ArgumentError(f"no {name} here: {why}")
+
+
+def here(name: str, allow_fallback: bool, isa: str | None = None) -> str:
+    """What this machine computes with where a precision was asked for: that, or float32.
+
+    Args:
+        name: one of `PRECISIONS`.
+        allow_fallback: whether float32 will do where it lacks that precision.
+        isa: the instruction set that kernels are for; the widest unless given.
+
+    Raises:
+        ArgumentError: where it will not.
+    """
+    if name == FLOAT32.name or not (why := lacks_bf16(isa)):
+        return name
+    if not allow_fallback:
+        raise ArgumentError(f"no {name} here: {why}; allow_fallback=True takes float32")
+    return FLOAT32.name
 
 
 def lacks_bf16(isa: str | None = None) -> str:

@@ -106,7 +106,10 @@ class CompiledTiles(Compute):
                 kind = getattr(torch, self.survey.image.results[0].dtype)
                 # Nothing is written to it, so it takes no memory.
                 example = torch.empty(1, self.survey.image.shape[1], *size, dtype=kind)
-                compiled = compile(self.model, example, threads=self.threads, part_of=network)
+                compiled = compile(
+                    self.model, example, threads=self.threads, part_of=network,
+                    precision=self.survey.precision,
+                )  # fmt: skip
                 self._made[size] = compiled, _stream(compiled, self.survey, size, last)
                 while len(self._made) > _SIZES:
                     self._made.pop(next(iter(self._made)))

@@ -27,6 +27,7 @@ from convsmith.machine import usable_processors
 from convsmith.network.contexts import quiet
 from convsmith.network.stored.program import check_program, program_from
 from convsmith.network.trace import read_program
+from convsmith.runtime.precision import FLOAT32, PRECISIONS, check_here
 from convsmith.tiling.blend import Blend
 from convsmith.tiling.compiled import CompiledTiles
 from convsmith.tiling.compute import Compute
@@ -70,6 +71,7 @@ class Recipe:
         device: where.
         output: which of the network's outputs.
         backend: `torch` or `compiled`.
+        precision: of compiled kernels: `float32` or `bf16`.
 
     Raises:
         ArgumentError: for other words, or an overlap that is no share.
@@ -82,11 +84,13 @@ class Recipe:
     device: str = "cpu"
     output: int = 0
     backend: str = "torch"
+    precision: str = FLOAT32.name
 
     def __post_init__(self) -> None:
         choice("mode", self.mode, MODES)
         choice("blend", self.blend, BLENDS)
         choice("backend", self.backend, BACKENDS)
+        choice("precision", self.precision, PRECISIONS)
         if not 0 <= self.overlap < 1:
             raise ArgumentError(f"overlap must be at least 0 and less than 1, not {self.overlap}")
 
@@ -106,6 +110,7 @@ def computes(
     if recipe.backend == "compiled":
         model = surveyed.network.model or part
         assert model is not None
+        check_here(recipe.precision)  # it may be another machine than the one that was asked
         return CompiledTiles(model, surveyed, prepare, tile, max(1, usable_processors() // workers))
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
@@ -202,7 +207,7 @@ class Job:
             module = program.module(check_guards=False)
         network = read_program(program, module, "ExportedProgram")
         recipe = Recipe(**_tuples(data["recipe"]))
-        surveyed = survey(network, recipe.output)
+        surveyed = survey(network, recipe.output, recipe.precision)
         if source is None:
             path, options = data["source"]
             source = open_source(path, **options)

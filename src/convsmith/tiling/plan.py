@@ -51,6 +51,7 @@ class Plan(Result):
         peak_bytes: of tensors alive at once, for each worker.
         read_amplification: bytes decoded, over the bytes of the image.
         written_bytes: of the target, without compression.
+        precision: of compiled kernels; None where torch computes.
         seconds: expected, from one measured tile; None if none was measured.
         notes: what was changed, and what to look out for.
     """
@@ -71,6 +72,7 @@ class Plan(Result):
     peak_bytes: int = 0
     read_amplification: float = 1.0
     written_bytes: int = 0
+    precision: str | None = None
     seconds: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -91,6 +93,7 @@ class Plan(Result):
             rows += [
                 ("image", times(self.image)),
                 ("target", f"{times(self.output)} {self.dtype}"),
+                *([("kernels", self.precision)] if self.precision else []),
                 ("tile", f"{times(self.tile)}, {count(self.tiles)} of them"),
                 ("written at once", f"{times(self.unit)}, {count(self.units)} of them"),
                 ("halo", ", ".join(f"{low} + {high}" for low, high in self.halo) or "none"),

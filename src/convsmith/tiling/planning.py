@@ -70,6 +70,7 @@ def plan_of(request: Request, passes: bool, measure: bool = False) -> Plan:
         obstacles=surveyed.obstacles if request.recipe.mode == "exact" else (),
         tile=geometry.tile if request.recipe.mode == "exact" else request.recipe.window,
         unit=geometry.unit,
+        precision=request.recipe.precision if request.recipe.backend == "compiled" else None,
         notes=request.notes,
     )
     if request.recipe.mode == "window":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from convsmith.errors import ArgumentError
 from convsmith.network import Layer, Network
 from convsmith.network.families import family_of
+from convsmith.runtime.precision import FLOAT32, Precision
 from convsmith.tiling.crops import Axes, Question, crop_of, is_random, refusal
 from convsmith.tiling.crops.statistics import is_global, reduced_dims
 
@@ -48,11 +49,13 @@ class Survey:
         output: the layer whose result is computed.
         axes: for each layer the axis of the image along each dimension of its result; None for
             dimensions that a tile never cuts.
+        precision: of compiled kernels.
     """
 
     network: Network
     output: str
     axes: Mapping[str, Axes]
+    precision: str = FLOAT32.name
 
     @property
     def image(self) -> Layer:
@@ -83,7 +86,7 @@ class Survey:
             from convsmith.runtime.graph.rings import Rings
         except ImportError:  # Halide has no wheel for this machine
             return None
-        return Rings.of(self.network)
+        return Rings.of(self.network, Precision(self.precision))
 
     @cached_property
     def obstacles(self) -> tuple[Obstacle, ...]:
@@ -159,12 +162,13 @@ class Survey:
         return Question(layer, operands, self.axes[layer.name], tuple(picks) or (0,))
 
 
-def survey(network: Network, output: int = 0) -> Survey:
+def survey(network: Network, output: int = 0, precision: str = FLOAT32.name) -> Survey:
     """Look at a network for tiling.
 
     Args:
         network: traced at the size of the whole image.
         output: which of its outputs is computed.
+        precision: of compiled kernels.
 
     Raises:
         ArgumentError: for a network with several inputs, or without such an output.
@@ -176,7 +180,7 @@ def survey(network: Network, output: int = 0) -> Survey:
         raise ArgumentError(
             f"{network.name} has {len(network.outputs)} outputs; there is no output {output}"
         )
-    return Survey(network, network.outputs[output], _axes(network))
+    return Survey(network, network.outputs[output], _axes(network), precision)
 
 
 def _axes(network: Network) -> dict[str, Axes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from convsmith.errors import ArgumentError
+from convsmith.runtime.precision import FLOAT32, here
 from convsmith.tiling.job import Recipe
 from convsmith.tiling.tiled import Tiled
 
@@ -29,6 +31,8 @@ def tile(
     output: int = 0,
     backend: str = "torch",
     device: str = "cpu",
+    precision: str = "float32",
+    allow_fallback: bool = False,
 ) -> Tiled:
     """Make a network run on images of any size, tile by tile, as if on the whole image.
 
@@ -56,9 +60,14 @@ def tile(
             torch, which may round otherwise. It takes networks that move with the image: no
             sweeps, and interpolation by powers of two.
         device: where tiles are computed, such as `cuda`.
+        precision: of compiled kernels: `float32`, or `bf16` where the processor multiplies such
+            numbers. The bits are then those of `cs.compile` with that precision.
+        allow_fallback: compute in float32 where there is no bf16, instead of raising an error;
+            `Plan.precision` says which it is.
 
     Raises:
-        ArgumentError: for a setting that is none of these.
+        ArgumentError: for a setting that is none of these, or a precision that this machine does
+            not have.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 3)).eval()
     >>> tiled = tile(net, (1, 3, 64, 64), tile=16)
@@ -72,12 +81,18 @@ def tile(
     if not isinstance(model, (nn.Module, ExportedProgram)):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     recipe = Recipe(
-        mode=mode, overlap=overlap, blend=blend, device=device, output=output, backend=backend
-    )
+        mode=mode, overlap=overlap, blend=blend, device=device, output=output, backend=backend,
+        precision=precision,
+    )  # fmt: skip
     if mode == "window" and tile is None:
         raise ArgumentError("mode='window' needs tile=, the lengths of a window of the image")
     if backend == "compiled" and (mode != "exact" or passes or device != "cpu"):
         raise ArgumentError("backend='compiled' is for mode='exact' on the cpu, without passes")
+    if backend != "compiled" and precision != FLOAT32.name:
+        raise ArgumentError(
+            f"precision={precision!r} is for backend='compiled': torch computes in the model's type"
+        )
+    recipe = replace(recipe, precision=here(precision, allow_fallback))
     shape, dtype = _example(model, example)
     return Tiled(model, shape, dtype, recipe, tile=tile, memory=memory, passes=passes)
 

@@ -267,7 +267,7 @@ class Tiled:
                 raise TraceError(f"{error} (for an image of {shape})") from error
             if captured.kept:
                 raise ArgumentError(f"{captured.network.name} cannot be tiled: {captured.kept}")
-            self._surveys[key] = survey(captured.network, self.recipe.output)
+            self._surveys[key] = survey(captured.network, self.recipe.output, self.recipe.precision)
             while len(self._surveys) > _SURVEYS:
                 self._surveys.popitem(last=False)
         return self._surveys[key]

@@ -12,6 +12,7 @@ from convsmith.runtime.graph.weights import LayerWeights
 from convsmith.runtime.lowering.block import Block
 from convsmith.runtime.lowering.lower import lower
 from convsmith.runtime.lowering.resample import Upsampled
+from convsmith.runtime.precision import FLOAT32, Precision
 
 __all__ = ["Rings"]
 
@@ -28,8 +29,13 @@ class Rings:
         self._known: dict[tuple[int, int, int], int] = {}
 
     @classmethod
-    def of(cls, network: Network) -> Rings | None:
-        """Those of a network of one image and one output; None where torch has a share in it."""
+    def of(cls, network: Network, precision: Precision = FLOAT32) -> Rings | None:
+        """Those of a network of one image and one output; None where torch has a share in it.
+
+        Args:
+            network: at the size of any image.
+            precision: what its kernels compute with: maps in bf16 take half as much.
+        """
         if len(network.inputs) != 1 or len(network.outputs) != 1:
             return None
         left = left_to_torch(Capture(network, network.program))
@@ -38,7 +44,7 @@ class Rings:
         inside = {name for name in needed if not _is_outside(network, name)}
         if not inside or not left.keys().isdisjoint(inside):
             return None
-        blocks = lower(network, inside, [output], LayerWeights(network))
+        blocks = lower(network, inside, [output], LayerWeights(network), precision)
         for block in blocks:
             if isinstance(block, Upsampled) and block.output is not None:
                 before, after = (network[n].shape[2:] for n in (block.sources[0].name, block.name))
