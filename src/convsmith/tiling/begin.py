@@ -11,6 +11,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
+import torch
 
 from convsmith.errors import ArgumentError, DataError
 from convsmith.tiling.identity import identify
@@ -27,10 +28,23 @@ from convsmith.tiling.stores.target import (
     reopen,
 )  # fmt: skip
 
-__all__ = ["begin", "share"]
+__all__ = ["begin", "check_part", "share"]
 
 _WAIT = 60.0
 """Seconds that one part waits for another that has begun to create the target."""
+
+
+_MOST_PARTS = 1_000_000_000
+"""Parts of a run, so that units can be counted by them."""
+
+
+def check_part(part: Any) -> None:
+    """Raise an `ArgumentError` for what is not one of several parts."""
+    is_pair = isinstance(part, (tuple, list)) and len(part) == 2 and {*map(type, part)} == {int}
+    if not is_pair or not 0 <= part[0] < part[1] <= _MOST_PARTS:
+        raise ArgumentError(
+            f"part must be (i, n) with 0 ≤ i < n, and n at most {_MOST_PARTS:,}: not {part!r}"
+        )
 
 
 def share(request: Request, part: tuple[int, int] | None) -> Iterator[Unit]:
@@ -136,13 +150,41 @@ def _await(manifest: Manifest, lock: Path) -> None:
 
 def _check_apart(request: Request, path: str) -> None:
     """Refuse to replace the image that is read, or the folder that it is in."""
-    opener = request.source.opener
-    read = opener[0] if opener is not None else getattr(request.source.array, "filename", None)
-    if read is None or "://" in path or "://" in str(read):
+    source = _file_of_image(request)
+    if source is None or "://" in path:
         return
-    source, target = Path(read).resolve(), Path(path).resolve()
+    target = Path(path).resolve()
     if target == source or target in source.parents:
         raise ArgumentError(f"{path} holds the image that is read: choose another target")
+
+
+def _file_of_image(request: Request) -> Path | None:
+    """Where the image is stored; None in memory, and behind a URL."""
+    opener = request.source.opener
+    if opener is None:
+        return _file_of(request.source.array)
+    return None if "://" in opener[0] else Path(opener[0]).resolve()
+
+
+def _file_of(array: Any) -> Path | None:
+    """Where an array is stored that a user has opened: a memory map, or one of Zarr."""
+    name, place = getattr(array, "filename", None), getattr(array, "store_path", None)
+    root = getattr(getattr(place, "store", None), "root", None)
+    if root is not None:
+        name = Path(root, getattr(place, "path", ""))
+    return None if name is None else Path(name).resolve()
+
+
+def _is_image(request: Request, target: Any) -> bool:
+    """Whether an array is the image that is read, or shares memory or a store with it."""
+    image = request.source.array
+    arrays = isinstance(image, np.ndarray) and isinstance(target, np.ndarray)
+    if arrays and np.shares_memory(image, target):
+        return True
+    file = _file_of(target)
+    places = [getattr(array, "store_path", None) for array in (image, target)]
+    same_store = None not in places and str(places[0]) == str(places[1])
+    return same_store or (file is not None and file == _file_of_image(request))
 
 
 def _folder(path: str) -> Path:
@@ -157,6 +199,10 @@ def _in_memory(request: Request, target: Any, resume: bool, part: tuple[int, int
     if resume or part is not None:
         raise ArgumentError("resume and part need a target with a path")
     form = request.form
+    if not (target is None or hasattr(target, "shape")) or isinstance(target, torch.Tensor):
+        raise ArgumentError(
+            f"a target is a path, or an array of NumPy or Zarr: not {type(target).__name__}"
+        )
     if target is None:
         array = np.full(form.shape, form.fill, dtype=form.dtype)
         return Target("", form, array)
@@ -166,4 +212,8 @@ def _in_memory(request: Request, target: Any, resume: bool, part: tuple[int, int
         )
     if np.dtype(target.dtype) != np.dtype(form.dtype):
         raise ArgumentError(f"the target holds {target.dtype}, the result is {form.dtype}")
+    if isinstance(target, np.ndarray) and not target.flags.writeable:
+        raise ArgumentError("the target is read-only: pass an array that may be written to")
+    if _is_image(request, target):
+        raise ArgumentError("the target holds the image that is read: choose another target")
     return Target("", form, target)

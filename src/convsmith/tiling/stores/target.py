@@ -27,11 +27,17 @@ def check_form(path: str, form: Form) -> None:
     Raises:
         ArgumentError: for an ending that nothing writes, and for values that its format lacks.
     """
+    if "\0" in path:
+        raise ArgumentError(f"{path!r} is not a path")
     format_of(path).check(path, form)
 
 
 def exists(path: str) -> bool:
-    """Whether there is something at a path."""
+    """Whether there is something at a path.
+
+    Raises:
+        DataError: for a URL that cannot be asked.
+    """
     if "://" not in path:
         # A link counts, even one to nowhere.
         return any(map(os.path.lexists, (path, _parts(path))))
@@ -39,6 +45,10 @@ def exists(path: str) -> bool:
         open_zarr(path, "r")
     except (FileNotFoundError, KeyError):
         return False
+    except ConvsmithError:
+        raise
+    except Exception as error:  # each kind of store has errors of its own
+        raise DataError(f"{path} cannot be written: {first_line(error)}") from error
     return True
 
 
