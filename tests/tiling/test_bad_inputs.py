@@ -3,6 +3,7 @@
 import gzip
 import json
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,121 @@ def test_a_disk_that_is_full_in_truth(ending, tmp_path):
     if "nii" in ending or ending == "png":
         expected = np.moveaxis(expected, 0, -1)
     assert np.allclose(outcome.array, expected, atol=1e-6)
+
+
+class Reducer:
+    """One of a user's own, that forgets an axis."""
+
+    keeps_channels = True
+
+    def dtype(self, output, channels):
+        return output
+
+    def __call__(self, output):
+        return output[..., :1]
+
+
+IMAGE = np.random.default_rng(0).random((3, 40, 50), dtype=np.float32)
+MAKING = {
+    "overlap must be at least 0": {"overlap": "a"},
+    "output must be the number of one, not 0.0": {"output": 0.0},
+    "passes is True or False, not 'no'": {"passes": "no"},
+    "allow_fallback is True or False": {"allow_fallback": 1},
+    "device must be one such as": {"device": None},
+    "tile must be an integer, not 1.5": {"tile": 1.5, "mode": "window"},
+}
+RUNNING = {
+    "resume is True or False": {"resume": "no"},
+    "force is True or False": {"force": 1},
+    "part must be .* not 5": {"part": 5},
+    r"part must be .* not \(False, True\)": {"part": (False, True)},
+    "part must be .* at most 1,000,000,000": {"part": (0, 10**30)},
+    "executor= takes an open Executor, not 5": {"executor": 5},
+    "executor= takes an open Executor, not <class": {"executor": ThreadPoolExecutor},
+    "where= takes an array, not 'mask.npy'": {"where": "mask.npy"},
+    "the mask holds object, not numbers": {"where": np.array([[{}]], dtype=object)},
+    "a reducer of your own has keeps_channels": {"reduce": lambda output: output},
+    "Reducer made 2×40×1 of a tile, expected 2×40×50": {"reduce": Reducer()},
+    "a reducer of your own .* not <class": {"reduce": Reducer},
+    "scale takes finite numbers": {"scale": "1"},
+    "std takes finite numbers": {"std": [1, 2, float("nan")]},
+    "layout is letters": {"layout": 5},
+    "the array has one level": {"level": 1},
+    "level must be an integer": {"level": "0"},
+    "fill=nan is not a value of uint8": {"reduce": "argmax", "fill": float("nan")},
+    "fill=300 is not a value of uint8": {"reduce": "argmax", "fill": 300},
+    "fill=None is not a value of float32": {"fill": None},
+}
+
+
+@pytest.mark.parametrize("message", MAKING)
+def test_settings_that_are_none_of_theirs(message):
+    with pytest.raises(cs.ConvsmithError, match=message):
+        cs.tile(WIDE, (1, 3, 8, 8), **MAKING[message]).run(IMAGE)
+
+
+@pytest.mark.parametrize("message", RUNNING)
+def test_options_that_are_none_of_theirs(message):
+    with pytest.raises(cs.ConvsmithError, match=message):
+        cs.tile(WIDE, (1, 3, 8, 8)).run(IMAGE, **RUNNING[message])
+
+
+def test_sources_without_values_of_their_own():
+    tiled = cs.tile(WIDE, (1, 3, 8, 8))
+    for source, message in (
+        (torch.rand(3, 20, 20).to_sparse(), "pass x.to_dense"),
+        (torch.rand(3, 20, 20, device="meta"), "must have values of its own"),
+        (np.ma.masked_array(IMAGE, IMAGE > 0.5), "pass x.filled"),
+    ):
+        with pytest.raises(cs.ConvsmithError, match=message):
+            tiled.run(source)
+    narrow = torch.from_numpy(IMAGE).bfloat16()
+    assert np.array_equal(tiled.run(narrow).array, tiled.run(narrow.float()).array)
+    with pytest.raises(cs.ConvsmithError, match="weights without values, such as weight"):
+        cs.tile(nn.Conv2d(3, 2, 3, device="meta"), (1, 3, 8, 8)).run(IMAGE)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(tmp_path):
+    tiled, path = cs.tile(WIDE, (1, 3, 8, 8), tile=16), str(tmp_path / "out.npy")
+    expected = tiled.run(IMAGE, path, scale=0.5, mean=[0.25, 0.5, 0.75], std=2).array
+    for number, kind in enumerate((np.float32, torch.tensor)):
+        path = str(tmp_path / f"{number}.npy")
+        means = kind([0.25, 0.5, 0.75]) if kind is torch.tensor else np.array([0.25, 0.5, 0.75])
+        found = tiled.run(IMAGE, path, scale=kind(0.5), mean=means, std=kind(2.0)).array
+        assert np.array_equal(found, expected)
+
+
+def test_the_image_is_never_the_target(tmp_path):
+    """Tiles would read what others have written: no error, and another result."""
+    tiled = cs.tile(nn.Conv2d(3, 3, 3, padding=1), (1, 3, 8, 8), tile=16)
+    np.save(tmp_path / "in.npy", IMAGE)
+    store = zarr.create_array(str(tmp_path / "in.zarr"), data=IMAGE, chunks=(3, 16, 16))
+    memory = zarr.create_array(zarr.storage.MemoryStore(), data=IMAGE, chunks=(3, 16, 16))
+    image = IMAGE.copy()
+    mapped = np.load(tmp_path / "in.npy", mmap_mode="r+")
+    for source, target in (
+        (image, image), (image, image[:]), (mapped, mapped), (str(tmp_path / "in.npy"), mapped),
+        (store, store), (store, zarr.open_array(str(tmp_path / "in.zarr"))), (memory, memory),
+        (mapped, str(tmp_path / "in.npy")), (store, str(tmp_path / "in.zarr")),
+        (str(tmp_path / "in.zarr"), zarr.open_array(str(tmp_path / "in.zarr"))),
+    ):  # fmt: skip
+        with pytest.raises(cs.ConvsmithError, match="holds the image that is read"):
+            tiled.run(source, target, **({"force": True} if isinstance(target, str) else {}))
+    for same in (image, np.load(tmp_path / "in.npy"), store[...], memory[...]):
+        assert np.array_equal(same, IMAGE)
+    both = np.stack([IMAGE, np.zeros_like(IMAGE)])
+    assert tiled.run(both[0], both[1]).complete  # neighbours in memory
+
+
+def test_targets_that_take_nothing():
+    fixed = np.zeros((2, 40, 50), np.float32)
+    fixed.setflags(write=False)
+    for target, message in (
+        (fixed, "read-only"), (torch.zeros(2, 40, 50), "not Tensor"), (5, "not int"),
+        ("a\0.npy", "is not a path"),
+    ):  # fmt: skip
+        with pytest.raises(cs.ConvsmithError, match=message):
+            cs.tile(WIDE, (1, 3, 8, 8)).run(IMAGE, target)
 
 
 def test_a_target_that_is_damaged_or_gone(tmp_path):

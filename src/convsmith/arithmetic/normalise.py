@@ -12,7 +12,7 @@ from typing import Any
 from convsmith.errors import ArgumentError, nearest
 
 __all__ = [
-    "MOST_SEEDS", "Size", "choice", "count", "infer_dims", "per_axis", "per_side", "seeded"
+    "MOST_SEEDS", "Size", "choice", "count", "flag", "infer_dims", "per_axis", "per_side", "seeded"
 ]  # fmt: skip
 
 MOST_SEEDS = (1 << 32) - 1
@@ -58,6 +58,13 @@ def choice(name: str, value: str, known: Sequence[str]) -> str:
         raise ArgumentError(
             f"{name} must be one of {words}, not {value!r}{nearest(str(value), known)}"
         )
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False; "no" would be taken for yes."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} is True or False, not {value!r}")
     return value
 
 

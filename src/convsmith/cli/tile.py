@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -120,6 +121,8 @@ def command(
     check_targets(json, picture, force=force)
     if target is None and not (plan or compare):
         raise ArgumentError("no target: pass one such as out.zarr, or --plan")
+    if plan and compare is not None:
+        raise ArgumentError("--plan runs nothing, --compare does: pass one of them")
     if picture is not None and compare is None:
         raise ArgumentError("--picture is for --compare: pass both")
     from convsmith.cli.models import load_model
@@ -182,10 +185,10 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...]:
 def _part(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    index, slash, count = text.partition("/")
-    if not slash or not index.isdigit() or not count.isdigit() or int(index) >= int(count):
+    numbers = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if numbers is None or int(numbers[1]) >= int(numbers[2]):
         raise ArgumentError(f"--part {text!r} is not I/N with I from 0 to N - 1, such as 0/4")
-    return int(index), int(count)
+    return int(numbers[1]), int(numbers[2])
 
 
 def _compare_settings(text: str, example: tuple[int, ...]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from convsmith.arithmetic.normalise import count
 from convsmith.errors import ArgumentError, DataError, MissingExtra, first_line
+from convsmith.machine import most_threads
 
 __all__ = ["connect"]
 
@@ -21,6 +23,7 @@ def connect(address: str, workers: int) -> Iterator[Any]:
         workers: how many processes, with `local`.
 
     Raises:
+        ArgumentError: for what is not a scheduler, or a number of workers.
         DataError: where no scheduler answers.
         MissingExtra: where Dask is not installed.
     """
@@ -29,6 +32,7 @@ def connect(address: str, workers: int) -> Iterator[Any]:
     except ImportError:
         raise MissingExtra("many machines", extra="tile", package="distributed") from None
     if address == "local":
+        count("workers", workers, 1, most_threads())
         with (
             LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None, processes=True

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from math import prod
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,10 @@ class Recipe:
         choice("blend", self.blend, BLENDS)
         choice("backend", self.backend, BACKENDS)
         choice("precision", self.precision, PRECISIONS)
-        if not 0 <= self.overlap < 1:
-            raise ArgumentError(f"overlap must be at least 0 and less than 1, not {self.overlap}")
+        if type(self.output) is not int:
+            raise ArgumentError(f"output must be the number of one, not {self.output!r}")
+        if not isinstance(self.overlap, Real) or not 0 <= self.overlap < 1:
+            raise ArgumentError(f"overlap must be at least 0 and less than 1, not {self.overlap!r}")
 
 
 def computes(

@@ -22,6 +22,11 @@ class Mask:
     """
 
     def __init__(self, array: Any, size: Sequence[int]) -> None:
+        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+            raise ArgumentError(f"where= takes an array, not {array!r:.60}")
+        if getattr(array.dtype, "kind", "b") not in "buif":
+            raise ArgumentError(f"the mask holds {array.dtype}, not numbers: it is 0 where nothing "
+                                "is asked")  # fmt: skip
         if len(array.shape) != len(size):
             raise ArgumentError(
                 f"the mask has shape {tuple(array.shape)}, but the output has {len(size)} axes"

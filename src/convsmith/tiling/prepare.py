@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -32,12 +35,27 @@ class Prepare:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    @classmethod
+    def of(cls, scale: Any, mean: Any, std: Any) -> Prepare:
+        """From a call's arguments: numbers of NumPy or torch, too, and one for all channels.
+
+        >>> Prepare.of(np.float32(0.5), [0.25, 0.5], 2)
+        Prepare(scale=0.5, mean=(0.25, 0.5), std=(2,))
+        """
+        return cls(_plain(scale), _each(mean), _each(std))
+
     def check(self, channels: int) -> None:
         """Refuse values that do not fit the channels.
 
         Raises:
             ArgumentError: naming the one that does not.
         """
+        scale = () if self.scale is None else (self.scale,)
+        for name, values in (("scale", scale), ("mean", self.mean), ("std", self.std)):
+            if not all(isinstance(value, Real) and isfinite(value) for value in values):
+                raise ArgumentError(f"{name} takes finite numbers, not {values}")
+        if self.scale == 0:
+            raise ArgumentError("scale must not be 0: all values would be")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values and len(values) not in (1, channels):
                 raise ArgumentError(
@@ -73,3 +91,14 @@ class Prepare:
         if self.std:
             values /= np.array(self.std, real).reshape(shape)
         return torch.from_numpy(values).to(kind)[None]
+
+
+def _each(values: Any) -> tuple[float, ...]:
+    values = _plain(values)  # a tensor of no axes calls itself iterable
+    several = isinstance(values, Iterable) and not isinstance(values, str)
+    return tuple(map(_plain, values)) if several else (values,)
+
+
+def _plain(value: Any) -> Any:
+    """A number as one that JSON takes; else the value, for `check` to refuse."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any, Protocol
 
 import numpy as np
@@ -117,11 +118,18 @@ class Threshold:
     Attributes:
         value: to be above.
         channel: which.
+
+    Raises:
+        ArgumentError: for a value that is not a number.
     """
 
     value: float = 0.5
     channel: int = 0
     keeps_channels = False
+
+    def __post_init__(self) -> None:
+        if isnan(self.value):
+            raise ArgumentError("a threshold is a number: nothing is above nan")
 
     def dtype(self, output: str, channels: int) -> str:
         """One byte."""
@@ -187,6 +195,12 @@ def reducer(spec: str | Reducer | None) -> Reducer:
     if spec is None:
         return Keep()
     if not isinstance(spec, str):
+        has = hasattr(spec, "keeps_channels") and hasattr(spec, "dtype") and callable(spec)
+        if not has or isinstance(spec, type):
+            raise ArgumentError(
+                "a reducer of your own has keeps_channels, dtype(output, channels), and is called "
+                f"with a tile: not {spec!r:.60}"
+            )
         return spec
     name, _, rest = spec.partition(":")
     try:

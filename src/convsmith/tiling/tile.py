@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from convsmith.arithmetic.normalise import flag
 from convsmith.errors import ArgumentError
 from convsmith.runtime.precision import FLOAT32, here
+from convsmith.tiling.device import device_name
 from convsmith.tiling.job import Recipe
 from convsmith.tiling.tiled import Tiled
 
@@ -81,12 +83,15 @@ def tile(
     if not isinstance(model, (nn.Module, ExportedProgram)):
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     recipe = Recipe(
-        mode=mode, overlap=overlap, blend=blend, device=device, output=output, backend=backend,
+        mode=mode, overlap=overlap, blend=blend, device=device_name(device), output=output,
+        backend=backend,
         precision=precision,
     )  # fmt: skip
+    flag("passes", passes)
+    flag("allow_fallback", allow_fallback)
     if mode == "window" and tile is None:
         raise ArgumentError("mode='window' needs tile=, the lengths of a window of the image")
-    if backend == "compiled" and (mode != "exact" or passes or device != "cpu"):
+    if backend == "compiled" and (mode != "exact" or passes or recipe.device != "cpu"):
         raise ArgumentError("backend='compiled' is for mode='exact' on the cpu, without passes")
     if backend != "compiled" and precision != FLOAT32.name:
         raise ArgumentError(

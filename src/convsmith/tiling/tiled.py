@@ -15,13 +15,15 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 
-from convsmith.arithmetic.normalise import count, per_axis
+from convsmith.arithmetic.normalise import count, flag, per_axis
 from convsmith.errors import ArgumentError, TraceError
 from convsmith.machine import most_threads
 from convsmith.runtime.graph.capture import Capture
 from convsmith.text import times
+from convsmith.tiling.begin import check_part
 from convsmith.tiling.blocks import check_array, check_blocks, chunk_lengths, lazy
 from convsmith.tiling.budget import bytes_of
+from convsmith.tiling.device import check_device
 from convsmith.tiling.job import Recipe, computes
 from convsmith.tiling.moved import changed
 from convsmith.tiling.outcome import Outcome
@@ -94,8 +96,10 @@ class Tiled:
         """
         if isinstance(source, tuple) and all(isinstance(n, int) for n in source):
             source = _Shape(source)
+        if measure:
+            check_device(self.recipe.device)
         image, surveyed = self._look(source, options)
-        if plan := self._impossible(surveyed, image):
+        if plan := impossible(surveyed, self.recipe, self.passes, image):
             return plan
         return plan_of(self._request(image, surveyed, **options), self.passes, measure)
 
@@ -140,16 +144,20 @@ class Tiled:
             DataError: for an image that cannot be read, or a full disk.
         """
         count("workers", workers, 1, most_threads())
+        flag("resume", resume)
+        flag("force", force)
         if sum((workers > 1, executor is not None, client is not None)) > 1:
             raise ArgumentError("pass one of workers=, executor= and client=")
         if type(target).__module__.startswith("dask"):
             raise ArgumentError("a dask array cannot be written in whole shards: pass a path")
-        if part is not None and not (len(part) == 2 and 0 <= part[0] < part[1]):
-            raise ArgumentError(f"part must be (i, n) with 0 ≤ i < n, not {part}")
+        if part is not None:
+            check_part(part)
+        if executor is not None and (isinstance(executor, type) or not hasattr(executor, "submit")):
+            raise ArgumentError(f"executor= takes an open Executor, not {executor!r:.60}")
         shares = workers if client is None and executor is None else 1
-        image, surveyed = self._look(source, options)
-        if refused := self._impossible(surveyed, image):
-            raise ArgumentError(why_not(refused))
+        image, surveyed = self._ready(source, options)
+        if surveyed.levels or (executor is None and client is None):
+            check_device(self.recipe.device)
         request = self._request(image, surveyed, target, shares, **options)
         plan = plan_of(request, self.passes)
         return run(
@@ -192,9 +200,7 @@ class Tiled:
         check_array(array)
         if self.recipe.mode == "window":
             raise ArgumentError("map_blocks is for mode='exact': run blends windows")
-        image, surveyed = self._look(array, {"layout": layout})
-        if refused := self._impossible(surveyed, image):
-            raise ArgumentError(why_not(refused))
+        image, surveyed = self._ready(array, {"layout": layout})
         if surveyed.levels:
             names = ", ".join(name for level in surveyed.levels for name in level)
             raise ArgumentError(f"map_blocks gathers no statistics, which {names} need: use run")
@@ -231,9 +237,8 @@ class Tiled:
             ArgumentError: as for `run`.
         """
         report = progress or (lambda what, done, of: None)
-        image, surveyed = self._look(source, options)
-        if refused := self._impossible(surveyed, image):
-            raise ArgumentError(why_not(refused))
+        check_device(self.recipe.device)
+        image, surveyed = self._ready(source, options)
         request = self._request(image, surveyed, **options)
         lengths = per_axis("window", window, self.dims)
         recipe = Recipe("window", tuple(lengths), overlap, blend, self.recipe.device,
@@ -278,8 +283,20 @@ class Tiled:
         image = open_source(source, self.dims, self.shape[0], self.memory, layout, level)
         size: Sequence[int] = image.size
         if self.recipe.mode == "window" and self.tile is not None:
-            size = [self.tile] * self.dims if isinstance(self.tile, int) else list(self.tile)
+            size = per_axis("tile", self.tile, self.dims)
         return image, self.survey(size)
+
+    def _ready(self, source: Any, options: dict[str, Any]) -> tuple[Source, Survey]:
+        """The same of a network that can be tiled, and whose weights have values."""
+        image, surveyed = self._look(source, options)
+        if refused := impossible(surveyed, self.recipe, self.passes, image):
+            raise ArgumentError(why_not(refused))
+        stored = surveyed.network.program.state_dict
+        if bare := [name for name, value in stored.items() if value.is_meta]:
+            raise ArgumentError(
+                f"{surveyed.network.name} has weights without values, such as {bare[0]}: load them"
+            )
+        return image, surveyed
 
     def _request(
         self,
@@ -301,9 +318,10 @@ class Tiled:
         recipe, tile = self.recipe, self.tile if tile is None else tile
         if recipe.mode == "window":
             recipe = replace(recipe, window=tuple(surveyed.image.shape[2:]))
+        prepare = Prepare.of(scale, mean, std)
         holds_last = isinstance(target, (str, PathLike)) and format_of(str(target)).channels_last
         request = settle(
-            surveyed, recipe, image, Prepare(scale, tuple(mean), tuple(std)), reducer(reduce),
+            surveyed, recipe, image, prepare, reducer(reduce),
             tile=tile, memory=memory, where=where, shard=_spatial(shard, self.dims),
             channels_last=image.layout.endswith("C") or holds_last, fill=fill,
         )  # fmt: skip
@@ -341,9 +359,6 @@ class Tiled:
                 "backend='torch' can"
             )
         return replace(request, apart=apart)
-
-    def _impossible(self, surveyed: Survey, image: Source) -> Plan | None:
-        return impossible(surveyed, self.recipe, self.passes, image)
 
     def __repr__(self) -> str:
         name = type(self.model).__name__

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from convsmith.errors import ArgumentError
+from convsmith.text import times
 from convsmith.tiling.compute import Compute
 from convsmith.tiling.geometry import Geometry
 from convsmith.tiling.interpreter import Statistics
@@ -112,6 +114,11 @@ class Worker:
         """Put what was computed into a unit, where it is asked for."""
         starts = [start for start, _ in self.geometry.full(origin)]
         place = slices(self.geometry.full(part), starts)
+        if values.shape != buffer[place].shape:  # NumPy might spread it over the tile
+            raise ArgumentError(
+                f"{type(self.reducer).__name__} made {times(values.shape)} of a tile, expected "
+                f"{times(buffer[place].shape)}"
+            )
         if asked is None:
             buffer[place] = values
             return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.errors import DataError, first_line
+from convsmith.errors import ArgumentError, DataError, first_line
 from convsmith.tiling.spans import Spans, slices
 
 __all__ = ["Form", "Target", "is_full", "unwritten"]
@@ -25,6 +26,9 @@ class Form:
         layout: letters for its dimensions.
         unit: the shape of what one writer writes at once.
         fill: what stands where nothing is written.
+
+    Raises:
+        ArgumentError: for a fill that its type does not hold.
     """
 
     shape: tuple[int, ...]
@@ -32,6 +36,15 @@ class Form:
     layout: str
     unit: tuple[int, ...]
     fill: float = 0
+
+    def __post_init__(self) -> None:
+        kind = np.dtype(self.dtype)
+        fits = isinstance(self.fill, Real)
+        if fits and kind.kind in "ui":
+            limits = np.iinfo(kind)
+            fits = limits.min <= self.fill <= limits.max and self.fill == int(self.fill)
+        if not fits:
+            raise ArgumentError(f"fill={self.fill!r} is not a value of {self.dtype}")
 
     @property
     def bytes(self) -> int:

@@ -18,6 +18,8 @@ def parse_layout(layout: str, shape: Sequence[int], dims: int, what: str) -> str
     Raises:
         ArgumentError: for letters that do not fit the shape or the network.
     """
+    if not isinstance(layout, str):
+        raise ArgumentError(f"layout is letters such as 'YXC', not {layout!r}")
     letters = layout.upper()
     expected = f"N, C and {SPATIAL[dims]}, one letter per dimension"
     if len(letters) != len(shape) or len(set(letters)) != len(letters):

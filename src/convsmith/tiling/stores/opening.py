@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from convsmith.errors import ArgumentError, ConvsmithError, DataError, MissingExtra, first_line
 from convsmith.report.unpacking import FORMATS, check_pixels
 from convsmith.tiling.stores import nifti, tiff
 from convsmith.tiling.stores.codecs import check_codecs, check_files
 from convsmith.tiling.stores.layout import guess_layout, parse_layout
-from convsmith.tiling.stores.source import Source
+from convsmith.tiling.stores.source import Source, check_level
 
 __all__ = ["READERS", "open_mask", "open_source"]
 
 _MASK_BYTES = 1 << 32
 """A mask may be coarse, so one that takes more than 4 GB is a mistake."""
+
+_MAGIC = b"\x93NUMPY"
 
 Opened = tuple[Any, str, tuple[int, ...]]
 """An array, its layout ('' to guess), and what is decoded at once."""
@@ -48,6 +52,7 @@ def open_source(
     if isinstance(source, Source):
         return source
     if not isinstance(source, (str, os.PathLike)):
+        check_level("the array", level, 1)
         return _from_array(source, dims, channels, layout)
     path = os.fspath(source)
     name = os.path.basename(path.rstrip("/")) or path
@@ -98,8 +103,13 @@ def open_mask(path: str) -> Any:
 def _from_array(source: Any, dims: int, channels: int, layout: str | None) -> Source:
     if not hasattr(source, "shape") or not hasattr(source, "dtype"):
         raise ArgumentError(f"a source is an array or a path, not {type(source).__name__}")
-    if type(source).__module__.startswith("torch"):
-        source = source.detach().cpu().numpy()
+    if isinstance(source, Tensor):
+        if source.layout is not torch.strided or source.is_meta:
+            raise ArgumentError("a tensor must have values of its own: pass x.to_dense()")
+        wide = source.float() if source.dtype is torch.bfloat16 else source
+        source = wide.detach().cpu().resolve_neg().numpy()
+    if isinstance(source, np.ma.MaskedArray):
+        raise ArgumentError("a masked array has no values there: pass x.filled(…), and where=")
     what = "the array"
     letters = layout or guess_layout(source.shape, dims, channels, what)
     letters = parse_layout(letters, source.shape, dims, what)
@@ -186,7 +196,9 @@ def _zarr(path: str, level: int, memory: int) -> Opened:
     if "://" not in path:
         check_files(path)
     node = zarr.open(path, mode="r")
-    if not hasattr(node, "shape"):
+    if hasattr(node, "shape"):
+        check_level(path, level, 1)
+    else:
         node = _pyramid_level(node, level, path)
     check_codecs(node, path)
     # The inner chunks of a shard are read one by one.
@@ -201,8 +213,7 @@ def _pyramid_level(group: Any, level: int, path: str) -> Any:
         arrays = ", ".join(sorted(group.array_keys())) or "none"
         raise DataError(f"{path} is a Zarr group, not an array: name one of its arrays ({arrays})")
     levels = described[0]["datasets"]
-    if not 0 <= level < len(levels):
-        raise ArgumentError(f"{path} has {len(levels)} levels; there is no level {level}")
+    check_level(path, level, len(levels))
     inner = str(levels[level]["path"])
     if inner.startswith("/") or ".." in inner.split("/"):
         raise DataError(f"{path} names a level outside itself: {inner!r}")
@@ -210,6 +221,10 @@ def _pyramid_level(group: Any, level: int, path: str) -> Any:
 
 
 def _npy(path: str, level: int, memory: int) -> Opened:
+    check_level(path, level, 1)
+    with open(path, "rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:  # NumPy would ask whether it may unpickle it
+            raise DataError(f"{path} cannot be opened: it does not begin as a .npy does")
     return np.load(path, mmap_mode="r", allow_pickle=False), "", ()
 
 
@@ -218,6 +233,7 @@ def _tiff(path: str, level: int, memory: int) -> Opened:
 
 
 def _nifti(path: str, level: int, memory: int) -> Opened:
+    check_level(path, level, 1)
     data = nifti.load(path).dataobj
     letters = "ZYX" if len(data.shape) == 3 else ""
     if path.lower().endswith(".gz"):  # no part of it can be read by itself
@@ -227,6 +243,7 @@ def _nifti(path: str, level: int, memory: int) -> Opened:
 
 
 def _picture(path: str, level: int, memory: int) -> Opened:
+    check_level(path, level, 1)
     try:
         from PIL import Image
     except ImportError:

@@ -15,10 +15,19 @@ from convsmith.errors import ArgumentError, DataError, first_line
 from convsmith.tiling.spans import Spans, volume
 from convsmith.tiling.stores.layout import SPATIAL
 
-__all__ = ["Source"]
+__all__ = ["Source", "check_level"]
 
 _PIECE = 1 << 26
 """Bytes of an array that are hashed at once where its fingerprint is taken."""
+
+
+def check_level(name: str, level: Any, levels: int) -> None:
+    """Raise an `ArgumentError` for a level that an image does not have; most have one, 0."""
+    if isinstance(level, bool) or not isinstance(level, int):
+        raise ArgumentError(f"level must be an integer, not {level!r}")
+    if not 0 <= level < levels:
+        has = f"{levels} levels" if levels > 1 else "one level"
+        raise ArgumentError(f"{name} has {has}; there is no level {level}")
 
 
 @dataclass(eq=False)

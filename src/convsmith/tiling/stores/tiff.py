@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from convsmith.errors import ArgumentError, DataError, MissingExtra
+from convsmith.errors import DataError, MissingExtra
 from convsmith.tiling.placement import Placement
 from convsmith.tiling.stores.form import Form
 from convsmith.tiling.stores.room import placed
+from convsmith.tiling.stores.source import check_level
 
 __all__ = ["create", "load", "packages", "reopen"]
 
@@ -39,8 +40,7 @@ def load(path: str, level: int = 0) -> tuple[Any, str, tuple[int, ...]]:
     # The file stays open for as long as the array is used.
     file = tifffile.TiffFile(path)
     series = file.series[0]
-    if not 0 <= level < len(series.levels):
-        raise ArgumentError(f"{path} has {len(series.levels)} levels; there is no level {level}")
+    check_level(path, level, len(series.levels))
     chosen = series.levels[level]
     if _truncated(file, os.path.getsize(path)):
         raise DataError(f"{path} is truncated: it names data beyond its end")
