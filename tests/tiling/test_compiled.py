@@ -1,6 +1,7 @@
 """Compiled tiles: the whole image's bits, for every tiling, origin, worker and thread."""
 
 import re
+from importlib import import_module
 from math import prod
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.tiling.nets import PRECISIONS, UNet, needs_bf16, shaken
 from tests.tiling.test_engines import Here
 
 pytest.importorskip("halide")
+from convsmith.kernels.isa import ISAS, choose_isa
 
 
 class Pools(nn.Module):
@@ -196,6 +198,29 @@ def test_a_worker_without_bf16_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(precision_module, "lacks_bf16", lambda isa=None: "this processor lacks it")
     with pytest.raises(ArgumentError, match=r"^no bf16 here: this processor lacks it$"):
         tiled.run(str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), executor=Here())
+
+
+@pytest.mark.skipif(choose_isa() is not ISAS["avx512"], reason="no avx512 here")
+def test_a_run_keeps_its_instruction_set(tmp_path, monkeypatch):
+    """Roots and exponentials are rounded otherwise in another one."""
+    torch.manual_seed(3)
+    model, image = shaken(ChannelsLast()), torch.rand(1, 3, 96, 64)
+    expected = [cs.compile(model, image, isa=isa)(image)[0].numpy() for isa in ("avx512", "avx2")]
+    assert (expected[0] != expected[1]).any()
+    source, target = str(tmp_path / "in.npy"), str(tmp_path / "out.npy")
+    np.save(source, image[0].numpy())
+    settings = {"tile": 12, "backend": "compiled"}
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("convsmith.tiling.tile"), "instruction_set", lambda: "avx2")
+        narrow = cs.tile(model, (1, 3, 8, 8), **settings)
+    for options in ({}, {"executor": Here()}):
+        narrow.run(source, target, force=True, **options)
+        assert np.array_equal(np.load(target), expected[1])
+    with pytest.raises(ArgumentError, match=r'settings changed \(isa "avx2", now "avx512"\)'):
+        cs.tile(model, (1, 3, 8, 8), **settings).run(source, target, resume=True)
+    monkeypatch.setattr("convsmith.tiling.job.instruction_set", lambda isa=None: "")
+    with pytest.raises(ArgumentError, match="begun with kernels for avx2, this machine has none"):
+        narrow.run(source, str(tmp_path / "other.npy"), executor=Here())
 
 
 def test_the_budget_chooses_a_tile():

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from convsmith.errors import ArgumentError
 
 __all__ = [
-    "FLOAT32", "PRECISIONS", "Precision", "check_here", "here", "lacks_bf16", "precision_of",
+    "FLOAT32", "PRECISIONS", "Precision", "check_here", "here", "instruction_set", "lacks_bf16",
+    "precision_of",
 ]  # fmt: skip
 
 PRECISIONS = ("float32", "bf16")
@@ -76,6 +77,23 @@ def here(name: str, allow_fallback: bool, isa: str | None = None) -> str:
     if not allow_fallback:
         raise ArgumentError(f"no {name} here: {why}; allow_fallback=True takes float32")
     return FLOAT32.name
+
+
+def instruction_set(isa: str | None = None) -> str:
+    """The one that kernels are built for on this machine; '' where it has none.
+
+    Args:
+        isa: the one that is wanted; the widest unless given.
+
+    Raises:
+        ArgumentError: for one that this machine does not have.
+    """
+    try:
+        from convsmith.kernels.isa import choose_isa
+    except ImportError:
+        return ""
+    chosen = choose_isa(isa)
+    return "" if chosen is None else chosen.name
 
 
 def lacks_bf16(isa: str | None = None) -> str:

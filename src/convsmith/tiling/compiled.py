@@ -51,6 +51,7 @@ class CompiledTiles(Compute):
         prepare: from stored values to the network's.
         tile: the lengths of a tile.
         threads: of the kernels.
+        isa: their instruction set; the widest unless given.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class CompiledTiles(Compute):
         prepare: Prepare,
         tile: Sequence[int],
         threads: int,
+        isa: str = "",
     ) -> None:
         self.model, self.survey, self.prepare = model, survey, prepare
-        self.tile, self.threads = tuple(tile), threads
+        self.tile, self.threads, self.isa = tuple(tile), threads, isa
         self._made: dict[tuple[int, ...], tuple[Compiled, Stream | None]] = {}
         self._lock = Lock()
 
@@ -108,7 +110,7 @@ class CompiledTiles(Compute):
                 example = torch.empty(1, self.survey.image.shape[1], *size, dtype=kind)
                 compiled = compile(
                     self.model, example, threads=self.threads, part_of=network,
-                    precision=self.survey.precision,
+                    precision=self.survey.precision, isa=self.isa or None,
                 )  # fmt: skip
                 self._made[size] = compiled, _stream(compiled, self.survey, size, last)
                 while len(self._made) > _SIZES:

@@ -28,7 +28,7 @@ from convsmith.machine import usable_processors
 from convsmith.network.contexts import quiet
 from convsmith.network.stored.program import check_program, program_from
 from convsmith.network.trace import read_program
-from convsmith.runtime.precision import FLOAT32, PRECISIONS, check_here
+from convsmith.runtime.precision import FLOAT32, PRECISIONS, check_here, instruction_set
 from convsmith.tiling.blend import Blend
 from convsmith.tiling.compiled import CompiledTiles
 from convsmith.tiling.compute import Compute
@@ -73,6 +73,7 @@ class Recipe:
         output: which of the network's outputs.
         backend: `torch` or `compiled`.
         precision: of compiled kernels: `float32` or `bf16`.
+        isa: the instruction set of compiled kernels, as others round some functions otherwise.
 
     Raises:
         ArgumentError: for other words, or an overlap that is no share.
@@ -86,6 +87,7 @@ class Recipe:
     output: int = 0
     backend: str = "torch"
     precision: str = FLOAT32.name
+    isa: str = ""
 
     def __post_init__(self) -> None:
         choice("mode", self.mode, MODES)
@@ -113,8 +115,15 @@ def computes(
     if recipe.backend == "compiled":
         model = surveyed.network.model or part
         assert model is not None
-        check_here(recipe.precision)  # it may be another machine than the one that was asked
-        return CompiledTiles(model, surveyed, prepare, tile, max(1, usable_processors() // workers))
+        # It may be another machine than the one that was asked.
+        check_here(recipe.precision)
+        if recipe.isa != (found := instruction_set(recipe.isa or None)):
+            raise ArgumentError(
+                f"the run was begun with kernels for {recipe.isa or 'no machine'}, this machine "
+                f"has {found or 'none'}: others round otherwise"
+            )
+        threads = max(1, usable_processors() // workers)
+        return CompiledTiles(model, surveyed, prepare, tile, threads, recipe.isa)
     interpreter = Interpreter(surveyed, recipe.device)
     if recipe.mode == "window":
         return Blend(interpreter, prepare, recipe.overlap, recipe.blend)

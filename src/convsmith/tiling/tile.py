@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from convsmith.arithmetic.normalise import flag
 from convsmith.errors import ArgumentError
-from convsmith.runtime.precision import FLOAT32, here
+from convsmith.runtime.precision import FLOAT32, here, instruction_set
 from convsmith.tiling.device import device_name
 from convsmith.tiling.job import Recipe
 from convsmith.tiling.tiled import Tiled
@@ -97,7 +97,8 @@ def tile(
         raise ArgumentError(
             f"precision={precision!r} is for backend='compiled': torch computes in the model's type"
         )
-    recipe = replace(recipe, precision=here(precision, allow_fallback))
+    if backend == "compiled":
+        recipe = replace(recipe, precision=here(precision, allow_fallback), isa=instruction_set())
     shape, dtype = _example(model, example)
     return Tiled(model, shape, dtype, recipe, tile=tile, memory=memory, passes=passes)
 
