@@ -23,10 +23,12 @@ pytest.importorskip("halide")
 import convsmith as cs
 from convsmith.exporting.library.targets import target_named
 from convsmith.exporting.library.toolchain import toolchain_for
+from convsmith.exporting.library.trial import running
 from convsmith.kernels.isa import CROSS
-from tests.exporting.libraries import run_program
 from tests.exporting.networks import settled
 from tests.exporting.test_library import Small
+from tests.exporting.varied import VARIED
+from tests.runtime.test_random_blocks import lively
 from tests.runtime.test_random_networks import Network, networks
 from tests.thoroughness import examples
 
@@ -34,19 +36,35 @@ EMULATED = pytest.mark.skipif(
     not (find_spec("ziglang") and shutil.which("qemu-aarch64")),
     reason="no ziglang, or no qemu-aarch64 (pip install ziglang, apt-get install qemu-user)",
 )
+IN_NODE = pytest.mark.skipif(
+    not (find_spec("ziglang") and shutil.which("node")),
+    reason="no ziglang, or no Node (pip install ziglang, apt-get install nodejs)",
+)
+ELSEWHERE = [
+    pytest.param("aarch64-linux", marks=EMULATED), pytest.param("wasm32", marks=IN_NODE),
+]  # fmt: skip
 
 
-def agree(folder: Path, model: nn.Module, image: Tensor) -> None:
-    cs.export(model, image, folder, target="aarch64-linux", check=False)
+def agree(folder: Path, model: nn.Module, image: Tensor, target: str) -> None:
+    """A library for another machine gives what the model gives in float64."""
+    cs.export(model, image, folder, target=target, check=False)
     exact = copy.deepcopy(model).double().eval()
     with torch.no_grad():
         expected = tree_leaves(exact(image.double()))
-    program = toolchain_for(target_named("aarch64-linux")).program(folder, "net")
-    found = run_program(
-        ["qemu-aarch64", program], folder, [image.contiguous()], [t.shape for t in expected]
-    )
-    for one, other in zip(expected, found):
-        assert (one - other).abs().max() <= 1e-5 * one.abs().max().clamp_min(1e-30)
+    machine, shapes = target_named(target), [tuple(each.shape) for each in expected]
+    with running(folder, "net", machine, toolchain_for(machine), shapes) as run:
+        found = run([image.contiguous()])
+    for one, other in zip(expected, found, strict=True):
+        assert one.abs().max() > 0
+        assert (one - other).abs().max() <= 1e-5 * one.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ELSEWHERE)
+@pytest.mark.parametrize("name", VARIED)
+def test_ten_architectures(tmp_path: Path, name: str, target: str) -> None:
+    make, shape = VARIED[name]
+    agree(tmp_path / "out", lively(make()), torch.randn(shape), target)
 
 
 @pytest.mark.slow
@@ -59,14 +77,14 @@ def test_neon(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@EMULATED
+@pytest.mark.parametrize("target", ELSEWHERE)
 @examples(4)
-@given(networks())
+@given(drawn=networks())
 def test_random_networks(
-    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor]
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor], target: str
 ) -> None:
     try:
-        agree(tmp_path_factory.mktemp("random") / "out", *drawn)
+        agree(tmp_path_factory.mktemp("random") / "out", *drawn, target)
     except cs.ConvsmithError as error:
         if "only torch computes" not in str(error):
             raise
@@ -74,22 +92,10 @@ def test_random_networks(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (find_spec("ziglang") and shutil.which("node")), reason="no ziglang, or no Node"
-)
-@examples(3)
-@given(networks())
-def test_web_assembly(
-    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Network, Tensor]
-) -> None:
-    folder = tmp_path_factory.mktemp("web") / "out"
-    model, image = drawn
-    try:
-        written = cs.export(model, image, folder, target="wasm32", name="tiny")
-    except cs.ConvsmithError as error:
-        if "only torch computes" not in str(error):
-            raise
-        reject()
+@IN_NODE
+def test_web_assembly(tmp_path: Path) -> None:
+    shape = (2, 3, 18, 21)
+    written = cs.export(settled(Small()), shape, tmp_path / "out", target="wasm32", name="tiny")
     assert written.checked == "run by node, it agrees with the model"
     assert written.error is not None and written.error <= 1e-5
     assert {"tiny.wasm", "tiny.js", "tiny.h", "libtiny.a"} <= {*written.files}
