@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from convsmith.errors import MissingExtra, ModelError, first_line, no_file
+from convsmith.importing.naming import module_of
 from convsmith.machine import memory
 
 __all__ = ["File", "Node", "open_file"]
@@ -31,6 +32,7 @@ class Node:
         inputs: names; '' for one that is left out.
         outputs: names.
         attributes: by name: numbers, text, lists of numbers, arrays.
+        module: the path of the module that it was written for, where the file says so.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    module: str = ""
 
     def refuse(self, why: str) -> ModelError:
         """The refusal of this node."""
@@ -101,30 +104,42 @@ def _read(model: Any, path: Path) -> File:
         raise ModelError(f"its opset {opset} is too old: convert it to {_OLDEST} or later")
     if model.graph.sparse_initializer:
         raise ModelError("it has sparse weights, which are not read")
-    constants = {each.name: _array(each, path) for each in model.graph.initializer}
+    constants = {_text(each.name): _array(each, path) for each in model.graph.initializer}
     nodes = []
     for each in model.graph.node:
-        name = each.name or (each.output[0] if each.output else "")
-        if each.domain not in ("", "ai.onnx"):
-            known = versions.get(each.domain, 0)
-            raise ModelError(
-                f"{each.domain}.{each.op_type} {name!r} of opset {known} is not an operator of ONNX"
-            )
-        attributes = {a.name: _attribute(a, path, each.op_type, name) for a in each.attribute}
-        if each.op_type == "Constant":
-            constants[each.output[0]] = _constant(attributes, name)
-            continue
-        nodes.append(
-            Node(name, each.op_type, opset, tuple(each.input), tuple(each.output), attributes)
-        )
-    inputs = [each.name for each in model.graph.input if each.name not in constants]
-    outputs = [each.name for each in model.graph.output]
+        node = _node(each, path, versions, opset)
+        if node.kind == "Constant":
+            constants |= dict.fromkeys(node.outputs, _constant(node.attributes, node.name))
+        else:
+            nodes.append(node)
+    inputs = [_text(each.name) for each in model.graph.input]
+    inputs = [name for name in inputs if name not in constants]
+    outputs = [_text(each.name) for each in model.graph.output]
     return File(
         tuple(_sorted(nodes, {*constants, *inputs, ""}, outputs)),
         constants,
         tuple(inputs),
         tuple(outputs),
     )
+
+
+def _node(given: Any, path: Path, versions: Mapping[str, int], opset: int) -> Node:
+    inputs, outputs = tuple(map(_text, given.input)), tuple(map(_text, given.output))
+    kind, domain = _text(given.op_type), _text(given.domain)
+    name = _text(given.name) or (outputs[0] if outputs else "")
+    if domain not in ("", "ai.onnx"):
+        known = versions.get(given.domain, 0)
+        raise ModelError(f"{domain}.{kind} {name!r} of opset {known} is not an operator of ONNX")
+    attributes = {_text(a.name): _attribute(a, path, kind, name) for a in given.attribute}
+    # Older releases of onnx know no metadata of nodes.
+    metadata = {each.key: _text(each.value) for each in getattr(given, "metadata_props", ())}
+    module = module_of(name, kind, metadata.get("pkg.torch.onnx.name_scopes", ""))
+    return Node(name, kind, opset, inputs, outputs, attributes, module)
+
+
+def _text(value: str | bytes) -> str:
+    """A name as text; what is not UTF-8 comes as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _sorted(nodes: list[Node], known: set[str], outputs: list[str]) -> Iterator[Node]:
@@ -150,13 +165,13 @@ def _attribute(attribute: Any, path: Path, kind: str, name: str) -> Any:
     if attribute.type in (types.GRAPH, types.GRAPHS):
         raise ModelError(f"{kind} {name!r} has a graph of its own: such operators are not read")
     if attribute.type == types.STRING:
-        return attribute.s.decode("utf-8", "replace")
+        return _text(attribute.s)
     if attribute.type in (types.INT, types.FLOAT):
         return attribute.i if attribute.type == types.INT else attribute.f
     if attribute.type in (types.INTS, types.FLOATS):
         return list(attribute.ints if attribute.type == types.INTS else attribute.floats)
     if attribute.type == types.STRINGS:
-        return [each.decode("utf-8", "replace") for each in attribute.strings]
+        return list(map(_text, attribute.strings))
     raise ModelError(f"{kind} {name!r} has an attribute {attribute.name!r} of an unknown kind")
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from convsmith.importing.file import Node
 from convsmith.importing.operators.windows import Windows
 
-__all__ = ["layer_for"]
+__all__ = ["has_transposed", "layer_for"]
 
 Array = np.ndarray[Any, Any]
 _CONV: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -91,12 +91,18 @@ def _batch_norm(node: Node, arrays: list[Array]) -> nn.Module | None:
     return _filled(layer, weight=weight, bias=bias, running_mean=mean, running_var=variance)
 
 
+def has_transposed(node: Node) -> bool:
+    """Whether the weight of a product has a row for each output, as those of torch have."""
+    return node.attributes.get("transB", 0) not in (0, None)
+
+
 def _gemm(node: Node, arrays: list[Array]) -> nn.Module | None:
     given, (weight, *bias) = node.attributes, arrays
     plain = given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0 and not given.get("transA", 0)
-    if not plain or weight.ndim != 2 or any(b.ndim != 1 for b in bias):
+    if not plain or weight.ndim != 2:
         return None
-    weight = weight if given.get("transB", 0) else weight.T
+    bias = [b[0] if b.ndim == 2 and len(b) == 1 else b for b in bias]
+    weight = weight if has_transposed(node) else weight.T
     if any(b.shape != weight.shape[:1] for b in bias):
         return None
     layer = nn.Linear(weight.shape[1], weight.shape[0], bool(bias), device="meta")
@@ -104,11 +110,12 @@ def _gemm(node: Node, arrays: list[Array]) -> nn.Module | None:
 
 
 def _matmul(node: Node, arrays: list[Array]) -> nn.Module | None:
-    if len(arrays) != 1 or arrays[0].ndim != 2:
+    weight, *bias = arrays
+    if weight.ndim != 2:
         return None
-    inputs, outputs = arrays[0].shape
-    layer = nn.Linear(inputs, outputs, bias=False, device="meta")
-    return _filled(layer, weight=arrays[0].T, bias=None)
+    weight = weight if has_transposed(node) else weight.T
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bool(bias), device="meta")
+    return _filled(layer, weight=weight, bias=bias[0] if bias else None)
 
 
 _MAKERS: dict[str, Callable[[Node, list[Array]], nn.Module | None]] = {

@@ -18,8 +18,10 @@ from convsmith.importing import operators  # noqa: F401 (fills the table)
 from convsmith.importing.file import File, Node, open_file
 from convsmith.importing.host import Host
 from convsmith.importing.layers import layer_for
+from convsmith.importing.naming import path_of
 from convsmith.importing.network import OnnxNetwork, Step
 from convsmith.importing.table import OPERATORS
+from convsmith.importing.weights import with_plain_weights
 
 __all__ = ["read_onnx"]
 
@@ -53,7 +55,7 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
         if node.kind not in OPERATORS:
             raise ModelError(f"{path}: {node.refuse('is an operator that is not known')}")
     try:
-        return _Builder(file).network.eval()
+        return _Builder(with_plain_weights(file)).network.eval()
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
@@ -128,12 +130,10 @@ class _Builder:
         return self._put(name, nn.Parameter(tensor) if real and array.ndim else tensor)
 
     def _layer(self, node: Node, layer: nn.Module) -> str:
-        """Put a layer under the name of its weight, once; its path."""
+        """Put a layer under its name, once; its path."""
         key = (node.inputs[1:], repr(layer))
         if key not in self._layers:
-            owner, _, last = node.inputs[1].rpartition(".")
-            named = owner if last == "weight" and owner else node.name or node.outputs[0]
-            self._layers[key] = self._put(named, layer)
+            self._layers[key] = self._put(path_of(node), layer)
         return self._layers[key]
 
     def _put(self, name: str, value: Any) -> str:

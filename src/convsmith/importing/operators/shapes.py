@@ -200,8 +200,10 @@ def _gather(node: Node, values: Sequence[Any]) -> Any:
 
 @operator("Expand")
 def _expand(node: Node, values: Sequence[Any]) -> Any:
-    value = tensor_of(values[0])
     lengths = numbers(values[1])
+    if isinstance(values[0], Host) and lengths in ([1], [len(values[0].values)]):
+        return Host(values[0].values)
+    value = tensor_of(values[0])
     missing = len(lengths) - value.dim()
     own = [*([1] * missing), *value.shape] if missing > 0 else list(value.shape)
     lengths = [*([1] * -missing), *lengths] if missing < 0 else lengths
