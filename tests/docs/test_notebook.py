@@ -39,7 +39,11 @@ def run(code: str, names: dict[str, Any]) -> Any:
 def test_ten_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    shown = [run(cell, names) for cell in cells()]
+    code = cells()
+    shown = [run(cell, names) for cell in code]
+    # A reader goes back and runs a cell again.
+    for cell in (*code[2:4], *code[5:]):
+        run(cell, names)
     assert len(shown) == 10
     trained, inspection, field, report, scores, gap, same, written, scene = shown[1:]
     assert trained > 0.9 and inspection.status == "exact" and field[0] == (8, 8)
