@@ -74,3 +74,31 @@ def test_nested_inputs_are_counted_traced_or_run(run):
     report = cs.inspect(Batch(), example, run=run)
     assert report.macs == (36 + 12) * 4 * 27
     assert set(report.inputs) == {(3, 8, 8), (3, 5, 6), (1, 7)}
+
+
+class Sides(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, left, right):
+        return self.conv(left) - right
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_one_tensor_for_two_inputs_stays_two_inputs(nested, tmp_path):
+    """`torch.export` takes them for one: calls with two would read the second alone."""
+    model, (left, right) = Sides().eval(), torch.randn(2, 1, 3, 5, 4)
+    example = {"left": left, "right": left} if nested else [left, left]
+    layer = next(each for each in cs.trace(model, example) if each.kind == "convolution")
+    assert layer.inputs == ("left",)
+    with torch.no_grad():
+        expected = model(left, right)
+        for compiled in (
+            cs.compile(model, example, threads=1),
+            torch.compile(model, backend="convsmith"),
+        ):
+            compiled(left, left)
+            assert torch.allclose(compiled(left, right), expected, atol=1e-6)
+    written = cs.export(model, example, tmp_path / "net.onnx")
+    assert [value.name for value in written.values[:2]] == ["left", "right"]

@@ -62,14 +62,10 @@ def aliased(inputs: Any) -> Any:
 
     Which sizes are free is marked on tensors, by `torch._dynamo.mark_dynamic` and by
     `torch.export`, which leaves its marks where a capture fails. The caller's marks are not for
-    captures of ours, nor ours for theirs.
+    captures of ours, nor ours for theirs. One that is passed twice becomes two: `torch.export`
+    takes them for one input, and later calls, with two, would be given values of the second alone.
     """
-    made: dict[int, Tensor] = {}  # a tensor that is passed twice stays one
-
-    def alias(leaf: Any) -> Any:
-        return made.setdefault(id(leaf), leaf.detach()) if isinstance(leaf, Tensor) else leaf
-
-    return tree_map(alias, inputs)
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, inputs)
 
 
 def _value(value: Any, like: Tensor) -> Any:

@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_flatten
 
 from convsmith.errors import ConvsmithError
+from convsmith.network.example import aliased
 from convsmith.runtime.graph.capture import Capture
 
 __all__ = ["part_before"]
@@ -76,6 +77,6 @@ def _drop_unread(module: GraphModule) -> None:
 
 def captured_part(module: nn.Module, inputs: Any) -> torch.export.ExportedProgram:
     """The part as a program of its own."""
-    args, kwargs = inputs
+    args, kwargs = aliased(inputs)
     with torch.no_grad():
         return torch.export.export(module, args, kwargs)
