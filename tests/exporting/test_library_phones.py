@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import subprocess
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 pytest.importorskip("halide")
 
@@ -40,6 +42,18 @@ def symbols_of_apple(content: bytes) -> tuple[set[str], set[str]]:
         if kind & 1:  # external
             (offered if kind & 0x0E else wanted).add(text)
     return offered, wanted
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_another_name(tmp_path: Path, target: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    options = {"target": target, "name": "tiny", "check": False}
+    written = cs.export(model, (1, 3, 8, 8), tmp_path / "out", **options)
+    assert TARGETS[target].shared("tiny") in written.files and "tiny.h" in written.files
+    for file in (tmp_path / "out").iterdir():
+        named = "net" in file.stem.split("_")
+        texts = () if file.suffix in (".a", ".so", ".dylib", ".wasm", ".bin") else (file,)
+        assert not named and not any(re.search(r"\b_?net\b|\b_?net_", t.read_text()) for t in texts)
 
 
 def test_macos(tmp_path: Path) -> None:

@@ -208,9 +208,9 @@ def _renamed(text: str, name: str) -> str:
     if name == "net":
         return text
     text = re.sub(r"\bNET_", f"{name.upper()}_", text)
-    text = re.sub(r"\bNET_H\b", f"{name.upper()}_H", text)
     text = re.sub(r"\blibnet\b", f"lib{name}", text)
-    return re.sub(r"\bnet(?=[_.]|\b)", name, text)
+    # Symbols of macOS begin with a line.
+    return re.sub(r"\b(_?)net(?=[_.]|\b)", rf"\g<1>{name}", text)
 
 
 def _wrapped(text: str, width: int = 96) -> str:

@@ -75,7 +75,8 @@ class Toolchain:
         if done.returncode:
             said = re.search(".*error.*", done.stderr, re.IGNORECASE)
             reason = first_line(said[0] if said else done.stderr) or f"exit {done.returncode}"
-            raise ConvsmithError(f"{self.compiler[0]} cannot build the library: {reason}")
+            builder = "zig" if "ziglang" in self.compiler else self.compiler[0]
+            raise ConvsmithError(f"{builder} cannot build the library: {reason}")
 
 
 def _shared(target: Target, name: str) -> list[str]:
