@@ -216,6 +216,9 @@ def test_a_compiled_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
     written = cs.export(model, shape, tmp_path / "net.cvs")
     assert written.format == "cvs" and written.error is not None and written.error <= 1e-5
     assert written.parameters == cs.inspect(model, shape).params
+    reasons = cs.compile(model, shape).reasons
+    assert all(any(name in note for note in written.notes) for name in reasons)
+    assert len(written.notes) == len(set(reasons.values()))
     image = torch.randn(shape)
     for one, other in zip(in_float64(model, image), cs.load(written.path)(image)):
         assert (one - other).abs().max() <= 1e-5 * one.abs().max()

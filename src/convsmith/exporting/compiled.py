@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from convsmith.runtime.stored.writing import content_of
 from convsmith.text import times
 
 __all__ = ["export_compiled"]
+
+_NAMED = 5  # layers of each reason
 
 
 def export_compiled(
@@ -64,13 +67,22 @@ def export_compiled(
             )
         checked = f"loaded again, it agrees at {size}"
     network = compiled.network
-    reasons = sorted(set(compiled.reasons.values()))
-    notes = (f"some layers run in torch: {'; '.join(reasons)}",) if reasons else ()
+    notes = tuple(_in_torch(compiled.reasons))
     save_bytes(path, content, force)
     count = sum(p.numel for p in network.parameters.values() if not p.buffer)
     return Exported(
         path, "cvs", None, count, len(content), tuple(_values(network, loaded)), checked, gap, notes
     )
+
+
+def _in_torch(reasons: Mapping[str, str]) -> Iterator[str]:
+    """A line for each reason, with the layers that have it."""
+    layers: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        layers.setdefault(reason, []).append(name)
+    for reason, names in sorted(layers.items()):
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"run in torch ({reason}): {', '.join(names[:_NAMED])}{more}"
 
 
 def _values(network: Network, loaded: Loaded) -> Any:
