@@ -314,6 +314,25 @@ def test_names_come_back(tmp_path: Path) -> None:
     assert (one.params, one.macs) == (other.params, other.macs) and other.status == "exact"
 
 
+def test_inputs_and_outputs_keep_their_names(tmp_path: Path) -> None:
+    """Also where the exporter, or another value of the graph, would have such a name."""
+    nodes = [
+        helper.make_node("Conv", ["x0", "w"], ["relu"], "conv"),
+        helper.make_node("Relu", ["relu"], ["conv2d"]),
+        helper.make_node("Add", ["conv2d", "x1"], ["image"]),
+    ]
+    shape, held = ["n", 4, "h", "w"], {"w": np.ones((4, 4, 1, 1), F32)}
+    outputs = ("image", "conv2d")
+    network = cs.read_onnx(saved(tmp_path / "a.onnx", nodes, [shape, shape], held, 17, outputs))
+    images = torch.randn(2, 1, 4, 6, 5)
+    written = cs.export(network, list(images), tmp_path / "b.onnx")
+    assert [value.name for value in written.values] == ["x0", "x1", *outputs]
+    onnx.checker.check_model(onnx.load(written.path), full_check=True)
+    agree(written.path, network, *images)
+    again = cs.read_onnx(written.path)
+    assert (again.inputs, again.outputs) == (network.inputs, network.outputs)
+
+
 @pytest.mark.parametrize("name", thinned(LAYERS))
 def test_every_form_comes_back(tmp_path: Path, name: str) -> None:
     layer = made(name)
@@ -346,6 +365,8 @@ def test_all_verbs_take_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     light = cs.lighten(network, torch.rand(16, 3, 16, 16), multiplier=1,
                        timing=Timing(compiled=False))  # fmt: skip
     assert light.report.lightened.params < light.report.original.params
+    lighter = light.export(tmp_path / "light.onnx")
+    assert (lighter.values[0].name, lighter.values[-1].name) == (*network.inputs, *network.outputs)
     wide = cs.dilate(network, (1, 3, 16, 16), output_stride=1)
     assert torch.allclose(wide.model(image)[..., ::2, ::2], network(image), atol=1e-5)
     assert main(["inspect", str(path), "--input", "1,3,16,16"]) == 0

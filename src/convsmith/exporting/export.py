@@ -16,6 +16,7 @@ from convsmith.exporting.agreement import compared, ranges_of
 from convsmith.exporting.compiled import export_compiled
 from convsmith.exporting.exported import Exported
 from convsmith.exporting.library.written import ExportedLibrary
+from convsmith.importing.network import OnnxNetwork
 from convsmith.network import Network, trace
 from convsmith.network.example import example_inputs
 from convsmith.network.lock import LOCK
@@ -107,7 +108,9 @@ def export(
     with LOCK:
         program, notes = _program(model, network, given, fixed)
         try:
-            written = onnx.write(program, size_names(program), opset)
+            # What was read from a file keeps the names by which programs feed it.
+            ends = (holder.inputs, holder.outputs) if isinstance(holder, OnnxNetwork) else ()
+            written = onnx.write(program, size_names(program), opset, *ends)
         except ConvsmithError as error:
             raise type(error)(f"{network.name} {error}") from error
     checked, gap = "not checked: check=False", None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -54,13 +54,21 @@ def check_installed() -> None:
         raise MissingExtra("writing ONNX", extra="onnx", package=" and ".join(lacking))
 
 
-def write(program: ExportedProgram, names: Mapping[str, str], opset: int | None) -> Written:
+def write(
+    program: ExportedProgram,
+    names: Mapping[str, str],
+    opset: int | None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+) -> Written:
     """Translate a program.
 
     Args:
         program: with sizes that may be free.
         names: of its free sizes, by symbol.
         opset: the version of the operators; the exporter's own choice unless given.
+        inputs: what its inputs are called, in order; the exporter's own names unless given.
+        outputs: likewise.
 
     Raises:
         ArgumentError: for an opset that is not to be had.
@@ -90,6 +98,7 @@ def write(program: ExportedProgram, names: Mapping[str, str], opset: int | None)
         except Exception as error:
             raise ConvsmithError(f"cannot be written as ONNX: {_reason(error)}") from error
         _rename(model, names)
+        _call(model, program, inputs, outputs)
         kept = _check_weights(model, held)
         try:
             content = made.model_proto.SerializeToString()
@@ -153,6 +162,35 @@ def _rename(model: Any, names: Mapping[str, str]) -> None:
     for value in {id(v): v for v in (*graph.inputs, *graph.outputs, *results)}.values():
         if value.shape is not None:
             value.shape = ir.Shape([renamed(dim) for dim in value.shape])
+
+
+def _call(
+    model: Any, program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Give inputs and outputs their names; what had such a name gets another."""
+    graph = model.graph
+    wanted = dict(zip(program.graph_signature.user_inputs, inputs, strict=False))
+    pairs = [(value, wanted[value.name]) for value in graph.inputs if value.name in wanted]
+    pairs += [
+        (value, name)
+        for value, name in zip(graph.outputs, outputs, strict=False)
+        if value.producer() is not None
+    ]
+    held = {value.name: value for value in (*graph.inputs, *graph.initializers.values())}
+    held |= {value.name: value for node in graph for value in node.outputs}
+    for value, name in pairs:
+        other = held.get(name)
+        if other is value or name in graph.initializers:
+            continue
+        if other is not None:
+            free = name
+            while free in held:
+                free += "_"
+            other.name = free
+            held[free] = other
+        del held[value.name]
+        value.name = name
+        held[name] = value
 
 
 def _check_weights(model: Any, held: Mapping[str, Tensor]) -> frozenset[str]:
