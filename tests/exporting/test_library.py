@@ -300,7 +300,10 @@ def test_picture(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (3, 4, 3), dtype=torch.uint8)  # rows, columns, colours
     picture, result = tmp_path / "in.ppm", tmp_path / "out.raw"
     picture.write_bytes(b"P6\n# a comment\n4 3\n255\n" + pixels.numpy().tobytes())
-    subprocess.run([program, picture, "-o", result], check=True)
+    for times in ([], ["-n", "3"]):
+        words = [program, *times, picture, "-o", result]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert done.stdout.count("ms per run") == bool(times)
     image = pixels.permute(2, 0, 1)[None].float() / 255
     image = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
     found = torch.frombuffer(bytearray(result.read_bytes()), dtype=torch.float32)
