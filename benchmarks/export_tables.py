@@ -73,9 +73,10 @@ def _emulated(result: dict[str, Any]) -> list[Table]:
         for row in rows:
             if "peer_ms" in row:
                 row["times"] = row["ms"] / row["peer_ms"]
-        reasons = {row["peer_reason"] for row in rows if "peer_reason" in row}
-        missing = not any("peer_ms" in row for row in rows)
-        note = f"{peer}: {'; '.join(sorted(reasons)) or advice}." if missing else None
+        reasons = sorted({row["peer_reason"] for row in rows if "peer_reason" in row})
+        if not any("peer_ms" in row for row in rows):
+            reasons = reasons or [advice]
+        note = f"{peer}: {'; '.join(reasons)}." if reasons else None
         where = "QEMU" if machine.startswith("aarch64") else "Node"
         title = f"{machine}, in {where}"
         made.append(Table(columns, _picked(columns, rows), title=title, note=note))

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("halide")
 
-from benchmarks import export
+from benchmarks import export, web
 from benchmarks.emulated import PEERS
 from benchmarks.markdown import markdown
 from convsmith.errors import ConvsmithError
@@ -29,6 +29,8 @@ RESULT = {
         {"network": "A", "machine": "wasm32", "eager": 1e-6, "error": 1e-6, "ms": 20.0,
          "peer_ms": 40.0},
         {"network": "B", "machine": "wasm32", "eager": 1e-6, "reason": "node is not installed"},
+        {"network": "C", "machine": "wasm32", "eager": 1e-6, "error": 1e-6, "ms": 9.0,
+         "peer_reason": "it failed"},
     ],
     "sizes": [
         {"what": "C library, wasm32", "bytes": 2**20 + 1},
@@ -46,12 +48,12 @@ def test_goals_and_reasons():
         "B on wasm32: node is not installed",
         "C library, wasm32: 1,048,577 bytes, not 1,048,576",
     ]
-    started, beside, neon, web, sizes = map(markdown, export.tables(RESULT))
+    started, beside, neon, node, sizes = map(markdown, export.tables(RESULT))
     assert "| .cvs | 1,200 ms | 1.00 ms | 3.00 ms | 300 ms | import torch |" in started
     assert "| C | – | – | – | – | – | – | only torch computes x |" in beside
     assert PEERS["aarch64-linux"][1] in neon and "| A | 3.0e-06 | 1.0e-06 | 20.0 ms |" in neon
-    assert "| A | 1.0e-06 | 1.0e-06 | 20.0 ms | 40.0 ms | 0.50 | – |" in web
-    assert PEERS["wasm32"][1] not in web
+    assert "| A | 1.0e-06 | 1.0e-06 | 20.0 ms | 40.0 ms | 0.50 | – |" in node
+    assert "onnxruntime-web: it failed." in node and PEERS["wasm32"][1] not in node
     assert "| executorch's library | – | not installed |" in sizes
 
 
@@ -66,3 +68,19 @@ def test_sizes_of_what_is_not_there():
 def test_ten_networks_in_emulators_and_six_here():
     assert len(export.EMULATED) == 10
     assert len(export.NETWORKS) == 6
+
+
+def test_the_peer_in_node(tmp_path, monkeypatch):
+    monkeypatch.setenv("NODE_PATH", str(tmp_path))
+    assert web.modules() == tmp_path and web.found_version() is None
+    monkeypatch.delenv("NODE_PATH")
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "kernels"))
+    for name in ("npm_config_offline", "NPM_CONFIG_OFFLINE"):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "empty"))
+    with pytest.raises(ConvsmithError, match=r"npm (is not installed|cannot install onnxruntime)"):
+        web.modules()
+    held = tmp_path / "npm/node_modules/onnxruntime-web"
+    held.mkdir(parents=True)
+    (held / "package.json").write_text('{"version": "1.2.3"}')
+    assert web.modules() == tmp_path / "npm/node_modules" and web.found_version() == "1.2.3"
