@@ -180,6 +180,42 @@ def test_a_file_that_disagrees_is_not_written(
     assert written.error is None and written.checked == "not checked: check=False"
 
 
+class _Shifted(nn.Module):
+    """Loses digits of its input in float32: the larger the shift, the more."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.tensor(shift))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input, but for rounding."""
+        return (x + self.shift) - self.shift
+
+
+@pytest.mark.parametrize(
+    ("shift", "factor", "holds"),
+    [(0.0, 0.0, True), (1e4, 0.0, True), (1e4, 0.9, True), (1e4, 2.5, False), (1e7, 0.9, False)],
+)
+def test_it_may_differ_as_the_models_own_float32_does(
+    shift: float, factor: float, holds: bool
+) -> None:
+    model, image = _Shifted(shift).eval(), torch.randn(1, 3, 9, 9)
+    expected = [model(image).detach()]
+    own = float((expected[0] - image).abs().max())
+    found = [image + factor * own]
+    differs = agreement.difference(expected, found) > agreement.TOLERANCE
+    assert differs == bool(shift)  # or there would be nothing to judge
+    if holds:
+        gap = agreement.held_to("A and B", model, ((image,), {}), expected, found)
+        assert gap == agreement.difference(expected, found)
+    else:
+        with pytest.raises(cs.ConvsmithError, match="A and B differ by"):
+            agreement.held_to("A and B", model, ((image,), {}), expected, found)
+    assert model.shift.dtype == torch.float32 and image.dtype == torch.float32
+    with pytest.raises(cs.ConvsmithError, match="differ"):
+        agreement.held_to("A and B", model, ((image,), {}), expected, [image * torch.nan])
+
+
 def test_without_onnxruntime_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "find_spec", lambda name: None)
     written = cs.export(nn.Conv2d(3, 8, 3), (1, 3, 8, 8), tmp_path / "net.onnx")

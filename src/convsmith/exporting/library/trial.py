@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.errors import ConvsmithError, first_line
-from convsmith.exporting.agreement import TOLERANCE, difference, of_model, random_inputs
+from convsmith.exporting.agreement import held_to, of_model, random_inputs
 from convsmith.exporting.library.targets import Target
 from convsmith.exporting.library.toolchain import Toolchain
 from convsmith.kernels.isa import lacking
@@ -47,7 +47,7 @@ def tried(
         How it was run, and the largest difference over the largest value; or why it was not.
 
     Raises:
-        ConvsmithError: where it fails, or differs by more than `TOLERANCE`.
+        ConvsmithError: where it fails, or `held_to` refuses.
     """
     if reason := cannot_run(target):
         return f"not checked: {reason}", None
@@ -58,12 +58,7 @@ def tried(
             found = run([leaf.contiguous() for leaf in leaves(drawn)])
     except PermissionError:
         return f"not checked: no program may be run in {folder.parent}; set TMPDIR", None
-    gap = difference(expected, found)
-    if not gap <= TOLERANCE:
-        raise ConvsmithError(
-            f"the C library and the model differ by {gap:.1e} of the largest value, more than "
-            f"{TOLERANCE:.0e}: nothing is written (check=False does not ask)"
-        )
+    gap = held_to("the C library and the model", model, drawn, expected, found)
     how = "run here" if target.is_here else f"run by {target.emulator}"
     return f"{how}, it agrees with the model", gap
 
