@@ -300,7 +300,7 @@ def test_picture(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (3, 4, 3), dtype=torch.uint8)  # rows, columns, colours
     picture, result = tmp_path / "in.ppm", tmp_path / "out.raw"
     picture.write_bytes(b"P6\n# a comment\n4 3\n255\n" + pixels.numpy().tobytes())
-    for times in ([], ["-n", "3"]):
+    for times in ([], ["-n", "1"], ["-n", "3"]):
         words = [program, *times, picture, "-o", result]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert done.stdout.count("ms per run") == bool(times)

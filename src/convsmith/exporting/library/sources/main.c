@@ -104,16 +104,17 @@ int main(int count, char **words) {
     const char *sources[NET_INPUTS] = {0}, *targets[NET_OUTPUTS] = {0};
     const char *file = NULL;
     int given = 0, written = 0, writing = 0;
-    long runs = 1;
+    long runs = 0; /* that are timed */
+    int times = 0;
     for (int i = 1; i < count; i++) {
         if (!strcmp(words[i], "-w") && i + 1 < count) file = words[++i];
-        else if (!strcmp(words[i], "-n") && i + 1 < count) runs = strtol(words[++i], NULL, 10);
+        else if (!strcmp(words[i], "-n") && i + 1 < count) runs = strtol(words[++i], NULL, 10), times = 1;
         else if (!strcmp(words[i], "-o")) writing = 1;
         else if (!writing && given < NET_INPUTS) sources[given++] = words[i];
         else if (writing && written < NET_OUTPUTS) targets[written++] = words[i];
         else given = NET_INPUTS + 1;
     }
-    if (given != NET_INPUTS || (writing && written != NET_OUTPUTS) || runs < 1) {
+    if (given != NET_INPUTS || (writing && written != NET_OUTPUTS) || runs < times) {
         fprintf(stderr, "usage: %s [-w weights.bin] [-n RUNS] INPUT... [-o OUTPUT...]\n", words[0]);
         fprintf(stderr, "inputs: %d, outputs: %d\n", NET_INPUTS, NET_OUTPUTS);
         return 2;
@@ -131,11 +132,11 @@ int main(int count, char **words) {
     }
     /* What is timed is not the first run, which brings code and weights into memory. */
     double start = seconds();
-    for (long run = runs > 1 ? -1 : 0; run < runs; run++) {
+    for (long run = -1; run < runs; run++) {
         if (run == 0) start = seconds();
         if (net_run(n, inputs, outputs)) fail("a kernel failed", words[0]);
     }
-    if (runs > 1) printf("%.3f ms per run\n", 1000 * (seconds() - start) / (double)runs);
+    if (times) printf("%.3f ms per run\n", 1000 * (seconds() - start) / (double)runs);
     for (int i = 0; i < NET_OUTPUTS; i++) {
         if (targets[i]) {
             write_output(targets[i], outputs[i], output_sizes[i]);
