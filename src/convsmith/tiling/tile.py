@@ -84,8 +84,7 @@ def tile(
         raise ArgumentError(f"expected a torch.nn.Module, not {type(model).__name__}")
     recipe = Recipe(
         mode=mode, overlap=overlap, blend=blend, device=device_name(device), output=output,
-        backend=backend,
-        precision=precision,
+        backend=backend, precision=precision,
     )  # fmt: skip
     flag("passes", passes)
     flag("allow_fallback", allow_fallback)
