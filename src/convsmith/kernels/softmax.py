@@ -67,7 +67,8 @@ class ChannelSoftmax(Kernel):
         total[x, y] = by_halves(sums, out, self.lanes, lambda a, b: a + b)
         if self.logarithm:
             last[x, y] = activate("log", total[x, y])
-            share = source[c, x, y] - most[x, y] - last[x, y]
+            # In this order: of large values the logarithm would be lost beside the largest.
+            share = hl.strict_float(source[c, x, y] - most[x, y] - last[x, y])
         else:
             last[x, y] = hl.f32(1) / total[x, y]
             # What is beyond the last vector is padding, which nothing reads.
