@@ -66,7 +66,8 @@ def products(draw: st.DrawFn) -> tuple[list[Any], dict[str, Any], tuple[str, ...
     rank = 2 if kind == "Gemm" else draw(st.integers(1, 4))
     turns, rows = draw(st.booleans()), kind == "Gemm" and draw(st.booleans())
     held = {"w": (OUT, IN) if turns != rows else (IN, OUT)}
-    held["b"] = draw(st.sampled_from([(OUT,), (OUT,), (OUT,), (1,), (), (1, OUT), (2, 1, OUT)]))
+    maps = (3 if rank == 4 else 2, 1, OUT)
+    held["b"] = draw(st.sampled_from([(OUT,), (OUT,), (OUT,), (1,), (), (1, OUT), maps]))
     weight, nodes = "w", []
     if draw(st.booleans()):
         nodes.append(helper.make_node("Identity", [weight], ["copy"]))
