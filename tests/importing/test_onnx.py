@@ -133,6 +133,7 @@ C = {
     "sizes": np.array([2, 4, 9, 5]), "none": np.zeros(0, F32), "parts": np.array([1, 3]),
     "more": np.array([3, 1, 1, 1, 8]),
     "slope": np.full((4, 1, 1), 0.2, F32), "grid": np.array([[0, 1], [2, 3]]),
+    "places": np.array([[0, 1], [1, -2], [-2, 3]]),
 }  # fmt: skip
 TWO = [
     ("Add", ["x0", "channels"], {}, 17), ("Sub", ["one", "x0"], {}, 17),
@@ -147,7 +148,8 @@ TWO = [
     ("Slice", ["x0"], {"starts": [1, 0], "ends": [3, 2], "axes": [1, 3]}, 9),
     ("Slice", ["x0", "last", "far", "axis", "back"], {}, 17),
     ("Gather", ["x0", "picks"], {"axis": 1}, 17), ("Gather", ["x0", "pick"], {"axis": 2}, 17),
-    ("Gather", ["x0", "grid"], {"axis": 1}, 17), ("Concat", ["x0", "x0"], {"axis": 1}, 17),
+    ("Gather", ["x0", "grid"], {"axis": 1}, 17), ("GatherND", ["x0", "places"], {}, 17),
+    ("Concat", ["x0", "x0"], {"axis": 1}, 17),
     ("Unsqueeze", ["x0", "axis"], {}, 17), ("Unsqueeze", ["x0"], {"axes": [0, 2]}, 11),
     ("Tile", ["x0", "twice"], {}, 17), ("Expand", ["x0", "more"], {}, 17),
     ("Pad", ["x0", "pads", "one"], {}, 17), ("Pad", ["x0", "pads"], {"mode": "reflect"}, 17),
@@ -300,7 +302,12 @@ def test_random_networks_go_out_and_come_back(
         for one, other in zip(several(again(image)), several(copy.deepcopy(model).eval()(image))):
             scale = float(other.abs().max().clamp_min(1e-30))
             torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * scale)
-    assert {p.numel() for p in again.parameters()} == {p.numel() for p in model.parameters()}
+    # By how many pixels the windows of an adaptive pool divide are numbers of the file, too.
+    pooled = any(
+        isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size != 1 for m in model.modules()
+    )
+    own, found = ({p.numel() for p in each.parameters()} for each in (model, again))
+    assert own <= found if pooled else own == found
 
 
 def test_names_come_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from torch import nn
 from torch.export import ExportedProgram
 
-from convsmith.errors import ArgumentError, ConvsmithError
+from convsmith.errors import ArgumentError, ConvsmithError, first_line
 from convsmith.exporting import onnx
 from convsmith.exporting.agreement import compared, ranges_of
 from convsmith.exporting.compiled import export_compiled
@@ -21,7 +22,7 @@ from convsmith.network import Network, trace
 from convsmith.network.example import example_inputs
 from convsmith.network.lock import LOCK
 from convsmith.report.saving import as_path, check_target, save_bytes
-from convsmith.runtime.graph.free import captured, size_names
+from convsmith.runtime.graph.free import captures, size_names
 
 __all__ = ["export"]
 
@@ -105,17 +106,29 @@ def export(
     onnx.check_installed()
     network = trace(model, example)
     given = _inputs(model, holder, example)
-    with LOCK:
-        program, notes = _program(model, network, given, fixed)
-        try:
-            # What was read from a file keeps the names by which programs feed it.
-            ends = (holder.inputs, holder.outputs) if isinstance(holder, OnnxNetwork) else ()
-            written = onnx.write(program, size_names(program), opset, *ends)
-        except ConvsmithError as error:
-            raise type(error)(f"{network.name} {error}") from error
+    # What was read from a file keeps the names by which programs feed it.
+    ends = (holder.inputs, holder.outputs) if isinstance(holder, OnnxNetwork) else ()
     checked, gap = "not checked: check=False", None
-    if check:
-        checked, gap = compared(holder, written.content, given, written.values, ranges_of(network))
+    refused: ConvsmithError | None = None
+    with LOCK:
+        for program, reasons in _programs(model, network, given, fixed):
+            try:
+                written = _written(network.name, program, opset, ends)
+                if check:
+                    ranges = ranges_of(network)
+                    checked, gap = compared(holder, written.content, given, written.values, ranges)
+            except ArgumentError:
+                raise
+            except ConvsmithError as error:
+                refused = refused or error
+                continue
+            notes = reasons
+            break
+        else:
+            assert refused is not None
+            raise refused
+    if refused is not None:
+        notes += (f"with more sizes free: {first_line(refused)}",)
     count, unread = _counted(network, written.weights)
     if unread:
         notes += (f"left out, as nothing reads them: {', '.join(unread)}",)
@@ -163,15 +176,32 @@ def _inputs(model: Any, holder: nn.Module, example: Any) -> Any:
     return example_inputs(holder, example)
 
 
-def _program(
+def _written(
+    name: str, program: ExportedProgram, opset: int | None, ends: Sequence[Sequence[str]]
+) -> onnx.Written:
+    try:
+        return onnx.write(program, size_names(program), opset, *ends)
+    except ConvsmithError as error:
+        raise type(error)(f"{name} {error}") from error
+
+
+def _programs(
     model: nn.Module | ExportedProgram, network: Network, inputs: Any, fixed: bool
-) -> tuple[ExportedProgram, tuple[str, ...]]:
+) -> Iterator[tuple[ExportedProgram, tuple[str, ...]]]:
+    """Programs for ONNX with notes about them, those with most sizes free first."""
     if isinstance(model, ExportedProgram):
-        return (network.program if fixed else model), ()
-    free = None if fixed else captured(model, inputs)
-    if free is not None:
-        return free.program, free.notes
-    return network.program, () if fixed else ("its code depends on the size: all sizes are fixed",)
+        yield (network.program if fixed else model), ()
+        return
+    if fixed:
+        yield network.program, ()
+        return
+    held = ""
+    for free in captures(model, inputs):
+        if reason := onnx.held_by(free.program):
+            held = reason
+            continue
+        yield free.program, (f"{held}: the batch alone is free",) if held else free.notes
+    yield network.program, (f"{held or 'its code depends on the size'}: all sizes are fixed",)
 
 
 def _counted(network: Network, weights: frozenset[str]) -> tuple[int, list[str]]:

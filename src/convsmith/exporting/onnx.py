@@ -17,7 +17,7 @@ from convsmith.errors import ArgumentError, ConvsmithError, MissingExtra, last_l
 from convsmith.exporting.exported import Value
 from convsmith.network import quiet
 
-__all__ = ["Written", "check_installed", "write"]
+__all__ = ["Written", "check_installed", "held_by", "write"]
 
 _OLDEST = 18
 """The first opset that PyTorch's exporter writes."""
@@ -52,6 +52,24 @@ def check_installed() -> None:
     lacking = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if lacking:
         raise MissingExtra("writing ONNX", extra="onnx", package=" and ".join(lacking))
+
+
+def held_by(program: ExportedProgram) -> str:
+    """Why lengths that are free in a program may not be so in a file; '' if they may.
+
+    ONNX has no pool whose windows follow from the length: they are written for one length.
+    """
+    for node in program.graph.nodes:
+        name = getattr(node.target, "__name__", "")
+        if node.op != "call_function" or not name.startswith("adaptive_"):
+            continue
+        source, counts = node.args[0].meta["val"], node.args[1]
+        lengths = source.shape[-len(counts) :]
+        if any(
+            count != 1 and not isinstance(n, int) for n, count in zip(lengths, counts, strict=True)
+        ):
+            return "ONNX has no adaptive pools"
+    return ""
 
 
 def write(

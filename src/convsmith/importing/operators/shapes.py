@@ -198,6 +198,14 @@ def _gather(node: Node, values: Sequence[Any]) -> Any:
     return found if places.dim() == 1 else found.reshape(shape)
 
 
+@operator("GatherND")
+def _gather_nd(node: Node, values: Sequence[Any]) -> Any:
+    if node.attributes.get("batch_dims", 0):
+        raise node.refuse("has batch_dims, which are not supported")
+    value = tensor_of(values[0])
+    return value[tuple(as_tensor(values[1], value).unbind(-1))]
+
+
 @operator("Expand")
 def _expand(node: Node, values: Sequence[Any]) -> Any:
     lengths = numbers(values[1])

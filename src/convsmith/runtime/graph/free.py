@@ -17,7 +17,7 @@ from convsmith.network.contexts import forked, quiet, without_collections
 from convsmith.network.example import aliased
 from convsmith.runtime.graph.capture import apart
 
-__all__ = ["Free", "Inputs", "agrees", "captured", "leaves", "size_names"]
+__all__ = ["Free", "Inputs", "agrees", "captured", "captures", "leaves", "size_names"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -38,7 +38,12 @@ class Free:
 
 
 def captured(model: nn.Module, inputs: Inputs) -> Free | None:
-    """Capture a model with as many sizes free as it allows; None where all have to be fixed.
+    """Capture a model with as many sizes free as it allows; None where all have to be fixed."""
+    return next(captures(model, inputs), None)
+
+
+def captures(model: nn.Module, inputs: Inputs) -> Iterator[Free]:
+    """Capture a model with as many sizes free as it allows, then with fewer.
 
     The model is left as it is: a second set of its modules, on the same tensors, is captured. What
     `torch.export` calls free is tried: the program has to give what the model gives for the example
@@ -53,8 +58,7 @@ def captured(model: nn.Module, inputs: Inputs) -> Free | None:
             continue
         if all(_serves(program, model, each) for each in (inputs, _larger(batches, axes))):
             notes = () if axes == "all" else (_BATCH_ALONE,)
-            return Free(program, notes)
-    return None
+            yield Free(program, notes)
 
 
 _BATCH_ALONE = "its code depends on the size: the batch alone is free"
