@@ -181,13 +181,15 @@ def _sizes(library: Any, model: nn.Module, image: Tensor, folder: Path) -> Itera
         except ConvsmithError as error:
             yield {"what": f"C library, {target}", "reason": str(error)}
         shutil.rmtree(folder / target, ignore_errors=True)
-    for package, pattern in (
-        ("onnxruntime", "capi/onnxruntime_pybind11_state*"),
-        ("torch", "lib/libtorch_cpu.*"),
-        ("executorch", "**/_portable_lib*"),
+    executorch = ("", "_backend_xnnpack", "_threadpool")  # what runs a program of XNNPACK's
+    for package, patterns in (
+        ("onnxruntime", ["capi/onnxruntime_pybind11_state*"]),
+        ("torch", ["lib/libtorch_cpu.*"]),
+        ("executorch", [f"lib/libexecutorch{part}.*" for part in executorch]),
     ):
         try:
-            yield {"what": f"{package}'s library", "bytes": _bytes_of(package, pattern)}
+            size = sum(_bytes_of(package, pattern) for pattern in patterns)
+            yield {"what": f"{package}'s library", "bytes": size}
         except ConvsmithError as error:
             yield {"what": f"{package}'s library", "reason": str(error)}
 
