@@ -10,16 +10,8 @@ from functools import cache
 from convsmith.errors import ArgumentError
 
 __all__ = [
-    "BLOCK",
-    "CROSS",
-    "ISAS",
-    "PIXELS",
-    "Isa",
-    "channel_pitch",
-    "choose_isa",
-    "fit",
-    "lacking",
-]
+    "BLOCK", "CROSS", "ISAS", "PIXELS", "Isa", "channel_pitch", "choose_isa", "fit", "lacking",
+]  # fmt: skip
 
 PIXELS = (8, 7, 4, 2, 1)
 """Pixels that are computed at once where their channels are summed up, to hide latency."""

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from convsmith.errors import ArgumentError
+
+if TYPE_CHECKING:
+    # Halide has no wheel for every machine: this is imported where there are kernels.
+    from convsmith.kernels.isa import Isa
 
 __all__ = [
     "FLOAT32", "PRECISIONS", "Precision", "check_here", "here", "instruction_set", "lacks_bf16",
@@ -88,12 +93,16 @@ def instruction_set(isa: str | None = None) -> str:
     Raises:
         ArgumentError: for one that this machine does not have.
     """
+    chosen = _chosen(isa)
+    return "" if chosen is None else chosen.name
+
+
+def _chosen(isa: str | None) -> Isa | None:
     try:
         from convsmith.kernels.isa import choose_isa
     except ImportError:
-        return ""
-    chosen = choose_isa(isa)
-    return "" if chosen is None else chosen.name
+        return None
+    return choose_isa(isa)
 
 
 def lacks_bf16(isa: str | None = None) -> str:
@@ -106,11 +115,10 @@ def lacks_bf16(isa: str | None = None) -> str:
         ArgumentError: for one that this machine does not have.
     """
     try:
-        from convsmith.kernels.isa import choose_isa
         from convsmith.kernels.library import compiler
     except ImportError:
         return "there are no kernels on this machine"
-    chosen = choose_isa(isa)
+    chosen = _chosen(isa)
     if chosen is None:
         return "there are no kernels for this machine"
     if not chosen.bf16:
