@@ -22,7 +22,7 @@ from convsmith.network import Network, trace
 from convsmith.network.example import example_inputs
 from convsmith.network.lock import LOCK
 from convsmith.report.saving import as_path, check_target, save_bytes
-from convsmith.runtime.graph.free import captures, size_names
+from convsmith.runtime.graph.free import Free, captures, size_names
 
 __all__ = ["export"]
 
@@ -110,23 +110,22 @@ def export(
     ends = (holder.inputs, holder.outputs) if isinstance(holder, OnnxNetwork) else ()
     checked, gap = "not checked: check=False", None
     refused: ConvsmithError | None = None
-    with LOCK:
-        for program, reasons in _programs(model, network, given, fixed):
-            try:
-                written = _written(network.name, program, opset, ends)
-                if check:
-                    ranges = ranges_of(network)
-                    checked, gap = compared(holder, written.content, given, written.values, ranges)
-            except ArgumentError:
-                raise
-            except ConvsmithError as error:
-                refused = refused or error
-                continue
-            notes = reasons
-            break
-        else:
-            assert refused is not None
-            raise refused
+    for program, reasons in _programs(model, network, given, fixed):
+        try:
+            written = _written(network.name, program, opset, ends)
+            if check:
+                ranges = ranges_of(network)
+                checked, gap = compared(holder, written.content, given, written.values, ranges)
+        except ArgumentError:
+            raise
+        except ConvsmithError as error:
+            refused = refused or error
+            continue
+        notes = reasons
+        break
+    else:
+        assert refused is not None
+        raise refused
     if refused is not None:
         notes += (f"with more sizes free: {first_line(refused)}",)
     count, unread = _counted(network, written.weights)
@@ -180,7 +179,8 @@ def _written(
     name: str, program: ExportedProgram, opset: int | None, ends: Sequence[Sequence[str]]
 ) -> onnx.Written:
     try:
-        return onnx.write(program, size_names(program), opset, *ends)
+        with LOCK:
+            return onnx.write(program, size_names(program), opset, *ends)
     except ConvsmithError as error:
         raise type(error)(f"{name} {error}") from error
 
@@ -195,8 +195,13 @@ def _programs(
     if fixed:
         yield network.program, ()
         return
-    held = ""
-    for free in captures(model, inputs):
+    candidates, held = captures(model, inputs), ""
+
+    def following() -> Free | None:
+        with LOCK:
+            return next(candidates, None)
+
+    for free in iter(following, None):
         if reason := onnx.held_by(free.program):
             held = reason
             continue
