@@ -11,7 +11,7 @@ from typing import Any
 
 import halide as hl
 
-__all__ = ["by_halves", "by_pixels", "channel_sum", "fold"]
+__all__ = ["by_halves", "by_pixels", "channel_sum", "fold", "vectors_of", "within"]
 
 
 def by_pixels(out: Any, pixels: int) -> Any:
@@ -57,6 +57,17 @@ def fold(
     return folded
 
 
+def vectors_of(channels: Any, lanes: int) -> tuple[Any, int]:
+    """How many vectors channels fill, the last one perhaps in part, and the lanes of one."""
+    return (channels + lanes - 1) // lanes, lanes
+
+
+def within(channel: Any, channels: Any, value: Any, other: Any) -> Any:
+    """The value of a channel, or another one beyond the last channel."""
+    # A choice, and no condition of the loop: that would be one for each lane.
+    return hl.select(channel < channels, value, other)
+
+
 def channel_sum(name: str, out: Any, channels: Any, lanes: int, value: Callable[[Any], Any]) -> Any:
     """The sum of a value of each channel, for the pixels of a tile of an output.
 
@@ -71,10 +82,9 @@ def channel_sum(name: str, out: Any, channels: Any, lanes: int, value: Callable[
     total, across = hl.Func(name), hl.RDom([(0, lanes)], f"{name}_across")
 
     def inside(channel: Any) -> Any:
-        # A choice, and no condition of the loop: that would be one for each lane.
-        return hl.select(channel < channels, value(channel), hl.f32(0))
+        return within(channel, channels, value(channel), hl.f32(0))
 
-    vectors = (channels + lanes - 1) // lanes, lanes
+    vectors = vectors_of(channels, lanes)
     folded = fold(f"{name}_lanes", out, lambda a, b: a + b, hl.f32(0), vectors, inside)
     total[x, y] += folded[across.x, x, y]
     total.compute_at(out, x).unroll(x)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import halide as hl
 
-from convsmith.kernels.across import by_halves, by_pixels, channel_sum, fold
+from convsmith.kernels.across import by_halves, by_pixels, channel_sum, fold, vectors_of, within
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, is_nan, result
 from convsmith.kernels.rows import larger
@@ -116,11 +116,10 @@ class ChannelMax(Kernel):
         turn = hl.f32(-1 if self.least else 1)
 
         def place(channel: Any) -> Any:
-            # A choice, and no condition of the loop: that would be one for each lane.
-            value = source[channel, x, y] * turn
-            return hl.select(channel < channels, _order(value), hl.i32(_LOWEST))
+            value = _order(source[channel, x, y] * turn)
+            return within(channel, channels, value, hl.i32(_LOWEST))
 
-        vectors = (channels + isa.lanes - 1) // isa.lanes, isa.lanes
+        vectors = vectors_of(channels, isa.lanes)
         lanes = fold("lanes", out, hl.max, hl.i32(_LOWEST), vectors, place)
         key[x, y] = by_halves(lanes, out, isa.lanes, hl.max)
         out[c, x, y] = self.stored(_of_order(key[x, y]) * turn)
@@ -151,14 +150,15 @@ class ChannelArgMax(Kernel):
         out, key, number = hl.Func(self.name), hl.Func("key"), hl.Func("number")
 
         def place(channel: Any) -> tuple[Any, Any]:
-            some = hl.select(channel < channels, _order(source[channel, x, y]), hl.i32(_LOWEST))
+            value = _order(source[channel, x, y])
+            some = within(channel, channels, value, hl.i32(_LOWEST))
             return some, channel
 
         def later(best: Any, more: tuple[Any, Any]) -> tuple[Any, Any]:
             above = more[0] > best[0]
             return hl.max(more[0], best[0]), hl.select(above, more[1], best[1])
 
-        vectors = (channels + isa.lanes - 1) // isa.lanes, isa.lanes
+        vectors = vectors_of(channels, isa.lanes)
         lanes = fold("lanes", out, later, (hl.i32(_LOWEST), hl.i32(0)), vectors, place)
         keys, firsts = hl.Func("keys"), hl.Func("firsts")
         keys[lane, x, y] = lanes[lane, x, y][0]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import halide as hl
 
-from convsmith.kernels.across import by_halves, by_pixels, fold
+from convsmith.kernels.across import by_halves, by_pixels, fold, vectors_of, within
 from convsmith.kernels.activation import activate
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, result
@@ -44,12 +44,11 @@ class ChannelSoftmax(Kernel):
         source, (channels,) = Rows("x", self.numbers.source), ints("channels")
         most, power, total = hl.Func("most"), hl.Func("power"), hl.Func("total")
         last, out, block = hl.Func("last"), hl.Func(self.name), hl.Var("block")
-        count = self.vectors or (channels + self.lanes - 1) // self.lanes
+        count = self.vectors or vectors_of(channels, self.lanes)[0]
         vectors, unroll = (count, self.lanes), 0 < self.vectors <= _UNROLLED
 
         def inside(channel: Any, value: Any, other: float) -> Any:
-            # A choice, and no condition of the loop: that would be one for each lane.
-            return hl.select(channel < channels, value, hl.f32(other))
+            return within(channel, channels, value, hl.f32(other))
 
         least = float("-inf")
         lanes = fold(
