@@ -94,6 +94,24 @@ def _permute(net: Net) -> None:
     net.conv.weight.data = net.conv.weight.data.flip(0).contiguous()
 
 
+def _transpose(net: Net) -> None:
+    net.conv.weight.data = net.conv.weight.data.transpose(0, 1)
+
+
+def _transpose_in_place(net: Net) -> None:
+    with torch.no_grad():
+        net.conv.weight.transpose_(0, 1)
+
+
+def _shrink(net: Net) -> None:
+    net.stages[1].weight.data = net.stages[1].weight.data[:2]
+    net.stages[1].bias.data = net.stages[1].bias.data[:2]
+
+
+def _repeat(net: Net) -> None:
+    net.conv.weight.data = net.conv.weight.data[:, :1].expand(4, 4, 3, 3)
+
+
 def _numpy(net: Net) -> None:
     net.conv.weight.detach().numpy()[...] *= -1
 
@@ -185,6 +203,10 @@ CHANGES: dict[str, Callable[[Net], Any]] = {
     ".data = ": lambda net: setattr(net.conv.weight, "data", _new(net.conv.weight)),
     ".data of two weights swapped": _swap,
     ".data with the same values in another order": _permute,
+    ".data as another view of its memory": _transpose,
+    ".data as a part of its memory": _shrink,
+    ".data as a part of its memory, repeated": _repeat,
+    "another view, in place": _transpose_in_place,
     "an optimizer's step": _optimizer,
     "a moving average": _average,
     "torch._foreach": _foreach,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from convsmith.kernels.isa import choose_isa
 from convsmith.kernels.watching import InPython
@@ -45,7 +47,7 @@ def weights(draw: st.DrawFn) -> Tensor:
 @given(tensors=st.lists(weights(), min_size=1, max_size=4), data=st.data())
 def test_one_byte_of_one_value(look: InPython, tensors: list[Tensor], data: st.DataObject) -> None:
     watch = Watch(tensors, look)
-    turns = len(watch._turns)
+    turns = len(watch.turns)
     assert not any(watch.changed for _ in range(turns))
     tensor = data.draw(st.sampled_from(tensors))
     place = data.draw(st.sampled_from([0, len(tensor) - 1, data.draw(st.integers(0, 8999))]))
@@ -53,3 +55,25 @@ def test_one_byte_of_one_value(look: InPython, tensors: list[Tensor], data: st.D
     value[data.draw(st.integers(0, len(value) - 1))] = 1
     assert any(watch.changed for _ in range(turns))
     assert watch.changed
+
+
+@st.composite
+def views(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Sizes and strides of a view of 200 values."""
+    dims = draw(st.integers(1, 4))
+    return (
+        tuple(draw(st.integers(1, 4)) for _ in range(dims)),
+        tuple(draw(st.integers(0, 15)) for _ in range(dims)),
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=views(), after=views(), others=st.integers(0, 12))
+def test_another_view_of_the_same_memory(
+    look: InPython, before: tuple[Any, Any], after: tuple[Any, Any], others: int
+) -> None:
+    memory = torch.zeros(200)
+    weight = nn.Parameter(memory.as_strided(*before))
+    watch = Watch([*(torch.zeros(2) for _ in range(others)), weight], look)
+    weight.data = memory.as_strided(*after)  # not counted
+    assert watch.changed == (before != after)

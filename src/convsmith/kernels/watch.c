@@ -6,19 +6,13 @@
  */
 #include <string.h>
 
-#include "abi.h"
-
-/* PyDict_Next: the caller passes it, for this library is not linked with Python. */
-typedef int (*next_entry)(void *dict, intptr_t *position, void **key, void **value);
+#include "watch.h"
 
 static uint64_t mixed(uint64_t hash, uint64_t value) {
     hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
     return hash ^ hash >> 29;
 }
 
-/* One number for all entries of some dictionaries, in their order; the interpreter's lock is held.
- * Where there is no `next`, dictionaries have a number of their own, `tag` bytes from their
- * beginning, which changes with every entry: the caller has tried it. */
 uint64_t convsmith_entries(uint8_t *const *dicts, int32_t count, next_entry next, int32_t tag) {
     uint64_t hash = 0;
     for (int32_t i = 0; i < count; i++) {
@@ -68,25 +62,26 @@ typedef struct {
 } piece;
 
 /* What was seen of some weights, and where to look; as in watching.py. */
-typedef struct {
+struct watched {
     const void *const *lines; /* to be asked for at once; an address may be any number */
-    void *const *tensors;     /* objects of Python, */
-    uint8_t *(*address_of)(void *); /* PyTorch's function, which says where their memory is: */
+    const asked *of;
+    object *const *tensors;
+    const int64_t *forms; /* of all tensors, one after the other */
     uint8_t *const *addresses;
     const uint8_t *const *samples; /* single words, */
-    const uint32_t *words;          /* and what they were */
+    const uint32_t *words;         /* and what they were */
     const piece *pieces;
     int32_t line_count, tensor_count, sample_count;
-} watched;
+};
 
-/* Whether memory is another one, or one of the samples, or one of some pieces, has changed. The
- * interpreter's lock is held. */
 int32_t convsmith_changed(const watched *w, int32_t first, int32_t most) {
     for (int32_t i = 0; i < w->line_count; i++) __builtin_prefetch(w->lines[i]);
     for (int32_t i = 0; i < w->sample_count; i++) __builtin_prefetch(w->samples[i]);
-    if (w->address_of)
-        for (int32_t i = 0; i < w->tensor_count; i++)
-            if (w->address_of(w->tensors[i]) != w->addresses[i]) return 1;
+    const int64_t *form = w->forms;
+    for (int32_t i = 0; i < w->tensor_count; i++, form += 1 + 2 * form[0])
+        if (!has_form(w->of, w->tensors[i], form) ||
+            w->of->address(w->tensors[i]) != w->addresses[i])
+            return 1;
     for (int32_t i = 0; i < w->sample_count; i++)
         if (word_at(w->samples[i], 4) != w->words[i]) return 1;
     for (const piece *p = w->pieces + first; p < w->pieces + first + most; p++)

@@ -6,12 +6,13 @@ import ctypes
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-__all__ = ["InPython", "Seen", "Watching"]
+__all__ = ["Comparison", "InPython", "Seen", "Watching"]
 
 
 @dataclass(frozen=True)
@@ -21,45 +22,60 @@ class Seen:
     Attributes:
         lines: of memory that will be looked at.
         tensors: of tensors, as objects of Python.
+        forms: no addresses, but what is to be compared with their forms, one after the other.
         addresses: of their memory.
-        address_of: of the function of PyTorch that takes the former and gives the latter; or 0.
+        asked: of what the executor asks tensors with.
         samples: of single words of four bytes.
         spans: for each piece of memory its address, and its bytes.
     """
 
     lines: array[int]
     tensors: array[int]
+    forms: array[int]
     addresses: array[int]
-    address_of: int
+    asked: int
     samples: array[int]
     spans: Sequence[tuple[int, int]]
 
 
-Differs = Callable[[int, int], int]
-"""Whether anything is another one now; of the pieces, so many from the first one on are compared.
-"""
+@dataclass(frozen=True)
+class Comparison:
+    """What compares memory with what it was.
+
+    Attributes:
+        differs: whether anything is another one now; of the pieces, so many from the first one on
+            are compared.
+        at: the address of what `convsmith_changed` takes, or 0.
+        held: what lies there.
+    """
+
+    differs: Callable[[int, int], int]
+    at: int = 0
+    held: Any = None
 
 
 class InPython:
     """The functions where there is no executor.
 
     Attributes:
-        asks_addresses: whether the addresses of tensors are compared.
+        asks_tensors: whether their forms and addresses are compared.
+        tag: where dictionaries have a number that changes with every entry; 0 where they have none.
     """
 
-    asks_addresses = False
+    asks_tensors = False
+    tag = 0
 
-    def entries(self, dicts: Sequence[dict[Any, Any]], where: tuple[int, int]) -> Any:
+    def entries(self, dicts: Sequence[dict[Any, Any]], places: array[int]) -> Any:
         """One value for all entries of dictionaries.
 
         Args:
             dicts: the dictionaries.
-            where: the address of an array of their addresses, and its length.
+            places: their addresses.
         """
         values = chain.from_iterable(map(dict.values, dicts))
         return list(map(len, dicts)), list(map(id, values))
 
-    def differs(self, seen: Seen) -> Differs:
+    def compare(self, seen: Seen) -> Comparison:
         """What compares memory with what it is now."""
 
         def words() -> list[int]:
@@ -70,8 +86,10 @@ class InPython:
             return [crc32(ctypes.string_at(address, count)) for address, count in spans]
 
         before, checksums = words(), pieces(0, len(seen.spans))
-        return lambda first, most: (
-            words() != before or pieces(first, most) != checksums[first : first + most]
+        return Comparison(
+            lambda first, most: (
+                words() != before or pieces(first, most) != checksums[first : first + most]
+            )
         )
 
 
@@ -80,7 +98,7 @@ class _Watched(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in (
-            "lines", "tensors", "address_of", "addresses", "samples", "words", "pieces"
+            "lines", "asked", "tensors", "forms", "addresses", "samples", "words", "pieces"
         )),
         *((name, ctypes.c_int32) for name in ("line_count", "tensor_count", "sample_count")),
     ]  # fmt: skip
@@ -93,7 +111,7 @@ class Watching(InPython):
         path: of the shared object, which is loaded already.
     """
 
-    asks_addresses = True
+    asks_tensors = True
 
     def __init__(self, path: Path) -> None:
         library = ctypes.PyDLL(str(path))
@@ -105,31 +123,29 @@ class Watching(InPython):
         self._entries = library.convsmith_entries
         self._entries.argtypes = [pointer, number, pointer, number]
         self._entries.restype = ctypes.c_uint64
+        self.tag = _TAG if _has_tags() else 0
         follow = ctypes.cast(ctypes.pythonapi.PyDict_Next, pointer).value
-        self._how = (None, _TAG) if _has_tags() else (follow, 0)
+        self._follow = None if self.tag else follow
 
-    def entries(self, dicts: Sequence[dict[Any, Any]], where: tuple[int, int]) -> Any:
+    def entries(self, dicts: Sequence[dict[Any, Any]], places: array[int]) -> Any:
         """One number for all entries of dictionaries, by their addresses."""
-        return self._entries(*where, *self._how)
+        return self._entries(*places.buffer_info(), self._follow, self.tag)
 
-    def differs(self, seen: Seen) -> Differs:
+    def compare(self, seen: Seen) -> Comparison:
         """What compares memory with what it is now."""
         words = array("I", [ctypes.c_uint32.from_address(a).value for a in seen.samples])
         pieces = array("Q")
         for address, count in seen.spans:
             pieces.extend((address, count, self._checksum(address, count)))
-        lists = (seen.lines, seen.tensors, seen.addresses, seen.samples, words, pieces)
-        lines, tensors, addresses, samples, *rest = (each.buffer_info()[0] for each in lists)
+        tensors = seen.tensors if seen.asked else array("Q")
+        lists = (tensors, seen.forms, seen.addresses, seen.samples, words, pieces)
         record = _Watched(
-            lines, tensors, seen.address_of or None, addresses, samples, *rest,
-            len(seen.lines), len(seen.tensors), len(seen.samples),
+            seen.lines.buffer_info()[0], seen.asked,
+            *(each.buffer_info()[0] for each in lists),
+            len(seen.lines), len(tensors), len(seen.samples),
         )  # fmt: skip
-        changed, at = self._changed, ctypes.addressof(record)
-
-        def differs(first: int, most: int, held: Any = (record, lists)) -> Any:
-            return changed(at, first, most)
-
-        return differs
+        at = ctypes.addressof(record)
+        return Comparison(partial(self._changed, at), at, (record, seen.lines, *lists))
 
 
 _TAG = 24

@@ -17,8 +17,8 @@ from convsmith.runtime.graph.held import Slots, is_array, is_open, sampled
 
 __all__ = ["Structure"]
 
-Entries = Callable[[list[dict[Any, Any]], tuple[int, int]], Any]
-"""One value for all entries of some dictionaries, which are also given by address and count."""
+Entries = Callable[[list[dict[Any, Any]], "array[int]"], Any]
+"""One value for all entries of some dictionaries, which are also given by their addresses."""
 
 _HELD = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 _MODULE = frozenset(vars(nn.Module())) - set(_HELD)
@@ -37,6 +37,10 @@ class Structure:
         root: a module, or a dictionary of tensors.
         entries: gives one value for all entries of dictionaries.
 
+    Attributes:
+        places: the addresses of the dictionaries that hold it all.
+        entries: one value for all entries of these, as they were.
+
     >>> from convsmith.kernels.watching import InPython
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1))
     >>> structure = Structure(net, InPython().entries)
@@ -46,7 +50,7 @@ class Structure:
     """
 
     def __init__(self, root: Any, entries: Entries) -> None:
-        self._root, self._entries = root, entries
+        self._root, self._look = root, entries
         self._dicts: list[dict[Any, Any]] = []
         self._lists: list[list[Any] | set[Any] | deque[Any] | Slots] = []
         self._arrays: list[Any] = []
@@ -55,8 +59,13 @@ class Structure:
         self._visit(root, set())
         self._ignored: set[tuple[int, Any]] = set()
         places = array("Q", map(id, self._dicts))
-        self._places, self._where = places, places.buffer_info()
+        self.places = places
         self._note()
+
+    @property
+    def in_dictionaries(self) -> bool:
+        """Whether `entries` says all of it."""
+        return not (self._lists or self._arrays or self._compiled)
 
     @property
     def tensors(self) -> Iterator[Tensor]:
@@ -69,7 +78,7 @@ class Structure:
         """Whether anything is another object now; numbers and text may be equal ones."""
         if self._compiled and not self._same_compiled():
             return True
-        same = self._entries(self._dicts, self._where) == self._state
+        same = self._look(self._dicts, self.places) == self.entries
         if same and (not self._lists or self._same_lists()) and self._same_arrays():
             return False
         if not self._same():
@@ -125,7 +134,7 @@ class Structure:
         self._items = [list(each) for each in self._lists]
         self._flat = list(chain(*self._items))
         self._bits = list(map(sampled, self._arrays))
-        self._state = self._entries(self._dicts, self._where)
+        self.entries = self._look(self._dicts, self.places)
 
     def _same_lists(self) -> bool:
         return sum(map(len, self._lists)) == len(self._flat) and all(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 from array import array
 from collections.abc import Sequence
-from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import attrgetter
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from convsmith.kernels.watching import InPython, Seen
+from convsmith.runtime.graph.asked import asked, form
 
 __all__ = ["Watch"]
 
@@ -42,8 +40,9 @@ class Watch:
     """Watches tensors for new values.
 
     PyTorch counts in each tensor how often it was written to; one that got other memory has another
-    address. To look at hundreds of them takes tens of microseconds, nearly all of it to wait for
-    memory, for a network's data has pushed them from the caches: so all are asked for at once.
+    address, and one that is another view of its memory has another form. To look at hundreds of
+    them takes tens of microseconds, nearly all of it to wait for memory, for a network's data has
+    pushed them from the caches: so all are asked for at once.
 
     Writes through `.data`, NumPy or a pointer are not counted, so values are compared, too: a few
     of each tensor at every call, and all of them in turns.
@@ -51,6 +50,13 @@ class Watch:
     Args:
         tensors: to watch.
         look: the functions that look at memory.
+
+    Attributes:
+        counted: the tensors whose writes PyTorch counts.
+        counts: how many there were; then forms and addresses of tensors that only Python can ask.
+        seen: compares forms, addresses and values with what they were.
+        turns: which pieces a call compares, call after call: the first one, and how many.
+        stale: one number: whether a difference was found.
 
     >>> import torch
     >>> weight = torch.ones(3)
@@ -65,27 +71,27 @@ class Watch:
     def __init__(self, tensors: Sequence[Tensor], look: InPython | None = None) -> None:
         self._tensors = list({id(t): t for t in tensors}.values())
         # Those made in inference mode are not counted.
-        self._counted = [t for t in self._tensors if not t.is_inference()]
+        self.counted = [t for t in self._tensors if not t.is_inference()]
         # Their memory is not used for anything else as long as this looks at it.
         self._memory = [t.detach() for t in self._tensors]
         self._forms = [_form(t) for t in self._tensors]
         look = look or InPython()
-        function = _address_of() if look.asks_addresses else 0
-        # Where that function is missing, Python asks each tensor.
-        self._asked = [] if function else self._tensors
-        self._turn, self._stale = 0, False
-        self._state = self._counts()
+        by_c = asked() if look.asks_tensors else 0
+        self._asked = [] if by_c else self._tensors  # by Python
+        self._turn, self.stale = 0, array("i", [0])
+        self.counts = self._counts()
         addresses = [tensor.data_ptr() for tensor in self._tensors]
         spans = [(a, n) for t, a in zip(self._tensors, addresses, strict=True) if (n := _extent(t))]
         pieces = _pieces(spans)
-        self._turns = _turns(pieces) or [(0, 0)]
-        self._differs = look.differs(
+        self.turns = _turns(pieces) or [(0, 0)]
+        self.seen = look.compare(
             Seen(
                 array("Q", _lines(self._tensors) if len(self._tensors) > _FEW else ()),
                 array("Q", map(id, self._tensors)),
+                array("q", chain.from_iterable(map(form, self._tensors))),
                 array("Q", addresses),
-                function,
-                array("Q", _samples(spans) if len(self._turns) > 1 else ()),
+                by_c,
+                array("Q", _samples(spans) if len(self.turns) > 1 else ()),
                 pieces,
             )
         )
@@ -97,30 +103,26 @@ class Watch:
         Once it is so it stays so: the next call looks elsewhere.
         """
         turn = self._turn
-        self._turn = (turn + 1) % len(self._turns)
-        if self._differs(*self._turns[turn]) or self._counts() != self._state:
-            self._stale = True
-        return self._stale
+        self._turn = (turn + 1) % len(self.turns)
+        if self.seen.differs(*self.turns[turn]) or (
+            not self.sees_all and self._counts() != self.counts
+        ):
+            self.stale[0] = 1
+        return bool(self.stale[0])
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every call compares all values, so that counts say nothing more."""
+        return not self._asked and len(self.turns) == 1
 
     @property
     def converted(self) -> bool:
         """Whether any tensor has another shape, type or device."""
         return [_form(t) for t in self._tensors] != self._forms
 
-    def _counts(self) -> list[int]:
-        counts = list(map(_VERSION, self._counted))
-        return [*counts, *map(Tensor.data_ptr, self._asked)] if self._asked else counts
-
-
-@cache
-def _address_of() -> int:
-    """The address of PyTorch's function from a tensor, as Python has it, to its memory; or 0."""
-    function = getattr(torch._C._dynamo.guards, "_torchinductor_pyobject_tensor_data_ptr", 0)
-    probe = torch.zeros(3, device="cpu")[1:]
-    if isinstance(function, int) and function:
-        asked = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(function)
-        return function if asked(probe) == probe.data_ptr() else 0
-    return 0
+    def _counts(self) -> list[Any]:
+        counts = list(map(_VERSION, self.counted))
+        return [*counts, *map(_place, self._asked)] if self._asked else counts
 
 
 def _pieces(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -155,6 +157,10 @@ def _samples(spans: Sequence[tuple[int, int]]) -> list[int]:
 
 
 _VERSION = attrgetter("_version")
+
+
+def _place(tensor: Tensor) -> Any:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
 
 
 def _form(tensor: Tensor) -> tuple[Any, ...]:
