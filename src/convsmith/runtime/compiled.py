@@ -33,6 +33,7 @@ from convsmith.runtime.inference import ForInference
 from convsmith.runtime.origins import IMAGES
 from convsmith.runtime.origins import origins as origins_of
 from convsmith.runtime.precision import FLOAT32, Precision
+from convsmith.runtime.shortcut import Shortcut, shortcut
 
 if TYPE_CHECKING:
     # Halide has no wheel for every machine: these are imported where there are kernels.
@@ -97,6 +98,8 @@ class Compiled(ForInference):
         self._start(Source.of(model, partition, example, look))
 
     def _start(self, source: Source) -> None:
+        self._quick: Shortcut | None = None
+        self._latest: list[torch.Size] = []
         self._source = source
         variants: OrderedDict[Any, Variant] = OrderedDict()
         variants[signature(*source.example)] = source.first
@@ -278,6 +281,10 @@ class Compiled(ForInference):
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         gate.enter()
         try:
+            if self._quick is not None and not kwargs and not _is_special():
+                found = self._quick(*args)
+                if found is not NotImplemented:
+                    return found
             if self._background is not None:
                 key = signature(args, kwargs)
                 if not self._background.is_ready(key) or self._stale:
@@ -289,6 +296,7 @@ class Compiled(ForInference):
                     run = variant.plain  # whose operations take other types then
                 else:
                     run = variant.lean or variant.graph
+                    self._learn(variant, args, kwargs)
                 if not torch.is_grad_enabled():
                     return run(*args, **kwargs)
                 torch._C._set_grad_enabled(False)  # a context costs a call two microseconds
@@ -353,7 +361,22 @@ class Compiled(ForInference):
                 variant = self._with_new_weights(key, variant, args, kwargs)
         return variant
 
+    def _learn(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Make a shortcut for inputs that come a second time in succession."""
+        region, source = variant.alone, self._source
+        if region is None or kwargs or _is_special():
+            return
+        key = [value.shape for value in args]
+        if key != self._latest:
+            self._latest = key
+            return
+        quick = shortcut(region, args, None if self.frozen else (source, variant.watch))
+        with LOCK:
+            if self._source is source and variant in self._variants.values():
+                self._quick = quick
+
     def _keep(self, key: Any, variant: Variant) -> None:
+        self._quick = None
         self._variants[key] = variant
         while len(self._variants) > _VARIANTS:
             self._variants.popitem(last=False)
@@ -493,6 +516,15 @@ _TRANSFORMED = "torch.func does not reach into kernels: transform the model that
 def _is_transformed() -> bool:
     """Whether torch.func computes derivatives, or maps over a batch, around this call."""
     return torch._C._functorch.maybe_current_level() is not None
+
+
+def _is_special() -> bool:
+    """Whether calls are other than they look: of other types, or seen by something of torch."""
+    return (
+        torch.is_autocast_enabled("cpu")
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
 def _are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING
 from weakref import finalize, ref
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
     # It comes with Halide, and a stored program runs without.
     from convsmith.runtime.lowering.block import Array
 
-__all__ = ["Room", "aligned"]
+__all__ = ["LARGE", "Room", "aligned", "small"]
 
 LARGE = 4 * 2**20
 """Bytes. The C library gives larger pieces back to the system, at the latest those above 32 MiB,
 and the system clears their pages one by one at each call: for three fused layers of 128 channels at
 256² that takes as long as the layers. Smaller ones it keeps by itself."""
 
-_empty = torch.empty(0, dtype=torch.float32, device="cpu").new_empty
+small: Callable[[tuple[int, ...]], Tensor] = torch.empty(
+    0, dtype=torch.float32, device="cpu"
+).new_empty
 """Memory without values, whatever torch's defaults are; naming them in each call takes longer."""
 
 
@@ -53,8 +56,7 @@ class Room:
                 return torch.empty(
                     shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last
                 )
-            small: Tensor = _empty(shape)
-            return small
+            return small(shape)
         memory, self._spare[output] = self._spare[output], None
         if memory is None or memory.nbytes != nbytes:
             memory = aligned(nbytes)

@@ -53,7 +53,7 @@ class Team:
         _check(
             library,
             library.executor.convsmith_run(
-                self._address(library), *program.where, held.buffer_info()[0]
+                self.address(library), *program.where, held.buffer_info()[0]
             ),
         )
 
@@ -78,7 +78,7 @@ class Team:
         calls, length, _, arguments = program.where
         held, starts = array("Q", chain.from_iterable(bases)), array("Q", memories)
         status = library.executor.convsmith_run_batch(
-            self._address(library),
+            self.address(library),
             calls,
             length,
             arguments,
@@ -93,7 +93,12 @@ class Team:
         _check(library, status)
         return True
 
-    def _address(self, library: Library) -> int:
+    def address(self, library: Library) -> int:
+        """Where the executor keeps it; the threads are started.
+
+        Raises:
+            ConvsmithError: where the system has no memory or locks for them.
+        """
         if self._made is None:
             with self._lock:
                 if self._made is None:

@@ -67,6 +67,11 @@ class Source:
             self.structure.ignore(stored(self.model, *self.example))
         return self.structure.changed
 
+    @property
+    def in_dictionaries(self) -> bool:
+        """Whether the entries of dictionaries say whether it has changed."""
+        return self.numbers is None and self.structure.in_dictionaries
+
     @classmethod
     def of(
         cls,

@@ -55,6 +55,15 @@ class Variant:
         return {name: part for name, part in parts.items() if _is_region(part)}
 
     @cached_property
+    def alone(self) -> Region | None:
+        """The region that is all there is, if there is nothing else."""
+        *inputs, called, output = self.graph.graph.nodes
+        if self.lean is None or called.op != "call_module" or called.args != tuple(inputs):
+            return None
+        region = self._named_regions().get(str(called.target))
+        return region if tree_leaves(output.args) == [called] else None
+
+    @cached_property
     def plain(self) -> GraphModule:
         """The same graph without regions, for calls that no region is made for."""
         return self.captured.in_torch
