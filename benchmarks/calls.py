@@ -1,10 +1,9 @@
-"""Microseconds of a call of a compiled network beyond its kernels: warm, and with cold caches."""
+"""Microseconds of a call from Python, beside other runtimes: warm, and with cold caches."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import median
 from time import perf_counter_ns
@@ -12,80 +11,136 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import convsmith as cs
+from benchmarks.choice import chosen
+from benchmarks.mobile import mobilenetv2, settled
+from benchmarks.runtimes import CONVSMITH, prepare, versions
 from convsmith.report import Column, Table
 
-__all__ = ["options", "run", "tables"]
+__all__ = ["missed", "options", "run", "tables"]
 
 _SWEEP = 64 * 2**20
 """Bytes that are read between two cold calls: more than any cache here holds."""
 
+_WARM, _COLD = 40, 4
+"""Calls of each runtime in a round."""
+
+FROZEN = f"{CONVSMITH}, frozen"
+_RUNTIMES = ("ONNX Runtime", "OpenVINO", CONVSMITH)
+
+Network = tuple[Callable[[], nn.Module], tuple[int, ...]]
+
 
 def options(parser: ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=300, help="warm calls (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of calls (%(default)s)")
+    parser.add_argument("--only", default="", metavar="WORD", help="only networks with WORD")
 
 
-def networks() -> dict[str, nn.Module]:
-    """Networks of few and of many layers, all for images of 3 channels."""
+def networks() -> dict[str, Network]:
+    """Networks of few and of many layers, each with the shape of its input."""
+
+    def norm_and_relu(channels: int) -> list[nn.Module]:
+        return [nn.BatchNorm2d(channels), nn.ReLU()]
+
+    def depthwise(channels: int) -> list[nn.Module]:
+        conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        return [conv, *norm_and_relu(channels)]
+
+    def separable(channels: int) -> list[nn.Module]:
+        conv = nn.Conv2d(channels, channels, 1, bias=False)
+        return [*depthwise(channels), conv, *norm_and_relu(channels)]
 
     def chain(layers: int, channels: int) -> nn.Module:
         parts: list[nn.Module] = [nn.Conv2d(3, channels, 3, stride=2, padding=1)]
-        for _ in range(layers):
-            parts += [
-                nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
-                nn.BatchNorm2d(channels),
-                nn.ReLU(),
-            ]
-        return nn.Sequential(*parts).eval()
+        return nn.Sequential(*parts, *(p for _ in range(layers) for p in depthwise(channels)))
 
-    return {"1 layer": chain(0, 8), "10 layers": chain(3, 16), "151 layers": chain(50, 64)}
+    return {
+        "1 layer": (lambda: chain(0, 8), (1, 3, 4, 4)),
+        "3 separable layers": (
+            lambda: nn.Sequential(*separable(16), *separable(16), *separable(16)),
+            (1, 16, 8, 8),
+        ),
+        "10 layers": (lambda: chain(3, 16), (1, 3, 4, 4)),
+        "151 layers": (lambda: chain(50, 64), (1, 3, 4, 4)),
+        "MobileNetV2": (mobilenetv2, (1, 3, 32, 32)),
+    }
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Time each network at a size where its kernels take next to nothing."""
+    """Time each network at a size where its kernels take little."""
     rows = []
-    for name, net in networks().items():
-        image = torch.randn(1, 3, 4, 4)
-        compiled: dict[str, Any] = {"default": cs.compile(net, image, threads=1)}
-        with suppress(TypeError):  # an earlier version, which is compared
-            compiled["frozen"] = cs.compile(net, image, threads=1, frozen=True)
-        for mode, fast in compiled.items():
-            warm, cold = _times(partial(fast, image), options.rounds)
-            rows.append({"network": name, "mode": mode, "warm_us": warm, "cold_us": cold})
-    return {"rows": rows, "missed": []}
+    for name, (make, shape) in chosen(networks(), options.only).items():
+        torch.manual_seed(0)
+        model = settled(make()) if name == "MobileNetV2" else make().eval()
+        image = torch.randn(shape)
+        for runtime, (warm, cold) in _times(_calls(model, image), options.rounds).items():
+            rows.append({"network": name, "runtime": runtime, "warm_us": warm, "cold_us": cold})
+    return {"rows": rows, "versions": versions(), "missed": list(missed(rows))}
 
 
-def _times(call: Callable[[], Any], rounds: int) -> tuple[float, float]:
-    """Median microseconds of a call in a loop, and after other data has filled the caches."""
+def missed(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Where a call takes longer than the quickest of the others."""
+    for name in dict.fromkeys(row["network"] for row in rows):
+        found = {row["runtime"]: row for row in rows if row["network"] == name}
+        others = [row for runtime, row in found.items() if not runtime.startswith(CONVSMITH)]
+        if not others:
+            yield f"{name}: no other runtime is installed"
+            continue
+        for runtime in (CONVSMITH, FROZEN):
+            for key, what in (("warm_us", "warm"), ("cold_us", "cold")):
+                best = min(others, key=lambda row: row[key])
+                if found[runtime][key] > best[key]:
+                    ours, theirs = found[runtime][key], best[key]
+                    yield (
+                        f"{name}, {what}: {runtime} {ours:.1f} µs, {best['runtime']} {theirs:.1f}"
+                    )
+
+
+def _calls(model: nn.Module, image: Tensor) -> dict[str, Callable[[], Any]]:
+    ready = prepare(model, image, 1, _RUNTIMES)
+    calls = {name: call for name, call in ready.calls.items() if name in _RUNTIMES}
+    # As a user calls it, without the gradients' context of the others.
+    calls[CONVSMITH] = partial(cs.compile(model, image, threads=1), image)
+    calls[FROZEN] = partial(cs.compile(model, image, threads=1, frozen=True), image)
+    return calls
+
+
+def _times(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Median microseconds in a loop, and after other data has filled the caches; in turns."""
     sweep = np.zeros(_SWEEP // 8)
-    for _ in range(20):
-        call()
-    warm, cold = [], []
+    warm: dict[str, list[int]] = {name: [] for name in calls}
+    cold: dict[str, list[int]] = {name: [] for name in calls}
     for _ in range(rounds):
-        start = perf_counter_ns()
-        call()
-        warm.append(perf_counter_ns() - start)
-    for _ in range(max(20, rounds // 10)):
-        sweep += 1
-        start = perf_counter_ns()
-        call()
-        cold.append(perf_counter_ns() - start)
-    return median(warm) / 1000, median(cold) / 1000
+        for name, call in calls.items():
+            for _ in range(10):
+                call()
+            warm[name] += [_timed(call) for _ in range(_WARM)]
+            for _ in range(_COLD):
+                sweep += 1
+                cold[name].append(_timed(call))
+    return {name: (median(warm[name]) / 1000, median(cold[name]) / 1000) for name in calls}
+
+
+def _timed(call: Callable[[], Any]) -> int:
+    start = perf_counter_ns()
+    call()
+    return perf_counter_ns() - start
 
 
 def tables(result: dict[str, Any]) -> Sequence[Table]:
-    """One row for each network and mode."""
+    """One row for each network and runtime."""
     return [
         Table(
             title="a call, in µs",
             columns=(
                 Column("network", "network"),
-                Column("mode", "mode"),
+                Column("runtime", "runtime"),
                 Column("warm_us", "warm", align="right", format="{:.1f}".format),
                 Column("cold_us", "cold", align="right", format="{:.1f}".format),
             ),
             rows=result["rows"],
+            note="Goal: at most what the quickest of the others takes.",
         )
     ]
