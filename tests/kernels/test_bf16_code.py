@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,9 +12,10 @@ pytest.importorskip("halide")
 from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.grouped import Grouped
 from convsmith.kernels.isa import ISAS
-from convsmith.kernels.kernel import Kernel, Numbers, target
+from convsmith.kernels.kernel import Numbers
 from convsmith.kernels.largest import HalfMaxPool
 from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
+from tests.kernels.code import inner_loops, instructions, name_of
 
 BF16 = Numbers(source=True, target=True, products=True)
 ISA = ISAS["avx512"]
@@ -31,42 +30,13 @@ KINDS = {
 }
 
 
-def _code(kernel: Kernel, folder: Path) -> list[str]:
-    """The instructions of a kernel, compiled for such a processor on any machine."""
-    tool = shutil.which("objdump") or pytest.skip("there is no objdump")
-    function, arguments = kernel.pipeline(ISA)
-    more = ISA.bf16 if kernel.numbers.products else ()
-    path = folder / "kernel.o"
-    wanted = target(ISA, *more, "no_asserts", "no_bounds_query", "no_runtime")
-    function.compile_to_object(str(path), arguments, "kernel", wanted)
-    listing = subprocess.run(
-        [tool, "-d", "--no-show-raw-insn", str(path)], capture_output=True, text=True, check=True
-    ).stdout
-    return re.findall(r"^\s+([0-9a-f]+:\s+\S.*)$", listing, re.MULTILINE)
-
-
-def _loops(code: list[str]) -> list[list[str]]:
-    """The innermost loops: from the target of a jump back to that jump, with no other inside."""
-    places = {int(line.partition(":")[0], 16): number for number, line in enumerate(code)}
-    found: list[tuple[int, int]] = []
-    for number, line in enumerate(code):
-        jump = re.match(r"([0-9a-f]+):\s+j\w+\s+([0-9a-f]+)\b", line)
-        if jump and int(jump[2], 16) <= int(jump[1], 16) and int(jump[2], 16) in places:
-            found.append((places[int(jump[2], 16)], number))
-    inner = [
-        (a, b)
-        for a, b in found
-        if not any((c, d) != (a, b) and a <= c and d <= b for c, d in found)
-    ]
-    return [[line.partition(":")[2].split()[0] for line in code[a : b + 1]] for a, b in inner]
-
-
 @pytest.mark.parametrize(("channels", "pixels"), TILES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairs_are_one_instruction_and_pixels_one_broadcast(
     kind: str, channels: int, pixels: int, tmp_path: Path
 ) -> None:
-    loops = _loops(_code(KINDS[kind](channels, pixels), tmp_path))
+    code = instructions(KINDS[kind](channels, pixels), ISA, tmp_path)
+    loops = [list(map(name_of, loop)) for loop in inner_loops(code)]
     sums = [loop for loop in loops if "vdpbf16ps" in loop]
     assert sums, loops
     for loop in sums:
@@ -82,7 +52,7 @@ def test_pairs_are_one_instruction_and_pixels_one_broadcast(
 @pytest.mark.parametrize("dilated", [False, True])
 def test_a_group_has_pairs_of_its_own(outputs: int, dilated: bool, tmp_path: Path) -> None:
     kernel = Grouped(16, outputs, 7, (3, 3), dilated=dilated, numbers=BF16)
-    names = [line.partition(":")[2].split()[0] for line in _code(kernel, tmp_path)]
+    names = [name_of(line) for line in instructions(kernel, ISA, tmp_path)]
     # Of one row of taps: pixels, and where a group has them several vectors at once.
     assert names.count("vdpbf16ps") % (3 * 7) == 0 < names.count("vdpbf16ps")
     assert not {name for name in names if re.match(r"vpinsr|vpextr[bwd]|v\w*gather|vfmadd", name)}
@@ -91,20 +61,20 @@ def test_a_group_has_pairs_of_its_own(outputs: int, dilated: bool, tmp_path: Pat
 @pytest.mark.parametrize("words", [8, 16])
 def test_channels_of_a_word_are_loaded_once(words: int, tmp_path: Path) -> None:
     maps = Numbers(source=True, target=True)
-    code = " ".join(_code(Depthwise(7, (3, 3), numbers=maps, words=words), tmp_path))
+    code = " ".join(instructions(Depthwise(7, (3, 3), numbers=maps, words=words), ISA, tmp_path))
     assert "vfmadd" in code
     assert not re.search(r"vpmovzxwd|vpinsr", code)
 
 
 @pytest.mark.parametrize("channels", [16, 32])
 def test_maxima_are_those_of_integers(channels: int, tmp_path: Path) -> None:
-    code = " ".join(_code(HalfMaxPool((3, 3), (2, 2), channels), tmp_path))
+    code = " ".join(instructions(HalfMaxPool((3, 3), (2, 2), channels), ISA, tmp_path))
     assert "vpmaxsw" in code
     assert not re.search(r"v(max|cmp)ps|vpmovzxwd", code)
 
 
 def test_float32_arithmetic_needs_no_such_processor(tmp_path: Path) -> None:
     maps = Numbers(source=True, target=True)
-    code = " ".join(_code(Depthwise(7, (3, 3), numbers=maps), tmp_path))
+    code = " ".join(instructions(Depthwise(7, (3, 3), numbers=maps), ISA, tmp_path))
     assert "vfmadd" in code
     assert "bf16" not in code

@@ -21,7 +21,14 @@ from convsmith.kernels.kernel import (
     vector,
     word,
 )  # fmt: skip
-from convsmith.kernels.pointwise import BARE, Epilogue, product_of, tile_output, tile_part
+from convsmith.kernels.pointwise import (
+    BARE,
+    Epilogue,
+    product_of,
+    steps,
+    tile_output,
+    tile_part,
+)
 
 __all__ = ["Depthwise", "Separable"]
 
@@ -170,13 +177,14 @@ class Separable(Kernel):
         value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
         out[c, x, y] = self.stored(value)
 
-        unroll = 1 if self.parts else self.unroll
+        unroll = steps(self, isa)
         order = [two.x, two.y, two.z] if by_pairs else [sums.x, sums.y]
         tile = tile_output(
-            out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs
-        )
+            out, total, self.channels, self.pixels, isa.lanes, order,
+            1 if self.parts else unroll, by_pairs,
+        )  # fmt: skip
         if self.parts:
-            tile_part(part, total, sums.x, r.x, isa.lanes, self.unroll)
+            tile_part(part, total, sums.x, r.x, isa.lanes, unroll)
         block, lane = hl.Var("block"), hl.Var("lane")
         between.compute_at(out, tile).store_in(hl.MemoryType.Stack)
         between.split(c, block, lane, 2 * self.words or isa.lanes, hl.TailStrategy.RoundUp)

@@ -11,7 +11,16 @@ from convsmith.kernels.activation import activate, is_learnt
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, vector
 
-__all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "product_of", "tile_output", "tile_part"]
+__all__ = [
+    "BARE",
+    "Dense",
+    "Epilogue",
+    "Pointwise",
+    "product_of",
+    "steps",
+    "tile_output",
+    "tile_part",
+]
 
 
 @dataclass(frozen=True)
@@ -108,11 +117,12 @@ class Pointwise(Kernel):
         value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
         out[c, x, y] = self.stored(value)
 
-        unroll = 1 if self.parts else self.unroll
+        unroll = steps(self, isa)
         order = [two.x, two.y] if by_pairs else [parts.x]
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs)
+        whole = 1 if self.parts else unroll
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, whole, by_pairs)
         if self.parts:
-            tile_part(part, total, parts.x, r.x, isa.lanes, self.unroll)
+            tile_part(part, total, parts.x, r.x, isa.lanes, unroll)
         numbers = [inputs, stride, *[near][: self.parts]]
         extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, *numbers, w, b, *extra]
@@ -248,3 +258,15 @@ def tile_output(
     if unroll > 1:
         update.unroll(sums[0], unroll)
     return tile
+
+
+def steps(kernel: Any, isa: Isa) -> int:
+    """Of its `unroll`, how many steps at once leave a kernel's sums in registers.
+
+    Beside more sums LLVM keeps some in memory, to have the factors of a second step in registers.
+    """
+    return kernel.unroll if kernel.channels // isa.lanes * kernel.pixels <= _SUMS else 1
+
+
+_SUMS = 24
+"""Vectors of sums beside which there are registers for the factors of two steps."""
