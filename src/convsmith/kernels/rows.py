@@ -336,12 +336,17 @@ class Combine(Kernel):
 
 @dataclass(frozen=True)
 class MaxPool(Kernel):
-    """The largest value of each window, or NaN. Arguments: x (buffer, ring, row), dy, dx, y."""
+    """The largest value of each window, or NaN. Arguments: x (buffer, ring, row), dy, dx, y.
+
+    Attributes:
+        pixels: computed at once, for each comparison waits for the one before it.
+    """
 
     family: ClassVar[str] = "maxpool"
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
+    pixels: int = 1
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -349,17 +354,32 @@ class MaxPool(Kernel):
         source = Rows("x", self.numbers.source)
         dy, dx = ints("dy", "dx")
         taps = hl.RDom([(0, self.kernel[1]), (0, self.kernel[0])], "taps")
-        most = hl.Func("most")
-        most[c, x, y] = source[c, x * self.stride[1], y * self.stride[0]]
-        place = x * self.stride[1] + taps.x * dx, y * self.stride[0] + taps.y * dy
-        most[c, x, y] = larger(source[c, place[0], place[1]], most[c, x, y])
-        out = hl.Func(self.name)
-        out[c, x, y] = self.stored(most[c, x, y])
-        block, lane = hl.Var("block"), hl.Var("lane")
+        most, out = hl.Func("most"), hl.Func(self.name)
+
+        def size(value: Any) -> Any:
+            return hl.reinterpret(hl.Int(32), value) & hl.i32(_SIZE)
+
+        # A NaN is found by its bits: to compare twice for each value takes longer than all else.
+        first = source[c, x * self.stride[1], y * self.stride[0]]
+        most[c, x, y] = hl.Tuple((first, size(first)))
+        value = source[c, x * self.stride[1] + taps.x * dx, y * self.stride[0] + taps.y * dy]
+        known, bits = most[c, x, y][0], most[c, x, y][1]
+        largest = hl.strict_float(hl.select(value > known, value, known))
+        most[c, x, y] = hl.Tuple((largest, hl.max(bits, size(value))))
+        nan = hl.reinterpret(hl.Float(32), most[c, x, y][1])
+        found = hl.select(most[c, x, y][1] > hl.i32(_INFINITY), nan, most[c, x, y][0])
+        out[c, x, y] = self.stored(hl.strict_float(found))
+        block, lane, tile, pixel = (hl.Var(name) for name in ("block", "lane", "tile", "pixel"))
         out.split(c, block, lane, isa.lanes, hl.TailStrategy.RoundUp).vectorize(lane)
-        most.compute_at(out, block).vectorize(c, isa.lanes)
-        most.update().vectorize(c, isa.lanes)
+        out.split(x, tile, pixel, self.pixels, hl.TailStrategy.ShiftInwards)
+        out.reorder(lane, pixel, block, tile, y).unroll(pixel)
+        most.compute_at(out, block).vectorize(c, isa.lanes).unroll(x)
+        most.update().reorder(c, x, y, taps.x, taps.y).vectorize(c, isa.lanes).unroll(x)
         return result(out), [*source.arguments, dy, dx]
+
+
+_SIZE, _INFINITY = 0x7FFFFFFF, 0x7F800000
+"""All bits of a number but its sign, and those of infinity; larger ones are NaN."""
 
 
 def _transpose(out: Any, inner: Any, outer: Any, y: Any, lanes: int) -> tuple[Any, Any]:

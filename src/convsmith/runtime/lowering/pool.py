@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from convsmith.arithmetic import Pool, Window
-from convsmith.kernels.isa import Isa
+from convsmith.kernels.isa import Isa, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.largest import HalfMaxPool
 from convsmith.kernels.resample import MANY, Average
@@ -24,6 +24,9 @@ from convsmith.runtime.lowering.maps import Map
 
 __all__ = ["POOL", "AveragePool", "LargestPool"]
 
+_FEW = (4, 2, 1)
+"""Pixels that are compared at once."""
+
 
 @dataclass(eq=False)
 class LargestPool(Block):
@@ -34,12 +37,12 @@ class LargestPool(Block):
     border: ClassVar[float] = -np.inf
 
     def kernel(self, isa: Isa, width: int) -> Kernel:
-        """The kernel, of any width."""
+        """The kernel for rows of `width` pixels."""
         rows, columns = self.windows
         window = (rows.kernel, columns.kernel), (rows.stride, columns.stride)
         numbers = self.numbers
         if not (numbers.source and numbers.target):
-            return MaxPool(*window)
+            return MaxPool(*window, fit(_FEW, width))
         assert self.target is not None
         return HalfMaxPool(
             *window, 2 * isa.lanes if self.target.pitch % (2 * isa.lanes) == 0 else isa.lanes
