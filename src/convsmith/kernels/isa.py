@@ -82,7 +82,8 @@ ISAS: dict[str, Isa] = {
         "avx2",
         8,
         _COMMON,
-        ((48, (2, 1)), (32, (3, 2, 1)), (16, (6, 5, 4, 2, 1))),
+        # Beside twelve sums there are registers for the weights of two vectors, not of more.
+        ((16, (6, 5, 4, 3, 2, 1)),),
     ),
 }
 """Those that kernels are loaded for, widest first."""
