@@ -31,6 +31,8 @@ class Isa:
         tiles: for the channels of a tile, the pixels that fill the registers with it. Channels
             over lanes, times pixels, are the accumulators: enough of them to hide the latency of a
             multiply-add (4 cycles, 2 a cycle), few enough to leave registers for the operands.
+        strips: the pixels that fill the registers with one vector of channels, where each channel
+            has weights and values of its own.
         bf16: what Halide's target needs besides `features` for products of bf16, which not every
             machine has; empty where there are none.
     """
@@ -39,6 +41,7 @@ class Isa:
     lanes: int
     features: tuple[str, ...]
     tiles: tuple[tuple[int, tuple[int, ...]], ...]
+    strips: tuple[int, ...]
     bf16: tuple[str, ...] = ()
 
     @property
@@ -52,8 +55,15 @@ class Isa:
 
     def pixels(self, channels: int, width: int) -> int:
         """The pixels of a tile that wastes least of a row; a tile never exceeds the row."""
-        known = dict(self.tiles)[channels]
-        return width if width <= max(known) else fit(known, width)
+        return _of_tile(dict(self.tiles)[channels], width)
+
+    def strip(self, width: int) -> int:
+        """The same of a strip of one vector of channels."""
+        return _of_tile(self.strips, width)
+
+
+def _of_tile(known: Sequence[int], width: int) -> int:
+    return width if width <= max(known) else fit(known, width)
 
 
 def fit(lengths: Sequence[int], width: int) -> int:
@@ -76,6 +86,7 @@ ISAS: dict[str, Isa] = {
         16,
         (*_COMMON, "avx512", "avx512_skylake"),
         ((48, (8, 7, 4, 2, 1)), (32, (14, 8, 7, 6, 5, 4, 2, 1)), (16, (14, 10, 7, 4, 2, 1))),
+        (14, 10, 7, 4, 2, 1),
         ("avx512_zen4",),
     ),
     "avx2": Isa(
@@ -84,15 +95,16 @@ ISAS: dict[str, Isa] = {
         _COMMON,
         # Beside twelve sums there are registers for the weights of two vectors, not of more.
         ((16, (6, 5, 4, 3, 2, 1)),),
+        (7, 4, 2, 1),
     ),
 }
 """Those that kernels are loaded for, widest first."""
 
 CROSS: dict[str, Isa] = {
     # 24 of 32 registers are sums: per input 24 products, 4 loads of weights, 6 of values.
-    "neon": Isa("neon", 4, (), ((16, (6, 5, 4, 2, 1)),)),
+    "neon": Isa("neon", 4, (), ((16, (6, 5, 4, 2, 1)),), (6, 5, 4, 2, 1)),
     # Without multiply-adds, and with 16 registers where it runs on x86-64.
-    "simd128": Isa("simd128", 4, ("wasm_simd128",), ((16, (3, 2, 1)),)),
+    "simd128": Isa("simd128", 4, ("wasm_simd128",), ((16, (3, 2, 1)),), (3, 2, 1)),
 }
 """Those of other machines, which kernels are only written for."""
 

@@ -13,7 +13,7 @@ import torch
 from convsmith.arithmetic import Conv, ConvTranspose, Window
 from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.grouped import Grouped
-from convsmith.kernels.isa import BLOCK, Isa, channel_pitch, fit
+from convsmith.kernels.isa import Isa, channel_pitch, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.pointwise import Dense, Pointwise
 from convsmith.network import Layer
@@ -122,7 +122,7 @@ class Convolution(Ended):
         if self.kind == "depthwise":
             strip, pixels = 0, fit(_FEW, width)
             if prod(taps) >= 49:
-                pixels = isa.pixels(BLOCK, width)
+                pixels = isa.strip(width)
             if prod(taps) > 49 and not dilated:
                 strip, pixels = _strips(isa, width)
             words = self._words(isa)
@@ -130,7 +130,7 @@ class Convolution(Ended):
         if self.kind == "grouped":
             inputs, outputs = self.weight.shape[1], len(self.weight) // self.groups
             # With a stride a wide tile reads more pixels than stay close.
-            pixels = isa.pixels(BLOCK, width if stride[1] == 1 else min(width, 7))
+            pixels = isa.strip(width if stride[1] == 1 else min(width, 7))
             return Grouped(inputs, outputs, pixels, taps, stride, dilated, epilogue, self.part)
         assert self.target is not None
         tile = isa.tile(self.target.tile)
@@ -296,7 +296,7 @@ _FEW = (8, 7, 4, 2, 1)
 
 def _strips(isa: Isa, width: int) -> tuple[int, int]:
     """For a large window: pixels that are summed at once, and those of up to four such strips."""
-    most = max(dict(isa.tiles)[BLOCK])
+    most = max(isa.strips)
     strips = [p for p in (16, 14, 12, 10, 8, 7, 6, 5, 4, 2, 1) if p <= most + 2]
     pixels = fit([p * n for p in strips for n in (1, 2, 3, 4)], width)
     return next((p, pixels) for p in strips if pixels % p == 0 and pixels <= 4 * p)
