@@ -14,11 +14,13 @@ from torch import nn
 import convsmith as cs
 from benchmarks import (
     architectures,
+    calls,
     classifiers,
     families,
     layers,
     mobile,
     networks,
+    pipeline,
     promise,
 )  # fmt: skip
 from benchmarks import cell as cells
@@ -233,3 +235,24 @@ def test_misses_and_the_page():
     assert filled(once, document) == once
     with pytest.raises(ArgumentError, match="threads 2"):
         filled(page, document | {"options": {"threads": 2}})
+
+
+def test_calls_miss_their_goal_where_another_is_quicker():
+    def row(runtime, warm, cold):
+        return {"network": "one", "runtime": runtime, "warm_us": warm, "cold_us": cold}
+
+    ours = [row(CONVSMITH, 5, 90), row(calls.FROZEN, 4, 80)]
+    assert list(calls.missed([row("ONNX Runtime", 5, 90), *ours])) == []
+    missed = list(calls.missed([row("ONNX Runtime", 4.5, 100), row("OpenVINO", 9, 85), *ours]))
+    assert missed == [
+        "one, warm: convsmith 5.0 µs, ONNX Runtime 4.5",
+        "one, cold: convsmith 90.0 µs, OpenVINO 85.0",
+    ]
+    assert list(calls.missed(ours)) == ["one: no other runtime is installed"]
+
+
+def test_a_pipeline_misses_its_goal_where_another_is_quicker():
+    rows = [{"runtime": name, "frame_ms": ms} for name, ms in ((CONVSMITH, 9.0), ("eager", 30.0))]
+    assert list(pipeline._missed(rows)) == []
+    rows.append({"runtime": "OpenVINO", "frame_ms": 8.0})
+    assert list(pipeline._missed(rows)) == ["OpenVINO takes 8.0 ms a frame, less than convsmith"]
