@@ -51,7 +51,7 @@ def run(options: Namespace) -> dict[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
         for name in RUNTIMES
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in RUNTIMES}
