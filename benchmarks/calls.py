@@ -36,6 +36,7 @@ Network = tuple[Callable[[], nn.Module], tuple[int, ...]]
 def options(parser: ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=15, help="rounds of calls (%(default)s)")
     parser.add_argument("--only", default="", metavar="WORD", help="only networks with WORD")
+    parser.set_defaults(threads=1)
 
 
 def networks() -> dict[str, Network]:
