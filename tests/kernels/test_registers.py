@@ -43,6 +43,8 @@ CASES = [
     for numbers in (Numbers(), BF16)
     # Sums of bf16 are not made by parts, nor for processors without such products.
     if not numbers.products or (isa.bf16 and "parts" not in kind)
+    # Separable tiles of bf16 are at most 8 pixels long.
+    if not (numbers.products and kind == "separable" and pixels > 8)
 ]
 
 
@@ -61,7 +63,8 @@ def test_no_sum_waits_in_memory(
             if any("vdivps" in line for line in loop):
                 continue  # of an activation, which has products of its own
             products = sum("vfmadd" in line or "vdpbf16ps" in line for line in loop)
-            saved = sum(bool(re.search("[yz]mm", line)) and "(%rsp" in line for line in loop)
-            if products and saved > products / 20:
+            saved = sum(bool(re.search(r"\sv\w+\s+%[yz]mm\d+,\S*\(", line)) for line in loop)
+            # A depthwise part stores one value for nine products.
+            if products and saved > products / 8:
                 found[name] = saved, products
     assert not found
