@@ -78,6 +78,16 @@ def test_pairs_are_one_instruction_and_pixels_one_broadcast(
         assert len(loop) <= 3 * loop.count("vdpbf16ps") + 20
 
 
+@pytest.mark.parametrize("pixels", dict(ISA.tiles)[32])
+def test_two_vectors_are_rounded_as_one(pixels: int, tmp_path: Path) -> None:
+    code = _code(Pointwise(32, pixels, epilogue=Epilogue("relu6"), numbers=BF16), tmp_path)
+    names = [line.partition(":")[2].split()[0] for line in code]
+    # A ReLU6 is a comparison of integers, too, and what is stored is a vector of 32.
+    for name in ("vpmaxsw", "vpminsw"):
+        assert names.count(name) == pixels
+    assert not {"vcmpnltps", "vpmovdw"} & set(names)
+
+
 @pytest.mark.parametrize("outputs", [16, 24, 48])
 @pytest.mark.parametrize("dilated", [False, True])
 def test_a_group_has_pairs_of_its_own(outputs: int, dilated: bool, tmp_path: Path) -> None:

@@ -12,16 +12,22 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import (
     Kernel,
     Rows,
-    half,
     ints,
     matrix,
     pairs,
     result,
     rounded,
     vector,
-    word,
 )  # fmt: skip
-from convsmith.kernels.pointwise import BARE, Epilogue, product_of, tile_output, tile_part
+from convsmith.kernels.pointwise import (
+    BARE,
+    Epilogue,
+    ended,
+    product_of,
+    tile_output,
+    tile_part,
+)
+from convsmith.kernels.rounding import Rounding
 
 __all__ = ["Depthwise", "Separable"]
 
@@ -59,19 +65,20 @@ class Depthwise(Kernel):
         other = Rows("residual", self.numbers.residual)
         totals, arguments = _taps(source, self, isa.lanes)
         slope, out = _by_channel("slope"), hl.Func(self.name)
+        rounding = None
         if self.words:
-            pair, both = hl.Var("pair"), hl.Func("both")
-            both[pair, x, y] = word(
-                *(
-                    self.epilogue.apply(
-                        total[pair, 0, x, y],
-                        other.of_word(pair, parity, x, y),
-                        slope[_place(pair, parity, self.words), 0],
-                    )
-                    for parity, total in enumerate(totals)
+            pair = hl.Var("pair")
+            epilogue, ends = self.epilogue.parted
+            values = [
+                epilogue.apply(
+                    total[pair, 0, x, y],
+                    other.of_word(pair, parity, x, y),
+                    slope[_place(pair, parity, self.words), 0],
                 )
-            )
-            out[c, x, y] = half(both[c // 2, x, y], c)
+                for parity, total in enumerate(totals)
+            ]
+            rounding = Rounding(values, (pair, x, y), ends)
+            out[c, x, y] = rounding[c, x, y]
         else:
             (total,) = totals
             value = self.epilogue.apply(total[c, 0, x, y], other[c, x, y], slope[c, 0])
@@ -83,8 +90,8 @@ class Depthwise(Kernel):
         out.reorder(lane, pixel, block, tile, y).vectorize(lane).unroll(pixel)
         for total in totals:
             total.compute_at(out, block)
-        if self.words:
-            both.compute_at(out, block).vectorize(pair, self.words).unroll(x).unroll(y)
+        if rounding is not None:
+            rounding.compute_at(out, pixel, self.words)
         extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, *arguments, *extra]
 
@@ -126,19 +133,17 @@ class Separable(Kernel):
         source = Rows("x", self.numbers.source)
         other = Rows("residual", self.numbers.residual)
         spatials, arguments = _taps(source, self, isa.lanes)
-        between, both, pair = hl.Func("between"), hl.Func("both"), hl.Var("pair")
+        between, pair = hl.Func("between"), hl.Var("pair")
         by_pairs = self.numbers.products
-        first = _by_channel("first_slope")
+        first, rounding = _by_channel("first_slope"), None
         if self.words:
-            both[pair, t, x, y] = word(
-                *(
-                    activate(
-                        self.middle, s[pair, t, x, y], first[_place(pair, parity, self.words), t]
-                    )
-                    for parity, s in enumerate(spatials)
-                )
-            )
-            value = half(both[c // 2, t, x, y], c)
+            middle, ends = Epilogue(self.middle).parted
+            sides = [
+                middle.apply(s[pair, t, x, y], None, first[_place(pair, parity, self.words), t])
+                for parity, s in enumerate(spatials)
+            ]
+            rounding = Rounding(sides, (pair, t, x, y), ends)
+            value = rounding[c, t, x, y]
         else:
             value = activate(self.middle, spatials[0][c, t, x, y], first[c, t])
             value = rounded(value) if by_pairs else value
@@ -167,13 +172,13 @@ class Separable(Kernel):
         else:
             total[c, x, y] += product(sums.x, sums.y)
         out = hl.Func(self.name)
-        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
-        out[c, x, y] = self.stored(value)
+        values = total[c, x, y] + b[c], other[c, x, y], slope[c]
+        out[c, x, y], last = ended(self, values, (c, x, y), isa.lanes)
 
         unroll = 1 if self.parts else self.unroll
         order = [two.x, two.y, two.z] if by_pairs else [sums.x, sums.y]
         tile = tile_output(
-            out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs
+            out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs, last
         )
         if self.parts:
             tile_part(part, total, sums.x, r.x, isa.lanes, self.unroll)
@@ -183,8 +188,8 @@ class Separable(Kernel):
         between.reorder(lane, x, t, block, y).vectorize(lane).unroll(x)
         for spatial in spatials:
             spatial.compute_at(between, t)
-        if self.words:
-            both.compute_at(between, t).vectorize(pair, self.words).unroll(x).unroll(y)
+        if rounding is not None:
+            rounding.compute_at(between, x, self.words)
         extra = self.epilogue.arguments(slope, other)
         numbers = [*[first][: is_learnt(self.middle)], inputs, *[near][: self.parts]]
         return result(out), [*source.arguments, *arguments, *numbers, w, b, *extra]

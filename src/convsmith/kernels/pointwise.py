@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import halide as hl
 
-from convsmith.kernels.activation import activate, is_learnt
+from convsmith.kernels.activation import activate, is_learnt, limits
 from convsmith.kernels.isa import Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, vector
+from convsmith.kernels.kernel import (
+    Kernel,
+    Numbers,
+    Rows,
+    ints,
+    matrix,
+    pairs,
+    result,
+    rounded,
+    vector,
+)
+from convsmith.kernels.rounding import ALL, Limits, Rounding, in_halves
 
-__all__ = ["BARE", "Dense", "Epilogue", "Pointwise", "product_of", "tile_output", "tile_part"]
+__all__ = [
+    "BARE", "Dense", "Epilogue", "Pointwise", "ended", "product_of", "tile_output", "tile_part",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,8 +60,51 @@ class Epilogue:
         # inwards, and the end of a row would round otherwise than its middle.
         return activate(self.final, hl.strict_float(hl.strict_float(value) + residual), slope)
 
+    @property
+    def parted(self) -> tuple[Epilogue, Limits]:
+        """What is done in float32, and between which limits values of bf16 are kept after it."""
+        ends = limits(self.final if self.residual else self.activation)
+        if ends is None or not in_halves(ends):
+            return self, ALL
+        before = self.activation if self.residual else "identity"
+        return replace(self, activation=before, final="identity"), ends
+
 
 BARE = Epilogue()
+
+
+class Summing(Protocol):
+    """A kernel that ends in a tile of sums."""
+
+    @property
+    def numbers(self) -> Numbers: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def epilogue(self) -> Epilogue: ...
+
+
+def ended(
+    kernel: Summing, values: Sequence[Any], place: tuple[Any, ...], lanes: int
+) -> tuple[Any, Rounding | None]:
+    """What a kernel writes at a place, and what rounds it if that is bf16 and worth its while.
+
+    Args:
+        kernel: any that ends in a tile of sums.
+        values: the sum, the residual and the slope.
+        place: the variables that they are functions of, that of the channels first.
+        lanes: of a vector.
+    """
+    epilogue = kernel.epilogue
+    if not kernel.numbers.target:
+        return epilogue.apply(*values), None
+    if kernel.channels <= lanes:  # halves of words would fill half a vector
+        return rounded(epilogue.apply(*values)), None
+    epilogue, ends = epilogue.parted
+    rounding = Rounding([epilogue.apply(*values)], place, ends)
+    return rounding[place], rounding
 
 
 @dataclass(frozen=True)
@@ -105,12 +162,14 @@ class Pointwise(Kernel):
             r = parts = hl.RDom([(0, inputs)], "r")
             total[c, x, y] += product(r.x)
         out = hl.Func(self.name)
-        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
-        out[c, x, y] = self.stored(value)
+        values = total[c, x, y] + b[c], other[c, x, y], slope[c]
+        out[c, x, y], rounding = ended(self, values, (c, x, y), isa.lanes)
 
         unroll = 1 if self.parts else self.unroll
         order = [two.x, two.y] if by_pairs else [parts.x]
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs)
+        tile_output(
+            out, total, self.channels, self.pixels, isa.lanes, order, unroll, by_pairs, rounding
+        )
         if self.parts:
             tile_part(part, total, parts.x, r.x, isa.lanes, self.unroll)
         numbers = [inputs, stride, *[near][: self.parts]]
@@ -175,11 +234,11 @@ class Dense(Kernel):
         else:
             total[c, x, y] += product(sums.x, sums.y, sums.z)
         out = hl.Func(self.name)
-        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
-        out[c, x, y] = self.stored(value)
+        values = total[c, x, y] + b[c], other[c, x, y], slope[c]
+        out[c, x, y], rounding = ended(self, values, (c, x, y), isa.lanes)
 
         order = [two.x, two.y, two.z, two.w] if by_pairs else [sums.x, sums.y, sums.z]
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, by_pairs=by_pairs)
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, 1, by_pairs, rounding)
         if self.parts:
             tile_part(part, total, sums.x, r.x, isa.lanes)
         numbers = [inputs, *[near][: self.parts], dy, dx]
@@ -211,6 +270,7 @@ def tile_output(
     sums: list[Any],
     unroll: int = 1,
     by_pairs: bool = False,
+    rounding: Rounding | None = None,
 ) -> Any:
     """Schedule sums in a register tile of `channels` × `pixels`; give back the loop of tiles.
 
@@ -226,15 +286,19 @@ def tile_output(
         sums: what is summed over, innermost first.
         unroll: how many steps of the innermost of these at once.
         by_pairs: whether it has two steps, of bf16, which one instruction multiplies and adds.
+        rounding: of what is written, if it is bf16: of all channels of a tile at once.
     """
     c, x, y = out.args()
     block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
     part = hl.Var("part")
     whole = hl.TailStrategy.RoundUp
-    out.split(c, block, part, channels, whole).split(part, part, lane, lanes, whole)
+    width = lanes if rounding is None else channels
+    out.split(c, block, part, channels, whole).split(part, part, lane, width, whole)
     out.split(x, tile, pixel, pixels, hl.TailStrategy.ShiftInwards)
     out.reorder(lane, part, pixel, block, tile, y).vectorize(lane).unroll(part).unroll(pixel)
     total.compute_at(out, block)
+    if rounding is not None:
+        rounding.compute_at(out, pixel, lanes)
     for stage in (total, total.update()):
         stage.split(c, part, lane, lanes, whole)
     total.reorder(lane, part, x, y).vectorize(lane).unroll(part).unroll(x).unroll(y)
