@@ -40,7 +40,8 @@ def narrow(blocks: Sequence[Block], precision: Precision) -> None:
         if block.target is not None:
             root = block.target.root
             # What goes outside alone is float32 as it is computed.
-            root.narrow = id(root) in read - wide
+            if id(root) in read - wide:
+                root.become_narrow()
     for block in blocks:
         if isinstance(block, Convolution) and not _kept(block, precision.keep):
             block.products = block.pairs and block.sources[0].root.narrow
