@@ -84,7 +84,7 @@ def test_two_vectors_are_rounded_as_one(pixels: int, tmp_path: Path) -> None:
     names = [line.partition(":")[2].split()[0] for line in code]
     # A ReLU6 is a comparison of integers, too, and what is stored is a vector of 32.
     for name in ("vpmaxsw", "vpminsw"):
-        assert names.count(name) == pixels
+        assert names.count(name) >= pixels
     assert not {"vcmpnltps", "vpmovdw"} & set(names)
 
 
