@@ -110,6 +110,8 @@ class Separable(Kernel):
             pointwise weights lie with that axis outside the inputs.
         parts: as for `Pointwise`.
         words: as for `Depthwise`, of the depthwise part.
+        together: of a float32 map and products of bf16, channels of the depthwise part that are
+            computed and rounded at once; 0 for those of a vector of float32.
     """
 
     family: ClassVar[str] = "separable"
@@ -126,6 +128,7 @@ class Separable(Kernel):
     multiplier: int = 1
     parts: bool = False
     words: int = 0
+    together: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -136,13 +139,13 @@ class Separable(Kernel):
         between, pair = hl.Func("between"), hl.Var("pair")
         by_pairs = self.numbers.products
         first, rounding = _by_channel("first_slope"), None
-        if self.words:
+        if self.words or self.together:
             middle, ends = Epilogue(self.middle).parted
-            sides = [
-                middle.apply(s[pair, t, x, y], None, first[_place(pair, parity, self.words), t])
-                for parity, s in enumerate(spatials)
-            ]
-            rounding = Rounding(sides, (pair, t, x, y), ends)
+            sides, place = [], (pair if self.words else c, t, x, y)
+            for parity, spatial in enumerate(spatials):
+                channel = _place(pair, parity, self.words) if self.words else c
+                sides.append(middle.apply(spatial[place], None, first[channel, t]))
+            rounding = Rounding(sides, place, ends)
             value = rounding[c, t, x, y]
         else:
             value = activate(self.middle, spatials[0][c, t, x, y], first[c, t])
@@ -184,12 +187,17 @@ class Separable(Kernel):
             tile_part(part, total, sums.x, r.x, isa.lanes, self.unroll)
         block, lane = hl.Var("block"), hl.Var("lane")
         between.compute_at(out, tile).store_in(hl.MemoryType.Stack)
-        between.split(c, block, lane, 2 * self.words or isa.lanes, hl.TailStrategy.RoundUp)
+        width = 2 * self.words or self.together or isa.lanes
+        between.split(c, block, lane, width, hl.TailStrategy.RoundUp)
         between.reorder(lane, x, t, block, y).vectorize(lane).unroll(x)
         for spatial in spatials:
             spatial.compute_at(between, t)
+            if self.together:
+                channels = spatial.args()[0]
+                spatial.unroll(channels)
+                spatial.update().unroll(channels)
         if rounding is not None:
-            rounding.compute_at(between, x, self.words)
+            rounding.compute_at(between, x, self.words or isa.lanes)
         extra = self.epilogue.arguments(slope, other)
         numbers = [*[first][: is_learnt(self.middle)], inputs, *[near][: self.parts]]
         return result(out), [*source.arguments, *arguments, *numbers, w, b, *extra]

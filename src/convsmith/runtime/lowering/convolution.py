@@ -144,7 +144,7 @@ class Convolution(Ended):
                 pixels = fit(_FEW, width)
             return Separable(
                 tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue,
-                self.multiplier, part > 0, self._words(isa),
+                self.multiplier, part > 0, self._words(isa), self._together(isa),
             )  # fmt: skip
         if self.kind == "pointwise":
             return Pointwise(tile, pixels, unroll, epilogue, part > 0)
@@ -181,6 +181,13 @@ class Convolution(Ended):
         needed = -(-inputs // (2 * isa.lanes)) * 2 * isa.lanes if fused else 2 * isa.lanes
         whole = needed <= room if fused else room % needed == 0
         return isa.lanes if whole else isa.lanes // 2
+
+    def _together(self, isa: Isa) -> int:
+        """Channels of a float32 map that the depthwise part computes and rounds at once, if any."""
+        if not self.products or self.sources[0].root.narrow:
+            return 0
+        whole = 2 * isa.lanes
+        return whole if -(-self.sources[0].channels // whole) * whole <= self._room else 0
 
     def constants(self, isa: Isa) -> list[Array]:
         """Weights as the kernel takes them."""
