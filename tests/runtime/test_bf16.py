@@ -227,6 +227,16 @@ def test_network(given_: tuple[Network, Tensor], threads: int) -> None:
 
 
 @needs_bf16
+@pytest.mark.parametrize("channels", [(53, 70), (64, 96), (64, 150)])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_share_the_outputs_of_a_pixel(channels: tuple[int, int], threads: int) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(1, channels[0], 1, 1)
+    compiled = fast(Read(nn.Conv2d(*channels, 1)).eval(), image, threads=threads)
+    check(compiled.regions[0], compiled(image), image)
+
+
+@needs_bf16
 @pytest.mark.parametrize("seed", range(COUNT))
 def test_networks_of_several_inputs(seed: int) -> None:
     sample = several.sample(seed)
