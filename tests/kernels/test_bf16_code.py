@@ -12,11 +12,12 @@ import pytest
 pytest.importorskip("halide")
 
 from convsmith.kernels.depthwise import Depthwise, Separable
+from convsmith.kernels.epilogue import Epilogue
 from convsmith.kernels.grouped import Grouped
 from convsmith.kernels.isa import ISAS
 from convsmith.kernels.kernel import Kernel, Numbers, target
 from convsmith.kernels.largest import HalfMaxPool
-from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
+from convsmith.kernels.pointwise import Dense, Pointwise
 
 BF16 = Numbers(source=True, target=True, products=True)
 ISA = ISAS["avx512"]

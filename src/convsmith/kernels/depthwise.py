@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import halide as hl
 
 from convsmith.kernels.activation import activate, is_learnt
+from convsmith.kernels.epilogue import BARE, Epilogue, ended
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import (
     Kernel,
@@ -19,14 +20,7 @@ from convsmith.kernels.kernel import (
     rounded,
     vector,
 )  # fmt: skip
-from convsmith.kernels.pointwise import (
-    BARE,
-    Epilogue,
-    ended,
-    product_of,
-    tile_output,
-    tile_part,
-)
+from convsmith.kernels.pointwise import product_of, tile_output, tile_part
 from convsmith.kernels.rounding import Rounding
 
 __all__ = ["Depthwise", "Separable"]
