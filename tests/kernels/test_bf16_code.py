@@ -20,6 +20,7 @@ from convsmith.kernels.largest import HalfMaxPool
 from convsmith.kernels.pointwise import Dense, Pointwise
 
 BF16 = Numbers(source=True, target=True, products=True)
+FROM_FLOAT32 = Numbers(target=True, products=True)
 ISA = ISAS["avx512"]
 TILES = [(channels, pixels) for channels, known in ISA.tiles for pixels in known]
 KINDS = {
@@ -27,6 +28,9 @@ KINDS = {
     "dense": lambda c, p: Dense(c, p, (3, 3), numbers=BF16),
     "strided": lambda c, p: Dense(c, p, (3, 3), (2, 2), numbers=BF16),
     "separable": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16, words=16),
+    "of float32": lambda c, p: Separable(
+        c, p, (3, 3), middle="relu6", numbers=FROM_FLOAT32, together=32
+    ),
     "by channels": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16),
     "multiplied": lambda c, p: Separable(c, p, (3, 3), (2, 2), multiplier=2, numbers=BF16),
 }
