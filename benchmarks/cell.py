@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from benchmarks.interleave import interleaved
-from benchmarks.runtimes import CONVSMITH, RUNTIMES, error_of, prepare
+from benchmarks.runtimes import CONVSMITH, NARROW, RUNTIMES, error_of, prepare
 from convsmith.errors import ArgumentError
 from convsmith.report import Column, milliseconds
 
 __all__ = [
-    "PEERS", "best_peer", "columns", "limited", "measured", "median", "options", "ratio", "reasons",
+    "PEERS", "best_peer", "chosen_runtimes", "columns", "limited", "measured", "median", "options",
+    "ratio", "reasons",
 ]  # fmt: skip
 
 PEERS = tuple(runtime.name for runtime in RUNTIMES if runtime.peer)
@@ -36,7 +37,18 @@ def options(parser: ArgumentParser, seconds: float) -> None:
     parser.add_argument(
         "--only", default="", metavar="WORD", help="only cells with WORD in the name"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bf16"),
+        default="float32",
+        help="bf16: beside OpenVINO's, autocast and int8 (%(default)s)",
+    )
     parser.add_argument("--quick", action="store_true", help="only a few cells")
+
+
+def chosen_runtimes(options: Namespace) -> str:
+    """The runtimes of a run, as `measured` takes them: those that are named, or all of bf16."""
+    return str(options.runtimes or (",".join(NARROW) if options.precision == "bf16" else ""))
 
 
 def measured(

@@ -13,14 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import convsmith as cs
 from benchmarks import cell as cells
+from benchmarks import half
 from benchmarks.choice import chosen
 from benchmarks.footprint import footprints
 from benchmarks.limits import limits
 from benchmarks.mobile import NETWORKS, settled
-from benchmarks.network_tables import tables
+from benchmarks.network_tables import common
+from benchmarks.network_tables import tables as float_tables
 from benchmarks.runtimes import CONVSMITH, versions
-from convsmith.report import milliseconds
+from convsmith.report import Table, milliseconds
 
 __all__ = ["missed", "options", "run", "tables", "timed"]
 
@@ -28,6 +31,7 @@ MEAN, LEVEL, MEMORY, ERROR = 1.15, 0.97, 0.05, 2.0
 PEAK = 0.85
 ACCURACY = (224, 1)
 MEMORY_SIZE = 2048
+LARGE = (1024, 1)
 # Eight images of 1024² and more would take about an hour, for they run one after the other.
 SIZES = ((224, 1), (512, 1), (1024, 1), (2048, 1), (224, 8), (512, 8))
 QUICK = ((224, 1), (1024, 1))
@@ -40,6 +44,10 @@ def options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> dict[str, Any]:
     """Time every network at every size; then errors against float64, and memory."""
     result = timed(NETWORKS, QUICK if options.quick else SIZES, options)
+    if options.precision == "bf16":
+        result["memory"] = _kept(chosen(NETWORKS, options.only), options.threads)
+        lines = [*half.missed(result["rows"]), *half.missed_memory(result["memory"])]
+        return {**result, "precision": "bf16", "missed": lines}
     result["memory"] = footprints(options.threads, MEMORY_SIZE)
     return {**result, "missed": [*missed(result, PEAK), *_memory(result)]}
 
@@ -79,7 +87,12 @@ def _rows(
             image = _image(size, batch)
             exact = _exact(model, image) if (size, batch) == ACCURACY else None
             cell = cells.measured(
-                model, image, options.threads, options.seconds, options.runtimes, exact
+                model,
+                image,
+                options.threads,
+                options.seconds,
+                cells.chosen_runtimes(options),
+                exact,
             )
             if exact is not None:
                 accuracy.append({"network": name, "errors": cell["errors"]})
@@ -89,6 +102,20 @@ def _rows(
             row["share"] = _share(model, image, cells.median(cell, CONVSMITH), limits)
             found.append(row)
     return found, accuracy
+
+
+def _kept(networks: Mapping[str, Callable[[], nn.Module]], threads: int) -> dict[str, Any]:
+    """Bytes of the maps of a call in float32 and in bf16, for each network at 1024²."""
+    found = {}
+    for name, make in networks.items():
+        model, image = make().eval(), _image(*LARGE)
+        found[name] = {
+            runtime: cs.compile(model, image, threads=threads, precision=precision)
+            .profile(rounds=1)
+            .nbytes
+            for runtime, precision in ((CONVSMITH, "float32"), (half.OURS, "bf16"))
+        }
+    return found
 
 
 def _share(
@@ -110,6 +137,12 @@ def _exact(model: nn.Module, image: Tensor) -> Tensor:
     with torch.no_grad():
         found: Tensor = deepcopy(model).double()(image.double())
     return found
+
+
+def tables(result: dict[str, Any]) -> Sequence[Table]:
+    if result.get("precision") == "bf16":
+        return [*common(result), *half.tables(result)]
+    return float_tables(result)
 
 
 def missed(result: dict[str, Any], share: float = 0) -> Iterator[str]:

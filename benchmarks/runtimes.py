@@ -6,12 +6,10 @@ contains is what a user pays for: from the image as the runtime takes it to the 
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,15 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import version
+from benchmarks.narrow import autocast, quantized
+from benchmarks.ncnn_runtime import ncnn_call
 from benchmarks.peers import quiet
 
 __all__ = [
-    "CONVSMITH", "DIRECT", "RUNTIMES", "WINOGRAD", "Ready", "Runtime", "error_of", "export",
-    "prepare", "session", "versions",
+    "CONVSMITH", "DIRECT", "NARROW", "RUNTIMES", "WINOGRAD", "Ready", "Runtime", "error_of",
+    "export", "prepare", "session", "versions",
 ]  # fmt: skip
 
 CONVSMITH = "convsmith"
 CHANNELS_LAST = "channels_last"
+LOOSE = 0.5
+"""The error of a network of random weights in bf16 or int8 above which it is called wrong."""
 WINOGRAD, DIRECT = "ncnn", "ncnn direct"
 OPSET = 17
 
@@ -154,6 +156,10 @@ def _compiled(model: nn.Module, example: Tensor, threads: int, folder: Path) -> 
     return _without_gradients(torch.compile(deepcopy(model), dynamic=False), example)
 
 
+def _autocast(model: nn.Module, example: Tensor, threads: int, folder: Path) -> Call:
+    return autocast(deepcopy(model), example)
+
+
 def _without_gradients(model: Callable[[Tensor], Tensor], example: Tensor) -> Call:
     def call() -> Tensor:
         with torch.no_grad():
@@ -162,80 +168,34 @@ def _without_gradients(model: Callable[[Tensor], Tensor], example: Tensor) -> Ca
     return call
 
 
-def _onnxruntime(model: nn.Module, example: Tensor, threads: int, folder: Path) -> Call:
+def _onnxruntime(
+    model: nn.Module, example: Tensor, threads: int, folder: Path, narrow: bool = False
+) -> Call:
     file = folder / "model.onnx"
     export(model, example, file)
-    ready = session(file, threads)
+    ready = session(quantized(file, example) if narrow else file, threads)
     given = {ready.get_inputs()[0].name: example.numpy()}
     return lambda: ready.run(None, given)[0]
 
 
-def _openvino(precision: str) -> Callable[[nn.Module, Tensor, int, Path], Call]:
-    def make(model: nn.Module, example: Tensor, threads: int, folder: Path) -> Call:
-        import openvino
-
-        file = folder / "model.onnx"
-        export(model, example, file)
-        core = openvino.Core()
-        request = core.compile_model(
-            core.read_model(str(file)),
-            "CPU",
-            {
-                "INFERENCE_NUM_THREADS": threads,
-                "INFERENCE_PRECISION_HINT": precision,
-                "PERFORMANCE_HINT": "LATENCY",
-            },
-        ).create_infer_request()
-        given = [example.numpy()]
-        return lambda: request.infer(given, share_inputs=True, share_outputs=True)[0]
-
-    return make
-
-
-def _ncnn(
-    model: nn.Module, example: Tensor, threads: int, folder: Path, winograd: bool = True
+def _openvino(
+    model: nn.Module, example: Tensor, threads: int, folder: Path, precision: str = ""
 ) -> Call:
-    import ncnn
-    import numpy as np
+    """In `f32` or `bf16`; as it comes where nothing is said; `int8` from what is quantized."""
+    import openvino
 
-    _convert(model, example[:1], folder)
-    net = ncnn.Net()
-    net.opt.num_threads, net.opt.use_winograd_convolution = threads, winograd
-    for kind in ("fp16", "bf16"):
-        for use in ("packed", "storage", "arithmetic"):
-            if hasattr(net.opt, f"use_{kind}_{use}"):
-                setattr(net.opt, f"use_{kind}_{use}", False)
-    if net.load_param(str(folder / "model.ncnn.param")):
-        raise RuntimeError("ncnn cannot read what pnnx wrote")
-    net.load_model(str(folder / "model.ncnn.bin"))
-    images = [ncnn.Mat(image.numpy()) for image in example]
-
-    def call() -> Any:
-        found = []
-        for image in images:  # ncnn does not take batches
-            extractor = net.create_extractor()
-            extractor.input("in0", image)
-            status, result = extractor.extract("out0")
-            if status:
-                raise RuntimeError(f"ncnn failed with status {status}")
-            found.append(np.array(result, copy=False))
-        return found
-
-    call.net = net  # type: ignore[attr-defined]  # it must outlive what was extracted
-    return call
-
-
-def _convert(model: nn.Module, example: Tensor, folder: Path) -> None:
-    """Write `model.ncnn.param` and `model.ncnn.bin` by ncnn's own converter."""
-    found = find_spec("pnnx")
-    if found is None or not found.submodule_search_locations:
-        raise ImportError("ncnn's converter pnnx is not installed")
-    traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
-    traced.save(str(folder / "model.pt"))
-    program = Path(next(iter(found.submodule_search_locations))) / "pnnx"
-    shape = f"inputshape=[{','.join(map(str, example.shape))}]"
-    command = [str(program), "model.pt", shape, "fp16=0"]
-    subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
+    file = folder / "model.onnx"
+    export(model, example, file)
+    file = quantized(file, example) if precision == "int8" else file
+    hint = {"INFERENCE_PRECISION_HINT": precision} if precision in ("f32", "bf16") else {}
+    core = openvino.Core()
+    request = core.compile_model(
+        core.read_model(str(file)),
+        "CPU",
+        {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **hint},
+    ).create_infer_request()
+    given = [example.numpy()]
+    return lambda: request.infer(given, share_inputs=True, share_outputs=True)[0]
 
 
 def _convsmith(
@@ -266,17 +226,47 @@ RUNTIMES = (
     Runtime(CHANNELS_LAST, "torch", _channels_last),
     Runtime("torch.compile", "torch", _compiled),
     Runtime("ONNX Runtime", "onnxruntime", _onnxruntime, _tensor),
-    Runtime("OpenVINO", "openvino", _openvino("f32"), _tensor),
-    Runtime(WINOGRAD, "ncnn", _ncnn, _stacked),
+    Runtime("OpenVINO", "openvino", partial(_openvino, precision="f32"), _tensor),
+    Runtime(WINOGRAD, "ncnn", ncnn_call, _stacked),
     Runtime(CONVSMITH, "convsmith", _convsmith, peer=False),
-    Runtime(DIRECT, "ncnn", partial(_ncnn, winograd=False), _stacked, peer=False, usual=False),
+    Runtime(DIRECT, "ncnn", partial(ncnn_call, winograd=False), _stacked, peer=False, usual=False),
     Runtime(
         f"{CONVSMITH} bf16",
         "convsmith",
         partial(_convsmith, precision="bf16"),
-        tolerance=0.5,
+        tolerance=LOOSE,
         peer=False,
         usual=False,
     ),
-    Runtime("OpenVINO bf16", "openvino", _openvino("bf16"), _tensor, tolerance=0.5, peer=False),
+    Runtime(
+        "OpenVINO bf16", "openvino", partial(_openvino, precision="bf16"), _tensor, LOOSE, False
+    ),
+    Runtime("OpenVINO default", "openvino", _openvino, _tensor, LOOSE, False, False),
+    Runtime("torch.compile bf16", "torch", _autocast, tolerance=LOOSE, peer=False, usual=False),
+    Runtime(
+        "ONNX Runtime int8",
+        "onnxruntime",
+        partial(_onnxruntime, narrow=True),
+        _tensor,
+        LOOSE,
+        False,
+        False,
+    ),
+    Runtime(
+        "OpenVINO int8",
+        "openvino",
+        partial(_openvino, precision="int8"),
+        _tensor,
+        LOOSE,
+        False,
+        False,
+    ),
 )
+
+NARROW = (
+    "ONNX Runtime",
+    "OpenVINO",
+    CONVSMITH,
+    *(runtime.name for runtime in RUNTIMES if runtime.tolerance == LOOSE),
+)
+"""Those beside which bf16 is measured: the quickest in float32, and all that compute in less."""

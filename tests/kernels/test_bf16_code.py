@@ -10,14 +10,16 @@ import pytest
 pytest.importorskip("halide")
 
 from convsmith.kernels.depthwise import Depthwise, Separable
+from convsmith.kernels.epilogue import Epilogue
 from convsmith.kernels.grouped import Grouped
 from convsmith.kernels.isa import ISAS
 from convsmith.kernels.kernel import Numbers
 from convsmith.kernels.largest import HalfMaxPool
-from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
+from convsmith.kernels.pointwise import Dense, Pointwise
 from tests.kernels.code import inner_loops, instructions, name_of
 
 BF16 = Numbers(source=True, target=True, products=True)
+FROM_FLOAT32 = Numbers(target=True, products=True)
 ISA = ISAS["avx512"]
 TILES = [(channels, pixels) for channels, known in ISA.tiles for pixels in known]
 KINDS = {
@@ -25,6 +27,9 @@ KINDS = {
     "dense": lambda c, p: Dense(c, p, (3, 3), numbers=BF16),
     "strided": lambda c, p: Dense(c, p, (3, 3), (2, 2), numbers=BF16),
     "separable": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16, words=16),
+    "of float32": lambda c, p: Separable(
+        c, p, (3, 3), middle="relu6", numbers=FROM_FLOAT32, together=32
+    ),
     "by channels": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16),
     "multiplied": lambda c, p: Separable(c, p, (3, 3), (2, 2), multiplier=2, numbers=BF16),
 }
@@ -46,6 +51,18 @@ def test_pairs_are_one_instruction_and_pixels_one_broadcast(
         slow = {name for name in loop if re.match(r"vpinsr|vpextr[bwd]|v\w*gather|vfmadd", name)}
         assert not slow
         assert len(loop) <= 3 * loop.count("vdpbf16ps") + 20
+
+
+@pytest.mark.parametrize("pixels", dict(ISA.tiles)[32])
+def test_two_vectors_are_rounded_as_one(pixels: int, tmp_path: Path) -> None:
+    code = instructions(
+        Pointwise(32, pixels, epilogue=Epilogue("relu6"), numbers=BF16), ISA, tmp_path
+    )
+    names = list(map(name_of, code))
+    # A ReLU6 is a comparison of integers, too, and what is stored is a vector of 32.
+    for name in ("vpmaxsw", "vpminsw"):
+        assert names.count(name) >= pixels
+    assert not {"vcmpnltps", "vpmovdw"} & set(names)
 
 
 @pytest.mark.parametrize("outputs", [16, 24, 48])

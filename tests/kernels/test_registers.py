@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("halide")
 
 from convsmith.kernels.depthwise import Separable
+from convsmith.kernels.epilogue import Epilogue
 from convsmith.kernels.isa import ISAS, Isa
 from convsmith.kernels.kernel import Kernel, Numbers
-from convsmith.kernels.pointwise import Dense, Epilogue, Pointwise
+from convsmith.kernels.pointwise import Dense, Pointwise
 from tests.kernels.code import inner_loops, instructions
 
 EPILOGUES = {

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 import convsmith as cs
+from benchmarks.mobile import mobilenetv2
 from convsmith import machine
 from convsmith.errors import ArgumentError, ModelError
 from convsmith.kernels.isa import ISAS
@@ -226,6 +227,16 @@ def test_network(given_: tuple[Network, Tensor], threads: int) -> None:
 
 
 @needs_bf16
+@pytest.mark.parametrize("channels", [(53, 70), (64, 96), (64, 150)])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_share_the_outputs_of_a_pixel(channels: tuple[int, int], threads: int) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(1, channels[0], 1, 1)
+    compiled = fast(Read(nn.Conv2d(*channels, 1)).eval(), image, threads=threads)
+    check(compiled.regions[0], compiled(image), image)
+
+
+@needs_bf16
 @pytest.mark.parametrize("seed", range(COUNT))
 def test_networks_of_several_inputs(seed: int) -> None:
     sample = several.sample(seed)
@@ -371,8 +382,8 @@ def test_values_beyond_the_largest_become_infinities() -> None:
 
 @needs_bf16
 def test_memory_of_a_call() -> None:
-    net, _ = _fused()
-    image = torch.randn(1, 3, 256, 256)
+    net = mobilenetv2().eval()
+    image = torch.randn(1, 3, 224, 224)
     # As many rows are kept as in float32, which takes no longer than as many bytes would.
     bytes_of = [
         cs.compile(net, image, threads=1, precision=name).regions[0].program(image).plan.memory
@@ -388,10 +399,24 @@ def test_what_stays_float32_is_told() -> None:
     assert compiled.precision == "bf16"
     profile = compiled.profile(rounds=2)
     assert [block.numbers for block in profile.blocks] == [
-        "float32", "on bf16", "bf16", "bf16", "on bf16", "on bf16", "float32",
+        "float32", "float32", "bf16", "bf16", "on bf16", "on bf16", "float32",
     ]  # fmt: skip
     assert "numbers" in str(profile.table())
     assert "numbers" not in str(cs.compile(net, image).profile(rounds=2).table())
+
+
+@needs_bf16
+@pytest.mark.parametrize(("groups", "numbers"), [(32, "float32"), (1, "on bf16")])
+def test_a_stem_stays_float32_where_depthwise_layers_alone_read_it(
+    groups: int, numbers: str
+) -> None:
+    stem = [nn.Conv2d(3, 32, 3, 2), nn.ReLU()]
+    net = nn.Sequential(*stem, nn.Conv2d(32, 32, 3, groups=groups), nn.Conv2d(32, 16, 1)).eval()
+    image = torch.randn(1, 3, 24, 24)
+    compiled = fast(net, image)
+    blocks = compiled.profile(rounds=1).blocks
+    assert [blocks[1].numbers, blocks[2].numbers] == [numbers, "bf16"]
+    check(compiled.regions[0], compiled(image), image)
 
 
 @needs_bf16

@@ -18,7 +18,7 @@ import halide as hl
 from convsmith.errors import ArgumentError
 from convsmith.kernels.kernel import is_nan
 
-__all__ = ["ACTIVATIONS", "Activation", "activate", "is_learnt", "kernel_name"]
+__all__ = ["ACTIVATIONS", "Activation", "activate", "is_learnt", "kernel_name", "limits"]
 
 Settings = Mapping[str, Any]
 
@@ -55,11 +55,14 @@ class Activation:
         compute: the result for a value, a Halide expression of float32, and the parameters.
         parameters: these, from the settings of PyTorch's operation; None where no kernel has such.
         learnt: whether it takes a number for each channel, after the value.
+        limits: from the parameters, the two numbers between which values are left as they are, and
+            to which others are moved; None where it does something else.
     """
 
     compute: Callable[..., Any]
     parameters: Callable[[Settings], tuple[str | float, ...] | None] = _nothing
     learnt: bool = False
+    limits: Callable[..., tuple[float, float]] | None = None
 
 
 def kernel_name(operation: str, settings: Settings) -> str:
@@ -87,6 +90,17 @@ def is_learnt(name: str) -> bool:
     """
     activation = ACTIVATIONS.get(name.split(":")[0])
     return activation is not None and activation.learnt
+
+
+def limits(name: str) -> tuple[float, float] | None:
+    """Between which numbers an activation keeps values, if that is all that it does.
+
+    >>> limits("relu6"), limits("clamp:-inf:2.5"), limits("tanh")
+    ((0, 6), (-inf, 2.5), None)
+    """
+    operation, *parameters = name.split(":")
+    found = ACTIVATIONS[operation].limits
+    return None if found is None else found(*map(float, parameters))
 
 
 def activate(name: str, value: Any, slope: Any = None) -> Any:
@@ -325,13 +339,17 @@ def _bounds(low: str, high: str) -> Callable[[Settings], tuple[float, ...] | Non
     return parameters
 
 
+def _both(low: float, high: float) -> tuple[float, float]:
+    return low, high
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "abs": Activation(lambda value: hl.abs(value)),
     "ceil": Activation(lambda value: hl.ceil(value)),
     "celu": Activation(_elu, _inverse),
-    "clamp": Activation(_clamp, _bounds("min", "max")),
-    "clamp_max": Activation(_clamp, _bounds("", "max")),
-    "clamp_min": Activation(_clamp, _bounds("min", "")),
+    "clamp": Activation(_clamp, _bounds("min", "max"), limits=_both),
+    "clamp_max": Activation(_clamp, _bounds("", "max"), limits=_both),
+    "clamp_min": Activation(_clamp, _bounds("min", ""), limits=_both),
     "elu": Activation(_elu, _alpha),
     "erf": Activation(lambda value: hl.erf(_clamp(value, -4, 4))),
     "exp": Activation(_exponential),
@@ -340,7 +358,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "hardshrink": Activation(_hardshrink, _numbers("lambd")),
     "hardsigmoid": Activation(_hardsigmoid),
     "hardswish": Activation(lambda value: value * _hardsigmoid(value)),
-    "hardtanh": Activation(_clamp, _bounds("min_val", "max_val")),
+    "hardtanh": Activation(_clamp, _bounds("min_val", "max_val"), limits=_both),
     "identity": Activation(lambda value: value),
     "leaky_relu": Activation(_leaky_relu, _numbers("negative_slope")),
     "log": Activation(_log),
@@ -351,8 +369,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "pow": Activation(_power, _exponent),
     "prelu": Activation(_prelu, learnt=True),
     "reciprocal": Activation(lambda value: _power(value, -1)),
-    "relu": Activation(_relu),
-    "relu6": Activation(lambda value: _clamp(value, 0, 6)),
+    "relu": Activation(_relu, limits=lambda: (0, inf)),
+    "relu6": Activation(lambda value: _clamp(value, 0, 6), limits=lambda: (0, 6)),
     "round": Activation(lambda value: hl.round(value), _whole),
     "rrelu": Activation(_leaky_relu, _mean_slope),
     "rsqrt": Activation(lambda value: _power(value, -0.5)),

@@ -8,27 +8,20 @@ from typing import Any, ClassVar
 import halide as hl
 
 from convsmith.kernels.activation import activate, is_learnt
+from convsmith.kernels.epilogue import BARE, Epilogue, ended
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import (
     Kernel,
     Rows,
-    half,
     ints,
     matrix,
     pairs,
     result,
     rounded,
     vector,
-    word,
 )  # fmt: skip
-from convsmith.kernels.pointwise import (
-    BARE,
-    Epilogue,
-    product_of,
-    steps,
-    tile_output,
-    tile_part,
-)
+from convsmith.kernels.pointwise import product_of, steps, tile_output, tile_part
+from convsmith.kernels.rounding import Rounding
 
 __all__ = ["Depthwise", "Separable"]
 
@@ -66,19 +59,20 @@ class Depthwise(Kernel):
         other = Rows("residual", self.numbers.residual)
         totals, arguments = _taps(source, self, isa.lanes)
         slope, out = _by_channel("slope"), hl.Func(self.name)
+        rounding = None
         if self.words:
-            pair, both = hl.Var("pair"), hl.Func("both")
-            both[pair, x, y] = word(
-                *(
-                    self.epilogue.apply(
-                        total[pair, 0, x, y],
-                        other.of_word(pair, parity, x, y),
-                        slope[_place(pair, parity, self.words), 0],
-                    )
-                    for parity, total in enumerate(totals)
+            pair = hl.Var("pair")
+            epilogue, ends = self.epilogue.parted
+            values = [
+                epilogue.apply(
+                    total[pair, 0, x, y],
+                    other.of_word(pair, parity, x, y),
+                    slope[_place(pair, parity, self.words), 0],
                 )
-            )
-            out[c, x, y] = half(both[c // 2, x, y], c)
+                for parity, total in enumerate(totals)
+            ]
+            rounding = Rounding(values, (pair, x, y), ends)
+            out[c, x, y] = rounding[c, x, y]
         else:
             (total,) = totals
             value = self.epilogue.apply(total[c, 0, x, y], other[c, x, y], slope[c, 0])
@@ -90,8 +84,8 @@ class Depthwise(Kernel):
         out.reorder(lane, pixel, block, tile, y).vectorize(lane).unroll(pixel)
         for total in totals:
             total.compute_at(out, block)
-        if self.words:
-            both.compute_at(out, block).vectorize(pair, self.words).unroll(x).unroll(y)
+        if rounding is not None:
+            rounding.compute_at(out, pixel, self.words)
         extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, *arguments, *extra]
 
@@ -110,6 +104,8 @@ class Separable(Kernel):
             pointwise weights lie with that axis outside the inputs.
         parts: as for `Pointwise`.
         words: as for `Depthwise`, of the depthwise part.
+        together: of a float32 map and products of bf16, channels of the depthwise part that are
+            computed and rounded at once; 0 for those of a vector of float32.
     """
 
     family: ClassVar[str] = "separable"
@@ -126,6 +122,7 @@ class Separable(Kernel):
     multiplier: int = 1
     parts: bool = False
     words: int = 0
+    together: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -133,19 +130,17 @@ class Separable(Kernel):
         source = Rows("x", self.numbers.source)
         other = Rows("residual", self.numbers.residual)
         spatials, arguments = _taps(source, self, isa.lanes)
-        between, both, pair = hl.Func("between"), hl.Func("both"), hl.Var("pair")
+        between, pair = hl.Func("between"), hl.Var("pair")
         by_pairs = self.numbers.products
-        first = _by_channel("first_slope")
-        if self.words:
-            both[pair, t, x, y] = word(
-                *(
-                    activate(
-                        self.middle, s[pair, t, x, y], first[_place(pair, parity, self.words), t]
-                    )
-                    for parity, s in enumerate(spatials)
-                )
-            )
-            value = half(both[c // 2, t, x, y], c)
+        first, rounding = _by_channel("first_slope"), None
+        if self.words or self.together:
+            middle, ends = Epilogue(self.middle).parted
+            sides, place = [], (pair if self.words else c, t, x, y)
+            for parity, spatial in enumerate(spatials):
+                channel = _place(pair, parity, self.words) if self.words else c
+                sides.append(middle.apply(spatial[place], None, first[channel, t]))
+            rounding = Rounding(sides, place, ends)
+            value = rounding[c, t, x, y]
         else:
             value = activate(self.middle, spatials[0][c, t, x, y], first[c, t])
             value = rounded(value) if by_pairs else value
@@ -174,25 +169,30 @@ class Separable(Kernel):
         else:
             total[c, x, y] += product(sums.x, sums.y)
         out = hl.Func(self.name)
-        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
-        out[c, x, y] = self.stored(value)
+        values = total[c, x, y] + b[c], other[c, x, y], slope[c]
+        out[c, x, y], last = ended(self, values, (c, x, y), isa.lanes)
 
         unroll = steps(self, isa)
         order = [two.x, two.y, two.z] if by_pairs else [sums.x, sums.y]
         tile = tile_output(
             out, total, self.channels, self.pixels, isa.lanes, order,
-            1 if self.parts else unroll, by_pairs,
+            1 if self.parts else unroll, by_pairs, last,
         )  # fmt: skip
         if self.parts:
             tile_part(part, total, sums.x, r.x, isa.lanes, unroll)
         block, lane = hl.Var("block"), hl.Var("lane")
         between.compute_at(out, tile).store_in(hl.MemoryType.Stack)
-        between.split(c, block, lane, 2 * self.words or isa.lanes, hl.TailStrategy.RoundUp)
+        width = 2 * self.words or self.together or isa.lanes
+        between.split(c, block, lane, width, hl.TailStrategy.RoundUp)
         between.reorder(lane, x, t, block, y).vectorize(lane).unroll(x)
         for spatial in spatials:
             spatial.compute_at(between, t)
-        if self.words:
-            both.compute_at(between, t).vectorize(pair, self.words).unroll(x).unroll(y)
+            if self.together:
+                channels = spatial.args()[0]
+                spatial.unroll(channels)
+                spatial.update().unroll(channels)
+        if rounding is not None:
+            rounding.compute_at(between, x, self.words or isa.lanes)
         extra = self.epilogue.arguments(slope, other)
         numbers = [*[first][: is_learnt(self.middle)], inputs, *[near][: self.parts]]
         return result(out), [*source.arguments, *arguments, *numbers, w, b, *extra]

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import halide as hl
 
+from convsmith.kernels.epilogue import BARE, Epilogue
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, half, ints, result, vector
-from convsmith.kernels.pointwise import BARE, Epilogue, product_of
+from convsmith.kernels.pointwise import product_of
 
 __all__ = ["Grouped"]
 

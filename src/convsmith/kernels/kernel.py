@@ -17,7 +17,7 @@ from convsmith.kernels.isa import Isa
 
 __all__ = [
     "Kernel", "Numbers", "Rows", "half", "ints", "is_nan", "matrix", "pairs", "result", "rounded",
-    "target", "vector", "widened", "word",
+    "target", "vector", "widened",
 ]  # fmt: skip
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -154,7 +154,10 @@ def widened(half: Any) -> Any:
 
 def rounded(value: Any) -> Any:
     """The bf16 nearest to a float32, of two the even one, as bits; every NaN becomes the same."""
-    return hl.u16(_upper(value) >> 16)
+    bits = hl.reinterpret(hl.UInt(32), value)
+    nearest = bits + hl.u32(0x7FFF) + ((bits >> 16) & hl.u32(1))
+    # Added to the bits of a NaN, it could run over into those of a zero.
+    return hl.u16(hl.select(is_nan(value), hl.u32(_NAN), nearest) >> 16)
 
 
 def is_nan(value: Any) -> Any:
@@ -166,22 +169,9 @@ def is_nan(value: Any) -> Any:
     return magnitude > hl.u32(0x7F800000)
 
 
-def word(even: Any, odd: Any) -> Any:
-    """Two float32 of neighbouring channels, rounded, as they lie in a map of bf16."""
-    return (_upper(even) >> 16) | (_upper(odd) & hl.u32(_HIGH))
-
-
 def half(words: Any, channel: Any) -> Any:
     """The bf16 of a channel, as bits, from the word that it shares with its neighbour."""
     return hl.extract_bits(hl.UInt(16), words, channel % 2 * 16)
-
-
-def _upper(value: Any) -> Any:
-    """The bits of a float32 that is rounded to bf16, in their upper half."""
-    bits = hl.reinterpret(hl.UInt(32), value)
-    nearest = bits + hl.u32(0x7FFF) + ((bits >> 16) & hl.u32(1))
-    # Added to the bits of a NaN, it could run over into those of a zero.
-    return hl.select(is_nan(value), hl.u32(_NAN), nearest)
 
 
 _NAN, _HIGH = 0x7FC00000, 0xFFFF0000

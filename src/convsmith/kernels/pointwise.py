@@ -7,56 +7,12 @@ from typing import Any, ClassVar
 
 import halide as hl
 
-from convsmith.kernels.activation import activate, is_learnt
+from convsmith.kernels.epilogue import BARE, Epilogue, ended
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, vector
+from convsmith.kernels.rounding import Rounding
 
-__all__ = [
-    "BARE",
-    "Dense",
-    "Epilogue",
-    "Pointwise",
-    "product_of",
-    "steps",
-    "tile_output",
-    "tile_part",
-]
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """What happens to a sum before it is written: activation, residual, activation.
-
-    At most one of the activations takes a number for each channel, its slope.
-    """
-
-    activation: str = "identity"
-    residual: bool = False
-    final: str = "identity"
-
-    @property
-    def learnt(self) -> bool:
-        """Whether one of the activations takes a number for each channel."""
-        return is_learnt(self.activation) or is_learnt(self.final)
-
-    def arguments(self, slope: Any, other: Rows) -> list[Any]:
-        """What a kernel takes for it: the numbers of channels and the residual, if any."""
-        return [*[slope][: self.learnt], *(other.arguments if self.residual else [])]
-
-    def apply(self, value: Any, residual: Any, slope: Any) -> Any:
-        """The value to write, from the sum, and the residual and the slope at its place.
-
-        A bias is added to the sum: one that began with it would be rounded at its size each time.
-        """
-        value = activate(self.activation, value, slope)
-        if not self.residual:
-            return value
-        # In this order: the compiler would add bias and residual first where a tile is moved
-        # inwards, and the end of a row would round otherwise than its middle.
-        return activate(self.final, hl.strict_float(hl.strict_float(value) + residual), slope)
-
-
-BARE = Epilogue()
+__all__ = ["Dense", "Pointwise", "product_of", "steps", "tile_output", "tile_part"]
 
 
 @dataclass(frozen=True)
@@ -114,13 +70,15 @@ class Pointwise(Kernel):
             r = parts = hl.RDom([(0, inputs)], "r")
             total[c, x, y] += product(r.x)
         out = hl.Func(self.name)
-        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
-        out[c, x, y] = self.stored(value)
+        values = total[c, x, y] + b[c], other[c, x, y], slope[c]
+        out[c, x, y], rounding = ended(self, values, (c, x, y), isa.lanes)
 
         unroll = steps(self, isa)
         order = [two.x, two.y] if by_pairs else [parts.x]
         whole = 1 if self.parts else unroll
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, whole, by_pairs)
+        tile_output(
+            out, total, self.channels, self.pixels, isa.lanes, order, whole, by_pairs, rounding
+        )
         if self.parts:
             tile_part(part, total, parts.x, r.x, isa.lanes, unroll)
         numbers = [inputs, stride, *[near][: self.parts]]
@@ -185,11 +143,11 @@ class Dense(Kernel):
         else:
             total[c, x, y] += product(sums.x, sums.y, sums.z)
         out = hl.Func(self.name)
-        value = self.epilogue.apply(total[c, x, y] + b[c], other[c, x, y], slope[c])
-        out[c, x, y] = self.stored(value)
+        values = total[c, x, y] + b[c], other[c, x, y], slope[c]
+        out[c, x, y], rounding = ended(self, values, (c, x, y), isa.lanes)
 
         order = [two.x, two.y, two.z, two.w] if by_pairs else [sums.x, sums.y, sums.z]
-        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, by_pairs=by_pairs)
+        tile_output(out, total, self.channels, self.pixels, isa.lanes, order, 1, by_pairs, rounding)
         if self.parts:
             tile_part(part, total, sums.x, r.x, isa.lanes)
         numbers = [inputs, *[near][: self.parts], dy, dx]
@@ -221,6 +179,7 @@ def tile_output(
     sums: list[Any],
     unroll: int = 1,
     by_pairs: bool = False,
+    rounding: Rounding | None = None,
 ) -> Any:
     """Schedule sums in a register tile of `channels` × `pixels`; give back the loop of tiles.
 
@@ -236,15 +195,19 @@ def tile_output(
         sums: what is summed over, innermost first.
         unroll: how many steps of the innermost of these at once.
         by_pairs: whether it has two steps, of bf16, which one instruction multiplies and adds.
+        rounding: of what is written, if it is bf16: of all channels of a tile at once.
     """
     c, x, y = out.args()
     block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
     part = hl.Var("part")
     whole = hl.TailStrategy.RoundUp
-    out.split(c, block, part, channels, whole).split(part, part, lane, lanes, whole)
+    width = lanes if rounding is None else channels
+    out.split(c, block, part, channels, whole).split(part, part, lane, width, whole)
     out.split(x, tile, pixel, pixels, hl.TailStrategy.ShiftInwards)
     out.reorder(lane, part, pixel, block, tile, y).vectorize(lane).unroll(part).unroll(pixel)
     total.compute_at(out, block)
+    if rounding is not None:
+        rounding.compute_at(out, pixel, lanes)
     for stage in (total, total.update()):
         stage.split(c, part, lane, lanes, whole)
     total.reorder(lane, part, x, y).vectorize(lane).unroll(part).unroll(x).unroll(y)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import halide as hl
 
+from convsmith.kernels.epilogue import BARE, Epilogue
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, is_nan, result, vector
-from convsmith.kernels.pointwise import BARE, Epilogue
 
 __all__ = [
     "COMBINATIONS",

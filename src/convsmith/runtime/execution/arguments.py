@@ -158,10 +158,10 @@ def by_channels(part: Block, arguments: list[Argument], shares: int) -> list[lis
     """The arguments of a sum over channels in shares of its output channels, by whole tiles."""
     if getattr(part, "kind", "") != "pointwise":
         return [arguments]
-    assert part.target is not None
-    tiles = arguments[-1][3][0] // part.target.tile
     # The first buffer is the source; the others have the output's channels, the weights before all.
     _, *places = (place for place, argument in enumerate(arguments) if argument[0] >= 0)
+    tile = arguments[places[0]][3][-2]
+    tiles = arguments[-1][3][0] // tile
     result = []
     for a, b in split(0, tiles, shares):
         share = list(arguments)

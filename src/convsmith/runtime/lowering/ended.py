@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convsmith.kernels.activation import is_learnt
-from convsmith.kernels.pointwise import Epilogue
+from convsmith.kernels.epilogue import Epilogue
 from convsmith.runtime.lowering.block import Array, Block
 from convsmith.runtime.lowering.maps import Map
 

@@ -82,10 +82,21 @@ class Map:
             and other_start < start + self.channels
         )
 
+    def become_narrow(self) -> None:
+        """Be bf16, with room for whole vectors of channels if that costs little."""
+        self.narrow = True
+        whole = -(-self.pitch // _HALVES) * _HALVES
+        if whole - self.pitch <= self.pitch // 8:
+            self.pitch = whole
+
     def widen(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
         """Make room for one more reader's padding."""
         root, padding = self.root, (*rows, *columns)
         root.borders = [max(a, b) for a, b in zip(root.borders, padding, strict=True)]
+
+
+_HALVES = 2 * BLOCK
+"""Channels of bf16 in a vector of the widest instruction set."""
 
 
 @dataclass(frozen=True)
