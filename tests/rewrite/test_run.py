@@ -342,7 +342,7 @@ def test_a_sweep_with_training_goes_on_as_well(counted, tmp_path):
     [
         ({"run": Run(seed=1)}, "its seed is 0, not 1"),
         ({"speedup": 1.7}, "its target is '1.6× faster', not '1.7× faster'"),
-        ({"epochs": 3}, "its epochs is 1, not 3"),
+        ({"tuning": Tuning(schedule="wsd")}, "its schedule is None, not 'wsd'"),
         ({"forms": ["spatial"]}, "its forms is "),
         ({"tuning": Tuning(features=0.5)}, "its features is 0.0, not 0.5"),
     ],

@@ -6,7 +6,7 @@ import os
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -27,6 +27,9 @@ from convsmith.cli.output import (
 from convsmith.errors import ArgumentError, MissingExtra, ModelError
 from convsmith.report.saving import check_folder
 from convsmith.runtime.precision import PRECISIONS
+
+if TYPE_CHECKING:
+    from convsmith.rewrite.lightening.tune.schedule import Curve
 
 __all__ = ["command"]
 
@@ -94,6 +97,12 @@ def command(
     learning_rate: Annotated[
         float, typer.Option(help="Peak learning rate for fine-tuning.")
     ] = 0.02,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="How the rate goes down: cosine, or wsd, whose checkpoint takes more epochs."
+        ),
+    ] = "cosine",
     precision: Annotated[
         str,
         typer.Option(help=f"What the network will run in, compiled: {' or '.join(PRECISIONS)}."),
@@ -160,6 +169,7 @@ def command(
     """Rewrite a trained network with lighter convolutions that keep what it learned."""
     leads = int(os.environ.get("LOCAL_RANK", "0")) == int(os.environ.get("NODE_RANK", "0")) == 0
     choice("--precision", precision, PRECISIONS)
+    choice("--schedule", schedule, ("cosine", "wsd"))
     within("--images", images, 1, 1 << 31)
     within("--size", size, 1, 1 << 16)
     within("--batch", batch, 1, 1 << 20)
@@ -216,6 +226,7 @@ def command(
                 epochs=epochs,
                 tuning=Tuning(
                     learning_rate=learning_rate,
+                    schedule=cast("Curve", schedule),
                     precision=tuning_precision.value,
                     control=control,
                     reconstruct=reconstruct,

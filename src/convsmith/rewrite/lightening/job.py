@@ -21,7 +21,7 @@ from convsmith.rewrite.lightening.keywords import Request
 from convsmith.rewrite.lightening.report import LightenReport, NetworkFigures, Point, RewrittenLayer
 from convsmith.rewrite.lightening.selector import Selection, Selector
 from convsmith.rewrite.lightening.sensitivity import sensitivities
-from convsmith.rewrite.lightening.settings import Progress
+from convsmith.rewrite.lightening.settings import Progress, Tuning
 from convsmith.rewrite.lightening.sweep import curve, within
 from convsmith.rewrite.lightening.tune.batches import Replayed
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint, fingerprint
@@ -113,7 +113,6 @@ class Job:
             "forms": [form.name for form in self.forms],
             "images": sum(map(len, self.batches)),
             "batch": request.timing.batch,
-            "epochs": tuning.epochs,
             "learning_rate": tuning.learning_rate,
             "control_learning_rate": tuning.control_learning_rate,
             "features": tuning.features,
@@ -124,6 +123,8 @@ class Job:
         }
         if request.timing.precision != "float32":
             run_settings["runs in"] = request.timing.precision
+        if tuning.schedule != Tuning().schedule:
+            run_settings["schedule"] = tuning.schedule
         checkpoint = Checkpoint(request.run.checkpoint, run_settings)
         held.enter_context(checkpoint.alone())
         return checkpoint
@@ -186,8 +187,9 @@ def _training(request: Request) -> Training | None:
     if tuning.train is None or not (tuning.epochs or callable(tuning.train)):
         return None
     schedule = Schedule(
-        tuning.epochs, tuning.learning_rate, features=tuning.features, precision=tuning.precision
-    )
+        tuning.epochs, tuning.learning_rate, features=tuning.features, precision=tuning.precision,
+        curve=tuning.schedule,
+    )  # fmt: skip
     control = replace(schedule, learning_rate=tuning.control_learning_rate, optimizer="adamw")
     data = tuning.train
     once = tuning.epochs == 1 and not (

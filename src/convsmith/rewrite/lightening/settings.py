@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from convsmith.arithmetic.normalise import count, seeded
+from convsmith.arithmetic.normalise import choice, count, seeded
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.tune.distil import Fleet
+from convsmith.rewrite.lightening.tune.schedule import CURVES, Curve
 from convsmith.rewrite.lightening.tune.teacher import Loss
 from convsmith.runtime.precision import FLOAT32, precision_of
 
@@ -37,6 +38,9 @@ class Tuning:
             own loop, called as `train(lightened, original)`. None trains nothing.
         epochs: passes over the batches; 0 trains nothing.
         learning_rate: its peak (SGD).
+        schedule: how it goes down: `cosine`, or `wsd` (warm-up, stable, decay), where the peak is
+            held up to the last third of the epochs. A checkpoint of the latter can be continued
+            with more epochs.
         loss: of outputs and labels, in place of cross-entropy on logits.
         features: the weight of the rewritten layers' responses in the loss.
         precision: `32`, or `bf16` for mixed precision.
@@ -59,6 +63,7 @@ class Tuning:
     train: Iterable[Any] | Callable[[nn.Module, nn.Module], None] | None = None
     epochs: int = 0
     learning_rate: float = 0.02
+    schedule: Curve = "cosine"
     loss: Loss | None = None
     features: float = 0.0
     precision: Literal["32", "bf16"] = "32"
@@ -95,6 +100,7 @@ class Tuning:
             raise ArgumentError(f"features is at least 0, not {self.features!r}")
         if self.precision not in ("32", "bf16"):
             raise ArgumentError(f"precision is '32' or 'bf16', not {self.precision!r}")
+        choice("schedule", self.schedule, CURVES)
         _function("loss", self.loss)
         _flag("control", self.control)
         if self.reconstruct is not None:

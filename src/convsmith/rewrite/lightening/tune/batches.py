@@ -13,6 +13,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from convsmith.errors import ArgumentError, DataError, first_line
 from convsmith.rewrite.lightening.tune.checkpoint import write_tensors
+from convsmith.rewrite.lightening.tune.randomness import Stream
 
 __all__ = ["Replayed", "number_of", "parts"]
 
@@ -60,13 +61,16 @@ class _OnDisk:
 class Replayed:
     """Batches of an iterator, which can be gone through again: kept on disk, one at a time.
 
+    Random numbers that the iterator draws are a stream of their own, so that it gives the same
+    batches, and training sees the same numbers, in a run that continues and goes through it anew.
+
     >>> batches = Replayed(iter([torch.zeros(2), torch.ones(2)]))
     >>> [len(list(batches)) for _ in range(3)]
     [2, 2, 2]
     """
 
     def __init__(self, batches: Iterator[Any]) -> None:
-        self._source = batches
+        self._source, self._random = batches, Stream()
         self._folder = TemporaryDirectory(prefix="convsmith-batches-", ignore_cleanup_errors=True)
         self._kept: list[tuple[list[Any], TreeSpec]] = []
 
@@ -77,7 +81,8 @@ class Replayed:
                 yield self._read(number)
             else:
                 try:
-                    batch = next(self._source)
+                    with self._random.drawn():
+                        batch = next(self._source)
                 except StopIteration:
                     return
                 self._keep(batch)

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ArgumentError, ConvsmithError, ModelError, first_line
+from convsmith.errors import ArgumentError, ConvsmithError, ModelError
 from convsmith.rewrite.lightening.tune.batches import Replayed, number_of
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
-from convsmith.rewrite.lightening.tune.schedule import Schedule
+from convsmith.rewrite.lightening.tune.loader import begin_epoch
+from convsmith.rewrite.lightening.tune.schedule import Pace, Schedule
+from convsmith.rewrite.lightening.tune.state import find, keep, resume
 from convsmith.rewrite.lightening.tune.teacher import Loss, Teacher
 
 __all__ = ["Diverged", "Fleet", "by_first", "distil", "not_finite"]
-
-
-_WARM = 50
-"""Steps of warm-up where the number of batches is unknown."""
 
 
 class Diverged(ConvsmithError):
@@ -100,7 +97,8 @@ def distil(
         loss: the user's own, of outputs and labels, in place of the cross-entropy.
         paths: layers whose responses are to be the teacher's, if the schedule weighs them.
         fabric: shares every batch among its processes, which all go through the same batches.
-        checkpoint: where each epoch is kept, and from where an interrupted run continues.
+        checkpoint: where each epoch is kept, and from where an interrupted run continues, or one
+            of other length as far as both share their learning rates.
         stage: the name of this training in the checkpoint.
         advance: called after each batch.
 
@@ -113,19 +111,17 @@ def distil(
     """
     repeated = isinstance(train, Iterator) and schedule.epochs > 1
     batches = Replayed(iter(train)) if repeated else train
-    pace = _Pace(schedule, number_of(batches))
-    if schedule.epochs <= 0 or pace.batches == 0:
-        missing = "0 batches" if pace.batches == 0 else f"{schedule.epochs} epochs"
+    number = number_of(batches)
+    if schedule.epochs <= 0 or number == 0:
+        missing = "0 batches" if number == 0 else f"{schedule.epochs} epochs"
         raise ArgumentError(f"nothing to train on: {missing}")
     grader = Teacher(teacher, student, schedule, loss, paths)
     optimizer = _optimizer(student, schedule)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, pace.rate)
+    pace = Pace(schedule, optimizer, number)
     model: Any = student
     flags = [(module, module.training) for module in student.modules()]
-    state = by_first(fabric, lambda: checkpoint and checkpoint.load(f"{stage}.pt"))
-    history = _resume(state, stage, student, optimizer, rates)
-    if history:
-        pace.batches = pace.batches or (rates.last_epoch // len(history))
+    state = by_first(fabric, lambda: checkpoint and find(checkpoint, stage, schedule))
+    history = resume(state, stage, student, pace, train)
     for _ in range(len(history) * (pace.batches or 0)):
         advance()
     if fabric is not None:
@@ -143,6 +139,7 @@ def distil(
     try:
         while len(history) < schedule.epochs:
             student.train()
+            begin_epoch(train, len(history))
             total, count = 0.0, 0
             for number, whole in enumerate(batches):
                 batch = _share(whole, fabric)
@@ -157,13 +154,13 @@ def distil(
                 else:
                     fabric.backward(value)
                 optimizer.step()
-                rates.step()
+                pace.advance()
                 total += shared.item()
                 count += 1
                 advance()
             if not count:
                 raise ArgumentError("nothing to train on: 0 batches")
-            pace.batches = count
+            pace.end_epoch()
             if fabric is not None:  # each process has its own statistics of batch norm
                 student.load_state_dict(fabric.broadcast(student.state_dict()))
             if broken := not_finite(student):
@@ -171,25 +168,11 @@ def distil(
             history.append(total / count)
             good = deepcopy(student.state_dict())
             if checkpoint is not None and (fabric is None or fabric.global_rank == 0):
-                _keep(checkpoint, stage, student, optimizer, rates, history)
+                keep(checkpoint, stage, student, pace, train, history)
     finally:
         for module, flag in flags:
             module.training = flag
     return history
-
-
-@dataclass
-class _Pace:
-    """The learning rate by step; a number of batches that is unknown is counted in an epoch."""
-
-    schedule: Schedule
-    batches: int | None
-
-    def rate(self, step: int) -> float:
-        """The share of the peak at a step: warm, then full, until the end can be seen."""
-        if self.batches is None:
-            return min(1.0, (step + 1) / _WARM)
-        return self.schedule.rate(step, self.schedule.epochs * self.batches)
 
 
 def not_finite(model: nn.Module) -> str:
@@ -246,43 +229,3 @@ def _share(batch: Any, fabric: Fleet | None) -> Any:
 def _precision(schedule: Schedule, student: nn.Module) -> AbstractContextManager[Any]:
     device = next((p.device.type for p in student.parameters()), "cpu")
     return torch.autocast(device, torch.bfloat16, enabled=schedule.precision == "bf16")
-
-
-def _resume(
-    state: dict[str, Any] | None,
-    stage: str,
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rates: torch.optim.lr_scheduler.LRScheduler,
-) -> list[float]:
-    """Take over the last epoch that was kept; the losses up to it."""
-    if state is None:
-        return []
-    try:
-        student.load_state_dict(state["student"])
-        optimizer.load_state_dict(state["optimizer"])
-        rates.last_epoch = state["step"]  # the rate itself is the optimizer's
-        torch.set_rng_state(state["random"])
-        losses: list[float] = state["losses"]
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = first_line(error)
-        raise ModelError(f"checkpoint {stage}.pt does not fit this network: {reason}") from error
-    return losses
-
-
-def _keep(
-    checkpoint: Checkpoint,
-    stage: str,
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rates: torch.optim.lr_scheduler.LRScheduler,
-    losses: list[float],
-) -> None:
-    state = {
-        "student": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "step": rates.last_epoch,
-        "random": torch.get_rng_state(),
-        "losses": losses,
-    }
-    checkpoint.save(f"{stage}.pt", state)
