@@ -80,7 +80,11 @@ def test_in_other_precisions(dtype):
         ((torch.zeros(2), ()), {}, r"same shapes, not \(2,\) and no tensor"),
         (("a", "b"), {}, "same shapes, not no tensor and no tensor"),
         ((torch.zeros(2, 3),) * 2, {"temperature": 0}, "temperature must be positive, not 0"),
-        ((torch.zeros(2, 3),) * 2, {"kind": "logits"}, "kind must be 'classes', 'maps', 'values'"),
+        (
+            (torch.zeros(2, 3),) * 2,
+            {"kind": "logits"},
+            "kind must be one of 'classes', 'maps', 'values', not 'logits'",
+        ),
         ((torch.zeros(2, 3),) * 2, {"kind": "maps"}, r"shape \(2, 3\) cannot be maps"),
         ((torch.zeros(2),) * 2, {"kind": "classes"}, r"shape \(2,\) cannot be classes"),
     ],

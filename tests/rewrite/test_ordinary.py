@@ -363,20 +363,6 @@ def test_what_is_said_to_be_the_best_can_be_had():
         assert lighten(network(), IMAGES, macs=best, run=SILENT).report.lightened.macs
 
 
-class Two(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 16, 3)
-
-    def forward(self, left, right):
-        return self.conv(left) + self.conv(right)
-
-
-def test_two_inputs_are_refused_in_words():
-    with pytest.raises(ArgumentError, match=r"takes 2 inputs \(left, right\)"):
-        lighten(Two(), IMAGES, multiplier=1, run=SILENT)
-
-
 def test_progress_begins_at_once(capsys):
     lighten(network(), IMAGES, multiplier=1, train=[IMAGES], epochs=1)
     lines = capsys.readouterr().err.splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convsmith.errors import ArgumentError
+from convsmith.rewrite.lightening.tune.loss import distil_loss
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.lightening.tune.teacher import Teacher
 
@@ -71,13 +73,33 @@ def test_logits(schedule, with_labels):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_pixels_with_labels_are_so_many_logits(schedule):
-    original, student = Fixed(2, 4, 3, 5), Fixed(2, 4, 3, 5)
-    labels = torch.randint(0, 4, (2, 3, 5))
-    value = Teacher(original, student, schedule).grade(student, (torch.zeros(2, 1), labels), None)
-    rows = [m.answer.detach().permute(0, 2, 3, 1).reshape(-1, 4) for m in (student, original)]
-    wanted = expected(*rows, labels.flatten(), schedule)
+@pytest.mark.parametrize("kind", [None, "maps", "classes"])
+@pytest.mark.parametrize("shape", [(2, 4, 3, 5), (1, 2, 7), (2, 3, 2, 3, 2)])
+def test_a_map_is_as_many_rows_as_classes_or_as_places(schedule, kind, shape):
+    """The labels' part is that of so many images; the teacher's is a softmax over places."""
+    original, student = Fixed(*shape), Fixed(*shape)
+    classes = shape[1]
+    labels = torch.randint(0, classes, (shape[0], *shape[2:]))
+    grader = Teacher(original, student, replace(schedule, kind=kind))
+    value = grader.grade(student, (torch.zeros(2, 1), labels), None)
+    maps = [m.answer.detach() for m in (student, original)]
+    places = [x.movedim(1, -1).reshape(-1, classes) for x in maps]
+    by_class = [x.reshape(shape[0] * classes, -1) for x in maps]
+    t, rows = schedule.temperature, places if kind == "classes" else by_class
+    pairs = list(zip(*(x.tolist() for x in rows)))
+    told = t * t * sum(soft_cross_entropy(*pair, t) for pair in pairs) / len(pairs)
+    hard = [cross_entropy(*pair) for pair in zip(places[0].tolist(), labels.flatten().tolist())]
+    wanted = schedule.soft * told + (1 - schedule.soft) * sum(hard) / len(hard)
     assert float(value.detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["maps", "classes", "values"])
+def test_without_labels_a_map_is_what_it_is_said_to_be(kind):
+    original, student = Fixed(2, 4, 3, 5), Fixed(2, 4, 3, 5)
+    grader = Teacher(original, student, Schedule(kind=kind))
+    value = grader.grade(student, torch.zeros(2, 1), None)
+    expected = distil_loss(original.answer, student.answer, kind=kind)
+    assert torch.equal(value, expected)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 3, 5), (5, 1), (2, 1, 3, 5)])

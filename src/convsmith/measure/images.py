@@ -10,7 +10,11 @@ from torch import Tensor
 
 from convsmith.errors import ArgumentError
 
-__all__ = ["image_batches"]
+__all__ = ["image_batches", "image_key"]
+
+_KEYS = (
+    "image", "images", "pixel_values", "x", "input", "inputs", "img", "data", "jpg", "png", "webp",
+)  # fmt: skip
 
 
 def image_batches(images: Any, *, batch_size: int = 64, limit: int = 1024) -> list[Tensor]:
@@ -18,7 +22,8 @@ def image_batches(images: Any, *, batch_size: int = 64, limit: int = 1024) -> li
 
     Args:
         images: a tensor or array (images, channels, *size), or an iterable of such batches; of a
-            batch that is a tuple, list or mapping, the first entry counts (labels are not read).
+            batch that is a tuple or list, the first entry counts, and of a mapping the one that is
+            called `image`, `pixel_values` or the like (labels are not read).
         batch_size: images per batch, if one tensor or array is given.
         limit: how many images are used at most; the first ones.
 
@@ -50,9 +55,29 @@ def image_batches(images: Any, *, batch_size: int = 64, limit: int = 1024) -> li
     return batches
 
 
+def image_key(batch: Mapping[str, Any]) -> str:
+    """Under which key a batch has its images.
+
+    Raises:
+        ArgumentError: if that cannot be told.
+
+    >>> image_key({"label": 3, "pixel_values": "a cat"})
+    'pixel_values'
+    """
+    found = next((key for key in _KEYS if key in batch), None)
+    if found is None and len(batch) == 1:
+        found = next(iter(batch))
+    if found is None:
+        raise ArgumentError(
+            f"a batch has the keys {', '.join(map(repr, batch))}: its images must be called "
+            f"{', '.join(map(repr, _KEYS[:3]))} or the like"
+        )
+    return found
+
+
 def _first(item: Any) -> Any:
     if isinstance(item, Mapping):
-        return next(iter(item.values()))
+        return item[image_key(item)]
     return item[0] if isinstance(item, (tuple, list)) else item
 
 

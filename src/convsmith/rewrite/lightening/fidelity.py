@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError
 from convsmith.measure import inspect, latency
 from convsmith.network import Network, untouched
 from convsmith.rewrite.lightening.clock import Clock
+from convsmith.rewrite.lightening.outputs import compared
 from convsmith.rewrite.lightening.report import NetworkFigures, Step
 from convsmith.rewrite.lightening.settings import Evaluate
 from convsmith.runtime import compile
@@ -84,10 +84,7 @@ class Fidelity:
 
     def _answers(self, model: nn.Module) -> list[Tensor]:
         """Every output, of all images together; in the caller's `untouched`."""
-        outputs = [
-            [leaf for leaf in tree_leaves(model(batch)) if isinstance(leaf, Tensor)]
-            for batch in self._batches
-        ]
+        outputs = [compared(model(batch)) for batch in self._batches]
         return [torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
 

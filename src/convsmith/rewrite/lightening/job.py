@@ -125,6 +125,8 @@ class Job:
             run_settings["runs in"] = request.timing.precision
         if tuning.schedule != Tuning().schedule:
             run_settings["schedule"] = tuning.schedule
+        if tuning.distil is not None:
+            run_settings["distil"] = tuning.distil
         checkpoint = Checkpoint(request.run.checkpoint, run_settings)
         held.enter_context(checkpoint.alone())
         return checkpoint
@@ -188,7 +190,7 @@ def _training(request: Request) -> Training | None:
         return None
     schedule = Schedule(
         tuning.epochs, tuning.learning_rate, features=tuning.features, precision=tuning.precision,
-        curve=tuning.schedule,
+        curve=tuning.schedule, kind=tuning.distil,
     )  # fmt: skip
     control = replace(schedule, learning_rate=tuning.control_learning_rate, optimizer="adamw")
     data = tuning.train

@@ -5,14 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from torch import Tensor, nn
 
 from convsmith.errors import ArgumentError, nearest
-from convsmith.measure import image_batches
 from convsmith.network import Network, trace, untouched
 from convsmith.network.modules import plain
 from convsmith.report import Result, Table
@@ -30,6 +28,7 @@ from convsmith.rewrite.lightening.candidates import (
 from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.job import Job
 from convsmith.rewrite.lightening.keywords import Keywords, Request
+from convsmith.rewrite.lightening.packed import one_input, packed_names, unpacked
 from convsmith.rewrite.lightening.report import LightenReport
 from convsmith.rewrite.lightening.settings import ENOUGH, Progress, Run, Timing, Tuning
 from convsmith.rewrite.lightening.tune.modes import Examiner
@@ -53,7 +52,8 @@ class Lightened(Result):
         report: before and after.
         control: the network of the same architecture from random weights, where one was trained.
         dilated: the original dilated, where that was asked for: the network that became lighter.
-        shape: of one of the images that it was fitted to, with a batch of 1.
+        shape: of one of the images that it was fitted to, with a batch of 1; () where it has
+            several inputs.
     """
 
     model: nn.Module
@@ -134,9 +134,11 @@ def lighten(
     of the same architecture from random weights.
 
     Args:
-        model: any network that can be traced, with one input; it is left as it was.
-        images: unlabelled images: a tensor or array (images, channels, *size), or batches; at
-            least 8, and better 64 or more.
+        model: any network that can be traced; it is left as it was.
+        images: unlabelled images: a tensor or array (images, channels, *size), or batches, of
+            which the first 1024 images are read; at least 8, and better 64 or more. If the network
+            needs several inputs, images of one size for each: a tuple of tensors, or a dict by the
+            names of the inputs, or batches of these.
         speedup: how many times faster one image is to be; 2 if no target is given.
         forms: the names of those that a convolution may take; all unless given.
         filter_fn: `filter_fn(module, path)` says which convolutions may change.
@@ -177,10 +179,9 @@ def lighten(
     """
     request = Request.of(speedup, train, epochs, tuning, timing, run, others)
     allowed_forms = forms_named(forms)
-    batches = image_batches(images)
+    source = plain(model)
+    original, batches = one_input(source, images)
     _check_images(batches)
-    original = plain(model)
-    _check_inputs(original)
     progress = _progress(request)
     progress("tracing", 0, 1)
     original, network, dilated = _traced(original, batches, request)
@@ -196,11 +197,11 @@ def lighten(
         outcome = job.carry_out()
     for lighter in (outcome.attempt.model, outcome.control):
         if lighter is not None:
-            _copy_train_flags(lighter, original)
-            give_hooks(original, lighter)
+            _copy_train_flags(unpacked(lighter), source if dilated is None else original)
+            give_hooks(source if dilated is None else original, lighter)
     if outcome.stopped:
         warnings.warn(outcome.stopped, RuntimeWarning, stacklevel=2)
-    shape = 1, *batches[0].shape[1:]
+    shape = () if packed_names(original) else (1, *batches[0].shape[1:])
     return Lightened(outcome.attempt.model, job.report(outcome), outcome.control, dilated, shape)
 
 
@@ -211,6 +212,10 @@ def _traced(
     example = batches[0][:1]
     if request.output_stride is None:
         return model, trace(working_copy(model, example), example), None
+    if packed_names(model):
+        raise ArgumentError(
+            f"output_stride takes networks of one input, not {', '.join(packed_names(model))}"
+        )
     dilated = dilate(model, example, output_stride=request.output_stride, seed=request.run.seed)
     return dilated.model, dilated.network or trace(dilated.model, example), dilated
 
@@ -220,24 +225,6 @@ def _progress(request: Request) -> Progress:
     if request.run.progress is False:
         return lambda what, done, of: None
     return request.run.progress or Lines(patience=0)
-
-
-def _check_inputs(model: nn.Module) -> None:
-    """Refuse a network of several inputs."""
-    try:
-        parameters = signature(model.forward).parameters.values()
-    except (TypeError, ValueError):
-        return
-    needed = [
-        p.name
-        for p in parameters
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(needed) > 1:
-        raise ArgumentError(
-            f"{type(model).__name__} takes {len(needed)} inputs ({', '.join(needed)}): lighten "
-            "takes networks of one input, so pass a module that gives the others itself"
-        )
 
 
 def _copy_train_flags(light: nn.Module, model: nn.Module) -> None:

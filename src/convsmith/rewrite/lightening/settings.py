@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convsmith.arithmetic.normalise import choice, count, seeded
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.tune.distil import Fleet
+from convsmith.rewrite.lightening.tune.loss import KINDS, Kind
 from convsmith.rewrite.lightening.tune.schedule import CURVES, Curve
 from convsmith.rewrite.lightening.tune.teacher import Loss
 from convsmith.runtime.precision import FLOAT32, precision_of
@@ -42,6 +43,8 @@ class Tuning:
             held up to the last third of the epochs. A checkpoint of the latter can be continued
             with more epochs.
         loss: of outputs and labels, in place of cross-entropy on logits.
+        distil: what outputs are, as for `distil_loss`: `classes`, `maps` or `values`. Unless given,
+            two axes are classes, maps with a label per place are maps, and all else is values.
         features: the weight of the rewritten layers' responses in the loss.
         precision: `32`, or `bf16` for mixed precision.
         control: whether to train a control, too: the same architecture from random weights.
@@ -65,6 +68,7 @@ class Tuning:
     learning_rate: float = 0.02
     schedule: Curve = "cosine"
     loss: Loss | None = None
+    distil: Kind | None = None
     features: float = 0.0
     precision: Literal["32", "bf16"] = "32"
     control: bool = True
@@ -101,6 +105,8 @@ class Tuning:
         if self.precision not in ("32", "bf16"):
             raise ArgumentError(f"precision is '32' or 'bf16', not {self.precision!r}")
         choice("schedule", self.schedule, CURVES)
+        if self.distil is not None:
+            choice("distil", self.distil, KINDS)
         _function("loss", self.loss)
         _flag("control", self.control)
         if self.reconstruct is not None:

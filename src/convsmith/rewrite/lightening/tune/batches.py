@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,38 +12,57 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from convsmith.errors import ArgumentError, DataError, first_line
+from convsmith.measure.images import image_key
 from convsmith.rewrite.lightening.tune.checkpoint import write_tensors
 from convsmith.rewrite.lightening.tune.randomness import Stream
 
 __all__ = ["Replayed", "number_of", "parts"]
 
-_IMAGES = ("image", "images", "pixel_values", "x", "input", "inputs", "img", "data")
-_LABELS = ("label", "labels", "target", "targets", "y", "class", "mask", "masks", "labels_ids")
+_LABELS = (
+    "label", "labels", "target", "targets", "y", "class", "cls", "mask", "masks", "labels_ids",
+)  # fmt: skip
 
 
-def parts(batch: Any) -> tuple[Any, Any]:
+def parts(batch: Any, inputs: Sequence[str] = ()) -> tuple[Any, Any]:
     """Images, and labels or None: of a pair, of a mapping by its keys, or of images alone.
+
+    Args:
+        batch: what a loader gave.
+        inputs: the names of a network's inputs, where it has several: its images are then a tuple
+            or a mapping with one entry for each.
 
     Raises:
         ArgumentError: if it cannot be told which are the images.
 
     >>> parts({"label": 3, "image": "a cat"}), parts(["a cat"])
     (('a cat', 3), ('a cat', None))
+    >>> parts({"left": 1, "right": 2, "y": 3}, ("left", "right"))
+    ({'left': 1, 'right': 2}, 3)
     """
     if isinstance(batch, Mapping):
-        images = next((key for key in _IMAGES if key in batch), None)
-        labels = next((key for key in _LABELS if key in batch), None)
-        if images is None:
-            raise ArgumentError(
-                f"a batch has the keys {', '.join(map(repr, batch))}: its images must be called "
-                f"{', '.join(map(repr, _IMAGES[:3]))} or the like"
-            )
-        return batch[images], None if labels is None else batch[labels]
+        keys = tuple(inputs) or (image_key(batch),)
+        missing = [key for key in keys if key not in batch]
+        if missing:
+            raise ArgumentError(f"a batch has {', '.join(map(repr, batch))}, and no {missing[0]!r}")
+        labels = next((key for key in _LABELS if key in batch and key not in keys), None)
+        images = {key: batch[key] for key in keys} if inputs else batch[keys[0]]
+        return images, None if labels is None else batch[labels]
     if not isinstance(batch, (tuple, list)):
         return batch, None
+    if inputs and not isinstance(batch[0], (tuple, list, Mapping)):
+        return _of_several(batch, len(inputs))
     if len(batch) not in (1, 2):
         raise ArgumentError(f"a batch is (images, labels), or images alone, not {len(batch)} parts")
     return batch[0], batch[1] if len(batch) == 2 else None
+
+
+def _of_several(batch: Sequence[Any], count: int) -> tuple[Any, Any]:
+    """Inputs side by side, and labels after them."""
+    if len(batch) not in (count, count + 1):
+        raise ArgumentError(
+            f"a batch is {count} inputs, and labels if there are any, not {len(batch)} parts"
+        )
+    return tuple(batch[:count]), batch[count] if len(batch) > count else None
 
 
 def number_of(batches: Iterable[Any]) -> int | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from convsmith.arithmetic.normalise import choice
 from convsmith.errors import ArgumentError
+from convsmith.rewrite.lightening.outputs import compared
 
-__all__ = ["by_place", "difference", "distil_loss", "divergence"]
+__all__ = ["KINDS", "Kind", "difference", "distance", "distil_loss"]
 
-_KINDS = ("classes", "maps", "values")
+Kind = Literal["classes", "maps", "values"]
+"""What outputs are."""
+KINDS = get_args(Kind)
 
 
 def distil_loss(
@@ -21,7 +24,7 @@ def distil_loss(
     student: Any,
     *,
     temperature: float = 4.0,
-    kind: Literal["classes", "maps", "values"] | None = None,
+    kind: Kind | None = None,
 ) -> Tensor:
     """How far the outputs of a student are from those of its teacher, to be added to your loss.
 
@@ -34,7 +37,8 @@ def distil_loss(
       over images and classes (Shu et al. 2021, arXiv:2011.13256).
     - `values`, anything else: the square difference, as a share of the teacher's mean square.
 
-    Outputs may also be tuples, lists or dicts of tensors: the mean over them.
+    Outputs may also be tuples, lists or dicts of tensors: the mean over those of floating-point
+    values, such as the maps of a detector.
 
     Args:
         teacher: outputs of the original, which are detached: no gradient reaches it.
@@ -55,30 +59,28 @@ def distil_loss(
     """
     if not isinstance(temperature, (int, float)) or not 0 < temperature < float("inf"):
         raise ArgumentError(f"temperature must be positive, not {temperature!r}")
-    if kind is not None and kind not in _KINDS:
-        raise ArgumentError(f"kind must be {', '.join(map(repr, _KINDS))}, not {kind!r}")
-    theirs, ours = (
-        [x for x in tree_leaves(given) if isinstance(x, Tensor)] for given in (teacher, student)
-    )
+    if kind is not None:
+        choice("kind", kind, KINDS)
+    theirs, ours = compared(teacher), compared(student)
     if [x.shape for x in theirs] != [x.shape for x in ours] or not ours:
         shapes = " and ".join(
             ", ".join(str(tuple(x.shape)) for x in found) or "no tensor" for found in (theirs, ours)
         )
         raise ArgumentError(f"teacher and student must give the same shapes, not {shapes}")
-    parts = [_distance(a.detach(), b, temperature, kind) for a, b in zip(theirs, ours, strict=True)]
+    parts = [distance(a.detach(), b, temperature, kind) for a, b in zip(theirs, ours, strict=True)]
     return torch.stack(parts).mean()
 
 
-def _distance(teacher: Tensor, student: Tensor, t: float, kind: str | None) -> Tensor:
+def distance(teacher: Tensor, student: Tensor, t: float, kind: Kind | None = None) -> Tensor:
+    """How far one output is from the teacher's, by its shape unless a kind is given."""
     classes = teacher.ndim > 1 and teacher.shape[1] > 1
-    found = "values" if not classes else "classes" if teacher.ndim == 2 else "maps"
-    kind = kind or found
+    kind = kind or ("values" if not classes else "classes" if teacher.ndim == 2 else "maps")
     if kind == "values":
         return difference(student, teacher)
     if teacher.ndim < (2 if kind == "classes" else 3):
         raise ArgumentError(f"outputs of shape {tuple(teacher.shape)} cannot be {kind}")
-    ours, theirs = map(_by_class if kind == "maps" else by_place, (student, teacher))
-    return divergence(ours, theirs, t)
+    ours, theirs = map(_by_class if kind == "maps" else _by_place, (student, teacher))
+    return _divergence(ours, theirs, t)
 
 
 def _by_class(maps: Tensor) -> Tensor:
@@ -86,12 +88,12 @@ def _by_class(maps: Tensor) -> Tensor:
     return maps.flatten(2).flatten(0, 1)
 
 
-def by_place(maps: Tensor) -> Tensor:
+def _by_place(maps: Tensor) -> Tensor:
     """Classes last: (N, classes) or (N, classes, *size) as (places, classes)."""
     return maps if maps.ndim == 2 else maps.movedim(1, -1).flatten(0, -2)
 
 
-def divergence(student: Tensor, teacher: Tensor, t: float) -> Tensor:
+def _divergence(student: Tensor, teacher: Tensor, t: float) -> Tensor:
     """T²·KL(teacher ‖ student) of rows of logits at temperature T, the mean over rows."""
     ours, theirs = (F.log_softmax(logits.float() / t, 1) for logits in (student, teacher))
     return t * t * F.kl_div(ours, theirs, log_target=True, reduction="batchmean")

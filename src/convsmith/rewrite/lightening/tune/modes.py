@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
-from torch.utils._pytree import tree_leaves
 
 from convsmith.errors import ArgumentError, kind_and_line
 from convsmith.network import untouched
 from convsmith.network.modules import copied
+from convsmith.rewrite.lightening.outputs import compared
 
 __all__ = ["Examiner"]
 
@@ -96,9 +96,7 @@ def _quieten_leaves(model: nn.Module) -> None:
 
 
 def _same(answer: Any, other: Any) -> bool:
-    ours, theirs = (
-        [x for x in tree_leaves(value) if isinstance(x, Tensor)] for value in (answer, other)
-    )
+    ours, theirs = compared(answer), compared(other)
     return len(ours) == len(theirs) and all(
         a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True)
         for a, b in zip(ours, theirs, strict=True)

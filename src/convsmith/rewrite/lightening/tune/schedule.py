@@ -11,6 +11,7 @@ from torch import nn
 
 from convsmith.arithmetic.normalise import choice
 from convsmith.errors import ArgumentError
+from convsmith.rewrite.lightening.tune.loss import Kind
 
 __all__ = ["CURVES", "Curve", "Pace", "Schedule"]
 
@@ -39,6 +40,7 @@ class Schedule:
         curve: `cosine`, a warm-up over the first tenth and then a half cosine; or `wsd` (warm-up,
             stable, decay), where the peak is held until the last third of the epochs and the rate
             then falls in a straight line.
+        kind: what the outputs are, as for `distil_loss`; by their shape and labels unless given.
 
     Raises:
         ArgumentError: for a value that makes no sense.
@@ -53,6 +55,7 @@ class Schedule:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     precision: Literal["32", "bf16"] = "32"
     curve: Curve = "cosine"
+    kind: Kind | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0:

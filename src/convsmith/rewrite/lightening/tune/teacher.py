@@ -9,11 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from convsmith.network import submodule
+from convsmith.rewrite.lightening.outputs import compared
+from convsmith.rewrite.lightening.packed import packed_names
 from convsmith.rewrite.lightening.tune.batches import parts
-from convsmith.rewrite.lightening.tune.loss import by_place, difference, divergence
+from convsmith.rewrite.lightening.tune.loss import difference, distance
 from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.surgery import watching
@@ -29,8 +30,10 @@ class Teacher:
 
     With two axes (images, classes) the outputs are logits: the loss is `soft`·T²·KL(teacher ‖
     student at temperature T) + (1 − `soft`)·cross-entropy (Hinton et al. 2015, arXiv:1503.02531);
-    other outputs with an axis of classes in front of space are taken place by place if there
-    is a label per place, and else matched in mean square, relative to the teacher's. To this comes
+    other outputs with an axis of classes in front of space are compared class by class over all
+    places if there is a label per place (Shu et al. 2021, arXiv:2011.13256), and else matched in
+    mean square, relative to the teacher's; the schedule's `kind` says so where it is otherwise. To
+    this comes
     `features` times the mean square difference of the responses at `paths`, relative to the
     teacher's (Romero et al. 2015, arXiv:1412.6550); layers are paired by their names.
     """
@@ -57,7 +60,7 @@ class Teacher:
             batch: what it learns from.
             step: the student's own loss on the batch, in place of that of the labels.
         """
-        images, labels = parts(batch)
+        images, labels = parts(batch, packed_names(self.student))
         examiner = self._examiner = self._examiner or Examiner(self.original, images)
         with examiner.asking() as original, self._responses(original) as targets:
             expected = original(images)
@@ -84,34 +87,32 @@ class Teacher:
         self, outputs: Any, expected: Any, labels: Any, step: Callable[[], Tensor] | None
     ) -> Tensor:
         soft = self.schedule.soft
-        distance = self._distance(outputs, expected, labels)
+        apart = self._distance(outputs, expected, labels)
         if soft == 1 or (labels is None and step is None):
-            return distance
+            return apart
         if step is not None:
-            return soft * distance + (1 - soft) * step()
+            return soft * apart + (1 - soft) * step()
         main = self._main(outputs)
         known = isinstance(main, Tensor) and (main.ndim == 2 or _one_per_place(main, labels))
         if self.loss is not None:
-            return soft * distance + (1 - soft) * self.loss(outputs, labels)
+            return soft * apart + (1 - soft) * self.loss(outputs, labels)
         if not known:
-            return distance  # what labels mean for such an output only the user's own loss knows
-        return soft * distance + (1 - soft) * F.cross_entropy(main, labels)
+            return apart  # what labels mean for such an output only the user's own loss knows
+        return soft * apart + (1 - soft) * F.cross_entropy(main, labels)
 
     def _main(self, outputs: Any) -> Any:
         """What labels are for: of an output with auxiliary heads in training, the first tensor."""
         if isinstance(outputs, Tensor) or self._examiner is None or not self._examiner.differs:
             return outputs
-        return next((x for x in tree_leaves(outputs) if isinstance(x, Tensor)), outputs)
+        return next(iter(compared(outputs)), outputs)
 
     def _distance(self, outputs: Any, expected: Any, labels: Any) -> Tensor:
         """How far the student's answers are from the teacher's."""
         if isinstance(outputs, Tensor):
             return self._apart(outputs, expected, labels)
-        ours, theirs = (
-            [x for x in tree_leaves(answer) if isinstance(x, Tensor)]
-            for answer in (outputs, expected)
-        )
-        heads = self._examiner is not None and self._examiner.differs
+        ours, theirs = compared(outputs), compared(expected)
+        alike = self.schedule.kind is not None  # what all of them are
+        heads = alike or (self._examiner is not None and self._examiner.differs)
         return torch.stack(
             [
                 self._apart(a, b, labels) if heads else difference(a, b)
@@ -120,10 +121,10 @@ class Teacher:
         ).mean()
 
     def _apart(self, outputs: Tensor, expected: Tensor, labels: Any) -> Tensor:
-        classes = outputs.ndim > 1 and outputs.shape[1] > 1
-        if not classes or not (outputs.ndim == 2 or _one_per_place(outputs, labels)):
-            return difference(outputs, expected)
-        return divergence(by_place(outputs), by_place(expected), self.schedule.temperature)
+        kind = self.schedule.kind
+        if kind is None and outputs.ndim != 2 and not _one_per_place(outputs, labels):
+            kind = "values"  # maps of anything
+        return distance(expected, outputs, self.schedule.temperature, kind)
 
 
 def _one_per_place(outputs: Tensor, labels: Any) -> bool:
