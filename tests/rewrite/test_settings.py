@@ -25,7 +25,7 @@ OTHER = {
     "checkpoint": "folder", "seed": 7, "progress": lambda what, done, of: None,
     "train": [torch.zeros(1)], "epochs": 2, "reconstruct": True,
     "reconstruct_seconds": 5.0, "precision": "bf16", "schedule": "wsd",
-    "distil": "maps",
+    "distil": "maps", "on_epoch": lambda epoch: None, "log": "folder",
 }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_former_keywords_are_all_fields_of_today():
     assert FORMER.keys() <= Keywords.__annotations__.keys()
     new = {(Tuning, "train"), (Tuning, "epochs")}  # these are still parameters
     new |= {(Tuning, "reconstruct"), (Tuning, "reconstruct_seconds")}
-    new |= {(Tuning, "schedule"), (Tuning, "distil")}
+    new |= {(Tuning, "schedule"), (Tuning, "distil"), (Run, "on_epoch"), (Run, "log")}
     new |= {(Timing, "precision"), (Tuning, "precision")}  # `precision` is now what runs
     homes = {(kind, field.name) for kind, field in FIELDS}
     assert {(kind, name) for kind, name in FORMER.values()} == homes - new

@@ -8,12 +8,14 @@ from convsmith.rewrite.lightening import layers as _lighter
 from convsmith.rewrite.lightening.lighten import Lightened, lighten
 from convsmith.rewrite.lightening.report import LightenReport, NetworkFigures, RewrittenLayer
 from convsmith.rewrite.lightening.settings import Run, Timing, Tuning
+from convsmith.rewrite.lightening.tune.log import Epoch
 from convsmith.rewrite.lightening.tune.loss import distil_loss
 from convsmith.rewrite.recipe import Craft, load, read_recipe, register, save
 
 __all__ = [
     "Certificate",
     "Dilated",
+    "Epoch",
     "Equality",
     "LightenReport",
     "Lightened",

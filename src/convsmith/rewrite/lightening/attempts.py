@@ -29,6 +29,7 @@ from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.lightening.tune.batches import number_of
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
 from convsmith.rewrite.lightening.tune.distil import Diverged, Fleet, by_first, distil, not_finite
+from convsmith.rewrite.lightening.tune.log import OnEpoch
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.rewrite.lightening.tune.teacher import Loss
 
@@ -47,6 +48,7 @@ class Training:
         control: for the one that starts from random weights; None for no control.
         loss: a function of outputs and labels.
         fabric: processes that share the work.
+        ended: called after each epoch.
     """
 
     data: Iterable[Any] | Callable[[nn.Module, nn.Module], None]
@@ -54,6 +56,7 @@ class Training:
     control: Schedule | None = None
     loss: Loss | None = None
     fabric: Fleet | None = None
+    ended: Sequence[OnEpoch] = ()
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,7 @@ class Attempts:
                 losses = distil(
                     student, self.model, batches, schedule, loss=training.loss, paths=paths,
                     fabric=training.fabric, checkpoint=keep, stage=stage,
-                    advance=advance,
+                    advance=advance, ended=training.ended,
                 )  # fmt: skip
             except Diverged as error:
                 return error.losses, str(error)

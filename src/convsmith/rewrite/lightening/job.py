@@ -21,11 +21,12 @@ from convsmith.rewrite.lightening.keywords import Request
 from convsmith.rewrite.lightening.report import LightenReport, NetworkFigures, Point, RewrittenLayer
 from convsmith.rewrite.lightening.selector import Selection, Selector
 from convsmith.rewrite.lightening.sensitivity import sensitivities
-from convsmith.rewrite.lightening.settings import Progress, Tuning
+from convsmith.rewrite.lightening.settings import Progress, Run, Tuning
 from convsmith.rewrite.lightening.sweep import curve, within
 from convsmith.rewrite.lightening.tune.batches import Replayed
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint, fingerprint
 from convsmith.rewrite.lightening.tune.distil import by_first
+from convsmith.rewrite.lightening.tune.log import Epoch, OnEpoch, loggers
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 
 __all__ = ["Job", "Outcome"]
@@ -201,8 +202,19 @@ def _training(request: Request) -> Training | None:
         data = Replayed(data)
     return Training(
         data, schedule, control if tuning.control else None, tuning.loss,
-        request.run.fabric,
+        request.run.fabric, _told(request.run),
     )  # fmt: skip
+
+
+def _told(run: Run) -> list[OnEpoch]:
+    """What is to know of each epoch."""
+    logs = loggers(run.log, run.fabric)
+
+    def log(epoch: Epoch) -> None:
+        for logger in logs:
+            logger.log_metrics(epoch.metrics, epoch.number)
+
+    return [log] if run.on_epoch is None else [log, run.on_epoch]
 
 
 def _factor(selection: Selection) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convsmith.arithmetic.normalise import choice, count, seeded
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.tune.distil import Fleet
+from convsmith.rewrite.lightening.tune.log import Logger, OnEpoch
 from convsmith.rewrite.lightening.tune.loss import KINDS, Kind
 from convsmith.rewrite.lightening.tune.schedule import CURVES, Curve
 from convsmith.rewrite.lightening.tune.teacher import Loss
@@ -163,6 +164,10 @@ class Run:
         checkpoint: a folder; an interrupted run that is called again continues from it.
         fabric: a launched `lightning.fabric.Fabric`, whose processes share each batch.
         seed: for all random numbers.
+        on_epoch: called after each epoch of fine-tuning with a `convsmith.rewrite.Epoch`: its
+            stage, number, loss, learning rate and the network.
+        log: a folder for a CSV file of all epochs, or loggers of Lightning Fabric (TensorBoard) or
+            Lightning (Weights & Biases and others); those of `fabric` are told in any case.
         progress: called as `progress(what, done, of)`; lines on standard error unless given,
             and nothing if it is False.
 
@@ -180,12 +185,19 @@ class Run:
     checkpoint: str | Path | None = None
     fabric: Fleet | None = None
     seed: int = 0
+    on_epoch: OnEpoch | None = None
+    log: str | Path | Sequence[Logger] = ()
     progress: Progress | Literal[False] | None = None
 
     def __post_init__(self) -> None:
         _function("evaluate", self.evaluate)
         if self.progress is not False:
             _function("progress", self.progress)
+        _function("on_epoch", self.on_epoch)
+        if not isinstance(self.log, (str, Path)):
+            known = isinstance(self.log, (tuple, list))
+            known = known and all(hasattr(one, "log_metrics") for one in self.log)
+            _check("log", self.log, known, "a folder or a list of loggers")
         _flag("sweep", self.sweep)
         seeded(self.seed)
         if self.checkpoint is not None:

@@ -14,6 +14,8 @@ from convsmith.errors import ArgumentError, ConvsmithError, ModelError
 from convsmith.rewrite.lightening.tune.batches import Replayed, number_of
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
 from convsmith.rewrite.lightening.tune.loader import begin_epoch
+from convsmith.rewrite.lightening.tune.log import Epoch, OnEpoch
+from convsmith.rewrite.lightening.tune.randomness import random_state, restore
 from convsmith.rewrite.lightening.tune.schedule import Pace, Schedule
 from convsmith.rewrite.lightening.tune.state import find, keep, resume
 from convsmith.rewrite.lightening.tune.teacher import Loss, Teacher
@@ -83,6 +85,7 @@ def distil(
     checkpoint: Checkpoint | None = None,
     stage: str = "fine-tuning",
     advance: Callable[[], None] = lambda: None,
+    ended: Sequence[OnEpoch] = (),
 ) -> list[float]:
     """Train `student` in place on the teacher's answers, its responses, and the labels.
 
@@ -101,6 +104,7 @@ def distil(
             of other length as far as both share their learning rates.
         stage: the name of this training in the checkpoint.
         advance: called after each batch.
+        ended: called after each epoch, in the first of the processes.
 
     Returns:
         The mean loss of each epoch.
@@ -154,6 +158,7 @@ def distil(
                 else:
                     fabric.backward(value)
                 optimizer.step()
+                rate = pace.rate
                 pace.advance()
                 total += shared.item()
                 count += 1
@@ -167,12 +172,34 @@ def distil(
                 raise diverged(f"{broken} has values that are not numbers")
             history.append(total / count)
             good = deepcopy(student.state_dict())
-            if checkpoint is not None and (fabric is None or fabric.global_rank == 0):
-                keep(checkpoint, stage, student, pace, train, history)
+            if fabric is None or fabric.global_rank == 0:
+                if checkpoint is not None:
+                    keep(checkpoint, stage, student, pace, train, history)
+                _tell(ended, student, stage, pace, rate, history)
     finally:
         for module, flag in flags:
             module.training = flag
     return history
+
+
+def _tell(
+    ended: Sequence[OnEpoch],
+    student: nn.Module,
+    stage: str,
+    pace: Pace,
+    rate: float,
+    losses: list[float],
+) -> None:
+    """Call what is to know of an epoch; random numbers go on as if it had drawn none."""
+    state = random_state()
+    for call in ended:
+        call(
+            Epoch(
+                stage=stage, number=len(losses), of=pace.schedule.epochs, loss=losses[-1],
+                learning_rate=rate, model=student,
+            )
+        )  # fmt: skip
+    restore(state)
 
 
 def not_finite(model: nn.Module) -> str:

@@ -143,6 +143,11 @@ class Pace:
         step = min(self.step, self.batches - 1)
         return self.schedule.rate(self.epoch * self.batches + step, self.batches)
 
+    @property
+    def rate(self) -> float:
+        """The rate of the optimizer's first group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def set(self) -> None:
         """Give the optimizer the rate of the present step."""
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
