@@ -108,8 +108,8 @@ def test_what_the_rooms_export_as_frozen_data_is_a_result() -> None:
     assert others == set(ALLOWED), "derive it from report.Result"
 
 
-# Settings that a user passes in, and what is no figure.
-ALLOWED = {"rewrite.Run", "rewrite.Timing", "rewrite.Tuning"}
+# Settings that a user passes in, and an event that a function of theirs is called with.
+ALLOWED = {"rewrite.Epoch", "rewrite.Run", "rewrite.Timing", "rewrite.Tuning"}
 
 
 @pytest.mark.parametrize(
