@@ -5,6 +5,7 @@ const numeral = (text) => {
   const value = text ? Number(text.normalize("NFKC").replace("−", "-")) : NaN;
   return Number.isFinite(value) ? value : NaN;
 };
+const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 const on = (target, event, work) => target.addEventListener(event, work);
 
 class Hand {
@@ -37,6 +38,7 @@ class Hand {
     this.steps = this.stage.maps.slice(1).reduce((all, map) => all + map.values.length, 0);
     this.hovered = null;
     this.known = [];
+    this.matrix = data.matrix && new Matrix(this);
     const last = this.stage.maps.length - 1;
     const { size } = this.stage.maps[last];
     // In one axis, which is often time, the last value; elsewhere one in the middle.
@@ -72,10 +74,10 @@ class Hand {
         : this.say("stage.layers", { count: stage.layers.length }));
     const note = this.data.note?.[this.language];
     this.facts.textContent = note ? `${sizes} · ${note}` : sizes;
-    this.picture.setAttribute("aria-label", this.say("stage.label", { sizes }));
+    set(this.picture, "aria-label", this.say("stage.label", { sizes }));
     this.play.textContent = this.say(this.timer ? "control.pause" : "control.play");
     for (const [button, key] of [[this.back, "control.back"], [this.next, "control.next"],
-      [this.position, "control.position"]]) button.setAttribute("aria-label", this.say(key));
+      [this.position, "control.position"]]) set(button, "aria-label", this.say(key));
     this.reset.textContent = this.say("stage.reset");
     // A page in English would otherwise wait for a Chinese typeface.
     this.soon(() => {
@@ -83,7 +85,7 @@ class Hand {
       this.other.lang = this.language === "zh" ? "en" : "zh-Hans";
     });
     this.hint.textContent = this.say("stage.hint");
-    this.sum.setAttribute("aria-label", this.say("stage.sum"));
+    set(this.sum, "aria-label", this.say("stage.sum"));
     this.legend.replaceChildren(...[["here", "stage.legend_here"], ["tap", "legend.window"],
       ["by", "stage.legend_by"], ["way", "stage.legend_ways"], ["reader", "stage.legend_readers"],
       ["pad", "legend.padding"]].map(([name, key]) => {
@@ -105,6 +107,7 @@ class Hand {
     }
     this.soon(() => {
       this.drawn.write(...this.known);
+      this.matrix?.draw();
       this.refresh();
       // Not now: to ask for a place would lay the page out once more.
       requestAnimationFrame(() => this.reveal());
@@ -121,11 +124,12 @@ class Hand {
     }
     this.drawn.show(selected, this.looked);
     this.tell(selected);
+    this.matrix?.show(selected);
     if (aloud) this.spoken.textContent =
       [this.result, this.sum, this.note].map((part) => part.textContent).join(" ");
     const step = this.stepOf(this.looked);
     if (step >= 0) this.position.value = step;
-    this.position.setAttribute("aria-valuetext", this.result.textContent);
+    set(this.position, "aria-valuetext", this.result.textContent);
   }
 
   // The place itself, or that which a padded place is a copy of; null on constant padding.
@@ -144,11 +148,14 @@ class Hand {
   }
 
   // A place as code writes it.
-  placed(map, [c, z, y, x]) {
-    const { dims, maps } = this.stage;
-    const at = [z, y, x].slice(3 - dims);
-    if (maps[map].channels > 1) at.unshift(c);
-    return `${this.drawn.mapName(map)}[${at.join(", ")}]`;
+  placed(map, place) {
+    return `${this.drawn.mapName(map)}[${this.axes(map, place).join(", ")}]`;
+  }
+
+  // Without the axes that the map does not have.
+  axes(map, [c, z, y, x]) {
+    const { dims, maps } = this.stage, at = [z, y, x].slice(3 - dims);
+    return maps[map].channels > 1 ? [c, ...at] : at;
   }
 
   tell(selected) {
@@ -443,10 +450,9 @@ class Hand {
   }
 
   key(event) {
-    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     const { key } = event;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (moves[key]) this.move(...moves[key]);
+    if (MOVES[key]) this.move(...MOVES[key]);
     else if (key === "Home") this.move(0, -Infinity);
     else if (key === "End") this.move(0, Infinity);
     else if (key === "PageUp") this.across(-1);
@@ -554,7 +560,7 @@ class Hand {
       top: `${slot.corner[1] + slot.side / 2 - max(slot.side, 28) / 2 + offset[1]}px`,
       width: `${wide}px`, height: `${max(slot.side, 28)}px`,
     });
-    editor.setAttribute("aria-label", this.say("stage.edit", { place: slot.name }));
+    set(editor, "aria-label", this.say("stage.edit", { place: slot.name }));
     editor.value = first ?? String(slot.values[slot.index]);
     editor.removeAttribute("aria-invalid");
     editor.hidden = false;
@@ -572,7 +578,7 @@ class Hand {
     const { editor, slotted } = this;
     const value = numeral(editor.value.trim().replace(",", "."));
     if (Number.isNaN(value)) {
-      editor.setAttribute("aria-invalid", "true");
+      set(editor, "aria-invalid", "true");
       this.message("stage.no_number", { text: editor.value });
       if (document.activeElement !== editor) this.close();
       return false;
@@ -588,6 +594,7 @@ class Hand {
     for (const [by, value] of changes) values[index + by] = value;
     this.stage.run(from);
     this.drawn.write();
+    this.matrix?.draw();
     this.refresh(true);
   }
 

@@ -7,6 +7,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from string import ascii_letters
 from typing import Any
 
 from convsmith.draw.markup import literal, page_colours
@@ -16,6 +17,12 @@ from convsmith.report.text import escape
 __all__ = ["page"]
 
 _SCRIPTS = ("arithmetic.js", "picture.js", "hand.js")
+# What a page has besides where it shows a matrix: script, style and a place.
+_MATRIX = "matrix.js"
+_MATRIX_STYLE = ".sheet{flex:none;overflow:auto;max-height:40vh;padding:4px 0}"
+_MATRIX_PLACE = (
+    '<div class="sheet"><svg class="matrix picture" tabindex="0" role="application"></svg></div>\n'
+)
 _TEXTS = r"""("[^"\n]*"|`[^`]*`)"""
 # What says nothing to a browser, and what is written instead. Texts are matched first, and stay.
 _SAVINGS: tuple[tuple[re.Pattern[str], Any], ...] = (
@@ -32,9 +39,19 @@ _SAVINGS: tuple[tuple[re.Pattern[str], Any], ...] = (
 _OWN = (
     "layer", "selected", "depth", "pinned", "plane", "plain", "BETWEEN", "ins_of", "outputs",
     "across", "outs_of", "operands", "tapCorner", "textWidth", "weightIndex", "planes", "marks",
-    "pads", "padded", "slotted", "divisors",
+    "pads", "padded", "slotted", "divisors", "columns", "upright", "rows", "axis", "wide",
+    "small", "inside", "above", "below", "refresh", "changes", "boxes", "slot", "around",
+    "counted", "arrange", "message", "writeKernel", "weightPlace", "sourceIndex", "fromAddress",
+    "nowhere", "LEGIBLE", "bracket", "many", "lines", "part", "windows", "extent", "lattice",
+    "filled", "index", "event", "square", "unrolled", "term", "stop", "fontSize", "waiting",
+    "period", "limit", "aloud", "room", "near", "toAddress", "slices", "placed", "mapName",
+    "largest", "finish", "walked", "images", "stops", "lefts", "clamp", "brackets", "stepOf",
+    "reveal", "gutter", "best", "labels", "anchor", "visit", "usual", "numeral", "measure",
+    "level", "divisor", "theMap", "lookBack", "longer", "folded", "reading", "compute", "clamped",
+    "legible", "trial", "tall", "grow", "flip", "depths", "centre",
 )  # fmt: skip
-_SHORT = {name: f"${chr(97 + at)}" for at, name in enumerate(_OWN)}
+_LETTERS = (f"{mark}{letter}" for mark in "$_" for letter in ascii_letters)
+_SHORT = dict(zip(_OWN, _LETTERS, strict=False))
 _NAMES = re.compile(rf"\b({'|'.join(_OWN)})\b")
 # The words of other scenes that the page shares.
 _SHARED = (
@@ -54,9 +71,10 @@ def page(data: dict[str, Any]) -> str:
     Args:
         data: what `Stage.to_dict` gives.
     """
-    constants = {"STAGE": data, "WORDS": _words()}
+    matrix = bool(data.get("matrix"))
+    constants = {"STAGE": data, "WORDS": _words(matrix)}
     literals = (f"{name}={literal(value, compact=True)}" for name, value in constants.items())
-    script = f'"use strict";const {",".join(literals)};\n{_code()}'
+    script = f'"use strict";const {",".join(literals)};\n{_code(matrix)}'
     digest = b64encode(sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
@@ -73,10 +91,10 @@ def page(data: dict[str, Any]) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{page_colours(data['theme'])}{_style()}</style>",
+            f"<style>{page_colours(data['theme'])}{_style()}{_MATRIX_STYLE * matrix}</style>",
             "</head>",
             "<body>",
-            _BODY,
+            _BODY.replace(_DOCK, _MATRIX_PLACE * matrix + _DOCK),
             f"<script>{script}</script>",
             "</body>",
             "</html>",
@@ -93,6 +111,7 @@ def _title(data: dict[str, Any]) -> Text:
     return text(f"title.{layers[0]['name']}")
 
 
+_DOCK = '<div class="dock">'
 _BODY = """\
 <main>
 <header><h1 class="title"></h1><p class="facts"></p>
@@ -119,13 +138,14 @@ def _file(name: str) -> str:
 
 
 @cache
-def _code() -> str:
+def _code(matrix: bool = False) -> str:
     """The scripts without comments, indents and the spaces around operators."""
-    lines = (line.strip() for name in _SCRIPTS for line in _file(name).splitlines())
+    scripts = (_MATRIX, *_SCRIPTS) if matrix else _SCRIPTS
+    lines = (line.strip() for name in scripts for line in _file(name).splitlines())
     code = "\n".join(line for line in lines if line and not line.startswith("//"))
     for pattern, kept in _SAVINGS:
         code = pattern.sub(kept, code)
-    return _NAMES.sub(lambda match: _SHORT[match[1]], code)
+    return _NAMES.sub(lambda match: _SHORT[match[1]], code.replace('"stage.', '".'))
 
 
 @cache
@@ -134,6 +154,11 @@ def _style() -> str:
     return re.sub(r"\s*([{};,])\s*|\n", r"\1", _file("stage.css"))
 
 
-def _words() -> dict[str, tuple[str, str]]:
+def _words(matrix: bool = False) -> dict[str, tuple[str, str]]:
     """The words that the page uses: English and Chinese by key."""
-    return {key: both for key, both in WORDS.items() if key in _SHARED or key.startswith("stage.")}
+    own = ("stage.", "matrix.") if matrix else "stage."
+    return {
+        key.removeprefix("stage"): both
+        for key, both in WORDS.items()
+        if key in _SHARED or key.startswith(own)
+    }

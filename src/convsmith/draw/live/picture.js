@@ -359,9 +359,9 @@ class Picture {
       kernels.push(`<g data-kernel="${index}"></g>`);
     });
     const shades = (name) => [1, 2, 3, 4, 5, 6].map((n) => `<path class="${name} s${n}"/>`).join("");
-    this.svg.setAttribute("viewBox", `0 0 ${wide} ${high}`);
-    this.svg.setAttribute("width", wide);
-    this.svg.setAttribute("height", high);
+    set(this.svg, "viewBox", `0 0 ${wide} ${high}`);
+    set(this.svg, "width", wide);
+    set(this.svg, "height", high);
     this.svg.innerHTML = `<g class="cone"></g><g class="rest">${out.filter((part) =>
       !part.startsWith("<g")).join("")}</g>${shades("way")}${shades("reader")}` +
       `<path class="tap"/><path class="padtap"/><g class="values">${out.filter((part) =>
@@ -377,7 +377,7 @@ class Picture {
     this.badges = this.svg.querySelector(".badges");
     this.cone = this.svg.querySelector(".cone");
     this.outputs = stage.layers.map(() => 0);
-    for (const each of this.svg.querySelectorAll(".photo")) each.setAttribute("href", stage.photo);
+    for (const each of this.svg.querySelectorAll(".photo")) set(each, "href", stage.photo);
   }
 
   // Write the numbers of all maps; in a walk, those of `maps` maps and the first `known` of the next.
@@ -404,7 +404,7 @@ class Picture {
         const text = at < limit ? number(value) : "";
         if (texts[at].textContent === text) return;
         texts[at].textContent = text;
-        texts[at].setAttribute("font-size", fontSize(side, text));
+        set(texts[at], "font-size", fontSize(side, text));
       });
     });
     this.stage.layers.forEach((_, index) => this.writeKernel(index));
@@ -449,7 +449,7 @@ class Picture {
         pixels.data.set([ink[0], ink[1], ink[2], 80 * max(0, share)], 4 * i);
       }
       context.putImageData(pixels, 0, 0);
-      image.setAttribute("href", canvas.toDataURL());
+      set(image, "href", canvas.toDataURL());
     });
   }
 
@@ -563,9 +563,9 @@ class Picture {
       this.lookBack(looked, marks, badges, cone);
       if (map) this.turn(map - 1, stage.place(map, index)[0]);
     }
-    for (const [name, path] of Object.entries(this.marks)) path.setAttribute("d", marks[name]);
-    this.ways.forEach((path, at) => path.setAttribute("d", ways[at]));
-    this.reading.forEach((path, at) => path.setAttribute("d", readers[at]));
+    for (const [name, path] of Object.entries(this.marks)) set(path, "d", marks[name]);
+    this.ways.forEach((path, at) => set(path, "d", ways[at]));
+    this.reading.forEach((path, at) => set(path, "d", readers[at]));
     this.badges.innerHTML = badges.join("");
     this.cone.innerHTML = cone.join("");
   }
@@ -648,6 +648,7 @@ class Picture {
   }
 }
 
+const set = (node, name, value) => node.setAttribute(name, value);
 const round = (value) => Math.round(value * 10) / 10;
 
 // Every position of a layer's kernel.

@@ -45,6 +45,7 @@ class Stage:
         activations: what each layer's sums pass through, a name or None; () where none has one.
         paths: the names of the layers in the network that they come from; () without one.
         note: what the page says of the whole beside its sizes, in English and in Chinese.
+        matrix: `matrix` or `im2col` where the page shows its one layer as one, else None.
         photo: a `data:` address of the image that lies under the input.
     """
 
@@ -60,6 +61,7 @@ class Stage:
     paths: tuple[str, ...] = ()
     note: tuple[str, str] | None = None
     photo: str | None = None
+    matrix: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that the page is made from: dicts, lists, strings and numbers.
@@ -83,6 +85,7 @@ class Stage:
             "title": self.title and dict(zip(LANGUAGES, self.title, strict=True)),
             "note": self.note and dict(zip(LANGUAGES, self.note, strict=True)),
             "photo": self.photo,
+            **({"matrix": self.matrix} if self.matrix else {}),
             "language": self.language,
             "theme": self.theme,
         }

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any, Protocol
 
 from convsmith.arithmetic import Chain, Conv, ConvTranspose, Pool
-from convsmith.arithmetic.normalise import Size
+from convsmith.arithmetic.normalise import Size, choice
 from convsmith.draw.live.photo import read_photo
 from convsmith.draw.live.stage import Layer, Stage
 from convsmith.draw.scenes.dressed import check_dress
@@ -85,12 +85,18 @@ WORDS: Words = {
         "kernels.",
         "舞台：{sizes}。方向键在图内移动，Page Up、Page Down 在特征图和卷积核之间切换。",
     ),
+    "matrix.name": ("matrix", "矩阵"),
+    "matrix.label": (
+        "{name}, {size}. Arrow keys move from entry to entry.",
+        "{name}，{size}。用方向键逐个查看元素。",
+    ),
     "stage.other": ("中文", "English"),
     # What is in no language, or in the reader's already
     "print.text": ("{text}", "{text}"),
 }
 
 CHANNELS, _CELLS, _WORK = 16, 120_000, 30_000_000
+_MATRICES, _ENTRIES = ("matrix", "im2col"), 1_024
 
 
 class _Staged(Protocol):
@@ -107,6 +113,7 @@ def stage(
     weights: Sequence[Any] | None = None,
     biases: Sequence[Any] | None = None,
     image: str | None = None,
+    matrix: str | None = None,
     title: str | tuple[str, str] | None = None,
     language: str = "en",
     theme: str = "auto",
@@ -129,6 +136,9 @@ def stage(
         biases: one for each layer: a number per output channel, or None for none.
         image: a photograph whose pixels, 0 to 255 (for a network 0 to 1), are the input, and which
             lies under it.
+        matrix: `matrix` shows one layer as a matrix below its maps, a row per output and a column
+            per input; `im2col` as a row per weight and a column per output. Their entries and the
+            cells of the maps show each other.
         title: of the page; a pair is English and Chinese.
         language: `en` or `zh`, the one the page opens in.
         theme: `auto` (the reader's), `light` or `dark`.
@@ -144,7 +154,8 @@ def stage(
     """
     check_dress(language, theme)
     if hasattr(layers, "stage"):
-        if size is not None or any(each is not None for each in (values, weights, biases, title)):
+        given = (size, values, weights, biases, matrix, title)
+        if any(each is not None for each in given):
             raise ArgumentError("a network has its own size, numbers and title: leave them out")
         return layers.stage(image=image, language=language, theme=theme)
     if hasattr(layers, "state_dict"):
@@ -168,6 +179,8 @@ def stage(
     pixels = _image(stack, lengths, values)
     if _channels(stack) is None:
         check_extent(chain, len(pixels), lengths)
+    if matrix is not None:
+        _check_matrix(matrix, stack, len(pixels), lengths)
     return Stage(
         stack,
         lengths,
@@ -178,7 +191,31 @@ def stage(
         language,
         theme,
         photo=photo,
+        matrix=matrix,
     )
+
+
+def _check_matrix(
+    matrix: str, stack: tuple[Layer, ...], channels: int, lengths: tuple[int, ...]
+) -> None:
+    """Refuse what is no matrix, or one that has no room."""
+    choice("matrix", matrix, _MATRICES)
+    if len(stack) != 1 or isinstance(stack[0], Pool):
+        raise ArgumentError("a matrix shows one convolution, and nothing before or after it")
+    (layer,) = stack
+    unrolled = matrix == "im2col"
+    if unrolled and (layer.transposed or layer.groups > 1 or layer.out_channels > 1):
+        raise ArgumentError(f"im2col shows a convolution of one kernel, not {layer!r}")
+    outputs = prod(layer.output_size(lengths))
+    rows, columns = (
+        (layer.in_channels * layer.taps, outputs)
+        if unrolled
+        else (layer.out_channels * outputs, channels * prod(lengths))
+    )
+    if rows * columns > _ENTRIES:
+        raise ArgumentError(
+            f"a matrix of {rows}×{columns} is too large to show: at most {_ENTRIES:,} entries"
+        )
 
 
 def _channels(stack: Sequence[Layer]) -> int | None:

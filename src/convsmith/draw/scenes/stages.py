@@ -135,6 +135,24 @@ STAGES: dict[str, ReadyStage] = {
         "Which inputs reach an output?", "一个输出由哪些输入得来？",
         partial(stage, ConvTranspose(1, 1, 3), 2, values=[[55, 1], [2, 3]], weights=[_STAMP]),
     ),
+    "matrix": ReadyStage(
+        "The convolution as a matrix, 4×16", "卷积写成矩阵：4×16",
+        "Which entry of the matrix is which weight?", "矩阵里的每个数是哪个权重？",
+        partial(stage, Conv(1, 1, 3, bias=False), 4, values=_IMAGE, weights=[_STAMP],
+                matrix="matrix"),
+    ),
+    "matrix_transposed": ReadyStage(
+        "The matrix transposed, 16×4", "转置后的矩阵：16×4",
+        "Why is it called transposed?", "为什么叫转置卷积？",
+        partial(stage, ConvTranspose(1, 1, 3, bias=False), 2, values=[[55, 1], [2, 3]],
+                weights=[_STAMP], matrix="matrix"),
+    ),
+    "im2col": ReadyStage(
+        "im2col: the windows as columns", "im2col：把窗口排成列",
+        "Where does each column come from?", "每一列从哪里来？",
+        partial(stage, Conv(1, 1, 3, bias=False), 4, values=_IMAGE, weights=[_STAMP],
+                matrix="im2col"),
+    ),
     "checkerboard": ReadyStage(
         "Kernel 3, stride 2: the checkerboard", "卷积核 3、步幅 2：棋盘格",
         "Why do some outputs get more than others?", "为什么有些输出得到的更多？",

@@ -104,15 +104,13 @@ def zeros(cs, kernel, mo, page, small):
 
 
 @app.cell
-def matrix(cs, mo, np, page):
-    _counted = np.arange(1, 10).reshape(3, 3)
-    _conv = cs.Conv(1, 1, 3, bias=False)
+def matrix(mo, page):
     mo.vstack(
         [
             page.md("matrix"),
+            page.stage("matrix"),
             page.md("both"),
-            page.scene(cs.draw.matrix(_conv, 4, weight=_counted)),
-            page.scene(cs.draw.animate(_conv.transpose(), 2, weight=_counted, view="matrix")),
+            page.stage("matrix_transposed"),
         ]
     )
     return
@@ -127,7 +125,7 @@ def task_2(answers, g2, page):
 @app.cell
 def columns(answers, mo, page):
     _verdict = page.phrase("equal" if answers["agree"] else "different")
-    mo.vstack([page.md("im2col"), page.md("agree", verdict=_verdict)])
+    mo.vstack([page.md("im2col"), page.stage("im2col"), page.md("agree", verdict=_verdict)])
     return
 
 

@@ -57,9 +57,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "这就是转置卷积，名字也由此而来。",
     ),
     "both": (
-        "The matrix of the convolution, 4×16, and its transpose, 16×4, at work; the kernel holds 1 "
-        "to 9:",
-        "卷积的矩阵 4×16，以及它的转置 16×4，各自如何计算；卷积核依次为 1 到 9：",
+        "Touch an entry: its input, its weight and its output light up. Touch an output: its row "
+        "does; an input: its column. Turned round, the matrix is 16×4, with the numbers of the "
+        "stamps: each column holds one stamp, each row those that reach one output.",
+        "点一个元素，对应的输入、权重和输出就会亮起；点一个输出，亮起的是它那一行，点一个输入则是那一列。"
+        "转置之后，矩阵是 16×4，还是盖印时的那些数：一列就是一个印章，一行就是盖到同一个输出上的各个印章。",
     ),
     "q2": (
         "How many of the 4·16 = 64 entries are not zero?",
@@ -74,10 +76,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "## im2col\n\nMost libraries compute a convolution as a product of matrices the other way "
         "round: they copy the patch under each position of the kernel into a column. Then one row "
         "of weights a kernel, times the patches, is the output. On 4×4 with 3×3 that is 1×9 times "
-        "9×4.",
+        "9×4. Touch an input: it stands in several columns, once for each window that reads it.",
         "## im2col\n\n多数库把卷积算成另一种矩阵乘法：把卷积核每个位置下面的那一小块抄成一列。"
         "每个卷积核排成一行权重，乘以这些列，就是输出。"
-        "4×4 的图配 3×3 的核，就是 1×9 乘以 9×4。",
+        "4×4 的图配 3×3 的核，就是 1×9 乘以 9×4。"
+        "点一个输入看看：它出现在好几列里，有几个窗口读它，就出现几次。",
     ),
     "agree": (
         "All four ways on the same numbers, sliding window, matrix, im2col, and the stamps of the "
