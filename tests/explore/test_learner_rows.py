@@ -21,6 +21,7 @@ from convsmith.draw.picture import picture
 from convsmith.draw.scenes.stages import ready_stage
 from convsmith.explore.lessons import texts_of
 from convsmith.explore.pages import walk_page
+from convsmith.explore.script import script_panel
 from convsmith.explore.walk import Walk
 
 
@@ -89,6 +90,12 @@ ROWS = {
     "10 it restores the size, not the values": Line(
         4, "values", "the size returns", "尺寸回来了"),
     "11 a convolution as a matrix": Drawn("test_the_matrix_maps_what_is_drawn"),
+    "11 which entry of the matrix is which weight?": Live(
+        ready("matrix"), "map=1&at=0,0", ("= 47", "1×4×4 → 1×2×2")),
+    "11 the transposed matrix": Live(
+        ready("matrix_transposed"), "map=1&at=1,1", ("= 64", "1×2×2 → 1×4×4")),
+    "11 where a column of im2col comes from": Live(
+        ready("im2col"), "map=1&at=1,1", ("= 47", "9/9")),
     "11 im2col": Drawn("test_im2col_holds_the_windows_that_are_drawn"),
     "11 all ways agree": Line(4, "agree", "sliding window, matrix, im2col", "矩阵、im2col"),
     "counting: fully connected, standard, dilated, groups": Line(
@@ -109,6 +116,8 @@ ROWS = {
         2, "shapes", "(N, C, H, W)", "(N, C, H, W)"),
     "asked: (N, C, H, W) through every line of one's own code": Drawn(
         "test_the_shapes_of_ones_own_network_are_torchs"),
+    "asked: (N, C, H, W) through the lines that one types": Drawn(
+        "test_the_shapes_of_ones_own_lines_are_torchs"),
     "asked: the order of weights": Line(
         2, "order", "(out, in / groups, rows, columns)", "（输出通道，输入通道 / 组数，行，列）"),
     "asked: a pointwise layer of kernel 3": Line(
@@ -257,3 +266,44 @@ def test_the_shapes_of_ones_own_network_are_torchs(open_page, tmp_path, language
         windowed = isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))
         assert weight == ("×".join(map(str, module.weight.shape)) if windowed else "–")
     assert [row[1] for row in rows if row[1] != "–"] == ["6×1×3×3", "6×4×2×2"]
+
+
+LINES = """
+image = torch.rand(3, 32, 32)
+x = image.unsqueeze(0)
+dw = nn.Conv2d(3, 3, 3, groups=x.shape[1])
+y = F.relu(dw(x))
+pw = nn.Conv2d(in_channels=3, out_channels=10, kernel_size=1)
+z = pw(y)
+up = nn.ConvTranspose2d(10, 4, 2, stride=2)
+w = up(z)
+v = w.permute(0, 2, 3, 1)
+u = w.flatten(1)
+last = nn.Linear(u.shape[1], 5)
+t = last(u)
+"""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_shapes_of_ones_own_lines_are_torchs(open_page, tmp_path, language):
+    wrong = f"{LINES}r = pw(w)"
+    path = tmp_path / "lines.html"
+    html = script_panel(wrong, language)
+    path.write_text(f'<!doctype html><meta charset="utf-8">{html}', encoding="utf-8")
+    page = open_page(path.as_uri(), 400 if language == "zh" else 1280)
+    rows = [row.locator("td").all_inner_texts() for row in page.locator("tbody tr").all()]
+    names = {"torch": torch, "nn": torch.nn, "F": F}
+    lines = LINES.strip().splitlines()
+    assert [row[0] for row in rows] == lines
+    for line, weight, shape in rows:
+        exec(line, names)
+        made = names[line.partition(" = ")[0]]
+        if isinstance(made, torch.nn.Module):
+            assert (weight, shape) == (str(tuple(made.weight.shape)), "–")
+        else:
+            assert (weight, shape) == ("–", str(tuple(made.shape)))
+    with pytest.raises(RuntimeError, match="to have 3 channels, but got 4"):
+        exec("r = pw(w)", names)
+    refused = page.locator(".cs-problem").inner_text()
+    said = "有 4 个" if language == "zh" else "expects 3 channels"
+    assert said in refused and "r = pw(w)" in refused

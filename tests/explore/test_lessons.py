@@ -15,6 +15,7 @@ from torch import nn
 from convsmith.errors import ArgumentError
 from convsmith.explore.lessons import LESSONS, index_page, lesson, texts_of
 from convsmith.explore.lessons.export import browser_wheel, for_browser
+from convsmith.explore.script import EXAMPLE, read_script
 from convsmith.explore.serve import EXPLORER
 from tests.draw.markup import parse
 from tests.explore.test_phrases import CHINESE, SLIP, fields
@@ -113,12 +114,14 @@ def lesson_2(answers):
     assert answers["pointwise"] == 224 * 224 * 100 * 50
     find_the_faults(answers)
     names = {"torch": torch, "nn": nn}
-    for line, shape in answers["shapes"]:
-        name, _, value = line.rpartition(" = ")
+    for row in read_script(EXAMPLE):
+        name, _, value = row.line.rpartition(" = ")
         made = names[name] = eval(value, names)
         if isinstance(made, nn.Module):
-            made = made.weight
-        assert (tuple(made.shape) if hasattr(made, "shape") else (made,)) == shape, line
+            assert row.weight == tuple(made.weight.shape), row
+        else:
+            shown = tuple(made.shape) if isinstance(made, torch.Tensor) else str(made)
+            assert (row.shape or row.value) == shown, row
 
 
 def find_the_faults(answers):

@@ -46,7 +46,7 @@ def test_the_terms_are_those_of_the_pictures():
 
 def test_every_text_is_used():
     folder = Path(pages.__file__).parent
-    source = "".join(f.read_text("utf-8") for f in folder.glob("*.py") if f.name != "words.py")
+    source = "".join(f.read_text("utf-8") for f in folder.rglob("*.py") if f.name != "words.py")
     for key in PHRASES:
         family = key.split()[0]
         assert (

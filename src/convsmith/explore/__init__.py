@@ -43,6 +43,7 @@ from convsmith.explore.panels import (
 from convsmith.explore.phrases import LANGUAGE_NAMES, phrase
 from convsmith.explore.problems import problem
 from convsmith.explore.samples import SAMPLE
+from convsmith.explore.script import MOST_CODE, script_panel
 from convsmith.explore.session import TABS, Session
 from convsmith.explore.stack import MOST, stack_of
 from convsmith.explore.state import LayerState
@@ -52,6 +53,7 @@ __all__ = [
     "LANGUAGE_NAMES",
     "LAYERS",
     "MOST",
+    "MOST_CODE",
     "QUESTIONS",
     "SAMPLE",
     "STACKS",
@@ -79,6 +81,7 @@ __all__ = [
     "read_fields",
     "read_stack",
     "scene_panel",
+    "script_panel",
     "shared_size",
     "size_panel",
     "stack_of",

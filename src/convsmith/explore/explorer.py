@@ -275,5 +275,31 @@ def model_layer(cx, lang, mo, session, step, walk):
     return
 
 
+@app.cell
+def code_form(cx, mo, phrase, session, view):
+    mo.stop(view.value != "code")
+    typed = mo.ui.text_area(
+        session.code,
+        label=phrase("code label"),
+        rows=16,
+        max_length=cx.MOST_CODE,
+        debounce=300,
+        full_width=True,
+    )
+    mo.Html(
+        f'<div class="cs-controls"><p class="cs-note">{phrase("code lead")}</p>'
+        f'<div class="cs-typed">{typed}</div></div>'
+    )
+    return (typed,)
+
+
+@app.cell
+def code_result(cx, lang, mo, session, typed):
+    session.code = typed.value
+    session.write()
+    mo.Html(f'<div role="status">{cx.script_panel(typed.value, lang)}</div>')
+    return
+
+
 if __name__ == "__main__":
     app.run()

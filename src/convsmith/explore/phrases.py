@@ -326,6 +326,119 @@ PHRASES: dict[str, tuple[str, str]] = {
     "model of": ("{model} on {shape}", "{model}，输入 {shape}"),
     "model open": ("See this layer under “{view}”.", "在“{view}”中查看这一层。"),
     "model walk": ("Walk through the layers", "逐层浏览"),
+    # Lines of code
+    "view code": ("Your code", "你的代码"),
+    "code lead": (
+        "Type lines of PyTorch and see the shape that each gives. Nothing is run: the lines are "
+        "read.",
+        "输入几行 PyTorch 代码，看每一行得到什么形状。代码只读不运行。",
+    ),
+    "code label": ("Lines of PyTorch", "PyTorch 代码"),
+    "code line": ("line", "代码"),
+    "code weight": ("weight (out, in / groups, …)", "权重（输出，输入 / 组数，…）"),
+    "code shape": ("shape (N, C, H, W)", "形状 (N, C, H, W)"),
+    "code empty": ("Nothing here has a shape yet.", "这里还没有任何形状。"),
+    "code at": ("Line {number}, {line}: {reason}", "第 {number} 行 {line}：{reason}"),
+    "code syntax": ("this is not Python.", "这一行不是合法的 Python。"),
+    "code long": ("only {most} characters are read.", "最多读取 {most} 个字符。"),
+    "code deep": ("this takes too many steps to read.", "步骤太多，无法读完。"),
+    "code unread": ("{what} is not read here.", "这里不读 {what}。"),
+    "code name": ("nothing is called {name} yet.", "还没有叫 {name} 的东西。"),
+    "code attribute": ("{of} has no {name} that is known here.", "{of} 没有这里认识的 {name}。"),
+    "code uncallable": ("{value} cannot be called.", "{value} 不能调用。"),
+    "code unpack": (
+        "{values} values do not fit {names} names.", "{values} 个值放不进 {names} 个名字。",
+    ),
+    "code whole": (
+        "{name} must be a whole number of at least {least}, not {value}.",
+        "{name} 必须是不小于 {least} 的整数，不能是 {value}。",
+    ),
+    "code large": (
+        "{value} is more than PyTorch can count.", "{value} 超出了 PyTorch 的计数范围。",
+    ),
+    "code types": (
+        "something here is not of the type that is needed.", "这里有一个值的类型不对。",
+    ),
+    "code zero": ("this number cannot be computed.", "这个数算不出来。"),
+    "code tensor": ("{name} needs a tensor.", "{name} 需要一个张量。"),
+    "code channels": (
+        "{name} expects {expected} channels (axis 1); the input {shape} has {found}.",
+        "{name} 要求 {expected} 个通道（第 1 轴）；输入 {shape} 有 {found} 个。",
+    ),
+    "code axes": (
+        "{name} takes a tensor of {counts} axes; the input is {shape}.",
+        "{name} 要求 {counts} 个轴；输入是 {shape}。",
+    ),
+    "code axes of": ("{name} needs {count} numbers.", "{name} 需要 {count} 个数。"),
+    "code features": (
+        "{name} expects {expected} on the last axis; the input is {shape}.",
+        "{name} 要求最后一轴为 {expected}；输入是 {shape}。",
+    ),
+    "code weight axes": (
+        "the weight of {name} has {count} axes, not {shape}.",
+        "{name} 的权重有 {count} 个轴，不是 {shape}。",
+    ),
+    "code bias": (
+        "the bias of {name} has {count} numbers, not {shape}.",
+        "{name} 的偏置有 {count} 个数，不是 {shape}。",
+    ),
+    "code zeros alone": ("{name} pads with zeros alone.", "{name} 只能补零。"),
+    "code option": ("{name} is not read with {option}.", "这里不读带 {option} 的 {name}。"),
+    "code pad": (
+        "{name}: {padding} values around an axis of {length} are too many.",
+        "{name}：长 {length} 的轴补 {padding} 个值太多。",
+    ),
+    "code resize": (
+        "{name} needs a batch of maps, and either a size or a scale factor.",
+        "{name} 需要一批特征图，并且只给尺寸或倍率中的一个。",
+    ),
+    "code pool small": (
+        "{name} takes no map smaller than its window; the input is {shape}.",
+        "{name} 的输入不能小于窗口；输入是 {shape}。",
+    ),
+    "code one value": (
+        "{name} needs more than one value in each group; the input is {shape}.",
+        "{name} 的每一组要有不止一个值；输入是 {shape}。",
+    ),
+    "code shuffle": (
+        "{name} needs channels that {square} divides; the input is {shape}.",
+        "{name} 要求通道数能被 {square} 整除；输入是 {shape}。",
+    ),
+    "code no axis": (
+        "{name}: there is no {axis} among {count}.", "{name}：共 {count} 个，没有 {axis}。",
+    ),
+    "code index": (
+        "{count} are too many for {shape}.", "{count} 个对 {shape} 来说太多。",
+    ),
+    "code view": (
+        "{shape} holds {count} values; they cannot be {wanted}.",
+        "{shape} 有 {count} 个值，变不成 {wanted}。",
+    ),
+    "code permute": (
+        "no axis of {shape} is named twice, and permute names all {count}.",
+        "{shape} 的轴不能重复；permute 要写全 {count} 个轴。",
+    ),
+    "code broadcast": (
+        "{name}: {shapes} do not fit together.", "{name}：{shapes} 对不上。",
+    ),
+    "code product": (
+        "{left} @ {right}: the columns of the left must be as many as the rows of the right.",
+        "{left} @ {right}：左边的列数必须等于右边的行数。",
+    ),
+    "code cat": (
+        "{shapes} differ in more than axis {axis}.", "{shapes} 在第 {axis} 轴以外也不相同。",
+    ),
+    "code ragged": ("the rows are not equally long.", "各行长短不一。"),
+    "code missing": ("{name} lacks {word}.", "{name} 缺少 {word}。"),
+    "code unexpected": (
+        "{name} does not take {word}; it takes {words}.",
+        "{name} 没有参数 {word}；它的参数是 {words}。",
+    ),
+    "code many": (
+        "{name} takes at most {most} arguments, not {given}.",
+        "{name} 最多 {most} 个参数，给了 {given} 个。",
+    ),
+    "code wrong": ("{reason}", "{reason}"),
     "model no field": ("This layer has no map.", "这一层没有特征图。"),
 }  # fmt: skip
 

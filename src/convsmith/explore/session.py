@@ -8,13 +8,16 @@ from typing import Any, Protocol
 from convsmith.errors import ArgumentError
 from convsmith.explore.examples import STACKS
 from convsmith.explore.phrases import Language, as_language, phrase
+from convsmith.explore.script import EXAMPLE, MOST_CODE
 from convsmith.explore.stack import MOST, StackLayer, stack_of, written
 from convsmith.explore.state import LayerState
 
 __all__ = ["TABS", "Session"]
 
-TABS = ("layer", "stack", "model")
+TABS = ("layer", "stack", "model", "code")
 _SHAPE = "1,3,32,32"
+# Characters of code that an address holds; browsers and servers take little more.
+_CODE = 1_500
 
 
 class Query(Protocol):
@@ -64,6 +67,7 @@ class Session:
         extent = address.get("extent", "")
         fits = re.fullmatch(r"\d{1,4}", extent, re.ASCII) and int(extent) > 0
         self.extent = int(extent) if fits else None
+        self.code = address.get("code", EXAMPLE)[:MOST_CODE]
         self.live = address.get("live") == "1"
         self.guessed: dict[str, int | None] = {}
         self.predict = address.get("predict") == "1"
@@ -93,6 +97,8 @@ class Session:
             query["stack"] = written(self.stack)
         if self.extent:
             query["extent"] = str(self.extent)
+        if self.code != EXAMPLE and len(self.code) <= _CODE:
+            query["code"] = self.code
         if self.model:
             query |= {"model": self.model, "shape": self.shape}
             if self.step:

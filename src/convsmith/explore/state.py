@@ -114,6 +114,36 @@ class LayerState:
             dims=2,
         )
 
+    @classmethod
+    def of(cls, layer: Conv | ConvTranspose | Pool, channels: int, size: Pair) -> LayerState:
+        """The state that a layer in the plane stands for.
+
+        Args:
+            layer: with two axes.
+            channels: of its input; those of a pool are not its own.
+            size: rows and columns of its input.
+
+        >>> LayerState.of(Conv(3, 10, 3), 3, (5, 5)).layer() == Conv(3, 10, 3)
+        True
+        """
+        windows: dict[str, Any] = {
+            "size": size,
+            "kernel": layer.kernel_size,
+            "stride": layer.stride,
+            "padding": layer.padding,
+            "dilation": layer.dilation,
+        }
+        if isinstance(layer, Pool):
+            kind: Kind = "max" if layer.kind == "max" else "average"
+            return cls(kind, channels, channels, ceil_mode=layer.ceil_mode, **windows)
+        windows |= {"groups": layer.groups, "bias": layer.bias}
+        if isinstance(layer, Conv):
+            windows["padding_mode"] = layer.padding_mode
+        else:
+            windows["output_padding"] = layer.output_padding
+        kind = "transposed" if layer.transposed else "conv"
+        return cls(kind, layer.in_channels, layer.out_channels, **windows)
+
     def output_channels(self) -> int:
         """Number of output maps."""
         return self.in_channels if self.is_pool else self.out_channels

@@ -18,7 +18,7 @@ from convsmith.explore.illustrations import localised
 from convsmith.explore.panels import table
 from convsmith.explore.phrases import Language, phrase
 from convsmith.explore.samples import SAMPLE, small_network
-from convsmith.explore.state import Kind, LayerState, Pair
+from convsmith.explore.state import LayerState
 from convsmith.report import count, percent, shape
 from convsmith.report.text import escape
 from convsmith.text import read_shape
@@ -115,28 +115,8 @@ def _states(report: Inspection) -> dict[str, LayerState]:
         if arithmetic is None or arithmetic.dims != 2 or not network[name].inputs:
             continue
         _, channels, *size = network[network[name].inputs[0]].shape
-        states[name] = _state(arithmetic, channels, (size[0], size[1]))
+        states[name] = LayerState.of(arithmetic, channels, (size[0], size[1]))
     return states
-
-
-def _state(layer: Conv | ConvTranspose | Pool, channels: int, size: Pair) -> LayerState:
-    windows: dict[str, Any] = {
-        "size": size,
-        "kernel": layer.kernel_size,
-        "stride": layer.stride,
-        "padding": layer.padding,
-        "dilation": layer.dilation,
-    }
-    if isinstance(layer, Pool):
-        kind: Kind = "max" if layer.kind == "max" else "average"
-        return LayerState(kind, channels, channels, ceil_mode=layer.ceil_mode, **windows)
-    windows |= {"groups": layer.groups, "bias": layer.bias}
-    if isinstance(layer, Conv):
-        windows["padding_mode"] = layer.padding_mode
-    else:
-        windows["output_padding"] = layer.output_padding
-    kind = "transposed" if layer.transposed else "conv"
-    return LayerState(kind, layer.in_channels, layer.out_channels, **windows)
 
 
 def layer_panel(walk: Walk, index: int, language: Language) -> str:

@@ -159,9 +159,17 @@ def task_3(answers, g3, page):
 
 
 @app.cell
-def shapes(answers, mo, page):
-    _rows = [(line, " × ".join(map(str, shape))) for line, shape in answers["shapes"]]
-    mo.vstack([page.md("shapes"), page.table(("code", "shape"), _rows), page.md("order")])
+def shapes(lessons, mo, page):
+    typed = mo.ui.text_area(
+        lessons.EXAMPLE, label=page.phrase("lines"), rows=9, debounce=300, full_width=True
+    )
+    mo.vstack([page.md("shapes"), mo.Html(f'<div class="cs-typed">{typed}</div>')])
+    return (typed,)
+
+
+@app.cell
+def shapes_read(mo, page, typed):
+    mo.vstack([page.script(typed.value), page.md("order")])
     return
 
 
@@ -224,28 +232,15 @@ def computed(cs):
     # A fully connected layer is a convolution whose kernel is the whole map.
     _dense = cs.Conv(3, 30 * 10 * 10, 10)
     _exercise = cs.Conv(3, 10, 3).separable()
-    # What PyTorch's lines give, by the arithmetic alone.
-    _dw, _pw = cs.Conv(3, 3, 3, groups=3), cs.Conv(3, 10, 1)
-    _batch = (1, 3, 128, 128)
-    _middle = _dw.output_shape(_batch)
+    _middle = _exercise.output_shape((1, 3, 128, 128))[2]
     answers = {
-        "shapes": [
-            ("image = torch.rand(3, 128, 128)", _batch[1:]),
-            ("x = image.unsqueeze(0)", _batch),
-            ("x.shape[1]", _batch[1:2]),
-            ("dw = nn.Conv2d(3, 3, 3, groups=x.shape[1])", _dw.weight_shape),
-            ("y = dw(x)", _middle),
-            ("pw = nn.Conv2d(3, 10, 1)", _pw.weight_shape),
-            ("z = pw(y)", _pw.output_shape(_middle)),
-            ("z.squeeze(0)", _pw.output_shape(_middle)[1:]),
-        ],
         "q1": cs.Conv(64, 128, 3, groups=4, bias=False).params,
         "q2": _exercise.output_shape((1, 3, 128, 128))[2],
         "q3": _exercise.params,
         "q4": _standard.params - _standard.separable().params,
         "sizes": [cs.Conv(64, 64, k, bias=False).params for k in (1, 3, 5)],
         # As written, the 1×1 layer has a kernel of 3.
-        "q5": cs.Conv(3, 10, 3).output_size(_middle[2])[0],
+        "q5": cs.Conv(3, 10, 3).output_size(_middle)[0],
         "q6": 2,  # the line with a comma for a dot
         # What a convolution asks for whose weight is stored as (3, 10, 3, 3).
         "q7": cs.Conv(10, 3, 3).in_channels,

@@ -13,8 +13,10 @@ from convsmith.explore.lessons.lesson import (
     texts_of,
 )
 from convsmith.explore.lessons.sheets import sheets
+from convsmith.explore.script import EXAMPLE
 
 __all__ = [
+    "EXAMPLE",
     "LESSONS",
     "Lesson",
     "LessonPage",

@@ -15,6 +15,7 @@ from convsmith.explore.illustrations import figure, image_of, localised
 from convsmith.explore.live import frame, overlap_stage, ready_frame
 from convsmith.explore.panels import table
 from convsmith.explore.phrases import LANGUAGE_NAMES, Language, as_language
+from convsmith.explore.script import script_panel
 from convsmith.report import count
 
 __all__ = ["LESSONS", "Lesson", "LessonPage", "index_page", "lesson", "texts_of"]
@@ -158,6 +159,10 @@ class LessonPage:
         """
         shown = [[_cell(value) for value in row] for row in rows]
         return self._mo.Html(table([self.phrase(key) for key in heads], shown))
+
+    def script(self, code: str) -> Any:
+        """What each line of PyTorch gives."""
+        return self._mo.Html(f'<div role="status">{script_panel(code, self.language)}</div>')
 
     def task(self, key: str, given: Any, answer: object, **values: object) -> Any:
         """An exercise: the question, the field for the answer, and what becomes of it.

@@ -108,13 +108,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "shapes": (
         "## Shapes, line by line\n\nA layer of PyTorch reads a **batch**: N images of C channels, H "
         "rows and W columns, in this order, (N, C, H, W). A single image has no N: `unsqueeze(0)` "
-        "puts a 1 in front. Counted from 0, `x.shape[1]` is then C, the channels.",
+        "puts a 1 in front. Counted from 0, `x.shape[1]` is then C, the channels. Change a line, or "
+        "type lines of your own: the shape that each gives is read from it, and nothing is run.",
         "## 形状，一行一行看\n\nPyTorch 的层读取一个**批次**：N 张图，每张 C 个通道、H 行、W 列，"
         "顺序就是 (N, C, H, W)。单独一张图没有 N：`unsqueeze(0)` 在最前面补一个 1。"
-        "从 0 数起，`x.shape[1]` 便是通道数 C。",
+        "从 0 数起，`x.shape[1]` 便是通道数 C。改动其中一行，或写上你自己的代码："
+        "每一行得到的形状都会列出来，代码只读不运行。",
     ),
-    "code": ("line", "代码"),
-    "shape": ("shape (of a layer: of its weight)", "形状（层则为权重的形状）"),
+    "lines": ("Lines of PyTorch", "PyTorch 代码"),
     "order": (
         "A weight is ordered (out, in / groups, rows, columns): kernel by kernel, and within a "
         "kernel slice by slice. The depthwise one is 3×1×3×3, three kernels of a single slice each; "
