@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from time import perf_counter
+from time import process_time
 
 import pytest
 import torch
@@ -318,11 +318,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("code", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_lines_are_read_in_a_moment(code):
-    start = perf_counter()
+    start = process_time()
     rows = read_script(code)
     for language in LANGUAGES:
         script_panel(code, language)
-    assert perf_counter() - start < 5 and len(rows) <= 201
+    assert process_time() - start < 5 and len(rows) <= 201
 
 
 TOKENS = ["x", "=", "torch.rand", "nn.Conv2d", "(", ")", "1", ",", "3", ".", "shape", "[", "]", ":",
