@@ -82,6 +82,7 @@ class Matrix {
   // Light up what is selected, in the matrix, and what an entry is, on the maps.
   show({ map, kernel }) {
     const { hand, table, left, side, svg } = this, { looked, drawn, stage } = hand;
+    if (!table) return;
     const marks = { way: "", reader: "", here: "" };
     const chosen = kernel === 0 ? hand.weightPlace(hand.hovered ?? hand.pinned)[1] : -2;
     const square = (row, column) => drawn.square([left + column * side, 14 + row * side], side);

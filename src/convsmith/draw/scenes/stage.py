@@ -200,18 +200,15 @@ def _check_matrix(
 ) -> None:
     """Refuse what is no matrix, or one that has no room."""
     choice("matrix", matrix, _MATRICES)
-    if len(stack) != 1 or isinstance(stack[0], Pool):
+    layer = stack[0]
+    if len(stack) != 1 or isinstance(layer, Pool):
         raise ArgumentError("a matrix shows one convolution, and nothing before or after it")
-    (layer,) = stack
-    unrolled = matrix == "im2col"
-    if unrolled and (layer.transposed or layer.groups > 1 or layer.out_channels > 1):
-        raise ArgumentError(f"im2col shows a convolution of one kernel, not {layer!r}")
     outputs = prod(layer.output_size(lengths))
-    rows, columns = (
-        (layer.in_channels * layer.taps, outputs)
-        if unrolled
-        else (layer.out_channels * outputs, channels * prod(lengths))
-    )
+    rows, columns = layer.out_channels * outputs, channels * prod(lengths)
+    if matrix == "im2col":
+        if layer.transposed or layer.groups > 1 or layer.out_channels > 1:
+            raise ArgumentError(f"im2col shows a convolution of one kernel, not {layer!r}")
+        rows, columns = layer.in_channels * layer.taps, outputs
     if rows * columns > _ENTRIES:
         raise ArgumentError(
             f"a matrix of {rows}×{columns} is too large to show: at most {_ENTRIES:,} entries"
