@@ -53,10 +53,12 @@ _LEGENDS = ("window", "current", "stamped", "kept", "source", "tile", "halo", "f
 def shown(value: Any, room: int = 8) -> str:
     """A number as there is room for: whole ones in full, others to three digits or fewer.
 
+    The sign takes no room: a negative number shows what the positive one does.
+
     >>> shown(-12), shown(0.12345), shown(float("-inf")), shown(2.0)
     ('−12', '0.123', '−∞', '2')
     >>> shown(-0.01834), shown(-0.01834, room=5)
-    ('−0.0183', '−0.02')
+    ('−0.0183', '−0.018')
     """
     if value is None:
         return ""
@@ -72,7 +74,8 @@ def shown(value: Any, room: int = 8) -> str:
         digits = str(round(number))
         if abs(number) < _ROUND:
             each = (f"{number:.{digits_}g}" for digits_ in (3, 2, 1))
-            digits = next((one for one in each if len(one) <= room), f"{number:.0e}")
+            fitting = (one for one in each if len(one.lstrip("-")) <= room)
+            digits = next(fitting, f"{number:.0e}")
     return digits.replace("-", "−")
 
 
