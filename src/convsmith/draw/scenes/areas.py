@@ -47,7 +47,7 @@ WORDS: Words = {
     ),
     "caption.cost_ratio": (
         "{sum} of {whole}: 1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}, {times} times fewer",
-        "{whole} 中的 {sum}：1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}，减少到 1/{times}",
+        "{sum}/{whole}：1/n + 1/k² = 1/{outs} + 1/{taps} = {ratio}，减少到 1/{times}",
     ),
     "describe.cost_areas": (
         "{title}: {layer}; {whole} multiplications at each position against {sum}",

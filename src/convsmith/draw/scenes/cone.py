@@ -269,6 +269,6 @@ EXAMPLES = (
             "空洞率 1、2、4：15 个位置，没有漏读", partial(cone, _rates(1, 2, 4))),
     Example("cone_gridding", "field", "Dilations 2, 2, 2 leave holes: gridding",
             "空洞率 2、2、2 会漏读：网格效应", partial(cone, _rates(2, 2, 2))),
-    Example("cone_pooling", "field", "A pool doubles what comes after", "池化使其后的步长加倍",
+    Example("cone_pooling", "field", "A pool doubles what comes after", "池化使其后的步距加倍",
             partial(cone, [Conv(1, 1, 3), Pool(2), Conv(1, 1, 3), Conv(1, 1, 3)])),
 )  # fmt: skip

@@ -34,18 +34,18 @@ __all__ = ["EXAMPLES", "WORDS", "im2col"]
 
 WORDS: Words = {
     "title.im2col": ("{layer} by im2col", "{layer}：im2col"),
-    "panel.patches": ("patches {size}", "图块矩阵 {size}"),
+    "panel.patches": ("patches {size}", "小块矩阵 {size}"),
     "panel.weights": ("kernels {size}", "卷积核矩阵 {size}"),
     "panel.product": ("product {size}", "乘积 {size}"),
     "fact.im2col": (
         "each patch under the window becomes a column: kernels {left} times patches {right}",
-        "窗口下的每个图块成为一列：卷积核 {left} 乘以图块 {right}",
+        "窗口下的每个小块成为一列：卷积核 {left} 乘以小块 {right}",
     ),
     "caption.column": ("column {column}: {said}", "第 {column} 列：{said}"),
     "describe.im2col": (
         "{title}: {layer} on {size} gives {out}; each patch under the window becomes a column, and "
         "one matrix product gives all output values",
-        "{title}：{layer} 作用于 {size}，得到 {out}；窗口下的每个图块成为一列，"
+        "{title}：{layer} 作用于 {size}，得到 {out}；窗口下的每个小块成为一列，"
         "一次矩阵乘法给出所有输出值",
     ),
 }
@@ -239,7 +239,7 @@ class _Patches:
 
 
 EXAMPLES = (
-    Example("im2col", "matrix", "Patches as columns (im2col)", "图块成为列（im2col）",
+    Example("im2col", "matrix", "Patches as columns (im2col)", "小块成为列（im2col）",
             partial(im2col, Conv(1, 1, 3), 5, weight=[[1, 2, 1], [2, 1, 2], [1, 1, 2]]),
             order=60),
     Example("im2col_channels", "matrix", "im2col of two channels and three kernels",

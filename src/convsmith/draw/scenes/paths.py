@@ -30,7 +30,7 @@ WORDS: Words = {
     ),
     "caption.paths": (
         "layers back: {count}; the number of ways to each pixel",
-        "向前追溯 {count} 层：到每个像素的路径数",
+        "往回追溯 {count} 层：到每个像素的路径数",
     ),
     "describe.paths": (
         "{title}: convolutions of rates {rates} in series; each pixel shows in how many ways it is "

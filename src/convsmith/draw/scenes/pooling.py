@@ -200,7 +200,7 @@ EXAMPLES = (
             partial(pooling, Pool(3, 1, kind="average"), (5, 5), _PAPER), order=90),
     Example("numerical_max_pooling", "arithmetic", "Max pooling with numbers",
             "带数值的最大池化", partial(pooling, Pool(3, 1), (5, 5), _PAPER), order=90),
-    Example("max_pool", "pooling", "Max pool of 2", "2 的最大池化",
+    Example("max_pool", "pooling", "Max pool of 2", "2×2 的最大池化",
             partial(pooling, Pool(2), (6, 6))),
     Example("average_pool", "pooling", "Average pool with padding", "有填充的平均池化",
             partial(pooling, Pool(3, 2, 1, kind="average"), (5, 5))),

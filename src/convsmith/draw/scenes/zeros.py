@@ -22,12 +22,13 @@ from convsmith.draw.words import Words, text
 __all__ = ["EXAMPLES", "WORDS", "zeros"]
 
 WORDS: Words = {
-    "panel.flipped": ("kernel, turned", "翻转的卷积核"),
+    "panel.flipped": ("kernel, turned", "旋转 180° 的卷积核"),
     "panel.expanded": ("input, zeros between", "插零后的输入"),
     "describe.zeros": (
         "{title}: {layer} on {size} gives {out}; zeros are put between the input values, and the "
         "turned kernel slides over them with stride 1",
-        "{title}：{layer} 作用于 {size}，得到 {out}；在输入值之间插入零，翻转的卷积核以步幅 1 滑动",
+        "{title}：{layer} 作用于 {size}，得到 {out}；在输入值之间插入零，"
+        "旋转 180° 的卷积核以步幅 1 滑动",
     ),
 }
 

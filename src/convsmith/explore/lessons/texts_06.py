@@ -66,7 +66,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "**{error}**. On the {count} sheets held out, in float32, the largest difference of any "
         "score is **{difference}**.",
         "## 证明\n\n在旧网格上，新网络必须说出旧网络说过的话：`new(x)[..., ::r, ::r] == old(x)`。"
-        "这份证明用 float64 的随机输入测过，也测了方案以外的尺寸：最大相对误差 **{error}**。"
+        "证书用 float64 的随机输入测过，也测了方案以外的尺寸：最大相对误差 **{error}**。"
         "在留出的 {count} 张纸面上，用 float32，所有得分的最大差别是 **{difference}**。",
     ),
     "q2": (
