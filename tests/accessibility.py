@@ -1,0 +1,29 @@
+"""axe-core on a page: what it calls serious or critical is a failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+__all__ = ["check_accessible"]
+
+_RUN = """async () =>
+  (await axe.run(document, {resultTypes: ["violations"], iframes: false})).violations"""
+
+
+def check_accessible(page, *themes):
+    """Run axe-core on what a page shows now, in each of the themes, light and dark by default.
+
+    A frame is a page of its own: it is opened, and judged, by itself.
+    """
+    package = pytest.importorskip("axe_playwright_python")
+    page.evaluate(Path(package.__file__).with_name("axe.min.js").read_text("utf-8"))
+    for theme in themes or ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        found = [
+            (each["impact"], each["id"], [node["html"][:160] for node in each["nodes"][:3]])
+            for each in page.evaluate(_RUN)
+        ]
+        serious = [each for each in found if each[0] in ("serious", "critical")]
+        assert not serious, (theme, serious)

@@ -1,0 +1,73 @@
+"""axe-core finds nothing serious on the explorer, the lessons and the stages."""
+
+from __future__ import annotations
+
+import pytest
+
+from convsmith.draw.scenes.stages import STAGES, ready_stage
+from convsmith.explore.lessons import LESSONS
+from convsmith.explore.lessons.static import static_lessons
+from tests.accessibility import check_accessible
+
+pytestmark = pytest.mark.slow
+
+LANGUAGES = ("en", "zh")
+# An address of the explorer, and what stands on it when all of it is there.
+VIEWS = {
+    "": ".cs-code",
+    "live=1": "iframe.cs-live",
+    "kind=transposed&size=2": ".cs-code",
+    "kernel=3&size=2": ".cs-problem",
+    "predict=1": ".cs-buttons",
+    "view=stack": "iframe.cs-live",
+    "view=model": ".cs-facts",
+    "view=code": ".cs-figures",
+    "view=code&code=nn.Conv2d(3)": ".cs-problem",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("address", VIEWS)
+def test_the_explorer(explorer, open_page, address, language):
+    page = open_page(f"{explorer}?lang={language}&{address}", 400 if language == "zh" else 1280)
+    page.locator(VIEWS[address]).first.wait_for()
+    check_accessible(page)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("number", [each.number for each in LESSONS])
+def test_a_lesson(lessons, open_page, number, language):
+    page = open_page(f"{lessons}{number}/?lang={language}", 400 if language == "zh" else 1280)
+    page.locator(".cs-foot").wait_for(timeout=180_000)
+    check_accessible(page)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("marimo")
+    return static_lessons(tmp_path_factory.mktemp("lessons") / "site")
+
+
+@pytest.mark.parametrize("name", ["index.html", "zh.html"])
+@pytest.mark.parametrize("number", [None, *(each.number for each in LESSONS if not each.torch)])
+def test_a_plain_lesson(site, open_page, number, name):
+    folder = site / str(number) if number else site
+    page = open_page((folder / name).as_uri(), 400 if name == "zh.html" else 1280)
+    check_accessible(page)
+    fields = page.locator(".cs-task input")
+    for at in range(fields.count()):  # what is said to an answer, too
+        fields.nth(at).fill("1")
+    check_accessible(page)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage(open_page, tmp_path, name, language):
+    path = ready_stage(name, language=language).save(tmp_path / "stage.html")
+    page = open_page(path.as_uri(), 400 if language == "zh" else 1280)
+    page.locator(".result:not(:empty)").wait_for()
+    check_accessible(page)
+    page.locator(".frame .picture").focus()
+    page.keyboard.press("PageUp")
+    page.keyboard.type("7")
+    check_accessible(page, "light")
