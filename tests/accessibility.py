@@ -12,15 +12,21 @@ _RUN = """async () =>
   (await axe.run(document, {resultTypes: ["violations"], iframes: false})).violations"""
 
 
-def check_accessible(page, *themes):
+def check_accessible(page, *themes, ready=None):
     """Run axe-core on what a page shows now, in each of the themes, light and dark by default.
 
-    A frame is a page of its own: it is opened, and judged, by itself.
+    A frame is a page of its own: it is opened, and judged, by itself. A page that puts its theme on
+    by a script some time after the browser's changes is loaded again; `ready` is what stands on it
+    then.
     """
     package = pytest.importorskip("axe_playwright_python")
-    page.evaluate(Path(package.__file__).with_name("axe.min.js").read_text("utf-8"))
+    script = Path(package.__file__).with_name("axe.min.js").read_text("utf-8")
     for theme in themes or ("light", "dark"):
         page.emulate_media(color_scheme=theme)
+        if ready:
+            page.reload()
+            page.locator(ready).first.wait_for(timeout=180_000)
+        page.evaluate(script)
         found = [
             (each["impact"], each["id"], [node["html"][:160] for node in each["nodes"][:3]])
             for each in page.evaluate(_RUN)

@@ -30,16 +30,14 @@ VIEWS = {
 @pytest.mark.parametrize("address", VIEWS)
 def test_the_explorer(explorer, open_page, address, language):
     page = open_page(f"{explorer}?lang={language}&{address}", 400 if language == "zh" else 1280)
-    page.locator(VIEWS[address]).first.wait_for()
-    check_accessible(page)
+    check_accessible(page, ready=VIEWS[address])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("number", [each.number for each in LESSONS])
 def test_a_lesson(lessons, open_page, number, language):
     page = open_page(f"{lessons}{number}/?lang={language}", 400 if language == "zh" else 1280)
-    page.locator(".cs-foot").wait_for(timeout=180_000)
-    check_accessible(page)
+    check_accessible(page, ready=".cs-foot")
 
 
 @pytest.fixture(scope="module")
