@@ -292,9 +292,9 @@ def _together(name: str) -> Callable[..., Tensor]:
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    "unsqueeze": unsqueeze, "squeeze": squeeze, "reshape": reshape, "view": reshape,
-    "flatten": flatten, "permute": permute, "transpose": transpose, "expand": expand,
-    "repeat": repeat, "size": _size, "dim": lambda tensor: len(tensor.shape),
+    **{each.__name__: each for each in (unsqueeze, squeeze, reshape, flatten, permute, transpose,
+                                        expand, repeat, softmax)},
+    "view": reshape, "size": _size, "dim": lambda tensor: len(tensor.shape),
     "numel": lambda tensor: prod(tensor.shape), "t": lambda tensor: transpose(tensor, 0, 1)
         if len(tensor.shape) == 2 else tensor,
     **{name: _reduced(name) for name in ("sum", "mean", "amax", "amin")},
@@ -303,7 +303,6 @@ METHODS: dict[str, Callable[..., Any]] = {
          "contiguous", "clone", "detach", "float", "double", "half", "int", "long", "to", "cpu",
          "cuda", "type", "round", "requires_grad_"), same),
     **{name: _together(name) for name in ("add", "sub", "mul", "div", "maximum", "minimum")},
-    "softmax": softmax,
     "matmul": lambda tensor, other: matmul(tensor, tensor_of("matmul", other)),
 }  # fmt: skip
 """Methods of tensors; `torch` has most of them as functions, too."""
