@@ -12,6 +12,7 @@ from torch import nn
 
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.fit import regression
+from convsmith.rewrite.lightening.fit.alternately import refit_alternately
 from convsmith.rewrite.lightening.fit.jointly import refit_jointly
 from convsmith.rewrite.lightening.fit.refit import correct_bias, refit
 from convsmith.rewrite.lightening.forms import all_forms
@@ -218,11 +219,72 @@ def test_both_halves_settle_where_no_gradient_is_left():
     assert max(float(p.grad.abs().max()) for p in light[3].parameters()) < 1e-4
 
 
-def test_patches_too_large_for_their_moments_get_the_plain_refit(monkeypatch):
-    from convsmith.rewrite.lightening.fit import jointly
+COMPOSED = [form for form in all_forms() if form.name != "depthwise_pointwise"]
+CHAIN = pytest.mark.parametrize("form", COMPOSED, ids=lambda form: form.name)
 
-    light, original, image = case("grouped", all_forms()[0])
+
+@CHAIN
+@CASE
+def test_all_parts_in_turn_lose_less(form, name):
+    found = case(name, form)
+    if found is None:
+        return
+    light, original, image = found
+    single = refit(copy.deepcopy(light), original, [image], "3", ridge=1e-9)
+    last = single * (1 + 1e-6) + 1e-9
+    for rounds in (1, 3, 9):
+        twin = copy.deepcopy(light)
+        batches = list(image.split(5))
+        told = refit_alternately(twin, original, batches, "3", ridge=1e-9, rounds=rounds)
+        assert told == pytest.approx(share(twin(image), original(image)), rel=1e-6, abs=1e-9)
+        assert told <= last
+        last = told * (1 + 1e-6) + 1e-9
+    assert told < single or single < 1e-9
+
+
+@CHAIN
+def test_all_parts_settle_where_no_gradient_is_left(form):
+    light, original, image = case("grouped", form)
+    refit_alternately(light, original, [image], "3", ridge=1e-9, rounds=2000)
+    loss = (light(image) - original(image)).square().mean() / original(image).var()
+    loss.backward()
+    # In units of the weights themselves: a chain is free to be large in one part, small in another.
+    slopes = [float((p.grad * p).abs().max()) for p in light[3].parameters() if p.ndim > 1]
+    assert max(slopes) < 1e-4
+
+
+@CHAIN
+def test_parts_keep_what_no_image_shows(form):
+    light, original, image = case("same", form)
+    for net in (light, original):
+        with torch.no_grad():
+            net[1].bias.zero_()
+    start = copy.deepcopy(light[3].state_dict())
+    refit_alternately(light, original, [torch.zeros_like(image)], "3")
+    for name, value in light[3].state_dict().items():
+        if name.endswith("weight"):
+            assert torch.allclose(value, start[name])
+
+
+def test_an_axis_with_windows_in_two_parts_gets_the_plain_refit():
+    form = next(form for form in COMPOSED if form.name == "tucker")
+    light, original, image = case("grouped", form)
+    first, last = light[3].shrink.out_channels, light[3].expand.in_channels
+    light[3].core = nn.Conv2d(first, last, (3, 1), (2, 1), 1, groups=2).double()
+    light[3].expand = nn.Conv2d(last, 6, (3, 2), 1, (1, 0), groups=2).double()
     twin = copy.deepcopy(light)
-    monkeypatch.setattr(jointly, "_LARGEST", 3)
-    assert refit_jointly(twin, original, [image], "3") == refit(light, original, [image], "3")
+    assert refit_alternately(twin, original, [image], "3") == refit(light, original, [image], "3")
+    assert torch.equal(twin(image), light(image))
+
+
+@pytest.mark.parametrize(
+    ("form", "fit"), [(all_forms()[0], refit_jointly), (COMPOSED[0], refit_alternately)]
+)
+def test_patches_too_large_for_their_moments_get_the_plain_refit(form, fit, monkeypatch):
+    from convsmith.rewrite.lightening.fit import refit as plain
+
+    light, original, image = case("grouped", form)
+    twin = copy.deepcopy(light)
+    monkeypatch.setattr(plain, "_LARGEST", 3)
+    assert fit(twin, original, [image], "3") == refit(light, original, [image], "3")
     assert torch.equal(twin(image), light(image))

@@ -15,6 +15,7 @@ from convsmith.errors import ArgumentError
 from convsmith.nn.approximation import lost_shares
 from convsmith.nn.factored import Factored, Rank
 from convsmith.nn.plain import ORDINARY, TRANSPOSED, naming, plain_conv
+from convsmith.nn.product import chain_product
 from convsmith.nn.ranks import ladder
 
 __all__ = ["ComposedConv", "grouped", "part", "ungrouped"]
@@ -24,7 +25,8 @@ class ComposedConv(Factored):
     """Base of the layers that are a chain of plain convolutions and nothing else.
 
     A subclass names its convolutions, says which shapes they have at a rank, and how their weights
-    follow from a trained one. The bias is the last one's.
+    follow from a trained one. Each axis has its window in one of them, and the others have one tap
+    there. The bias is the last one's.
     """
 
     _names: ClassVar[tuple[str, ...]]
@@ -130,8 +132,16 @@ class ComposedConv(Factored):
 
     @classmethod
     def products(cls, conv: _ConvNd, ranks: Sequence[Any], moments: Tensor | None) -> list[Tensor]:
-        """Return the weight each rank amounts to, as `grouped` lays it out, in float64."""
-        raise NotImplementedError
+        """Return the weight each rank amounts to, as `grouped` lays it out, in float64.
+
+        A form that finds all ranks at once says them itself, to be quicker.
+        """
+        weights = []
+        for rank in ranks:
+            made = zip(cls.parts(conv, rank), cls.factors(conv, rank, moments), strict=True)
+            factors = [_by_groups(w.double(), p.groups, p.transposed) for p, w in made]
+            weights.append(chain_product(conv.groups, conv.in_channels // conv.groups, factors))
+        return weights
 
     @property
     def last(self) -> _ConvNd:
@@ -253,8 +263,12 @@ def grouped(conv: _ConvNd) -> Tensor:
     weight = conv.weight.detach().cpu().double()
     if not bool(torch.isfinite(weight).all()):
         raise ArgumentError(f"{name}: its weight holds NaN or infinity")
-    weight = weight.reshape(conv.groups, -1, *weight.shape[1:])
-    return weight.transpose(1, 2) if conv.transposed else weight
+    return _by_groups(weight, conv.groups, conv.transposed)
+
+
+def _by_groups(weight: Tensor, groups: int, transposed: bool) -> Tensor:
+    weight = weight.reshape(groups, -1, *weight.shape[1:])
+    return weight.transpose(1, 2) if transposed else weight
 
 
 def ungrouped(weight: Tensor, transposed: bool) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -90,16 +89,6 @@ class TuckerConv(ComposedConv, form="tucker"):
             ungrouped(core, conv.transposed),
             expand.flatten(0, 1)[..., *(None for _ in ones)],
         )
-
-    @classmethod
-    def products(cls, conv: _ConvNd, ranks: Sequence[Any], moments: Tensor | None) -> list[Tensor]:
-        """Return the weight each rank amounts to, as `grouped` lays it out, in float64."""
-        weights = []
-        for rank in ranks:
-            shrink, core, expand = _project(conv, rank, moments)
-            weight = torch.einsum("gno,goit,gim->gnmt", expand, core, shrink)
-            weights.append(weight.reshape(*weight.shape[:3], *conv.kernel_size))
-        return weights
 
 
 def _project(

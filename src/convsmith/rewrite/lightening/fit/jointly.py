@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +10,12 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.network import submodule, untouched
 from convsmith.nn import SeparablePair
-from convsmith.rewrite.lightening.fit.refit import refit
-from convsmith.rewrite.lightening.fit.regression import Regression, put, spread, weights_of
-from convsmith.rewrite.surgery import answers, inputs
+from convsmith.rewrite.lightening.fit.conjugate import conjugate_gradients
+from convsmith.rewrite.lightening.fit.refit import fits_whole, refit, whole_patches
+from convsmith.rewrite.lightening.fit.regression import put, spread, weights_of
 
 __all__ = ["refit_jointly"]
 
-# Patches of more values than this have moments too large to keep and to work with.
-_LARGEST = 2400
 # Steps of conjugate gradients: each round continues where the last one ended.
 _STEPS = 24
 
@@ -54,17 +51,10 @@ def refit_jointly(
     layer, conv = submodule(light, path), submodule(original, path)
     assert isinstance(layer, SeparablePair)
     assert isinstance(conv, _ConvNd)
-    if weights_of(conv).shape[2] > _LARGEST:
+    if not fits_whole(conv):
         return refit(light, original, batches, path, ridge=ridge)
     with untouched(light), untouched(original), torch.no_grad():
-        sums = Regression.of(conv)
-        for batch in batches:
-            images = inputs(light, path, partial(light, batch))
-            responses = answers(original, path, partial(original, batch))
-            for maps, answer in zip(images, responses, strict=True):
-                sums.add(conv, maps, answer)
-            if sums.enough:
-                break
+        sums = whole_patches(light, original, batches, path)
         second, cross, variance, mean_x, mean_y = sums.centred()
         groups, taps = conv.groups, conv.weight[0, 0].numel()
         kernels = layer.depthwise.weight.detach().cpu().double()
@@ -120,16 +110,4 @@ def _spatial(second: Tensor, cross: Tensor, kernels: Tensor, mix: Tensor, ridge:
 
     blocks = (cross @ mix).reshape(groups, channels, taps, channels, multiplier)
     target = torch.diagonal(blocks, dim1=1, dim2=3).permute(0, 3, 2, 1)
-    residual = target + pull * kernels - curvature(kernels)
-    solution, step = kernels, residual / diagonal
-    length = float((residual * step).sum())
-    for _ in range(_STEPS):
-        if length <= 0:
-            break
-        bent = curvature(step)
-        size = length / float((step * bent).sum())
-        solution, residual = solution + size * step, residual - size * bent
-        scaled = residual / diagonal
-        shorter = float((residual * scaled).sum())
-        step, length = scaled + shorter / length * step, shorter
-    return solution
+    return conjugate_gradients(curvature, target + pull * kernels, kernels, diagonal, _STEPS)

@@ -18,10 +18,13 @@ from convsmith.rewrite.lightening.fit.activated import after_activation
 from convsmith.rewrite.lightening.fit.regression import Regression, Sample, put, weights_of
 from convsmith.rewrite.surgery import answers, inputs
 
-__all__ = ["correct_bias", "match_batch_norm", "refit"]
+__all__ = ["correct_bias", "fits_whole", "match_batch_norm", "refit", "whole_patches"]
 
 # A channel's mean and spread depend on varied images; beyond these counts, neither changes.
 _IMAGES, _VALUES = 64, 2**17
+
+# Patches of more values than this have moments too large to keep and to work with.
+_LARGEST = 2400
 
 
 def refit(
@@ -74,6 +77,28 @@ def refit(
             )
         put(last, weights, bias)
     return left
+
+
+def fits_whole(conv: _ConvNd) -> bool:
+    """Whether the second moments of a convolution's whole patches are small enough to work with."""
+    return weights_of(conv).shape[2] <= _LARGEST
+
+
+def whole_patches(
+    light: nn.Module, original: nn.Module, batches: Sequence[Tensor], path: str
+) -> Regression:
+    """Sums over whole patches of what a layer is given, and of what the original's answers."""
+    conv = submodule(original, path)
+    assert isinstance(conv, _ConvNd)
+    sums = Regression.of(conv)
+    for batch in batches:
+        images = inputs(light, path, partial(light, batch))
+        responses = answers(original, path, partial(original, batch))
+        for maps, answer in zip(images, responses, strict=True):
+            sums.add(conv, maps, answer)
+        if sums.enough:
+            break
+    return sums
 
 
 def correct_bias(

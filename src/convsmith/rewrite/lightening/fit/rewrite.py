@@ -11,8 +11,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.network import Layer, Network, submodule
 from convsmith.network.modules import copied
-from convsmith.nn import Factored, SeparablePair
+from convsmith.nn import ComposedConv, Factored, SeparablePair
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
+from convsmith.rewrite.lightening.fit.alternately import refit_alternately
 from convsmith.rewrite.lightening.fit.following import following
 from convsmith.rewrite.lightening.fit.jointly import refit_jointly
 from convsmith.rewrite.lightening.fit.moments import Moments, covariance
@@ -73,12 +74,18 @@ def rewrite(
         if layer.last.bias is None and not c.normalised:
             _give_bias(layer)
         replace(light, c.path, layer)
-        fit = refit_jointly if isinstance(layer, SeparablePair) else refit
-        errors[c.path] = fit(light, model, batches, c.path)
+        errors[c.path] = _fit_of(layer)(light, model, batches, c.path)
         if (activation := following(network, c.layer, model)) is not None:
             refit(light, model, batches, c.path, activation=activation)
     progress(len(todo), len(todo))
     return errors
+
+
+def _fit_of(layer: Factored) -> Callable[[nn.Module, nn.Module, Sequence[Tensor], str], float]:
+    """What fits all that can be fitted of a layer."""
+    if isinstance(layer, SeparablePair):
+        return refit_jointly
+    return refit_alternately if isinstance(layer, ComposedConv) else refit
 
 
 def _give_bias(layer: Factored) -> None:
