@@ -12,12 +12,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from convsmith.errors import ArgumentError
-from convsmith.nn import Factored, PointwiseFirstConv, SpatiallySeparableConv, TuckerConv
+from convsmith.nn import (
+    CPConv,
+    Factored,
+    PointwiseFirstConv,
+    SpatiallySeparableConv,
+    TuckerConv,
+)
 from tests.nn.layers import PLAIN, convolutions, distance
 from tests.specifications import transposed
 
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-KINDS = (PointwiseFirstConv, SpatiallySeparableConv, TuckerConv)
+KINDS = (CPConv, PointwiseFirstConv, SpatiallySeparableConv, TuckerConv)
 KIND = pytest.mark.parametrize("kind", KINDS)
 # One axis alone is not to be separated from others.
 CASE = pytest.mark.parametrize(
@@ -134,6 +140,56 @@ def test_tucker_lies_between_the_bounds_of_its_unfoldings():
         assert unfolded[0] <= rank[1] and unfolded[1] <= rank[0]
 
 
+def test_cp_is_its_sum_of_products_and_stationary():
+    """The weight is the sum of the terms, and no factor alone can make it better."""
+    conv = nn.Conv2d(6, 7, (3, 2), dtype=torch.float64)
+    weight = conv.weight.detach().flatten(2)
+    lost = []
+    for rank in (1, 4, 12, 30):
+        layer = CPConv.from_conv(conv, rank)
+        outputs, inputs = layer.expand.weight.flatten(1), layer.shrink.weight.flatten(1)
+        kernels = layer.depthwise.weight.flatten(1)
+        near = torch.zeros_like(weight)
+        for term in range(rank):
+            near += torch.einsum("o,i,t->oit", outputs[:, term], inputs[term], kernels[term])
+        assert distance(weight_of(layer, conv).flatten(2), near) <= 1e-9
+        lost.append(float((near - weight).square().sum() / weight.square().sum()))
+        # By numpy: what the best outputs for these inputs and kernels would still lose.
+        terms = torch.einsum("ri,rt->rit", inputs, kernels).flatten(1).T.detach().numpy()
+        wanted = weight.flatten(1).T.numpy()
+        solution = np.linalg.lstsq(terms, wanted, rcond=None)[0]
+        best = ((terms @ solution - wanted) ** 2).sum() / (wanted**2).sum()
+        assert best <= lost[-1] <= 1.1 * best + 1e-6
+    assert sorted(lost, reverse=True) == lost
+
+
+def test_cp_finds_terms_that_are_there():
+    """A weight that is a sum of three products, whose terms no start holds."""
+    found = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        conv = nn.Conv2d(8, 9, 3, dtype=torch.float64)
+        terms = (torch.randn(size, 3, dtype=torch.float64) for size in (9, 8, 9))
+        with torch.no_grad():
+            conv.weight.copy_(torch.einsum("or,ir,tr->oit", *terms).reshape(conv.weight.shape))
+            off = weight_of(CPConv.from_conv(conv, 3), conv) - conv.weight
+            found.append(float(off.square().sum() / conv.weight.square().sum()))
+    # Fitting a factor at a time may end in a place that is not the best.
+    assert sum(lost < 1e-6 for lost in found) >= 4
+
+
+def test_cp_ranks_fill_vectors_and_cost_less():
+    conv = nn.Conv2d(64, 96, 3)
+    ranks = CPConv.ranks(conv)
+    assert len(ranks) >= 6 and all(rank % 16 == 0 for rank in ranks)
+    least, most = (
+        sum(p.numel() for p in CPConv.from_conv(conv, r).parameters())
+        for r in (min(ranks), max(ranks))
+    )
+    own = conv.weight.numel()
+    assert least < own / 6 and 0.9 * own < most < 1.1 * own
+
+
 def expected_error(weight, near, moments):
     """E |(W - N) x|² for channels that do not vary together."""
     off = (weight - near).flatten(2)
@@ -165,12 +221,17 @@ def test_moments_that_are_a_product_are_served_best(kind):
         matrix = scaled.permute(order).reshape(18, 15)
         tails = torch.linalg.svdvals(matrix)[rank:].square().sum()
         assert informed == pytest.approx(float(tails), rel=1e-9)
-    else:
+    elif kind is TuckerConv:
         modes = [
             torch.linalg.svdvals(scaled.flatten(1))[rank[1] :].square().sum(),
             torch.linalg.svdvals(scaled.transpose(0, 1).flatten(1))[rank[0] :].square().sum(),
         ]
         assert float(max(modes)) - 1e-12 <= informed <= float(sum(modes)) + 1e-12
+    else:
+        # No closed form: a sum of so many products has at most this rank along each axis.
+        axes = [scaled.flatten(2).movedim(axis, 0).flatten(1) for axis in range(3)]
+        tails = [torch.linalg.svdvals(matrix)[rank:].square().sum() for matrix in axes]
+        assert informed >= float(max(tails)) - 1e-12
 
 
 @KIND

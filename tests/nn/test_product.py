@@ -14,8 +14,6 @@ from tests.nn.layers import distance
 from tests.nn.test_forms import layers
 
 KINDS = [k for form in form_names() for k in layers_of(form) if issubclass(k, ComposedConv)]
-    kind for form in form_names() for kind in layers_of(form) if issubclass(kind, ComposedConv)
-]
 
 
 def rank_of(data, full):

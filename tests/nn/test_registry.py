@@ -43,7 +43,7 @@ def test_no_convolution_has_two_layers_of_a_form(form):
 
 
 def test_a_shell_can_type_every_name():
-    assert form_names() == ("depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker")
+    assert form_names() == ("cp", "depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker")
     assert all(re.fullmatch("[a-z_]+", name) for name in form_names())
     assert former_names() == {
         "depthwise → pointwise": "depthwise_pointwise",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from convsmith.nn.composed import ComposedConv
 from convsmith.nn.factored import Factored, Rank
 from convsmith.nn.factorise import separable_factors, separable_rank
+from convsmith.nn.forms.cp import CPConv
 from convsmith.nn.forms.depthwise_pointwise import (
     DepthwiseSeparableConv1d,
     DepthwiseSeparableConv2d,
@@ -22,6 +23,7 @@ from convsmith.nn.fused import use_fused_
 from convsmith.nn.pair import SeparablePair
 
 __all__ = [
+    "CPConv",
     "ComposedConv",
     "DepthwiseSeparableConv1d",
     "DepthwiseSeparableConv2d",

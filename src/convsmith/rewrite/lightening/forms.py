@@ -106,7 +106,7 @@ def all_forms() -> tuple[Form, ...]:
     """Every form there is, in alphabetical order.
 
     >>> [form.name for form in all_forms()]
-    ['depthwise_pointwise', 'pointwise_depthwise', 'spatial', 'tucker']
+    ['cp', 'depthwise_pointwise', 'pointwise_depthwise', 'spatial', 'tucker']
     """
     return tuple(Form(name) for name in form_names())
 
