@@ -38,7 +38,7 @@ def place(here):
     return here
 
 
-def files(folder, images=96, size=8):
+def files(folder, images=96, size=8, classes=4):
     """Random images and labels in the format of MNIST."""
     torch.manual_seed(1)
     pixels = torch.randint(0, 256, (images, size, size), dtype=torch.uint8)
@@ -46,7 +46,9 @@ def files(folder, images=96, size=8):
     head = struct.pack(">BBBBIII", 0, 0, 8, 3, images, size, size)
     (folder / "train-images-idx3-ubyte").write_bytes(head + pixels.numpy().tobytes())
     head = struct.pack(">BBBBI", 0, 0, 8, 1, images)
-    (folder / "train-labels-idx1-ubyte").write_bytes(head + bytes(i % 4 for i in range(images)))
+    (folder / "train-labels-idx1-ubyte").write_bytes(
+        head + bytes(i % classes for i in range(images))
+    )
 
 
 def report(capfd, *words):
@@ -145,6 +147,15 @@ def test_an_interrupted_run_goes_on(place, counted, capfd, monkeypatch):
     assert main([*words, "-o", "light", "--checkpoint", "kept"]) == 0
     one, two = (load_file(place / name / "model.safetensors") for name in ("whole", "light"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_too_few_images_are_counted_as_they_were_passed(place, capfd):
+    files(place / "few", images=8, classes=1)
+    words = ["lighten", "my.py:build", "--data", "few", "--multiplier", "1"]
+    assert main(words) == 2
+    told = capfd.readouterr().err
+    assert "few: of 8 images 2 are held out" in told and "6 are left" in told
+    assert "at least 8 are needed" in told and len(told.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from convsmith.nn import (
+    CPConv,
     DepthwiseSeparableConvTranspose1d,
     DepthwiseSeparableConvTranspose3d,
     PointwiseFirstConv,
@@ -19,6 +20,11 @@ from convsmith.nn import (
 )
 
 LAYERS = {
+    "cp": lambda: CPConv(4, 6, (3, 5), 7, (2, 1), (1, 2), groups=2),
+    "cp, 1-D": lambda: CPConv(4, 6, (3,), 5, padding="same"),
+    "cp, transposed": lambda: CPConv(
+        4, 6, (3, 5), 7, (2, 3), 1, output_padding=(1, 0), groups=2, transposed=True
+    ),
     "pointwise first": lambda: PointwiseFirstConv(4, 6, (3, 5), 2, (2, 1), (1, 2), groups=2),
     "pointwise first, 1-D": lambda: PointwiseFirstConv(4, 6, (3,), 2, padding="same"),
     "pointwise first, transposed": lambda: PointwiseFirstConv(

@@ -15,7 +15,7 @@ from tests.nn.layers import distance
 from tests.nn.test_forms import expected_error, layers, second_moments, weight_of
 
 FORM = pytest.mark.parametrize("form", all_forms(), ids=lambda form: form.name)
-DEPTHWISE_FIRST, POINTWISE_FIRST, SPATIAL, TUCKER = all_forms()
+CP, DEPTHWISE_FIRST, POINTWISE_FIRST, SPATIAL, TUCKER = all_forms()
 
 
 def parameters(layer):
@@ -77,7 +77,7 @@ def test_there_is_a_handful_of_ranks():
     conv = nn.Conv2d(64, 128, 3, padding=1)
     assert DEPTHWISE_FIRST.ranks(conv, (28, 28)) == tuple(range(1, 9))
     assert POINTWISE_FIRST.ranks(conv, (28, 28)) == (1, 2, 3, 4, 5, 6, 7)
-    for form in (SPATIAL, TUCKER):
+    for form in (CP, SPATIAL, TUCKER):
         assert 4 <= len(form.ranks(conv, (28, 28))) <= 8
     # As large a map as can be: no size is given.
     assert DEPTHWISE_FIRST.ranks(conv) == tuple(range(1, 9))
@@ -95,12 +95,18 @@ def test_a_pointwise_convolution_before_a_stride_pays_for_the_larger_map():
 @pytest.mark.parametrize(
     ("conv", "reasons"),
     [
-        (nn.Conv2d(8, 8, 1), ("pointwise already", "pointwise already", "no two axes", "")),
-        (nn.Conv2d(8, 8, 3, groups=8), ("depthwise", "nothing to mix", "depthwise", "one channel")),
-        (nn.Conv2d(1, 8, 3), ("one channel", "nothing to mix", "", "one channel")),
-        (nn.Conv1d(8, 8, 5), ("", "", "no two axes", "")),
-        (nn.Conv2d(8, 8, (1, 7)), ("", "", "no two axes", "")),
-        (nn.ConvTranspose3d(8, 8, 2, 2), ("", "", "", "")),
+        (
+            nn.Conv2d(8, 8, 1),
+            ("pointwise already", "pointwise already", "pointwise already", "no two axes", ""),
+        ),
+        (
+            nn.Conv2d(8, 8, 3, groups=8),
+            ("one channel", "depthwise", "nothing to mix", "depthwise", "one channel"),
+        ),
+        (nn.Conv2d(1, 8, 3), ("one channel", "one channel", "nothing to mix", "", "one channel")),
+        (nn.Conv1d(8, 8, 5), ("", "", "", "no two axes", "")),
+        (nn.Conv2d(8, 8, (1, 7)), ("", "", "", "no two axes", "")),
+        (nn.ConvTranspose3d(8, 8, 2, 2), ("", "", "", "", "")),
     ],
 )
 def test_what_cannot_be_says_why(conv, reasons):
@@ -178,6 +184,6 @@ def test_compiled_networks_compute_the_same(form):
 
 def test_a_form_says_its_name():
     assert [form.name for form in all_forms()] == [
-        "depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker",
+        "cp", "depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker",
     ]  # fmt: skip
     assert "spatial" in repr(SPATIAL)

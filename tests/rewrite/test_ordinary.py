@@ -15,7 +15,7 @@ from torch.nn.utils import prune
 from torch.utils.data import DataLoader, IterableDataset
 
 from convsmith.errors import ArgumentError
-from convsmith.rewrite import Run, Tuning, lighten
+from convsmith.rewrite import Run, Tuning, form_names, lighten
 from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.tune.batches import Replayed
 from convsmith.rewrite.lightening.tune.modes import Examiner
@@ -260,9 +260,6 @@ def test_torchscript_is_refused_in_words(make):
         lighten(scripted, IMAGES, multiplier=1, run=SILENT)
 
 
-FORMS = ["depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker"]
-
-
 def in_form(model, name, path):
     """The model with one convolution in a form, whatever a clock says of it."""
     form = forms_named([name])[0]
@@ -271,7 +268,7 @@ def in_form(model, name, path):
     return model.eval()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", form_names())
 def test_the_result_can_be_scripted(form):
     model = in_form(network(), form, "2")
     expected, keys = model(IMAGES), list(model.state_dict())
@@ -292,7 +289,7 @@ class Asking(nn.Module):
         return self.more(self.conv(x)) + self.more.bias.sum() * 0
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", form_names())
 def test_a_forward_may_ask_a_layer_for_its_type(form):
     model = in_form(Asking(), form, "more")
     assert type(model.more) is not nn.Conv2d and model(IMAGES).shape == (32, 16, 4, 4)

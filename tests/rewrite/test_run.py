@@ -15,6 +15,7 @@ import convsmith as cs
 from convsmith.errors import ArgumentError, ConvsmithError, ModelError
 from convsmith.measure import inspect
 from convsmith.network import trace
+from convsmith.nn.factored import form_names, layers_of
 from convsmith.rewrite import Run, Timing, Tuning
 from convsmith.rewrite.lightening.candidates import Choice, candidates
 from convsmith.rewrite.lightening.fit.moments import patch_moments
@@ -201,8 +202,8 @@ def test_a_loss_that_every_network_exceeds(counted):
 
 
 def test_nothing_is_faster_here(counted):
-    names = "DepthwiseSeparableConv2d PointwiseFirstConv SpatiallySeparableConv TuckerConv"
-    counted.slow = dict.fromkeys(names.split(), 50.0)
+    layers = [layer.__name__ for form in form_names() for layer in layers_of(form)]
+    counted.slow = dict.fromkeys(layers, 50.0)
     light = lighten(chain(), pictures(), max_drop=0.0)
     assert not any(layer.form for layer in light.report.layers)
     assert same(light.model, chain())

@@ -10,6 +10,7 @@ from torch import nn
 
 from convsmith.errors import ArgumentError
 from convsmith.network import trace
+from convsmith.nn.factored import form_names, layers_of
 from convsmith.rewrite.lightening.candidates import candidates
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.moments import patch_moments
@@ -129,14 +130,15 @@ def test_a_network_is_measured_once_for_as_many_targets_as_are_asked(counted):
 
 
 def test_a_form_that_is_slower_here_is_refused_however_few_its_multiply_adds(counted):
-    counted.slow = {"SpatiallySeparableConv": 20.0, "TuckerConv": 20.0, "PointwiseFirstConv": 20.0}
+    slow = ("CPConv", "PointwiseFirstConv", "SpatiallySeparableConv", "TuckerConv")
+    counted.slow = dict.fromkeys(slow, 20.0)
     for target in (Target("speedup", 1.6), Target("macs", 0.6)):
         selector = selecting(chain(), pictures())
         selection = selector.choose(target)
         names = {choice.form.name for choice in selection.choices.values() if choice}
         assert names == {"depthwise_pointwise"}
         refused = {choice.form.name for choice in selection.refused["2"]}
-        assert refused == {"spatial", "pointwise_depthwise"}, "few channels are no tucker's"
+        assert refused == {"cp", "spatial", "pointwise_depthwise"}, "few channels are no tucker's"
         taken = {option.choice for options in selector._measured() for option in options}
         assert not taken & {choice for found in selection.refused.values() for choice in found}
 
@@ -166,6 +168,20 @@ def test_what_cannot_be_reached_names_what_can_which_can_be(counted, name):
         assert f"as {share:.0%} of its time lies outside" in str(told.value)
 
 
+def test_that_every_form_is_slower_here_is_said(counted):
+    slow = [layer.__name__ for form in form_names() for layer in layers_of(form)]
+    counted.slow = dict.fromkeys(slow, 50.0)
+    selector = selecting(chain(), pictures())
+    for target in (Target("macs", 0.9), Target("speedup", 2.0)):
+        with pytest.raises(ArgumentError, match="cannot be met") as told:
+            selector.choose(target)
+        assert "every lighter form of 2 of 2 convolutions is slower here" in str(told.value)
+    counted.slow = {}
+    with pytest.raises(ArgumentError, match="cannot be met") as told:
+        selecting(chain(), pictures()).choose(Target("macs", 0.01))
+    assert "slower" not in str(told.value)
+
+
 @pytest.mark.parametrize("bias", [0.6, 1.0, 1.4, 2.5])
 @pytest.mark.parametrize("speedup", [1.3, 2.0])
 def test_a_biased_table_is_corrected_until_the_budget_is_met(counted, bias, speedup):
@@ -184,7 +200,7 @@ def test_a_prediction_is_what_was_promised_and_not_what_was_measured(counted):
     """From a table that is wrong, a wrong figure: it is there to be compared."""
     counted.bias, counted.rest = 0.5, 0.3
     model, images = three(), pictures()
-    selector = selecting(model, images)
+    selector = selecting(model, images, ["depthwise_pointwise"])  # few options: far apart
     selection = selector.choose(Target("speedup", 1.5))
     light = decomposed(model, selector.replaceable, selection.choices)
     ms = counted.rest + counted.bias * counted.of(light, images[:1])

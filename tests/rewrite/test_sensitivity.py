@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convsmith.rewrite.lightening.fit.moments import patch_moments
-from convsmith.rewrite.lightening.forms import all_forms
+from convsmith.rewrite.lightening.forms import Form
 from convsmith.rewrite.lightening.sensitivity import sensitivities
 from convsmith.rewrite.surgery import inputs, replace
 
@@ -82,7 +82,7 @@ def test_it_foretells_what_replacing_each_layer_does(model, images):
         mixed = inputs(model, "last", lambda: model(images))[0]
         for path in paths:
             light, conv = copy.deepcopy(model), model.get_submodule(path)
-            layer = all_forms()[0].make(conv, 2, moments[path].covariance)
+            layer = Form("depthwise_pointwise").make(conv, 2, moments[path].covariance)
             replace(light, path, layer)
             given = mixed if path == "last" else images
             error = lost(layer(given), conv(given))

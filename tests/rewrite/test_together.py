@@ -29,7 +29,7 @@ def segmentation():
 
 
 @pytest.mark.parametrize(
-    "form", [None, "depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker"]
+    "form", [None, "cp", "depthwise_pointwise", "pointwise_depthwise", "spatial", "tucker"]
 )
 def test_the_lightened_network_dilated_is_itself_on_the_old_grid(counted, form):
     model, held = segmentation(), segmentation()

@@ -36,8 +36,13 @@ def train_and_test(
     on_error: Literal["fail", "skip"] = "fail",
     share: float = 0.25,
     seed: int = 0,
+    least: int = 1,
 ) -> tuple[Images, Images]:
-    """Read a source that is split already, or hold out a `share` of each class."""
+    """Read a source that is split already, or hold out a `share` of each class.
+
+    Raises:
+        DataError: where nothing can be held out, or fewer than `least` images are left then.
+    """
     options: dict[str, Any] = {"size": size, "channels": channels, "on_error": on_error}
     images = load_images(spec, **options)
     if "test" in images.splits and "train" in images.splits:
@@ -50,6 +55,11 @@ def train_and_test(
     if not 0 < len(held) < count:
         raise DataError(f"{spec}: {count} images are too few to hold some out")
     kept = order[~torch.isin(order, held)]
+    if len(kept) < least:
+        raise DataError(
+            f"{spec}: of {count} images {len(held)} are held out, to tell the accuracy by; "
+            f"{len(kept)} are left, and at least {least} are needed"
+        )
     return images.take(kept), images.take(held)
 
 

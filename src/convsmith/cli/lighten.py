@@ -187,6 +187,7 @@ def command(
     from convsmith.cli.models import load_model
     from convsmith.cli.preparation import preparation
     from convsmith.rewrite import Run, Timing, Tuning, lighten
+    from convsmith.rewrite.lightening.settings import FEW
 
     network = load_model(model, weights, original)
     if not isinstance(network, nn.Module):
@@ -202,6 +203,7 @@ def command(
             channels=wanted.channels,
             on_error="skip" if skip_broken else "fail",
             seed=seed,
+            least=FEW,
         )
     )
     fabric = None if devices == num_nodes == 1 else launch(devices, num_nodes)

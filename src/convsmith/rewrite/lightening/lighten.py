@@ -30,7 +30,7 @@ from convsmith.rewrite.lightening.job import Job
 from convsmith.rewrite.lightening.keywords import Keywords, Request
 from convsmith.rewrite.lightening.packed import one_input, packed_names, unpacked
 from convsmith.rewrite.lightening.report import LightenReport
-from convsmith.rewrite.lightening.settings import ENOUGH, Progress, Run, Timing, Tuning
+from convsmith.rewrite.lightening.settings import ENOUGH, FEW, Progress, Run, Timing, Tuning
 from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.recipe import save
 from convsmith.rewrite.surgery import give_hooks, working_copy
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from convsmith.exporting import Exported
 
 __all__ = ["Lightened", "lighten"]
-
-_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -238,9 +236,9 @@ def _copy_train_flags(light: nn.Module, model: nn.Module) -> None:
 
 def _check_images(batches: Sequence[Tensor]) -> None:
     count = sum(map(len, batches))
-    if count < _FEW:
+    if count < FEW:
         raise ArgumentError(
-            f"{count} image{'s' * (count != 1)}: at least {_FEW} are needed to fit the new layers "
+            f"{count} image{'s' * (count != 1)}: at least {FEW} are needed to fit the new layers "
             f"to; {ENOUGH} or more give better results"
         )
 

@@ -151,7 +151,7 @@ class Selector:
             return met
         raise ArgumentError(
             f"{target.name}={target.value:g} cannot be met: {target.best(best, total)}"
-            f"{_why(outside, 'time')}"
+            f"{self._why(options, outside, 'time')}"
         )
 
     def _pair(self, picks: Sequence[Option]) -> tuple[float, float]:
@@ -192,7 +192,7 @@ class Selector:
         if least > budget:
             raise ArgumentError(
                 f"{target.name}={target.value:g} cannot be met: {target.best(least, total)}"
-                f"{_why(rest / total, 'multiply-adds')}"
+                f"{self._why(options, rest / total, 'multiply-adds')}"
             )
         return choose(options, budget - rest)
 
@@ -256,9 +256,17 @@ class Selector:
                     replace(light, c.path, pick.choice.form.make(c.conv, pick.choice.rank))
         return light
 
-
-def _why(outside: float, what: str) -> str:
-    """Why nothing better can be had, where it is the cost outside the convolutions."""
-    if outside < _NEGLIGIBLE:
-        return ""
-    return f", as {outside:.0%} of its {what} lies outside the convolutions that may change"
+    def _why(self, options: Sequence[Sequence[Option]], outside: float, what: str) -> str:
+        """Why nothing better can be had: what cannot change, and what is slower if it does."""
+        reasons = []
+        if outside >= _NEGLIGIBLE:
+            reasons.append(
+                f"{outside:.0%} of its {what} lies outside the convolutions that may change"
+            )
+        layers = list(zip(self.replaceable, options, strict=True))
+        stuck = sum(len(left) == 1 and c.path in self.refused for c, left in layers)
+        if stuck:
+            reasons.append(
+                f"every lighter form of {stuck} of {len(layers)} convolutions is slower here"
+            )
+        return ", as " + " and ".join(reasons) if reasons else ""

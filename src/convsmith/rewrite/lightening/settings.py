@@ -19,10 +19,13 @@ from convsmith.rewrite.lightening.tune.schedule import CURVES, Curve
 from convsmith.rewrite.lightening.tune.teacher import Loss
 from convsmith.runtime.precision import FLOAT32, precision_of
 
-__all__ = ["ENOUGH", "Evaluate", "Progress", "Run", "Timing", "Tuning"]
+__all__ = ["ENOUGH", "FEW", "Evaluate", "Progress", "Run", "Timing", "Tuning"]
 
 ENOUGH = 64
 """Images from which fitted layers give good results."""
+
+FEW = 8
+"""Images without which no layer is fitted at all."""
 
 Evaluate = Callable[[nn.Module], float]
 """From a model to its accuracy."""

@@ -104,12 +104,12 @@ class _Problem:
     def inner(self, factors: Sequence[Tensor], index: int) -> Tensor:
         """A part before the last, with less error."""
         start = factors[index]
-        weight, back = torch.func.vjp(self._by_part(factors, index), start)
+        weight, back = torch.func.vjp(self._by_part(factors, index), start)  # type: ignore[misc]
         power = self.second.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight.flatten(2))
         # The diagonal of the curvature, if patches were white and no two paths through the chain
         # met: what steps and the ridge are scaled by need not be exact.
         squares = [factor.square() for factor in factors]
-        _, back_squares = torch.func.vjp(self._by_part(squares, index), squares[index])
+        _, back_squares = torch.func.vjp(self._by_part(squares, index), squares[index])  # type: ignore[misc]
         (diagonal,) = back_squares(power.reshape(weight.shape))
         diagonal = diagonal.clamp_min(1e-12 * float(diagonal.max()) + 1e-300)
         pull = self.ridge * diagonal
