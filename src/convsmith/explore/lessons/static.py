@@ -84,7 +84,8 @@ def static_lessons(folder: str | Path, *, force: bool = False) -> Path:
         written.file(_FILES[language], _linked(index_page(language, shown)))
         for each in shown:
             body = _body(mo, each, language, partial(_PlainPage, written, language))
-            written.file(f"{each.number}/{_FILES[language]}", _page(each, language, body))
+            whole = written.without_charts(_page(each, language, body))
+            written.file(f"{each.number}/{_FILES[language]}", whole)
     return target
 
 
@@ -103,6 +104,28 @@ class _Written:
             save_text(path, content, force=True)
             self._names.add(name)
         return f"../{name}"
+
+    def picture(self, drawn: str) -> str:
+        """Write a picture, under a name of its content; its path from a lesson's folder."""
+        return self.file(f"pictures/{sha256(drawn.encode()).hexdigest()[:12]}.svg", drawn)
+
+    def without_charts(self, html: str) -> str:
+        """Charts as pictures of their own: several lessons, or both languages, show the same."""
+
+        def linked(chart: re.Match[str]) -> str:
+            return (
+                f'<img class="cs-chart" alt="{chart["label"]}" width="{chart["width"]}" '
+                f'src="{self.picture(chart[0])}">'
+            )
+
+        return _CHART.sub(linked, html)
+
+
+_CHART = re.compile(
+    r'<svg [^>]*class="cs-chart"[^>]*aria-label="(?P<label>[^"]*)" '
+    r'width="(?P<width>[^"]*)".*?</svg>',
+    re.DOTALL,
+)
 
 
 class _PlainPage(LessonPage):
@@ -129,8 +152,7 @@ class _PlainPage(LessonPage):
 
     def scene(self, scene: Any) -> Any:
         drawn = scene.svg(language=self.language)
-        name = sha256(drawn.encode()).hexdigest()[:12]
-        source = self._written.file(f"pictures/{name}.svg", drawn)
+        source = self._written.picture(drawn)
         size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', drawn)
         wide = size[1] if size else "640"
         told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)
