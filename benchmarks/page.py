@@ -1,7 +1,8 @@
 """Put the tables of benchmarks into a page: `python -m benchmarks.page PAGE.md FILE.json ...`.
 
 Each file's tables, with the command, the machine and the goals missed, replace what stands between
-`<!-- NAME, threads N -->` and `<!-- end -->`. The words around them are written by hand.
+`<!-- NAME, threads N -->` and `<!-- end -->`; the name is followed by ` bf16` for a run in it. The
+words around them are written by hand.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def filled(page: str, document: dict[str, Any]) -> str:
     Raises:
         ArgumentError: if the page has no place for them.
     """
-    mark = f"<!-- {document['benchmark']}, threads {document['options']['threads']} -->"
+    narrow = " bf16" if document["options"].get("precision") == "bf16" else ""
+    mark = f"<!-- {document['benchmark']}{narrow}, threads {document['options']['threads']} -->"
     place = re.compile(re.escape(mark) + r"\n.*?^<!-- end -->", re.DOTALL | re.MULTILINE)
     if not place.search(page):
         raise ArgumentError(f"the page has no {mark} with <!-- end --> below")

@@ -235,6 +235,8 @@ def test_misses_and_the_page():
     assert filled(once, document) == once
     with pytest.raises(ArgumentError, match="threads 2"):
         filled(page, document | {"options": {"threads": 2}})
+    with pytest.raises(ArgumentError, match="networks bf16, threads 1"):
+        filled(page, document | {"options": {"threads": 1, "precision": "bf16"}})
 
 
 def test_calls_miss_their_goal_where_another_is_quicker():
