@@ -20,10 +20,10 @@ from convsmith.nn import (
 )
 
 LAYERS = {
-    "cp": lambda: CPConv(4, 6, (3, 5), 7, (2, 1), (1, 2), groups=2),
+    "cp": lambda: CPConv(4, 6, (3, 5), 5, (2, 1), (1, 2), groups=2),
     "cp, 1-D": lambda: CPConv(4, 6, (3,), 5, padding="same"),
     "cp, transposed": lambda: CPConv(
-        4, 6, (3, 5), 7, (2, 3), 1, output_padding=(1, 0), groups=2, transposed=True
+        4, 6, (3, 5), 5, (2, 3), 1, output_padding=(1, 0), groups=2, transposed=True
     ),
     "pointwise first": lambda: PointwiseFirstConv(4, 6, (3, 5), 2, (2, 1), (1, 2), groups=2),
     "pointwise first, 1-D": lambda: PointwiseFirstConv(4, 6, (3,), 2, padding="same"),
