@@ -20,7 +20,7 @@ from convsmith.kernels.kernel import (
     rounded,
     vector,
 )  # fmt: skip
-from convsmith.kernels.pointwise import product_of, steps, tile_output, tile_part
+from convsmith.kernels.pointwise import in_panel, product_of, steps, tile_output, tile_part
 from convsmith.kernels.rounding import Rounding
 
 __all__ = ["Depthwise", "Separable"]
@@ -104,6 +104,7 @@ class Separable(Kernel):
             pointwise weights lie with that axis outside the inputs.
         parts: as for `Pointwise`.
         words: as for `Depthwise`, of the depthwise part.
+        panel: as for `Pointwise`.
         together: of a float32 map and products of bf16, channels of the depthwise part that are
             computed and rounded at once; 0 for those of a vector of float32.
     """
@@ -123,6 +124,7 @@ class Separable(Kernel):
     parts: bool = False
     words: int = 0
     together: int = 0
+    panel: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -146,14 +148,14 @@ class Separable(Kernel):
             value = rounded(value) if by_pairs else value
         between[c, t, x, y] = value
         inputs, near = ints("inputs", "near")
-        w = (pairs if by_pairs else matrix)("pw", self.channels)
+        w = (pairs if by_pairs else matrix)("pw", self.panel or self.channels)
         b, slope = vector("pb"), vector("slope")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
 
         def product(i: Any, t: Any) -> Any:
-            row = i + inputs * (t + self.multiplier * (c // self.channels))
-            return w[c % self.channels, row] * between[i, t, x, y]
+            place, panel = in_panel(c, self)
+            return w[place, i + inputs * (t + self.multiplier * panel)] * between[i, t, x, y]
 
         part, u, r = hl.Func("part"), hl.Var("u"), hl.RDom([(0, near)], "r")
         number = inputs // near if self.parts else inputs // 2 if by_pairs else inputs

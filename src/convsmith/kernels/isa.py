@@ -31,6 +31,8 @@ class Isa:
         tiles: for the channels of a tile, the pixels that fill the registers with it. Channels
             over lanes, times pixels, are the accumulators: enough of them to hide the latency of a
             multiply-add (4 cycles, 2 a cycle), few enough to leave registers for the operands.
+        panels: channels whose weights lie together, the most that divide a map's; a tile divides
+            them. Instruction sets of one processor have the same, to share the weights of a file.
         strips: the pixels that fill the registers with one vector of channels, where each channel
             has weights and values of its own.
         bf16: what Halide's target needs besides `features` for products of bf16, which not every
@@ -41,6 +43,7 @@ class Isa:
     lanes: int
     features: tuple[str, ...]
     tiles: tuple[tuple[int, tuple[int, ...]], ...]
+    panels: tuple[int, ...]
     strips: tuple[int, ...]
     bf16: tuple[str, ...] = ()
 
@@ -52,6 +55,10 @@ class Isa:
     def tile(self, channels: int) -> int:
         """The channels of a tile for a map that tiles of so many would suit: a part of them."""
         return next(tile for tile, _ in self.tiles if channels % tile == 0)
+
+    def panel(self, channels: int) -> int:
+        """The channels whose weights lie together in a map that tiles of so many would suit."""
+        return next(panel for panel in self.panels if channels % panel == 0)
 
     def pixels(self, channels: int, width: int) -> int:
         """The pixels of a tile that wastes least of a row; a tile never exceeds the row."""
@@ -78,6 +85,7 @@ def fit(lengths: Sequence[int], width: int) -> int:
     return min(options, key=lambda p: (-(-width // p) * p * (1 + 0.6 / p), -p))
 
 
+_PANELS = (48, 32, 16)
 _COMMON = ("sse41", "avx", "f16c", "fma", "avx2")
 
 ISAS: dict[str, Isa] = {
@@ -86,6 +94,7 @@ ISAS: dict[str, Isa] = {
         16,
         (*_COMMON, "avx512", "avx512_skylake"),
         ((48, (8, 7, 4, 2, 1)), (32, (14, 8, 7, 6, 5, 4, 2, 1)), (16, (14, 10, 7, 4, 2, 1))),
+        _PANELS,
         (14, 10, 7, 4, 2, 1),
         ("avx512_zen4",),
     ),
@@ -95,6 +104,7 @@ ISAS: dict[str, Isa] = {
         _COMMON,
         # Beside twelve sums there are registers for the weights of two vectors, not of more.
         ((16, (6, 5, 4, 3, 2, 1)),),
+        _PANELS,
         (7, 4, 2, 1),
     ),
 }
@@ -102,9 +112,9 @@ ISAS: dict[str, Isa] = {
 
 CROSS: dict[str, Isa] = {
     # 24 of 32 registers are sums: per input 24 products, 4 loads of weights, 6 of values.
-    "neon": Isa("neon", 4, (), ((16, (6, 5, 4, 2, 1)),), (6, 5, 4, 2, 1)),
+    "neon": Isa("neon", 4, (), ((16, (6, 5, 4, 2, 1)),), (16,), (6, 5, 4, 2, 1)),
     # Without multiply-adds, and with 16 registers where it runs on x86-64.
-    "simd128": Isa("simd128", 4, ("wasm_simd128",), ((16, (3, 2, 1)),), (3, 2, 1)),
+    "simd128": Isa("simd128", 4, ("wasm_simd128",), ((16, (3, 2, 1)),), (16,), (3, 2, 1)),
 }
 """Those of other machines, which kernels are only written for."""
 

@@ -12,7 +12,9 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, pairs, result, vector
 from convsmith.kernels.rounding import Rounding
 
-__all__ = ["Dense", "Pointwise", "product_of", "steps", "tile_output", "tile_part"]
+__all__ = [
+    "Dense", "Pointwise", "in_panel", "product_of", "steps", "tile_output", "tile_part",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Pointwise(Kernel):
         parts: whether so many neighbouring inputs are summed by themselves first; their number must
             divide that of all. A long sum in one go has an error that grows with its length,
             several times that of other libraries.
+        panel: channels whose weights lie together, if they are more than those of a tile.
     """
 
     family: ClassVar[str] = "pointwise"
@@ -38,6 +41,7 @@ class Pointwise(Kernel):
     unroll: int = 2
     epilogue: Epilogue = BARE
     parts: bool = False
+    panel: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -46,13 +50,14 @@ class Pointwise(Kernel):
         source = Rows("x", self.numbers.source, by_pairs)
         other = Rows("residual", self.numbers.residual)
         inputs, stride, near = ints("inputs", "stride", "near")
-        w, b = (pairs if by_pairs else matrix)("w", self.channels), vector("b")
+        w, b = (pairs if by_pairs else matrix)("w", self.panel or self.channels), vector("b")
         slope = vector("slope")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
 
         def product(i: Any) -> Any:
-            weight = w[c % self.channels, i + (c // self.channels) * inputs]
+            place, panel = in_panel(c, self)
+            weight = w[place, i + panel * inputs]
             return weight * source[i, x * stride, y * stride]
 
         part, u = hl.Func("part"), hl.Var("u")
@@ -97,6 +102,7 @@ class Dense(Kernel):
     Attributes:
         parts: whether so many neighbouring inputs of each tap are summed by themselves first, as
             for `Pointwise`.
+        panel: as for `Pointwise`.
     """
 
     family: ClassVar[str] = "dense"
@@ -107,6 +113,7 @@ class Dense(Kernel):
     stride: tuple[int, int] = (1, 1)
     epilogue: Epilogue = BARE
     parts: bool = False
+    panel: int = 0
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -115,15 +122,15 @@ class Dense(Kernel):
         source = Rows("x", self.numbers.source, by_pairs)
         other = Rows("residual", self.numbers.residual)
         inputs, near, dy, dx = ints("inputs", "near", "dy", "dx")
-        w, b = (pairs if by_pairs else matrix)("w", self.channels), vector("b")
+        w, b = (pairs if by_pairs else matrix)("w", self.panel or self.channels), vector("b")
         slope = vector("slope")
         (ky, kx), (sy, sx) = self.kernel, self.stride
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
 
         def product(i: Any, u: Any, v: Any) -> Any:
-            tap = u + kx * (v + ky * (c // self.channels))
-            weight = w[c % self.channels, i + inputs * tap]
+            place, panel = in_panel(c, self)
+            weight = w[place, i + inputs * (u + kx * (v + ky * panel))]
             return weight * source[i, x * sx + u * dx, y * sy + v * dy]
 
         part, n, u, v = hl.Func("part"), hl.Var("n"), hl.Var("u"), hl.Var("v")
@@ -153,6 +160,12 @@ class Dense(Kernel):
         numbers = [inputs, *[near][: self.parts], dy, dx]
         extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, *numbers, w, b, *extra]
+
+
+def in_panel(c: Any, kernel: Any) -> tuple[Any, Any]:
+    """Where the weights of a channel lie: the place in its panel, and the number of that."""
+    tile, parts = kernel.channels, max(1, kernel.panel // kernel.channels)
+    return c % tile + tile * (c // tile % parts), c // tile // parts
 
 
 def product_of(weight: Any, factor: Any) -> Any:

@@ -134,7 +134,8 @@ class Convolution(Ended):
             return Grouped(inputs, outputs, pixels, taps, stride, dilated, epilogue, self.part)
         assert self.target is not None
         tile = self._tile(isa)
-        pixels = isa.pixels(tile, width)
+        pixels, panel = isa.pixels(tile, width), self._panel(isa)
+        panel = 0 if panel == tile else panel
         part = self.part
         unroll = 2 - (part or self.sources[0].channels) % 2
         if self.kind == "separable":
@@ -144,11 +145,11 @@ class Convolution(Ended):
                 pixels = fit(_FEW, width)
             return Separable(
                 tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue,
-                self.multiplier, part > 0, self._words(isa), self._together(isa),
+                self.multiplier, part > 0, self._words(isa), self._together(isa), panel,
             )  # fmt: skip
         if self.kind == "pointwise":
-            return Pointwise(tile, pixels, unroll, epilogue, part > 0)
-        return Dense(tile, pixels, taps, stride, epilogue, part > 0)
+            return Pointwise(tile, pixels, unroll, epilogue, part > 0, panel)
+        return Dense(tile, pixels, taps, stride, epilogue, part > 0, panel)
 
     @property
     def _room(self) -> int:
@@ -160,12 +161,23 @@ class Convolution(Ended):
     def _tile(self, isa: Isa) -> int:
         """Outputs of a tile of sums over channels."""
         assert self.target is not None
-        target, whole = self.target, 2 * isa.lanes
-        if self.kind == "pointwise" and target.root.narrow and target.pitch % whole == 0:
-            # They are rounded as one vector: by trial up to a tenth quicker where few channels are
-            # summed up, and nowhere slower; but not where the depthwise part counts, too.
-            return whole
-        return isa.tile(target.tile)
+        return 2 * isa.lanes if self._as_one(isa) else isa.tile(self.target.tile)
+
+    def _panel(self, isa: Isa) -> int:
+        """Outputs whose weights lie together."""
+        assert self.target is not None
+        return 2 * isa.lanes if self._as_one(isa) else isa.panel(self.target.tile)
+
+    def _as_one(self, isa: Isa) -> bool:
+        """Whether a tile of sums is rounded as one vector.
+
+        By trial that is up to a tenth quicker where few channels are summed up, and nowhere slower;
+        but not where the depthwise part counts, too.
+        """
+        assert self.target is not None
+        target = self.target
+        whole = target.pitch % (2 * isa.lanes) == 0
+        return self.kind == "pointwise" and target.root.narrow and whole
 
     def _words(self, isa: Isa) -> int:
         """Pairs of channels that a depthwise kernel takes from words at once; 0 for none."""
@@ -192,7 +204,7 @@ class Convolution(Ended):
     def constants(self, isa: Isa) -> list[Array]:
         """Weights as the kernel takes them."""
         assert self.target is not None
-        pitch, tile = self.target.pitch, self._tile(isa)
+        pitch, tile = self.target.pitch, self._panel(isa)
         each = [values for values in (self.bias, self.slope) if values is not None]
         if self.kind == "depthwise":
             return _depthwise(self.weight, each, 1, pitch, self._words(isa))
