@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from convsmith.runtime.execution.room import LARGE, small
-from convsmith.runtime.graph.asked import asked, form
+from convsmith.runtime.graph.asked import asked, form, kept
 
 if TYPE_CHECKING:
     from convsmith.runtime.execution.region import Region
@@ -114,7 +114,7 @@ def shortcut(
         weights=region.constants.address, empty=id(small), shape=id(shape),
         length=code[1], threads=code[2], process=os.getpid(),
     )  # fmt: skip
-    held: list[Any] = [record, forms, steps, sized, memory, region, small, shape, watched]
+    held: list[Any] = [method, record, forms, steps, sized, memory, region, small, shape, watched]
     if source is not None and source.in_dictionaries:
         structure = source.structure
         held.append(structure.places)
@@ -150,7 +150,7 @@ def _method(executor: ctypes.CDLL) -> _Method | None:
         return None
     executor.convsmith_shortcuts_in(ctypes.byref(host))
     function = ctypes.cast(executor.convsmith_shortcut, _ADDRESS)
-    return _Method(b"shortcut", function, _FASTCALL, None)
+    return kept(_Method(b"shortcut", function, _FASTCALL, None))
 
 
 @cache
@@ -160,4 +160,4 @@ def _host() -> _Host | None:
     if not by_c or not all(hasattr(ctypes.pythonapi, name) for name in _PYTHON):
         return None
     addresses = [ctypes.cast(getattr(ctypes.pythonapi, n), _ADDRESS).value for n in _PYTHON]
-    return _Host(*addresses, by_c, *map(id, _OBJECTS))
+    return kept(_Host(*addresses, by_c, *map(id, _OBJECTS)))

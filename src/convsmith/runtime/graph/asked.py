@@ -6,12 +6,14 @@ import ctypes
 from array import array
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["asked", "form"]
+__all__ = ["asked", "form", "kept"]
+
+Record = TypeVar("Record", bound=ctypes.Structure)
 
 _ADDRESS, _NUMBER, _LONG = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
@@ -70,7 +72,13 @@ def _asked() -> _Asked | None:
         if _answers(functions, probe) != expected or to_address(probe) != probe.data_ptr():
             return None
     addresses = [ctypes.cast(function, _ADDRESS).value for function in functions]
-    return _Asked(*addresses, address, place, *codes)
+    return kept(_Asked(*addresses, address, place, *codes))
+
+
+def kept(record: Record) -> Record:
+    """A record that C reads, also when Python has put its modules away: it stays for good."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(record))
+    return record
 
 
 def _place(tensors: Sequence[Tensor]) -> int:
