@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convsmith as cs
+from convsmith.network.lock import LOCK
 from convsmith.runtime.compiled import Compiled
 from convsmith.runtime.graph.asked import asked
 
@@ -190,6 +191,31 @@ def test_many_threads(name: str) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(calls, range(8)))
+
+
+def test_taken_away_by_another_thread_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, (image,) = _made("convolution")
+    expected = fast(image)
+
+    def take_away() -> bool:
+        fast._quick = None
+        return False
+
+    monkeypatch.setattr("convsmith.runtime.compiled._is_special", take_away)
+    assert torch.equal(fast(image), expected)
+
+
+def test_no_call_waits_for_a_capture() -> None:
+    fast, (image,) = _made("convolution")
+    expected = fast(image)
+    fast._quick = None
+    with LOCK, ThreadPoolExecutor(1) as pool:  # as a capture has it
+        found = [pool.submit(fast, image).result(timeout=60) for _ in range(6)]
+        assert fast._quick is None
+    assert all(torch.equal(each, expected) for each in found)
+    for _ in range(2):
+        fast(image)
+    assert fast._quick is not None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

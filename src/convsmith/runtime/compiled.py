@@ -281,8 +281,9 @@ class Compiled(ForInference):
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         gate.enter()
         try:
-            if self._quick is not None and not kwargs and not _is_special():
-                found = self._quick(*args)
+            quick = self._quick  # another thread may take it away
+            if quick is not None and not kwargs and not _is_special():
+                found = quick(*args)
                 if found is not NotImplemented:
                     return found
             if self._background is not None:
@@ -370,10 +371,16 @@ class Compiled(ForInference):
         if key != self._latest:
             self._latest = key
             return
+        self._latest = []
         quick = shortcut(region, args, None if self.frozen else (source, variant.watch))
-        with LOCK:
+        # A call that has all it needs waits for no capture of another thread.
+        if quick is None or not LOCK.acquire(blocking=False):
+            return
+        try:
             if self._source is source and variant in self._variants.values():
                 self._quick = quick
+        finally:
+            LOCK.release()
 
     def _keep(self, key: Any, variant: Variant) -> None:
         self._quick = None
@@ -523,7 +530,7 @@ def _is_special() -> bool:
     return (
         torch.is_autocast_enabled("cpu")
         or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or _is_transformed()
     )
 
 

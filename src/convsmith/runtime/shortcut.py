@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -101,11 +102,10 @@ def shortcut(
         return None
     sized = region.sized(tensors)
     shape = view.result(images, sized.results[0])
-    output = small(shape)
-    if output.nbytes >= LARGE:
+    if 4 * prod(shape) >= LARGE:
         return None
     forms = array("q", chain.from_iterable(map(form, tensors)))
-    steps = array("q", [4 * tensor.stride(0) for tensor in (*tensors, output)])
+    steps = array("q", [4 * n for n in (*(t.stride(0) for t in tensors), prod(shape[1:]))])
     memory, code = sized.take(), sized.program.where
     record = _Record(
         forms=forms.buffer_info()[0], steps=steps.buffer_info()[0],

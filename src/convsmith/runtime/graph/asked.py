@@ -18,9 +18,12 @@ Record = TypeVar("Record", bound=ctypes.Structure)
 _ADDRESS, _NUMBER, _LONG = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
 _FUNCTIONS: dict[str, Any] = {
-    **dict.fromkeys(("dim",), _LONG),
-    **dict.fromkeys(("sizes", "strides"), ctypes.POINTER(_LONG)),
-    **dict.fromkeys(("dtype", "device_type", "layout"), _NUMBER),
+    "dim": _LONG,
+    "sizes": ctypes.POINTER(_LONG),
+    "strides": ctypes.POINTER(_LONG),
+    "dtype": _NUMBER,
+    "device_type": _NUMBER,
+    "layout": _NUMBER,
 }
 _CODES = ("dtype_float32", "device_type_cpu", "layout_strided")
 

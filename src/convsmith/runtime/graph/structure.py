@@ -58,8 +58,7 @@ class Structure:
         self._modules: dict[int, nn.Module] = {}
         self._visit(root, set())
         self._ignored: set[tuple[int, Any]] = set()
-        places = array("Q", map(id, self._dicts))
-        self.places = places
+        self.places = array("Q", map(id, self._dicts))
         self._note()
 
     @property
