@@ -23,15 +23,19 @@ FROM_FLOAT32 = Numbers(target=True, products=True)
 ISA = ISAS["avx512"]
 TILES = [(channels, pixels) for channels, known in ISA.tiles for pixels in known]
 KINDS = {
-    "pointwise": lambda c, p: Pointwise(c, p, epilogue=Epilogue("relu6"), numbers=BF16),
-    "dense": lambda c, p: Dense(c, p, (3, 3), numbers=BF16),
-    "strided": lambda c, p: Dense(c, p, (3, 3), (2, 2), numbers=BF16),
-    "separable": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16, words=16),
-    "of float32": lambda c, p: Separable(
-        c, p, (3, 3), middle="relu6", numbers=FROM_FLOAT32, together=32
+    "pointwise": lambda c, p, **k: Pointwise(c, p, epilogue=Epilogue("relu6"), numbers=BF16, **k),
+    "dense": lambda c, p, **k: Dense(c, p, (3, 3), numbers=BF16, **k),
+    "strided": lambda c, p, **k: Dense(c, p, (3, 3), (2, 2), numbers=BF16, **k),
+    "separable": lambda c, p, **k: Separable(
+        c, p, (3, 3), middle="relu6", numbers=BF16, **k, words=16
     ),
-    "by channels": lambda c, p: Separable(c, p, (3, 3), middle="relu6", numbers=BF16),
-    "multiplied": lambda c, p: Separable(c, p, (3, 3), (2, 2), multiplier=2, numbers=BF16),
+    "of float32": lambda c, p, **k: Separable(
+        c, p, (3, 3), middle="relu6", numbers=FROM_FLOAT32, together=32, **k
+    ),
+    "by channels": lambda c, p, **k: Separable(c, p, (3, 3), middle="relu6", numbers=BF16, **k),
+    "multiplied": lambda c, p, **k: Separable(
+        c, p, (3, 3), (2, 2), multiplier=2, numbers=BF16, **k
+    ),
 }
 
 
@@ -40,7 +44,7 @@ KINDS = {
 def test_pairs_are_one_instruction_and_pixels_one_broadcast(
     kind: str, channels: int, pixels: int, tmp_path: Path
 ) -> None:
-    code = instructions(KINDS[kind](channels, pixels), ISA, tmp_path)
+    code = instructions(KINDS[kind](channels, pixels, panel=channels), ISA, tmp_path)
     loops = [list(map(name_of, loop)) for loop in inner_loops(code)]
     sums = [loop for loop in loops if "vdpbf16ps" in loop]
     assert sums, loops
@@ -56,7 +60,7 @@ def test_pairs_are_one_instruction_and_pixels_one_broadcast(
 @pytest.mark.parametrize("pixels", dict(ISA.tiles)[32])
 def test_two_vectors_are_rounded_as_one(pixels: int, tmp_path: Path) -> None:
     code = instructions(
-        Pointwise(32, pixels, epilogue=Epilogue("relu6"), numbers=BF16), ISA, tmp_path
+        Pointwise(32, pixels, epilogue=Epilogue("relu6"), panel=32, numbers=BF16), ISA, tmp_path
     )
     names = list(map(name_of, code))
     # A ReLU6 is a comparison of integers, too, and what is stored is a vector of 32.

@@ -59,7 +59,8 @@ def test_no_sum_waits_in_memory(
 ) -> None:
     found = {}
     for name, epilogue in EPILOGUES.items():
-        code = instructions(KINDS[kind](*tile, epilogue=epilogue, numbers=numbers), isa, tmp_path)
+        kernel = KINDS[kind](*tile, epilogue=epilogue, panel=tile[0], numbers=numbers)
+        code = instructions(kernel, isa, tmp_path)
         for loop in inner_loops(code):
             if any("vdivps" in line for line in loop):
                 continue  # of an activation, which has products of its own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import halide as hl
@@ -124,7 +124,7 @@ class Separable(Kernel):
     parts: bool = False
     words: int = 0
     together: int = 0
-    panel: int = 0
+    panel: int = field(kw_only=True)
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -148,7 +148,7 @@ class Separable(Kernel):
             value = rounded(value) if by_pairs else value
         between[c, t, x, y] = value
         inputs, near = ints("inputs", "near")
-        w = (pairs if by_pairs else matrix)("pw", self.panel or self.channels)
+        w = (pairs if by_pairs else matrix)("pw", self.panel)
         b, slope = vector("pb"), vector("slope")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)

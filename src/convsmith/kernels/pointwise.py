@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import halide as hl
@@ -31,7 +31,7 @@ class Pointwise(Kernel):
         parts: whether so many neighbouring inputs are summed by themselves first; their number must
             divide that of all. A long sum in one go has an error that grows with its length,
             several times that of other libraries.
-        panel: channels whose weights lie together, if they are more than those of a tile.
+        panel: channels whose weights lie together: those of a tile, or of several.
     """
 
     family: ClassVar[str] = "pointwise"
@@ -41,7 +41,7 @@ class Pointwise(Kernel):
     unroll: int = 2
     epilogue: Epilogue = BARE
     parts: bool = False
-    panel: int = 0
+    panel: int = field(kw_only=True)
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -50,7 +50,7 @@ class Pointwise(Kernel):
         source = Rows("x", self.numbers.source, by_pairs)
         other = Rows("residual", self.numbers.residual)
         inputs, stride, near = ints("inputs", "stride", "near")
-        w, b = (pairs if by_pairs else matrix)("w", self.panel or self.channels), vector("b")
+        w, b = (pairs if by_pairs else matrix)("w", self.panel), vector("b")
         slope = vector("slope")
         total = hl.Func("total")
         total[c, x, y] = hl.f32(0)
@@ -113,7 +113,7 @@ class Dense(Kernel):
     stride: tuple[int, int] = (1, 1)
     epilogue: Epilogue = BARE
     parts: bool = False
-    panel: int = 0
+    panel: int = field(kw_only=True)
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -122,7 +122,7 @@ class Dense(Kernel):
         source = Rows("x", self.numbers.source, by_pairs)
         other = Rows("residual", self.numbers.residual)
         inputs, near, dy, dx = ints("inputs", "near", "dy", "dx")
-        w, b = (pairs if by_pairs else matrix)("w", self.panel or self.channels), vector("b")
+        w, b = (pairs if by_pairs else matrix)("w", self.panel), vector("b")
         slope = vector("slope")
         (ky, kx), (sy, sx) = self.kernel, self.stride
         total = hl.Func("total")
@@ -164,7 +164,7 @@ class Dense(Kernel):
 
 def in_panel(c: Any, kernel: Any) -> tuple[Any, Any]:
     """Where the weights of a channel lie: the place in its panel, and the number of that."""
-    tile, parts = kernel.channels, max(1, kernel.panel // kernel.channels)
+    tile, parts = kernel.channels, kernel.panel // kernel.channels
     return c % tile + tile * (c // tile % parts), c // tile // parts
 
 

@@ -135,7 +135,6 @@ class Convolution(Ended):
         assert self.target is not None
         tile = self._tile(isa)
         pixels, panel = isa.pixels(tile, width), self._panel(isa)
-        panel = 0 if panel == tile else panel
         part = self.part
         unroll = 2 - (part or self.sources[0].channels) % 2
         if self.kind == "separable":
@@ -145,11 +144,12 @@ class Convolution(Ended):
                 pixels = fit(_FEW, width)
             return Separable(
                 tile, pixels, taps, stride, dilated, self.middle, unroll, epilogue,
-                self.multiplier, part > 0, self._words(isa), self._together(isa), panel,
+                self.multiplier, part > 0, self._words(isa), self._together(isa),
+                panel=panel,
             )  # fmt: skip
         if self.kind == "pointwise":
-            return Pointwise(tile, pixels, unroll, epilogue, part > 0, panel)
-        return Dense(tile, pixels, taps, stride, epilogue, part > 0, panel)
+            return Pointwise(tile, pixels, unroll, epilogue, part > 0, panel=panel)
+        return Dense(tile, pixels, taps, stride, epilogue, part > 0, panel=panel)
 
     @property
     def _room(self) -> int:
