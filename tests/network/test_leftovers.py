@@ -14,6 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 import convsmith as cs
+from convsmith.network import leftovers
 from tests.zoo.observing import state
 
 TABLE, TABLES = {}, {"grids": {}}
@@ -176,6 +177,15 @@ def test_no_cache_keeps_a_tensor_without_values(name):
         )
     cs.inspect(model, (1, 3, 5, 7))
     assert torch.equal(model(x), result), "what a user's call has filled stays"
+
+
+def test_libraries_are_not_searched():
+    """This file names pytest and torch, whose classes number hundreds."""
+    owners = leftovers._owners(network(CACHES["a global dict"]))
+    found = [vars(owner).get("__module__", type(owner).__module__) for owner in owners]
+    assert __name__ in found and not {
+        name for name in found if name.startswith(("_pytest", "typing"))
+    }
 
 
 def test_what_was_there_stays():

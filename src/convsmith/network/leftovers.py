@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, MutableSet
 from contextlib import contextmanager
 from functools import lru_cache
-from types import FunctionType, ModuleType, SimpleNamespace
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType, SimpleNamespace
 from typing import Any
 
 from torch import nn
@@ -23,8 +23,14 @@ from convsmith.network.shadow import LIBRARIES
 
 __all__ = ["without_leftovers"]
 
-_LIBRARIES = LIBRARIES | {"convsmith"}
+# Tests' files, too, name classes of what runs them: a hundred of these would be searched.
+_LIBRARIES = LIBRARIES | {"convsmith", "typing_extensions", "pytest", "_pytest", "hypothesis"}
 _Cached = type(lru_cache(lambda: None))
+# No containers, and most of what there is: asking abstract classes about each takes longer than
+# many a capture.
+_PLAIN = frozenset({
+    str, int, float, bool, bytes, NoneType, type, tuple, ModuleType, BuiltinFunctionType,
+})  # fmt: skip
 _DEPTH = 4
 """Containers within containers that are searched."""
 
@@ -111,9 +117,11 @@ def _is_empty(value: Any) -> bool:
 
 def _clear(value: Any, depth: int) -> None:
     """Take tensors without values out of a cache, whatever it is kept in."""
-    if depth == 0:
+    if depth == 0 or type(value) in _PLAIN:
         return
-    if isinstance(value, MutableMapping):
+    if isinstance(value, FunctionType):
+        _clear_function(value, depth - 1)
+    elif isinstance(value, MutableMapping):
         for key, item in [*value.items()]:
             if _is_empty(item) or _is_empty(key):
                 del value[key]
@@ -132,8 +140,6 @@ def _clear(value: Any, depth: int) -> None:
             value.cache_clear()
     elif isinstance(value, (staticmethod, classmethod)):
         _clear(value.__func__, depth)
-    elif isinstance(value, FunctionType):
-        _clear_function(value, depth - 1)
 
 
 def _clear_function(function: FunctionType, depth: int) -> None:
