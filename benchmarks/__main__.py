@@ -5,7 +5,7 @@ A benchmark is a module of this folder with
 - `options(parser)`, which adds its own options;
 - `run(options)`, which measures and returns plain data: `rows`, `missed` (one line per goal that
   was not reached), and anything else worth keeping;
-- `tables(result)`, which shows that data.
+- `tables(result)`, which shows that data, also of a run that was cut off.
 
 The first line of its docstring says what it measures. Nothing here asserts a time.
 """
@@ -20,6 +20,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -90,24 +91,33 @@ def _run(name: str, *words: str) -> None:
     del options.json, options.force
 
     from benchmarks.machine import record
+    from benchmarks.rows import kept
 
-    result = benchmark.run(options)
+    machine = cache(lambda: record(DROPPED))
+
+    def write(result: dict[str, Any]) -> None:
+        nonlocal force
+        document = {
+            "benchmark": name,
+            "version": VERSION,
+            "convsmith": __version__,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": shlex.join(["python", "-m", "benchmarks", name, *words]),
+            "machine": machine(),
+            "options": vars(options),
+            **result,
+        }
+        if target:
+            save_text(target, json.dumps(document, indent=2, ensure_ascii=False) + "\n", force)
+            force = True  # from now on the file is this run's own
+
+    with kept(write):
+        result = benchmark.run(options)
     if not any(value for key, value in result.items() if key != "missed" and _is_table(value)):
         raise ConvsmithError("nothing was measured, so that no goal was reached")
-    document = {
-        "benchmark": name,
-        "version": VERSION,
-        "convsmith": __version__,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", "benchmarks", name, *words]),
-        "machine": (machine := record(DROPPED)),
-        "options": vars(options),
-        **result,
-    }
-    if target:
-        save_text(target, json.dumps(document, indent=2, ensure_ascii=False) + "\n", force)
+    write(result)
     out = console()
-    for table in (*benchmark.tables(result), _conditions(machine, result["missed"])):
+    for table in (*benchmark.tables(result), _conditions(machine(), result["missed"])):
         out.print(table)
         out.print()
     if target:

@@ -14,6 +14,7 @@ from torch import nn
 from benchmarks import cell as cells
 from benchmarks.choice import chosen
 from benchmarks.limits import limits
+from benchmarks.rows import gathered
 from benchmarks.runtimes import CONVSMITH, versions
 from convsmith.report import Column, Table, percent
 
@@ -54,9 +55,13 @@ def run(options: Namespace) -> dict[str, Any]:
     """Time every layer alone."""
     cases = list(chosen({case.name: case for case in CASES}, options.only).values())
     best = limits(options.threads)
-    rows = [_row(case, options, best) for case in (options.quick and cases[1:4]) or cases]
-    missed = [line for row in rows for line in _missed(row)]
-    return {"limits": best, "versions": versions(), "rows": rows, "missed": missed}
+    picked = (options.quick and cases[1:4]) or cases
+
+    def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        missed = [line for row in rows for line in _missed(row)]
+        return {"limits": best, "versions": versions(), "rows": rows, "missed": missed}
+
+    return gathered({c.name: c for c in picked}, lambda c: _row(c, options, best), result)
 
 
 def _row(case: Case, options: Namespace, best: dict[str, Any]) -> dict[str, Any]:

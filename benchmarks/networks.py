@@ -22,6 +22,7 @@ from benchmarks.limits import limits
 from benchmarks.mobile import NETWORKS, settled
 from benchmarks.network_tables import common
 from benchmarks.network_tables import tables as float_tables
+from benchmarks.rows import gathered
 from benchmarks.runtimes import CONVSMITH, versions
 from convsmith.report import Table, milliseconds
 
@@ -61,47 +62,49 @@ def timed(
     start = time.perf_counter()
     picked = chosen(networks, options.only)
     best = limits(options.threads)
-    rows, accuracy = _rows(picked, sizes, best, options)
+    made: dict[str, nn.Module] = {}
+
+    def measure(cell: tuple[str, int, int]) -> dict[str, Any]:
+        name, size, batch = cell
+        if name not in made:
+            made.clear()  # one network after the other: only one is held
+            torch.manual_seed(0)
+            made[name] = settled(picked[name]())
+        return {"network": name, **_row(made[name], size, batch, best, options)}
+
+    def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "limits": best,
+            "versions": versions(),
+            "rows": rows,
+            "accuracy": [
+                {"network": row["network"], "errors": row["errors"]}
+                for row in rows
+                if (row["size"], row["batch"]) == ACCURACY
+            ],
+            "seconds": round(time.perf_counter() - start),
+        }
+
+    known = {f"{n} {batch}×{size}²": (n, size, batch) for n in picked for size, batch in sizes}
+    return gathered(known, measure, result)
+
+
+def _row(
+    model: nn.Module, size: int, batch: int, limits: Mapping[str, Any], options: Namespace
+) -> dict[str, Any]:
+    """A network's cell at a size; its errors are against float64 at 224²."""
+    image = _image(size, batch)
+    exact = _exact(model, image) if (size, batch) == ACCURACY else None
+    names = cells.chosen_runtimes(options)
+    cell = cells.measured(model, image, options.threads, options.seconds, names, exact)
     return {
-        "limits": best,
-        "versions": versions(),
-        "rows": rows,
-        "accuracy": accuracy,
-        "seconds": round(time.perf_counter() - start),
+        "size": size,
+        "batch": batch,
+        **cell,
+        "times_best_peer": cells.ratio(cell),
+        "times_channels_last": cells.ratio(cell, "channels_last"),
+        "share": _share(model, image, cells.median(cell, CONVSMITH), limits),
     }
-
-
-def _rows(
-    networks: Mapping[str, Callable[[], nn.Module]],
-    sizes: Sequence[tuple[int, int]],
-    limits: Mapping[str, Any],
-    options: Namespace,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The cells of networks; each network's errors at 224²."""
-    found: list[dict[str, Any]] = []
-    accuracy: list[dict[str, Any]] = []
-    for name, make in networks.items():
-        torch.manual_seed(0)
-        model = settled(make())
-        for size, batch in sizes:
-            image = _image(size, batch)
-            exact = _exact(model, image) if (size, batch) == ACCURACY else None
-            cell = cells.measured(
-                model,
-                image,
-                options.threads,
-                options.seconds,
-                cells.chosen_runtimes(options),
-                exact,
-            )
-            if exact is not None:
-                accuracy.append({"network": name, "errors": cell["errors"]})
-            row = {"network": name, "size": size, "batch": batch, **cell}
-            row["times_best_peer"] = cells.ratio(cell)
-            row["times_channels_last"] = cells.ratio(cell, "channels_last")
-            row["share"] = _share(model, image, cells.median(cell, CONVSMITH), limits)
-            found.append(row)
-    return found, accuracy
 
 
 def _kept(networks: Mapping[str, Callable[[], nn.Module]], threads: int) -> dict[str, Any]:

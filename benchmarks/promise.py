@@ -16,6 +16,7 @@ from benchmarks.choice import chosen
 from benchmarks.half import OURS
 from benchmarks.limits import limits
 from benchmarks.mobile import settled_on
+from benchmarks.rows import gathered
 from benchmarks.runtimes import CONVSMITH, DIRECT, RUNTIMES, WINOGRAD, versions
 from convsmith.report import Column, Table, milliseconds, percent
 
@@ -97,9 +98,14 @@ def options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> dict[str, Any]:
     """Time every cell as standard and as separable convolutions."""
     known = {c.name: c for c in CELLS if not options.quick or c.name in QUICK}
-    picked = chosen(known, options.only).values()
+    picked = chosen(known, options.only)
     best = limits(options.threads)
-    rows = [_row(cell, options, best) for cell in picked]
+    return gathered(
+        picked, lambda cell: _row(cell, options, best), lambda rows: _result(rows, options, best)
+    )
+
+
+def _result(rows: list[dict[str, Any]], options: Namespace, best: dict[str, Any]) -> dict[str, Any]:
     judge = _missed_in_bf16 if options.precision == "bf16" else _missed
     missed = [line for row in rows for line in judge(row)]
     below = sum((row["kept_beside_winograd"] or 0) < GOAL for row in rows)
