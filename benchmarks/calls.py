@@ -6,7 +6,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import median
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 import convsmith as cs
 from benchmarks.choice import chosen
+from benchmarks.interleave import timed
 from benchmarks.mobile import mobilenetv2, settled
 from benchmarks.runtimes import CONVSMITH, prepare, versions
 from convsmith.report import Column, Table
@@ -111,23 +111,17 @@ def _calls(model: nn.Module, image: Tensor) -> dict[str, Callable[[], Any]]:
 def _times(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, tuple[float, float]]:
     """Median microseconds in a loop, and after other data has filled the caches; in turns."""
     sweep = np.zeros(_SWEEP // 8)
-    warm: dict[str, list[int]] = {name: [] for name in calls}
-    cold: dict[str, list[int]] = {name: [] for name in calls}
+    warm: dict[str, list[float]] = {name: [] for name in calls}
+    cold: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             for _ in range(10):
                 call()
-            warm[name] += [_timed(call) for _ in range(_WARM)]
+            warm[name] += [timed(call) for _ in range(_WARM)]
             for _ in range(_COLD):
                 sweep += 1
-                cold[name].append(_timed(call))
-    return {name: (median(warm[name]) / 1000, median(cold[name]) / 1000) for name in calls}
-
-
-def _timed(call: Callable[[], Any]) -> int:
-    start = perf_counter_ns()
-    call()
-    return perf_counter_ns() - start
+                cold[name].append(timed(call))
+    return {name: (1e6 * median(warm[name]), 1e6 * median(cold[name])) for name in calls}
 
 
 def tables(result: dict[str, Any]) -> Sequence[Table]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from convsmith.measure.latency import Latency
 
-__all__ = ["interleaved"]
+__all__ = ["interleaved", "timed"]
 
 MOST = 60
 """The most rounds, however fast a call is."""
@@ -44,7 +44,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
     times: dict[str, list[float]] = {}
     wanted = {}
     for name, call in calls.items():
-        took = _timed(call)
+        took = timed(call)
         least = next((count for slow, count in SLOW if took >= slow), LEAST)
         times[name] = [] if least == LEAST else [took]
         share = seconds / len(calls) / (GLANCE + took * (2 if took < SHORT else 1))
@@ -55,8 +55,8 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
             count = wanted[name]
             if (turn + 1) * count // rounds > turn * count // rounds:
                 _settle()
-                took = _timed(call)
-                times[name].append(_timed(call) if took < SHORT else took)
+                took = timed(call)
+                times[name].append(timed(call) if took < SHORT else took)
     return {name: _latency(found) for name, found in times.items()}
 
 
@@ -83,7 +83,8 @@ def _runs(thread: Path) -> bool:
         return False  # it has ended meanwhile
 
 
-def _timed(call: Callable[[], Any]) -> float:
+def timed(call: Callable[[], Any]) -> float:
+    """Seconds of a call."""
     start = perf_counter()
     call()
     return perf_counter() - start
