@@ -18,7 +18,7 @@ from convsmith.nn.plain import ORDINARY, TRANSPOSED, naming, plain_conv
 from convsmith.nn.product import chain_product
 from convsmith.nn.ranks import ladder
 
-__all__ = ["ComposedConv", "grouped", "part", "ungrouped"]
+__all__ = ["ComposedConv", "grouped", "is_single", "part", "ungrouped"]
 
 
 class ComposedConv(Factored):
@@ -253,6 +253,11 @@ def part(
 
 def _kind(transposed: bool, dims: int) -> Callable[..., _ConvNd]:
     return (TRANSPOSED if transposed else ORDINARY)[dims - 1]
+
+
+def is_single(conv: _ConvNd) -> bool:
+    """Whether a group has one channel in or out: there is then nothing to mix on that side."""
+    return conv.groups in (conv.in_channels, conv.out_channels)
 
 
 def grouped(conv: _ConvNd) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.nn.composed import ComposedConv, grouped, part
+from convsmith.nn.composed import ComposedConv, grouped, is_single, part
 from convsmith.nn.factored import Rank
 from convsmith.nn.whitening import kronecker_roots
 
@@ -58,7 +58,7 @@ class CPConv(ComposedConv, form="cp"):
     @classmethod
     def reason(cls, conv: _ConvNd) -> str:
         """Say why a convolution has no such form; '' if it has."""
-        if 1 in (conv.in_channels // conv.groups, conv.out_channels // conv.groups):
+        if is_single(conv):
             return "a group has one channel in or out: there are no three axes to separate"
         return "pointwise already" if conv.weight[0, 0].numel() == 1 else ""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.nn.composed import ComposedConv, grouped, part, ungrouped
+from convsmith.nn.composed import ComposedConv, grouped, is_single, part, ungrouped
 from convsmith.nn.whitening import kronecker_roots
 
 __all__ = ["TuckerConv"]
@@ -47,7 +47,7 @@ class TuckerConv(ComposedConv, form="tucker"):
     @classmethod
     def reason(cls, conv: _ConvNd) -> str:
         """Say why a convolution has no such form; '' if it has."""
-        if 1 in (conv.in_channels // conv.groups, conv.out_channels // conv.groups):
+        if is_single(conv):
             return "a group has one channel in or out: there are no channels to save"
         return ""
 
