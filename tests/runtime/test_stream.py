@@ -117,4 +117,5 @@ def test_what_torch_has_a_share_in_does_not_stream():
     softmax = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(2))
     assert Rings.of(cs.trace(softmax, (1, 3, 16, 16))) is None
     assert not cs.compile(softmax.eval(), (1, 3, 16, 16)).in_one_region
+    assert not cs.compile(nn.Identity(), (1, 3, 16, 16)).in_one_region
     assert compiled("mobile", 1).in_one_region

@@ -157,9 +157,7 @@ class Compiled(ForInference):
     @property
     def in_one_region(self) -> bool:
         """Whether one part that kernels compute is all there is."""
-        graph: Any = self.graph.graph
-        inner = [node.op for node in graph.nodes if node.op not in ("placeholder", "output")]
-        return len(self.regions) == 1 and inner == ["call_module"]
+        return self._source.first.only is not None
 
     def profile(self, *args: Any, rounds: int = 20) -> Profile:
         """Each block: where it runs and why, and its milliseconds, measured here.

@@ -55,13 +55,21 @@ class Variant:
         return {name: part for name, part in parts.items() if _is_region(part)}
 
     @cached_property
+    def only(self) -> Region | None:
+        """The region that computes all there is, if torch has no share in it."""
+        nodes = self.graph.graph.nodes
+        inner = [str(node.target) for node in nodes if node.op not in ("placeholder", "output")]
+        return self._named_regions().get(inner[0]) if len(inner) == 1 else None
+
+    @cached_property
     def alone(self) -> Region | None:
-        """The region that is all there is, if there is nothing else."""
-        *inputs, called, output = self.graph.graph.nodes
-        if self.lean is None or called.op != "call_module" or called.args != tuple(inputs):
+        """The same, if it also takes the inputs and gives the output as they are: one tensor."""
+        if self.only is None or self.lean is None:
             return None
-        region = self._named_regions().get(str(called.target))
-        return region if tree_leaves(output.args) == [called] else None
+        *inputs, called, output = self.graph.graph.nodes
+        if called.args != tuple(inputs):
+            return None
+        return self.only if tree_leaves(output.args) == [called] else None
 
     @cached_property
     def plain(self) -> GraphModule:
