@@ -1,4 +1,4 @@
-"""How much of a kind is tried: all of it in CI, a part in `make test`."""
+"""How much of a kind is tried: most in a nightly run, less in CI, a part in `make test`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-__all__ = ["THOROUGH", "examples", "thinned"]
+__all__ = ["NIGHTLY", "THOROUGH", "examples", "thinned"]
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+NIGHTLY = THOROUGH and "CONVSMITH_SEED" in os.environ
+"""Whether examples are new ones: then more of them are worth their time than of the same ones."""
 
 
-def examples(thorough: int, quick: int | None = None, **more: Any) -> settings:
+def examples(
+    thorough: int, quick: int | None = None, nightly: int | None = None, **more: Any
+) -> settings:
     """Settings for tests with another number of examples than the profile's.
 
     Args:
         thorough: how many in CI.
         quick: how many in `make test`; a quarter unless given.
+        nightly: how many in a nightly run; as in CI unless given.
         more: further settings.
     """
     count = thorough if THOROUGH else -(-thorough // 4) if quick is None else quick
+    if NIGHTLY and nightly is not None:
+        count = nightly
     return settings(max_examples=count, **more)
 
 

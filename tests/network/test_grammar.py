@@ -11,10 +11,10 @@ from convsmith.network import dependence
 from convsmith.network.families import FAMILIES
 from tests import grammar
 from tests.grammar.draft import STEPS
-from tests.thoroughness import THOROUGH
+from tests.thoroughness import NIGHTLY, THOROUGH
 
 # Ten networks per test: each failure names its seed, and the other tests still run.
-SEEDS, EACH = (1500 if THOROUGH else 60), 10
+SEEDS, EACH = (1500 if NIGHTLY else 750 if THOROUGH else 60), 10
 
 
 @pytest.fixture(autouse=True)

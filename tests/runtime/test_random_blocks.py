@@ -129,7 +129,7 @@ def lively(net: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@examples(200, 12)
+@examples(120, 12, 200)
 @given(spec=specs())
 def test_block_as_float64(name: str, spec: Spec) -> None:
     isa = able(name)

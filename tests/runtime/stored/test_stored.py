@@ -125,7 +125,7 @@ def test_one_thread_is_always_there(small: tuple[Path, Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@examples(40, 4)
+@examples(16, 3, 40)
 @given(drawn=networks())
 def test_random_networks(
     name: str, drawn: tuple[Network, Tensor], tmp_path_factory: pytest.TempPathFactory
