@@ -17,8 +17,9 @@ from tests.thoroughness import examples
 EPSILON = torch.finfo(torch.float32).eps
 
 few = examples(
+    8,
+    3,
     12,
-    4,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -49,15 +50,27 @@ def agree(model: nn.Module, image: Tensor, *, regions: int | None = 1, **options
     return compiled
 
 
-def agree_on_faults(model: nn.Module, image: Tensor, **options: Any) -> None:
-    """Require NaN and the infinities where eager has them, and no others."""
-    _, found = fast(model, image, **options)
-    with torch.no_grad():
-        eager = model(image)
-    for mine, theirs in zip(_all(found), _all(eager), strict=True):
-        assert torch.equal(mine.isnan(), theirs.isnan())
-        assert torch.equal(mine.isposinf(), theirs.isposinf())
-        assert torch.equal(mine.isneginf(), theirs.isneginf())
+def agree_on_faults(model: nn.Module, image: Tensor, *more: Tensor, **options: Any) -> None:
+    """Require NaN and the infinities where eager has them, and no others.
+
+    Further images of this size are given to the same compiled network.
+    """
+    compiled, first = fast(model, image, **options)
+    for number, each in enumerate((image, *more)):
+        found = compiled(each) if number else first
+        with torch.no_grad():
+            eager = model(each)
+        for mine, theirs in zip(_all(found), _all(eager), strict=True):
+            for fault in (torch.isnan, torch.isposinf, torch.isneginf):
+                assert torch.equal(fault(mine), fault(theirs)), f"{fault.__name__}, image {number}"
+
+
+def with_faults(image: Tensor, *place: int) -> list[Tensor]:
+    """The image with NaN at a place, with infinity, and with minus infinity."""
+    images = [image.clone() for _ in range(3)]
+    for each, value in zip(images, (torch.nan, torch.inf, -torch.inf)):
+        each[place] = value
+    return images
 
 
 def image(channels: int, rows: int, columns: int, seed: int = 0) -> Tensor:

@@ -14,6 +14,7 @@ from convsmith.nn import use_fused_
 from convsmith.runtime.backend import backend
 from tests.runtime.changes import CHANGES, Layer, Net
 from tests.runtime.holders import HOLDERS, Held
+from tests.thoroughness import thinned
 
 IMAGE = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -28,7 +29,8 @@ def _same(found: Tensor, expected: Tensor) -> bool:
     return found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("calls", [1, 3])  # from the third on in C
+# From the third call on C looks for changes, before that Python does.
+@pytest.mark.parametrize("calls", thinned([3, 1], 2))
 @pytest.mark.parametrize("change", CHANGES)
 def test_compile(net: Net, change: str, calls: int) -> None:
     fast = cs.compile(net, IMAGE, threads=1)
@@ -45,7 +47,7 @@ def test_compile(net: Net, change: str, calls: int) -> None:
     assert fast.regions
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", thinned(CHANGES))
 def test_frozen(net: Net, change: str) -> None:
     fast = cs.compile(net, IMAGE, threads=1, frozen=True)
     before = [fast(image) for image in (IMAGE, IMAGE[:1]) for _ in range(3)]
@@ -57,7 +59,7 @@ def test_frozen(net: Net, change: str) -> None:
 
 
 # By default torch.compile, whatever its backend, does not look for hooks that came later.
-@pytest.mark.parametrize("change", [name for name in CHANGES if "hook" not in name])
+@pytest.mark.parametrize("change", thinned(name for name in CHANGES if "hook" not in name))
 def test_backend(net: Net, change: str) -> None:
     torch._dynamo.reset()
     fast = torch.compile(net, backend=backend, dynamic=False)
@@ -67,7 +69,7 @@ def test_backend(net: Net, change: str) -> None:
         assert _same(fast(IMAGE), net(IMAGE))
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", thinned(CHANGES))
 def test_layers(change: str) -> None:
     torch.manual_seed(0)
     layer = use_fused_(Layer().eval())
