@@ -160,6 +160,10 @@ def test_a_network_is_walked(explorer, open_page):
 def test_lines_that_are_typed_have_shapes(explorer, open_page, width):
     page = open_page(explorer + "?view=code", width)
     says(page, ".cs-figures", "(1, 10, 126, 126)")
+    shown = page.locator(".cs-wide")
+    assert shown.evaluate("each => each.scrollWidth <= each.clientWidth"), (
+        "a column is out of sight"
+    )
     box = page.get_by_label("Lines of PyTorch")
     box.fill("x = torch.rand(1, 3, 32, 32)\ny = nn.Conv2d(3, 8, 3, stride=2)(x)")
     says(page, ".cs-figures", "(1, 8, 15, 15)")

@@ -45,6 +45,10 @@ def test_a_lesson_opens_from_a_disk_and_answers(site, open_page, lesson, languag
     page = open_page((site / str(lesson.number) / FILES[language]).as_uri(), width)
     assert page.locator("h1").inner_text() == lesson.title(language)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # Nor is a column of a table, or the end of a line of code, scrolled out of sight.
+    hidden = """[...document.querySelectorAll(".cs-wide, pre, .cs-maps")]
+      .filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"""
+    assert page.evaluate(hidden) == []
     text = page.locator("main").text_content()
     for row in ROWS.values():
         if isinstance(row, Line) and row.lesson == lesson.number and row.key != "even":

@@ -170,7 +170,7 @@ def shared_size(state: LayerState, language: Language) -> str:
         if length + sum(window.padding) >= window.extent
         and window.output_length(length) == state.size[0]
     ]
-    sizes = " / ".join(map(str, lengths))
+    sizes = (" 或 " if language == "zh" else " or ").join(map(str, lengths))
     return note(phrase("several sizes", language, sizes=sizes, output=state.size[0]))
 
 
@@ -237,13 +237,15 @@ def note(text: str) -> str:
     return f'<p class="cs-note">{escape(text)}</p>'
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A small table: the first column is text, the others are figures."""
-    top = "".join(map(_head, heads))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> str:
+    """A small table: the first columns, as many as `texts`, are text; the others are figures."""
+    kinds = [' class="said"' if at < texts else "" for at in range(len(heads))]
+    top = "".join(map(_head, heads, kinds))
+    cells = (
+        "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+        for row in rows
     )
-    return _figures(top, body)
+    return _figures(top, "".join(f"<tr>{each}</tr>" for each in cells))
 
 
 def _figures(top: str, body: str) -> str:
@@ -254,9 +256,9 @@ def _figures(top: str, body: str) -> str:
     )
 
 
-def _head(words: str) -> str:
+def _head(words: str, kind: str = "") -> str:
     """A heading; a corner without words heads nothing."""
-    return f"<th>{escape(words)}</th>" if words else "<td></td>"
+    return f"<th{kind}>{escape(words)}</th>" if words else "<td></td>"
 
 
 def _bars(rows: Sequence[tuple[str, int, int]], language: Language) -> str:

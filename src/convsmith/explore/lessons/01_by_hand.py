@@ -213,7 +213,8 @@ def all_parameters(mo, page):
         (name, page.phrase(does), weights, page.phrase(output) if output == "n maps" else output)
         for name, does, weights, output in _rows
     ]
-    mo.vstack([page.md("all"), page.table(("parameter", "does", "weights", "output"), _shown)])
+    _heads = ("parameter", "does", "weights", "output")
+    mo.vstack([page.md("all"), page.table(_heads, _shown, texts=2)])
     return
 
 

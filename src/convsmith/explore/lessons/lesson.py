@@ -151,14 +151,16 @@ class LessonPage:
         """A picture of a report."""
         return self._mo.Html(figure(localised(drawn, self.language)))
 
-    def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Any:
+    def table(
+        self, heads: Sequence[str], rows: Sequence[Sequence[object]], *, texts: int = 1
+    ) -> Any:
         """A table under headings that are keys of the lesson; its cells are shown as they are.
 
         A cell is never looked up: a parameter may have the name of a section. What a cell says in
         the lesson's language, the notebook asks `phrase` for.
         """
         shown = [[_cell(value) for value in row] for row in rows]
-        return self._mo.Html(table([self.phrase(key) for key in heads], shown))
+        return self._mo.Html(table([self.phrase(key) for key in heads], shown, texts=texts))
 
     def script(self, code: str) -> Any:
         """What each line of PyTorch gives."""

@@ -78,12 +78,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "double": (
         "Let the dilation double from layer to layer, 1, 2, 4, …, and the field grows "
         "exponentially: 3, 7, 15, …",
-        "让空洞率逐层翻倍：1, 2, 4, …，感受野便按指数增长：3, 7, 15, …",
+        "让空洞率逐层翻倍：1、2、4……，感受野便按指数增长：3, 7, 15, …",
     ),
     "wavenet": (
         "WaveNet does this with sound: three times ten layers of two weights, dilations 1 to 512, "
-        "each padded on the left only. One sample sees the **3070** before it and itself, where 30 "
-        "layers without dilation would see 31.",
+        "each padded on the left only. One output sees **3070** samples; 30 layers without "
+        "dilation would see 31.",
         "WaveNet 就这样处理声音：每层两个权重，空洞率从 1 到 512，十层为一轮，共三轮，只在左边填充。"
         "一个采样点能看到连自己在内的 **3070** 个采样点；若没有空洞，30 层只能看到 31 个。",
     ),
