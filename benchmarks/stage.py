@@ -3,6 +3,7 @@ its answer.
 
 Each opening is a new page of one browser; its clock begins with the navigation. A hover is the
 pointer over another cell, drawn at random; its time is that of the page's own work and layout.
+The exported lessons, which hold stages, are opened in the same way: `lesson_pages` says until when.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import convsmith as cs
 from benchmarks.chromium import browser
+from benchmarks.lesson_pages import lesson_pages, readiness
 from convsmith.cli.output import talk
 from convsmith.report import Column, Table, milliseconds
 
@@ -23,6 +25,9 @@ __all__ = ["options", "run", "tables"]
 
 PAINT, HOVER = 100.0, 16.0
 """Goals in milliseconds, for the medians of three layers on 16×16."""
+
+READY = 1500.0
+"""Goal in milliseconds, for the median of each lesson's page."""
 
 _EMPTY, _THREE, _DEEP = "an empty page", "3 layers, 16×16", "WaveNet, 30 layers"
 
@@ -68,8 +73,11 @@ def run(options: Namespace) -> dict[str, Any]:
     paints: dict[str, list[float]] = {}
     numbers: dict[str, list[float]] = {}
     hovers: dict[str, list[float]] = {}
+    controls: dict[str, list[float]] = {}
+    stages: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder, browser(options.browser) as chromium:
         pages = _pages(Path(folder))
+        lessons = lesson_pages(Path(folder, "lessons"))
         for number in range(options.runs):  # in turn, so that a slow moment meets all
             talk(f"opening {number + 1} of {options.runs} …")
             for name, path in pages.items():
@@ -82,6 +90,10 @@ def run(options: Namespace) -> dict[str, Any]:
                 if number == options.runs - 1:
                     hovers[name] = page.evaluate(_HOVERS, options.hovers)
                 page.close()
+            for name, path in lessons.items():
+                control, stage = readiness(chromium, path)
+                controls.setdefault(name, []).append(control)
+                stages.setdefault(name, []).append(stage)
     rows: list[dict[str, Any]] = [
         {
             "case": name,
@@ -100,7 +112,23 @@ def run(options: Namespace) -> dict[str, Any]:
         for key, goal, what in goals
         if three[key] > goal
     ]
-    return {"rows": rows, "goals": [PAINT, HOVER], "missed": missed}
+    ready: list[dict[str, Any]] = [
+        {
+            "case": name,
+            "control": median(controls[name]),
+            "slowest": max(controls[name]),
+            "stage": median(stages[name]),
+            "last": max(stages[name]),
+        }
+        for name in lessons
+    ]
+    missed += [
+        f"{row['case']}: {what} {row[key]:.0f} ms, goal {READY:.0f} ms"
+        for row in ready
+        for key, what in (("control", "an exercise answers"), ("stage", "a stage answers"))
+        if row[key] > READY
+    ]
+    return {"rows": rows, "lessons": ready, "goals": [PAINT, HOVER, READY], "missed": missed}
 
 
 def tables(result: dict[str, Any]) -> Sequence[Table]:
@@ -112,8 +140,21 @@ def tables(result: dict[str, Any]) -> Sequence[Table]:
         Column("hover", "hover, median", align="right", format=milliseconds),
         Column("tail", "95 %", align="right", format=milliseconds),
     )
-    keys = ("case", "paint", "slowest", "numbers", "hover", "tail")
-    return [Table(columns, [[row[key] for key in keys] for row in result["rows"]], title="Stages")]
+    ready = (
+        Column("case", "page"),
+        Column("control", "an exercise answers, median", align="right", format=milliseconds),
+        Column("slowest", "slowest", align="right", format=milliseconds),
+        Column("stage", "its first stage, median", align="right", format=milliseconds),
+        Column("last", "slowest", align="right", format=milliseconds),
+    )
+    return [
+        _table(columns, result["rows"], "Stages"),
+        _table(ready, result["lessons"], "Lessons, from a disk"),
+    ]
+
+
+def _table(columns: Sequence[Column], rows: Sequence[dict[str, Any]], title: str) -> Table:
+    return Table(columns, [[row[column.key] for column in columns] for row in rows], title=title)
 
 
 def _pages(folder: Path) -> dict[str, Path]:
