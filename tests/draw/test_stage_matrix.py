@@ -177,6 +177,25 @@ def test_what_is_no_matrix_is_refused(args, matrix, message):
     assert "matrix" not in model
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("name", ["matrix", "matrix_transposed", "im2col"])
+def test_the_numbers_of_a_matrix_can_be_read_and_stay_in_their_cells(
+    open_page, tmp_path, name, width
+):
+    page = open_page(ready_stage(name).save(tmp_path / "stage.html").as_uri(), width)
+    page.locator(".result:not(:empty)").wait_for()
+    sizes, wide, side = page.evaluate(
+        """() => {
+          const texts = [...hand.matrix.svg.querySelectorAll("text.value, text.zero")];
+          return [texts.map(t => Number(t.getAttribute("font-size"))),
+            texts.map(t => t.getBBox().width), hand.matrix.side];
+        }"""
+    )
+    assert max(wide) <= side
+    if side >= 17:  # a matrix of 16 columns scrolls on a telephone rather than being smaller
+        assert min(sizes) >= 8
+
+
 def test_pages_with_a_matrix_are_small_too():
     for name in ("matrix", "matrix_transposed", "im2col"):
         html = ready_stage(name).html()

@@ -57,7 +57,7 @@ class Matrix {
     const side = this.side = floor(max(14, min(32, (frame.clientWidth - left - 4) / heads.length,
       (innerHeight * 0.36 - 16) / names.length)));
     const parts = [], put = (name, x, y, text) => parts.push(
-      `<text class="${name}" x="${x}" y="${y}" font-size="${fontSize(side, text)}">${text}</text>`);
+      `<text class="${name}" x="${x}" y="${y}" font-size="${min(13, fontSize(side * 1.35, text))}">${text}</text>`);
     heads.forEach((head, at) => put("zero", left + (at + 0.5) * side, 7, head));
     this.table.forEach((row, down) => {
       const y = 14 + (down + 0.5) * side;
