@@ -206,5 +206,8 @@ def test_the_command_prints(tmp_path, suffix):
 def test_the_command_refuses_other_formats_and_writes_to_a_pipe(capsys, tmp_path):
     assert main(["draw", "stage", "3", "-o", str(tmp_path / "a.tif")]) == 2
     assert "a stage is saved as .html" in capsys.readouterr().err
+    # An option is called by its own name.
+    assert main(["draw", "stage", "3", "--in", "6", "--weights", "w.txt", "-o", "-"]) == 2
+    assert "--weights is read from .csv or .json" in capsys.readouterr().err
     assert main(["draw", "stage", "3", "-o", "-"]) == 0
     assert capsys.readouterr().out.startswith("<!doctype html>")

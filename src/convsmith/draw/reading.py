@@ -98,9 +98,9 @@ def optional_values(path: str | None, size: int | Sequence[int] | None, channels
     return read_values(path, (size, size) if isinstance(size, int) else size, channels)
 
 
-def optional_weight(path: str | None) -> Any:
+def optional_weight(path: str | None, name: str = "--weight") -> Any:
     """The numbers in a file, as `read_weight` reads them; None without a file."""
-    return None if path is None else read_weight(path)
+    return None if path is None else read_weight(path, name)
 
 
 def read_image(path: str, size: Sequence[int] | None, channels: int) -> Any:

@@ -226,7 +226,7 @@ def staged(
     stack = parse_layers(layers, channels, len(axes))
     return stage(
         stack, axes, values=optional_values(values, axes, channels),
-        weights=optional_weight(weights), image=image, title=title,
+        weights=optional_weight(weights, "--weights"), image=image, title=title,
     )  # fmt: skip
 
 
