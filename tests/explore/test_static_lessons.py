@@ -49,6 +49,18 @@ def test_a_lesson_opens_from_a_disk_and_answers(site, open_page, lesson, languag
     hidden = """[...document.querySelectorAll(".cs-wide, pre, .cs-maps")]
       .filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"""
     assert page.evaluate(hidden) == []
+    # Pictures come when one scrolls to them, and push nothing away.
+    high = page.evaluate("document.documentElement.scrollHeight")
+    films = page.locator("img.cs-animation")
+    for at in range(films.count()):
+        films.nth(at).scroll_into_view_if_needed()
+        assert (
+            films.nth(at).evaluate(
+                "async film => { await film.decode(); return film.complete && film.loading; }"
+            )
+            == "lazy"
+        )
+    assert page.evaluate("document.documentElement.scrollHeight") == high
     text = page.locator("main").text_content()
     for row in ROWS.values():
         if isinstance(row, Line) and row.lesson == lesson.number and row.key != "even":
@@ -68,3 +80,11 @@ def test_a_lesson_opens_from_a_disk_and_answers(site, open_page, lesson, languag
     for at in range(stages.count()):
         stages.nth(at).scroll_into_view_if_needed()
         stages.nth(at).content_frame.locator(".result").filter(has_text=head).wait_for()
+
+
+@pytest.mark.parametrize("language", FILES)
+def test_the_six_ways_from_3_channels_to_30_have_their_parameters(site, language):
+    text = (site / "2" / FILES[language]).read_text("utf-8")
+    params = re.findall(r"<td>([\d,]+)</td><td>[\d,]+</td></tr>", text)
+    six = ["903,000", "9,030", "9,030", "3,030", "120", "423"]
+    assert any(params[at : at + 6] == six for at in range(len(params)))

@@ -153,12 +153,15 @@ class _PlainPage(LessonPage):
     def scene(self, scene: Any) -> Any:
         drawn = scene.svg(language=self.language)
         source = self._written.picture(drawn)
-        size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', drawn)
-        wide = size[1] if size else "640"
+        size = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)', drawn)
+        wide, high = size.groups() if size else ("640", "480")
         told = re.search(r"<desc>(.*?)</desc>", drawn, re.DOTALL)
         return self._mo.Html(
             figure(
-                f'<img class="cs-animation" style="--wide:{wide}px" '
+                # Its place is kept until a reader comes near: films that nobody sees cost the page
+                # its first second.
+                f'<img class="cs-animation" loading="lazy" width="{wide}" height="{high}" '
+                f'style="--wide:{wide}px" '
                 f'alt="{told[1] if told else ""}" src="{source}">'
             )
         )
