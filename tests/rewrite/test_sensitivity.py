@@ -64,6 +64,24 @@ def test_the_output_of_several_is_theirs_together(model, images):
     assert found == pytest.approx(1, rel=0.1)
 
 
+def test_indices_and_masks_beside_the_output_count_for_nothing(model, images):
+    """Their variance is that of numbers, and would drown what is computed."""
+
+    class Detector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            scores = self.inner(x)
+            return scores, {"best": 1000 * scores.argmax(1, keepdim=True), "seen": scores > 0}
+
+    paths = ["loud", "middle", "soft", "last"]
+    alone = sensitivities(model, images, paths)
+    beside = sensitivities(Detector().eval(), images, [f"inner.{path}" for path in paths])
+    assert [*beside.values()] == [*alone.values()]
+
+
 def lost(given, wanted):
     """The share of the variance, of each channel's places together."""
     axes = [axis for axis in range(wanted.ndim) if axis != 1]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.network import submodule, untouched
+from convsmith.rewrite.lightening.outputs import compared
 
 __all__ = ["sensitivities"]
 
@@ -60,7 +61,5 @@ def sensitivities(
 
 
 def _flat(answer: Any) -> list[Tensor]:
-    """Every output as (images, values)."""
-    from torch.utils._pytree import tree_leaves
-
-    return [part.flatten(1).double() for part in tree_leaves(answer) if isinstance(part, Tensor)]
+    """Every output that can be compared as (images, values)."""
+    return [part.flatten(1).double() for part in compared(answer)]
