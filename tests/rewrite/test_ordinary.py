@@ -150,6 +150,26 @@ def test_what_cannot_be_trained_on_images_is_refused_before_any_work():
     assert lighten(Detector().eval(), IMAGES, multiplier=1, run=SILENT).report.lightened.params
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_frozen_network_is_rewritten_but_not_trained(epochs):
+    model = network().eval().requires_grad_(False)
+    batches = [(IMAGES, LABELS)]
+    if epochs:
+        with pytest.raises(ArgumentError, match=r"all parameters of Sequential are frozen"):
+            lighten(model, IMAGES, multiplier=1, train=batches, epochs=epochs, run=SILENT)
+    else:
+        light = lighten(model, IMAGES, multiplier=1, train=batches, epochs=epochs, run=SILENT)
+        assert not any(p.requires_grad for p in light.model.parameters())
+
+
+def test_what_is_frozen_stays_as_it_is_in_training():
+    model = network()
+    model[-1].requires_grad_(False)
+    light = lighten(model, IMAGES, multiplier=1, train=[(IMAGES, LABELS)], epochs=1, run=SILENT)
+    for name, value in model[-1].state_dict().items():
+        assert torch.equal(light.model[-1].state_dict()[name], value)
+
+
 # Data
 
 

@@ -31,6 +31,7 @@ from convsmith.rewrite.lightening.keywords import Keywords, Request
 from convsmith.rewrite.lightening.packed import one_input, packed_names, unpacked
 from convsmith.rewrite.lightening.report import LightenReport
 from convsmith.rewrite.lightening.settings import ENOUGH, FEW, Progress, Run, Timing, Tuning
+from convsmith.rewrite.lightening.tune.distil import refuse_frozen
 from convsmith.rewrite.lightening.tune.modes import Examiner
 from convsmith.rewrite.recipe import save
 from convsmith.rewrite.surgery import give_hooks, working_copy
@@ -185,6 +186,7 @@ def lighten(
     original, network, dilated = _traced(original, batches, request)
     model = working_copy(original, batches[0][:1])
     if request.tuning.trains_by_itself:
+        refuse_frozen(source)
         with seeded(request.run.seed):
             Examiner(model, batches[0][:2])
     layers = candidates(network, model, _allowed(request.layers, filter_fn), allowed_forms)

@@ -20,7 +20,7 @@ from convsmith.rewrite.lightening.tune.schedule import Pace, Schedule
 from convsmith.rewrite.lightening.tune.state import find, keep, resume
 from convsmith.rewrite.lightening.tune.teacher import Loss, Teacher
 
-__all__ = ["Diverged", "Fleet", "by_first", "distil", "not_finite"]
+__all__ = ["Diverged", "Fleet", "by_first", "distil", "not_finite", "refuse_frozen"]
 
 
 class Diverged(ConvsmithError):
@@ -200,6 +200,15 @@ def _tell(
             )
         )  # fmt: skip
     restore(state)
+
+
+def refuse_frozen(model: nn.Module) -> None:
+    """Raise if nothing in a network can learn: its lighter form is as frozen as it is."""
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ArgumentError(
+            f"nothing to train: all parameters of {type(model).__name__} are frozen "
+            "(requires_grad=False); call requires_grad_() on it first"
+        )
 
 
 def not_finite(model: nn.Module) -> str:
