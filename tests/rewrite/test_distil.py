@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from convsmith.errors import ArgumentError, ModelError
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
@@ -312,3 +314,59 @@ def test_what_the_first_finds_or_raises_all_do():
             by_first(part, refuse)
     with pytest.raises(ArgumentError, match="no"):
         by_first(Part(1, 2, lead.heard), forbidden)
+
+
+META = torch.device("meta")
+
+
+class Elsewhere:
+    """As much of a Fabric as is asked for, with a device that is not the processor."""
+
+    world_size, global_rank, device = 1, 0, META
+
+    def setup(self, module, *optimizers):
+        return (module, *optimizers)
+
+    def backward(self, tensor):
+        assert tensor.device == META
+        tensor.backward()
+
+    def all_reduce(self, data):
+        assert data.device == META
+        return torch.tensor(1.0)  # tensors on that device have no values
+
+    def broadcast(self, found):
+        return found
+
+
+@pytest.mark.parametrize("structure", ["pair", "list", "dict", "alone"])
+def test_batches_and_the_original_go_where_fabric_trains(structure, monkeypatch):
+    module = "convsmith.rewrite.lightening.tune.distil"
+    monkeypatch.setattr(f"{module}.not_finite", lambda model: "")
+    monkeypatch.setattr(f"{module}._precision", lambda *args: nullcontext())  # it has no autocast
+    there = nn.Module.to
+
+    def to(model, device):
+        """`nn.Module.to`, which would copy values that are not there."""
+        return there(model, device) if device == META else model.to_empty(device=device)
+
+    monkeypatch.setattr(nn.Module, "to", to)
+    student, teacher, seen = network(1), network(0), []
+
+    def note(model, given):
+        seen.append((len(list(model.children())), given[0].device))
+
+    images, labels = IMAGES[:8], torch.arange(8) % 3
+    batch = {
+        "pair": (images, labels), "list": [images, labels], "alone": images,
+        "dict": {"image": images, "label": labels},
+    }[structure]  # fmt: skip
+    handle = register_module_forward_pre_hook(note)
+    try:
+        losses = distil(student, teacher, [batch], Schedule(2), fabric=Elsewhere())
+    finally:
+        handle.remove()
+    assert losses == [1.0, 1.0] and {device for _, device in seen} == {META}
+    assert sum(parts > 0 for parts, _ in seen) >= 4, "student and teacher, once in each epoch"
+    for model in (student, teacher):
+        assert {value.device.type for value in model.state_dict().values()} == {"cpu"}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convsmith.errors import ArgumentError, ConvsmithError, ModelError
 from convsmith.rewrite.lightening.tune.batches import Replayed, number_of
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint
+from convsmith.rewrite.lightening.tune.device import brought, device_of, on_device
 from convsmith.rewrite.lightening.tune.loader import begin_epoch
 from convsmith.rewrite.lightening.tune.log import Epoch, OnEpoch
 from convsmith.rewrite.lightening.tune.randomness import random_state, restore
@@ -40,6 +41,7 @@ class Fleet(Protocol):
 
     world_size: int
     global_rank: int
+    device: torch.device
 
     def setup(self, module: nn.Module, *optimizers: torch.optim.Optimizer) -> Any:
         """Both, so that their steps are those of all processes."""
@@ -93,13 +95,15 @@ def distil(
     and one with `configure_optimizers` for its optimizer.
 
     Args:
-        student: what is trained; its train flags come back as they were.
-        teacher: the original, which is only asked.
+        student: what is trained, on the device of `fabric` if there is one; its train flags and
+            its device come back as they were.
+        teacher: the original, which is only asked, and copied if it is on another device.
         train: batches, gone through once per epoch: (images, labels), or images alone.
         schedule: epochs, learning rate and weights.
         loss: the user's own, of outputs and labels, in place of the cross-entropy.
         paths: layers whose responses are to be the teacher's, if the schedule weighs them.
-        fabric: shares every batch among its processes, which all go through the same batches.
+        fabric: says on which device, and shares every batch among its processes, which all go
+            through the same batches.
         checkpoint: where each epoch is kept, and from where an interrupted run continues, or one
             of other length as far as both share their learning rates.
         stage: the name of this training in the checkpoint.
@@ -119,7 +123,11 @@ def distil(
     if schedule.epochs <= 0 or number == 0:
         missing = "0 batches" if number == 0 else f"{schedule.epochs} epochs"
         raise ArgumentError(f"nothing to train on: {missing}")
-    grader = Teacher(teacher, student, schedule, loss, paths)
+    home = device_of(student)
+    if fabric is not None:  # before there is an optimizer, whose state is where the weights are
+        student.to(fabric.device)
+    place = device_of(student)
+    grader = Teacher(on_device(teacher, place), student, schedule, loss, paths)
     optimizer = _optimizer(student, schedule)
     pace = Pace(schedule, optimizer, number)
     model: Any = student
@@ -146,7 +154,7 @@ def distil(
             begin_epoch(train, len(history))
             total, count = 0.0, 0
             for number, whole in enumerate(batches):
-                batch = _share(whole, fabric)
+                batch = brought(_share(whole, fabric), place)
                 with _precision(schedule, student):
                     value = grader.grade(model, batch, _own_step(student, model, batch, number))
                 shared = value.detach() if fabric is None else fabric.all_reduce(value.detach())
@@ -179,6 +187,7 @@ def distil(
     finally:
         for module, flag in flags:
             module.training = flag
+        student.to(home)
     return history
 
 
