@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.mobile import efficientnet_lite0, mobilenetv2
 from convsmith.errors import DataError
 
-__all__ = ["TRAINED", "Trained", "crops"]
+__all__ = ["PHOTOGRAPHS", "TRAINED", "Trained", "crops", "photographs"]
 
 PHOTOGRAPHS = (
     "astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png",
@@ -90,8 +91,8 @@ TRAINED = {
 }
 
 
-def crops(count: int, of: Trained) -> Tensor:
-    """Random squares of the photographs (count, 3, 224, 224), as the network takes them.
+def photographs(names: Sequence[str]) -> list[Any]:
+    """Pictures of scikit-image as arrays (height, width, 3).
 
     Raises:
         DataError: where scikit-image is not installed.
@@ -102,10 +103,19 @@ def crops(count: int, of: Trained) -> Tensor:
     except ImportError as error:
         raise DataError("the photographs are missing: pip install scikit-image") from error
     folder = Path(skimage.__file__).parent / "data"
-    photographs = [imread(folder / name)[..., :3] for name in PHOTOGRAPHS]
+    return [imread(folder / name)[..., :3] for name in names]
+
+
+def crops(count: int, of: Trained) -> Tensor:
+    """Random squares of the photographs (count, 3, 224, 224), as the network takes them.
+
+    Raises:
+        DataError: where scikit-image is not installed.
+    """
+    scenes = photographs(PHOTOGRAPHS)
     random, found = np.random.default_rng(0), []
     for number in range(count):
-        image = photographs[number % len(photographs)]
+        image = scenes[number % len(scenes)]
         height, width = image.shape[:2]
         shorter = min(height, width)
         side = int(random.integers(shorter // 3, shorter + 1))
