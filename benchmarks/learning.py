@@ -77,12 +77,16 @@ def train(
 
 
 def pretrained(
-    name: str, make: Callable[[], nn.Module], teach: Callable[[nn.Module], nn.Module], folder: Path
+    name: str,
+    make: Callable[[], nn.Module],
+    teach: Callable[[nn.Module], nn.Module],
+    folder: Path,
+    seed: int = 0,
 ) -> nn.Module:
     """The network of that name, trained; read from the folder if it is there."""
     path = folder / f"{name}.safetensors"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = make().eval()
     if path.exists():
         model.load_state_dict(load_file(path))

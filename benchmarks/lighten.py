@@ -6,7 +6,6 @@ import warnings
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmarks.choice import chosen
-from benchmarks.garments import FOLDER, Data, Residual, Scenes, UNet, garments, vgg
-from benchmarks.learning import Shuffled, accuracy, mean_iou, pixel_loss, pretrained, train
+from benchmarks.garments import FOLDER
+from benchmarks.lighten_cases import TRAINED, WAYS, Case, Way, cases
+from benchmarks.lighten_tables import missed, tables
 from benchmarks.rivals import RIVALS, slightest
 from convsmith.cli.output import steps, talk
 from convsmith.errors import ArgumentError
 from convsmith.network import trace
-from convsmith.report import Column, Table, milliseconds, percent
 from convsmith.rewrite import Run, Timing, Tuning, lighten
 from convsmith.rewrite.lightening.candidates import Choice, candidates
 from convsmith.rewrite.lightening.clock import Clock
@@ -36,50 +34,13 @@ from convsmith.rewrite.lightening.settings import Progress
 from convsmith.rewrite.lightening.target import Target
 from convsmith.rewrite.lightening.tune.distil import distil
 from convsmith.rewrite.lightening.tune.schedule import Schedule
+from convsmith.runtime.precision import check_here
 
 __all__ = ["options", "run", "tables"]
 
-UNTRAINED, TRAINED = (2.0, 0.010), (4.0, 0.003)
-"""Goals: how many times faster, and the most accuracy it may cost."""
 TARGETS = (1.5, 2.0, 3.0, 4.0)
-NEAR = 0.15
 RATE = 0.05
 """Learning rate of all networks that start from trained weights."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network, and what it learns.
-
-    Attributes:
-        name: in the tables and of its file.
-        make: builds it.
-        data: of all.
-        score: gives its accuracy: the share of images classified correctly, or the mean IoU.
-        teach: trains it from nothing.
-        loss: of outputs and labels; None for cross-entropy.
-        size: images per batch of fine-tuning.
-        batch: images that are timed together: enough that calls do not count.
-        calibration: how many unlabelled images lightening sees.
-        shown: how many images fine-tuning goes through in an epoch.
-    """
-
-    name: str
-    make: Callable[[], nn.Module]
-    data: Data
-    score: Callable[[nn.Module], float]
-    teach: Callable[[nn.Module], nn.Module]
-    loss: Any
-    size: int
-    batch: int
-    calibration: int
-    shown: int
-
-    def batches(self) -> Shuffled:
-        """What fine-tuning goes through once per epoch: the same images for all."""
-        order = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(1))
-        part = order[: self.shown]
-        return Shuffled(self.data.train[part], self.data.train_labels[part], self.size)
 
 
 def options(parser: ArgumentParser) -> None:
@@ -88,8 +49,9 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument("--folder", default="build/lighten", help="where trained networks are kept")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, default=12000, help="images per epoch of fine-tuning")
+    parser.add_argument("--images", type=int, default=8000, help="images per epoch of fine-tuning")
     parser.add_argument("--only", default="", help="only networks whose name contains this")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--no-rivals", action="store_true")
 
 
@@ -99,72 +61,81 @@ def run(options: Namespace) -> dict[str, Any]:
     warnings.filterwarnings("ignore", category=UserWarning)
     rows: list[dict[str, Any]] = []
     promised: list[dict[str, Any]] = []
-    for case in chosen({case.name: case for case in _cases(options)}, options.only).values():
-        model = pretrained(case.name, case.make, case.teach, Path(options.folder))
-        promised += _promised(case, model)
-        rows += _rows(case, model, options)
+    goals = {}
+    for case in cases(options):
+        goals[case.name] = case.goal
+        for seed in options.seeds:
+            model = case.original(Path(options.folder), seed)
+            promised += _promised(case, model, seed)
+            rows += _rows(case, model, options, seed)
     return {
         "rows": rows,
         "promised": promised,
-        "missed": [line for row in rows if (line := _missed(row))]
-        + [
-            f"{row['network']}, {row['target']}: {row['predicted']:.3f} ms predicted, "
-            f"{row['ms']:.3f} measured"
-            for row in promised
-            if abs(row["ms"] / row["predicted"] - 1) > NEAR
-        ],
+        "missed": missed(rows, promised, goals),
         "threads": options.threads,
         "epochs": options.epochs,
         "images": options.images,
+        "seeds": options.seeds,
     }
 
 
-def _cases(options: Namespace) -> list[Case]:
-    single = garments(Path(options.data))
-    scenes = Scenes().data(single, 4000, 500) if options.only in "unet" else single
-    learn, judge = partial(train, data=single, epochs=5), accuracy(single)
-    return [
-        Case("resnet", Residual, single, judge, learn, None, 128, 32, 500, options.images),
-        Case("vgg", vgg, single, judge, learn, None, 128, 32, 500, options.images),
-        Case(
-            "unet", UNet, scenes, mean_iou(scenes),
-            partial(train, data=scenes, epochs=6, loss=pixel_loss, size=16),
-            pixel_loss, 16, 1, 100, options.images // 10,
-        ),
-    ]  # fmt: skip
-
-
-def _rows(case: Case, model: nn.Module, options: Namespace) -> list[dict[str, Any]]:
+def _rows(case: Case, model: nn.Module, options: Namespace, seed: int) -> list[dict[str, Any]]:
     """The original, ours untrained and trained with its control, and the rivals."""
-    random = torch.Generator().manual_seed(0)
-    shown = case.data.train[
-        torch.randperm(len(case.data.train), generator=random)[: case.calibration]
-    ]
-    images = list(torch.split(shown, 125))
+    shown = case.calibrating(seed)
     image = shown[: case.batch]
     found: dict[str, tuple[nn.Module, dict[str, Any]]] = {"original": (model, {})}
-    timing = Timing(batch=case.batch)
+    narrow: dict[str, Any] = {}
     with steps() as progress:
-        for speedup, trained in ((UNTRAINED[0], False), (TRAINED[0], True)):
-            more: dict[str, Any] = {}
-            if trained:
-                tuning = Tuning(loss=case.loss, precision="bf16", learning_rate=RATE)
-                more = {"train": case.batches(), "epochs": options.epochs, "tuning": tuning}
-            make = partial(lighten, model, images, timing=timing, **more)
-            runs = Path(options.folder, f"{case.name}-trained") if trained else None
-            light, asked = _reached(make, speedup, runs, progress)
-            name = "convsmith, trained" if trained else "convsmith, no training"
-            found[name] = light.model, {"asked": asked}
-            if light.control is not None:
+        for way in filter(_possible, WAYS):
+            make = partial(_lightened, case, model, list(torch.split(shown, 125)), options, seed)
+            runs = Path(options.folder, case.label(seed) + _suffix(way)) if way.trained else None
+            light, asked = _reached(partial(make, way), way.speedup, runs, progress)
+            facts = {"asked": asked, "seed": seed}
+            found[way.name] = light.model, facts
+            if light.report.narrow is not None:
+                narrow[way.name] = light.report
+            elif light.control is not None:
                 found["control"] = light.control, {}
     if not options.no_rivals:
-        ours = found["convsmith, trained"][0]
+        ours = found[TRAINED.name][0]
         for name in RIVALS:
-            found[name] = _rival(name, case, model, ours, image, options), {}
-    return _measured(case, found, image)
+            found[name] = _rival(name, case, model, ours, image, options, seed), {}
+    return _measured(case, found, narrow, image, seed)
 
 
-def _promised(case: Case, model: nn.Module) -> list[dict[str, Any]]:
+def _possible(way: Way) -> bool:
+    """Whether this machine has kernels for the precision of a way."""
+    try:
+        check_here(way.precision)
+    except ArgumentError as error:
+        talk(f"{way.name} is left out: {error}")
+        return False
+    return True
+
+
+def _suffix(way: Way) -> str:
+    return "-trained" if way.precision == "float32" else f"-trained-{way.precision}"
+
+
+def _lightened(
+    case: Case, model: nn.Module, images: list[Tensor], options: Namespace, seed: int, way: Way,
+    speedup: float, checkpoint: Path | None, progress: Progress,
+) -> Any:  # fmt: skip
+    """One call of `lighten`: the control is trained once, beside the network in float32."""
+    narrow = way.precision != "float32"
+    more: dict[str, Any] = {}
+    if way.trained:
+        tuning = Tuning(loss=case.loss, precision="bf16", learning_rate=RATE, control=not narrow)
+        more = {"train": case.batches(seed), "epochs": options.epochs, "tuning": tuning}
+    run = Run(
+        progress=progress, checkpoint=checkpoint, seed=seed,
+        evaluate=case.score if narrow else None,
+    )  # fmt: skip
+    timing = Timing(batch=case.batch, precision=way.precision)
+    return lighten(model, images, speedup, timing=timing, run=run, **more)
+
+
+def _promised(case: Case, model: nn.Module, seed: int) -> list[dict[str, Any]]:
     """What the choice for each target predicts, beside the network built and measured."""
     images, clock = case.data.train[:64], Clock()
     image = images[: case.batch]
@@ -187,6 +158,7 @@ def _promised(case: Case, model: nn.Module) -> list[dict[str, Any]]:
         rows.append(
             {
                 "network": case.name,
+                "seed": seed,
                 "target": f"{target:g}×",
                 "predicted": selection.predicted,
                 "ms": times["light"].median_ms,
@@ -212,8 +184,7 @@ def _reached(
     """
 
     def attempt(asked: float) -> Any:
-        run = Run(progress=progress, checkpoint=runs and runs / f"{asked}")
-        return make(speedup=asked, run=run)
+        return make(asked, runs and runs / f"{asked}", progress)
 
     done = sorted(runs.glob("*/*/fine-tuning.pt")) if runs else []
     if done:
@@ -231,11 +202,17 @@ def _reached(
 
 
 def _rival(
-    name: str, case: Case, model: nn.Module, ours: nn.Module, image: Tensor, options: Namespace
+    name: str,
+    case: Case,
+    model: nn.Module,
+    ours: nn.Module,
+    image: Tensor,
+    options: Namespace,
+    seed: int,
 ) -> nn.Module:
     """Another tool's network of the same time, fine-tuned with the same budget and teacher."""
     clock, make = Clock(), RIVALS[name](model, image)
-    path = Path(options.folder, f"{case.name}-{name}.safetensors")
+    path = Path(options.folder, f"{case.label(seed)}-{name}.safetensors")
     if path.exists():
         with safe_open(path, "pt") as file:
             student = make(float(file.metadata()["share"])).eval()
@@ -246,33 +223,46 @@ def _rival(
     student = make(share)
     schedule = Schedule(options.epochs, precision="bf16", learning_rate=RATE)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        distil(student, model, case.batches(), schedule, loss=case.loss)
+        torch.manual_seed(seed)
+        distil(student, model, case.batches(seed), schedule, loss=case.loss)
     save_file(student.state_dict(), path, {"share": str(share)})
     return student.eval()
 
 
 def _measured(
-    case: Case, found: dict[str, tuple[nn.Module, dict[str, Any]]], image: Tensor
+    case: Case,
+    found: dict[str, tuple[nn.Module, dict[str, Any]]],
+    narrow: dict[str, Any],
+    image: Tensor,
+    seed: int,
 ) -> list[dict[str, Any]]:
-    """All networks timed in turn, compiled and in PyTorch."""
+    """All networks timed in turn, compiled and in PyTorch.
+
+    What runs in another precision has its own time and accuracy, of the call that made it.
+    """
     models = {name: model for name, (model, _) in found.items()}
     compiled = Clock().networks(models, image)
     eager = Clock(compiled=False).networks(models, image)
     before = case.score(models["original"])
     rows = []
     for name, (model, facts) in found.items():
-        after = case.score(model)
-        ms = compiled[name].median_ms
+        report = narrow.get(name)
+        if report is None:
+            after, ms = case.score(model), compiled[name].median_ms
+            speedup = compiled["original"].median_ms / ms
+        else:
+            after, ms = report.narrow.accuracy, report.narrow.compiled.median_ms
+            speedup = report.original.compiled.median_ms / ms
         rows.append(
             {
                 "network": case.name,
+                "seed": seed,
                 "what": name,
                 "batch": case.batch,
                 "params": sum(p.numel() for p in model.parameters()),
                 "ms": ms,
                 "eager_ms": eager[name].median_ms,
-                "speedup": compiled["original"].median_ms / ms,
+                "speedup": speedup,
                 "from_eager": eager["original"].median_ms / ms,
                 "score": after,
                 "drop": before - after,
@@ -280,53 +270,3 @@ def _measured(
             }
         )
     return rows
-
-
-def _missed(row: dict[str, Any]) -> str:
-    goals = {"convsmith, no training": UNTRAINED, "convsmith, trained": TRAINED}
-    if row["what"] not in goals:
-        return ""
-    faster, drop = goals[row["what"]]
-    told = []
-    if row["speedup"] < 0.98 * faster:
-        told.append(f"{row['speedup']:.2f}× instead of {faster:g}×")
-    if row["drop"] > drop:
-        told.append(f"{100 * row['drop']:.1f} points lost instead of {100 * drop:.1f}")
-    return f"{row['network']}, {row['what']}: {'; '.join(told)}" if told else ""
-
-
-def tables(result: dict[str, Any]) -> list[Table]:
-    """Two tables: one block of rows per network, and predictions beside measurements."""
-    columns = [
-        Column("network", "network"),
-        Column("what", "what"),
-        Column("params", "parameters", align="right", format="{:,}".format),
-        Column("score", "accuracy or mIoU", align="right", format=percent),
-        Column("drop", "points lost", align="right", format=lambda share: f"{100 * share:.2f}"),
-        Column("batch", "images", align="right"),
-        Column("ms", "compiled", align="right", format=milliseconds),
-        Column("speedup", "speed-up", align="right", format="{:.2f}×".format),
-        Column("eager_ms", "PyTorch", align="right", format=milliseconds),
-        Column("from_eager", "from PyTorch", align="right", format="{:.1f}×".format),
-    ]
-    rows = [tuple(row.get(column.key) for column in columns) for row in result["rows"]]
-    note = (
-        f"{result['threads']} thread(s), times of a batch; "
-        f"fine-tuning: {result['epochs']} epochs of {result['images']:,} images "
-        "(a tenth of them scenes for the U-Net), calibration: 500 images (100 scenes); speed-up: "
-        "the original compiled against the lightened compiled; from PyTorch: the original in "
-        "PyTorch against it"
-    )
-    kept = [
-        Column("network", "network"),
-        Column("target", "target", align="right"),
-        Column("predicted", "predicted", align="right", format=milliseconds),
-        Column("ms", "measured", align="right", format=milliseconds),
-        Column("speedup", "speed-up", align="right", format="{:.2f}×".format),
-        Column("forms", "forms"),
-    ]
-    promised = [tuple(row[column.key] for column in kept) for row in result["promised"]]
-    return [
-        Table(columns, rows, title="Lightened networks", note=note),
-        Table(kept, promised, title="Predicted and measured"),
-    ]

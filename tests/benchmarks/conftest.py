@@ -1,0 +1,3 @@
+from tests.rewrite.fakes import counted
+
+__all__ = ["counted"]
