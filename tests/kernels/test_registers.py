@@ -15,6 +15,7 @@ from convsmith.kernels.epilogue import Epilogue
 from convsmith.kernels.isa import ISAS, Isa
 from convsmith.kernels.kernel import Kernel, Numbers
 from convsmith.kernels.pointwise import Dense, Pointwise
+from convsmith.kernels.winograd import Winograd
 from tests.kernels.code import inner_loops, instructions
 
 EPILOGUES = {
@@ -33,6 +34,7 @@ KINDS: dict[str, Callable[..., Kernel]] = {
     "dense": lambda *a, **k: Dense(*a, (3, 3), **k),
     "dense, by parts": lambda *a, **k: Dense(*a, (3, 3), parts=True, **k),
     "separable": lambda *a, **k: Separable(*a, (3, 3), middle="relu", **k),
+    "winograd": lambda channels, pairs, **k: Winograd(channels, 2 * pairs, 3, **k),
 }
 BF16 = Numbers(source=True, target=True, products=True)
 CASES = [
@@ -46,6 +48,8 @@ CASES = [
     if not numbers.products or (isa.bf16 and "parts" not in kind)
     # Separable tiles of bf16 are at most 8 pixels long.
     if not (numbers.products and kind == "separable" and pixels > 8)
+    # Nor are tiles of more pairs, and transformed sums are float32.
+    if kind != "winograd" or (pixels <= 8 and not numbers.products)
 ]
 
 

@@ -12,14 +12,16 @@ from convsmith.runtime import compile
 EPSILON = torch.finfo(torch.float32).eps
 
 
-def agree(net: nn.Module, image: Tensor, isa: str, threads: int = 1) -> None:
+def agree(
+    net: nn.Module, image: Tensor, isa: str, threads: int = 1, winograd: bool = False
+) -> None:
     """Check a network on an image: shapes, layout of memory, and errors.
 
     The error may be twice eager's, in the norm and at the worst value, or a few units in the last
     place of the largest number that was rounded on the way.
     """
     net = net.eval()
-    fast = compile(net, image, isa=isa, threads=threads)
+    fast = compile(net, image, isa=isa, threads=threads, winograd=winograd)
     assert fast.regions, f"nothing is computed by kernels: {fast.reasons}"
     sizes: list[float] = []
     hooks = [

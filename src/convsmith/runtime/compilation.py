@@ -54,6 +54,7 @@ def compile(
     keep: Sequence[str] = (),
     agreement: float | None = None,
     images: Any = None,
+    winograd: bool = False,
 ) -> Compiled:
     """Compile a network for inference on this machine's processor.
 
@@ -82,6 +83,11 @@ def compile(
             be the model's: those layers whose roundings move the outputs most stay float32, as few
             as are needed. `Compiled.keep` names them, `Compiled.price` says what was measured.
         images: what that is measured with, as for `Compiled.compare`; no labels are needed.
+        winograd: let dense convolutions of three columns and stride 1, with many channels, take two
+            thirds of their products (Winograd's F(2, 3)), in float32. The error stays within twice
+            PyTorch's, but not every bit: results depend on whether a column is even, so that parts
+            of an image do not have the bits of the whole, and an infinity among the inputs makes
+            NaN of its neighbours. It also holds a second copy of such weights.
 
     Raises:
         ArgumentError: for an invalid example or setting, less than one thread, or a precision that
@@ -102,6 +108,8 @@ def compile(
         raise ArgumentError(f"at least one thread is needed, not {threads}")
     if not isinstance(frozen, bool):
         raise ArgumentError(f"frozen is True or False, not {type(frozen).__name__}")
+    if not isinstance(winograd, bool):
+        raise ArgumentError(f"winograd is True or False, not {winograd!r}")
     if new_sizes not in ("wait", "torch"):
         raise ArgumentError(f"new_sizes is 'wait' or 'torch', not {new_sizes!r}")
     if not isinstance(model, (nn.Module, ExportedProgram)):
@@ -113,6 +121,7 @@ def compile(
     check_budget(agreement, images, precision)
     if here(precision, allow_fallback, isa) != precision:
         wanted = FLOAT32
+    wanted = replace(wanted, winograd=winograd)
     if part_of is not None and not isinstance(part_of, Network):
         raise ArgumentError(f"part_of is a Network, not {part_of!r}")
     if frozen:

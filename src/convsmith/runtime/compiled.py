@@ -71,6 +71,7 @@ class Compiled(ForInference):
         precision: `float32` or `bf16`: what its kernels compute with.
         keep: in bf16, the layers that stay float32: those that were named, and those that the
             agreement needs that was asked for.
+        winograd: whether dense convolutions may take fewer products.
         price: what `compare` gave for the images that an agreement was asked for with.
     """
 
@@ -90,6 +91,7 @@ class Compiled(ForInference):
     ) -> None:
         super().__init__()
         self.threads, self.frozen, self.precision = threads, frozen, precision.name
+        self.winograd = precision.winograd
         self.keep = tuple(sorted(precision.keep))
         self.price: Agreement | None = None
         self._look = look
@@ -495,7 +497,7 @@ class Compiled(ForInference):
         copied = Compiled(
             snapshot(self._source.model), self._source.example, self._source.partition,
             self.threads, self._look, True,
-            precision=Precision(self.precision, frozenset(self.keep)),
+            precision=Precision(self.precision, frozenset(self.keep), self.winograd),
         )  # fmt: skip
         copied.price = self.price
         memo[id(self)] = copied

@@ -28,10 +28,12 @@ class Precision:
     Attributes:
         name: one of `PRECISIONS`.
         keep: layers that stay float32 whatever the name.
+        winograd: whether dense sums in float32 may take fewer products (`kernels.winograd`).
     """
 
     name: str = "float32"
     keep: frozenset[str] = frozenset()
+    winograd: bool = False
 
     def check(self, layers: Iterable[str]) -> None:
         """Raise an `ArgumentError` where a layer to keep is none of these."""

@@ -24,7 +24,7 @@ from convsmith.runtime.lowering.ended import Ended
 from convsmith.runtime.lowering.lowering import COMPUTED_WEIGHT, Lowering, Weights
 from convsmith.runtime.lowering.maps import Map
 
-__all__ = ["CONVOLUTION", "Convolution", "affine", "padded", "parameters", "scaled"]
+__all__ = ["CONVOLUTION", "Convolution", "affine", "padded", "parameters", "scaled", "sums_by_tile"]
 
 
 @dataclass(eq=False)
@@ -212,7 +212,7 @@ class Convolution(Ended):
         if self.kind == "grouped":
             weight = padded(self.weight.transpose(2, 3, 1, 0), pitch)
             return [_twos(weight) if self.products else weight, *lines]
-        sums = _pairs if self.products else _sums
+        sums = _pairs if self.products else sums_by_tile
         if self.depthwise is None:
             return [sums(self.weight, pitch, tile), *lines]
         inputs, multiplier = self.sources[0].channels, self.multiplier
@@ -363,7 +363,7 @@ def padded(values: Array, pitch: int) -> Array:
     return np.ascontiguousarray(np.pad(values, room), np.float32)
 
 
-def _sums(weight: Array, pitch: int, tile: int) -> Array:
+def sums_by_tile(weight: Array, pitch: int, tile: int) -> Array:
     """(out, in, rows, columns) to (tiles, rows, columns, in, outputs of a tile)."""
     out, inputs, rows, columns = weight.shape
     padded = np.zeros((pitch, inputs, rows, columns), np.float32)
@@ -374,7 +374,7 @@ def _sums(weight: Array, pitch: int, tile: int) -> Array:
 
 def _pairs(weight: Array, pitch: int, tile: int) -> Array:
     """The same in bf16, as bits: (tiles, rows, columns, in / 2, outputs of a tile, 2)."""
-    lines = _sums(weight, pitch, tile).reshape(-1, 2, tile).swapaxes(1, 2)
+    lines = sums_by_tile(weight, pitch, tile).reshape(-1, 2, tile).swapaxes(1, 2)
     return bf16_bits(lines)
 
 

@@ -11,6 +11,7 @@ from convsmith.runtime.lowering.lowering import Weights
 from convsmith.runtime.lowering.narrowing import narrow
 from convsmith.runtime.lowering.separable import fuse_separable
 from convsmith.runtime.lowering.table import lowering_of
+from convsmith.runtime.lowering.winograd import transform
 from convsmith.runtime.precision import FLOAT32, Precision
 
 __all__ = ["lower"]
@@ -47,6 +48,8 @@ def lower(
     blocks += [Output(name, [source], None) for name, source in maps.items()]
     _widen(blocks)
     narrow(blocks, precision)
+    if precision.winograd:
+        transform(blocks)
     return blocks
 
 

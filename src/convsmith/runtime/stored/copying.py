@@ -14,7 +14,7 @@ from convsmith.runtime.stored.writing import content_of
 
 __all__ = ["from_content", "without_code"]
 
-_KEPT = ("name", "version", "threads", "precision", "keep", "sizes")
+_KEPT = ("name", "version", "threads", "precision", "keep", "winograd", "sizes")
 
 Reduced = tuple[Callable[[bytes], "Compiled"], tuple[bytes]]
 

@@ -43,7 +43,10 @@ def rebuilt(container: Container, threads: int | None = None) -> Compiled:
     if precision != "float32" and (why := lacks_bf16()):
         raise ModelError(f"{container.name} computes in {precision}: {why}")
     threads = threads or max(1, min(int(document["threads"]), usable_processors()))
-    compiled = compile(program, examples[0], threads=threads, precision=precision, keep=keep)
+    compiled = compile(
+        program, examples[0], threads=threads, precision=precision, keep=keep,
+        winograd=document.get("winograd") is True,
+    )  # fmt: skip
     compiled.frozen = True  # no one else has the program, so nothing of it changes
     if len(examples) > 1:
         compiled.prepare(examples[1:])

@@ -46,6 +46,7 @@ class Saved(Protocol):
     threads: int
     precision: str
     keep: tuple[str, ...]
+    winograd: bool
     _source: Source
 
     @property
@@ -92,6 +93,7 @@ def content_of(
         "threads": compiled.threads,
         "precision": compiled.precision,
         "keep": list(compiled.keep),
+        "winograd": compiled.winograd,
         "sizes": [write(example) for example in examples],
         **(writer.document if code else {}),
     }
