@@ -15,6 +15,7 @@ from benchmarks.classifiers import convnext_atto, shufflenetv2, squeezenet, vgg1
 from benchmarks.detector import yolo
 from benchmarks.images import esrgan, unet
 from benchmarks.normfree import eca_nfnet_l0
+from benchmarks.runtimes import FEWER, USUAL
 from convsmith.report import Table
 
 __all__ = ["options", "run", "tables"]
@@ -43,6 +44,8 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Time every network at every size; errors against float64."""
+    if not options.runtimes and options.precision == "float32":
+        options.runtimes = ",".join((*USUAL, FEWER))
     result = networks.timed(FAMILIES, QUICK if options.quick else SIZES, options)
     return {**result, "missed": list(networks.missed(result))}
 

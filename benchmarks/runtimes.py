@@ -23,15 +23,15 @@ from benchmarks.ncnn_runtime import ncnn_call
 from benchmarks.peers import quiet
 
 __all__ = [
-    "CONVSMITH", "DIRECT", "NARROW", "RUNTIMES", "WINOGRAD", "Ready", "Runtime", "error_of",
-    "export", "prepare", "session", "versions",
+    "CONVSMITH", "DIRECT", "FEWER", "NARROW", "RUNTIMES", "USUAL", "WINOGRAD", "Ready", "Runtime",
+    "error_of", "export", "prepare", "session", "versions",
 ]  # fmt: skip
 
 CONVSMITH = "convsmith"
 CHANNELS_LAST = "channels_last"
 LOOSE = 0.5
 """The error of a network of random weights in bf16 or int8 above which it is called wrong."""
-WINOGRAD, DIRECT = "ncnn", "ncnn direct"
+WINOGRAD, DIRECT, FEWER = "ncnn", "ncnn direct", f"{CONVSMITH} Winograd"
 OPSET = 17
 
 Call = Callable[[], Any]
@@ -199,13 +199,19 @@ def _openvino(
 
 
 def _convsmith(
-    model: nn.Module, example: Tensor, threads: int, folder: Path, precision: str = "float32"
+    model: nn.Module,
+    example: Tensor,
+    threads: int,
+    folder: Path,
+    precision: str = "float32",
+    winograd: bool = False,
 ) -> Call:
     from convsmith.runtime import compile
 
-    return _without_gradients(
-        compile(model, example, threads=threads, precision=precision), example
-    )
+    fast = compile(model, example, threads=threads, precision=precision, winograd=winograd)
+    if winograd and not any(b.label == "winograd" for r in fast.regions for b in r.blocks):
+        raise LookupError("none of its convolutions takes fewer products")
+    return _without_gradients(fast, example)
 
 
 def _tensor(found: Any) -> Tensor:
@@ -229,6 +235,7 @@ RUNTIMES = (
     Runtime("OpenVINO", "openvino", partial(_openvino, precision="f32"), _tensor),
     Runtime(WINOGRAD, "ncnn", ncnn_call, _stacked),
     Runtime(CONVSMITH, "convsmith", _convsmith, peer=False),
+    Runtime(FEWER, "convsmith", partial(_convsmith, winograd=True), peer=False, usual=False),
     Runtime(DIRECT, "ncnn", partial(ncnn_call, winograd=False), _stacked, peer=False, usual=False),
     Runtime(
         f"{CONVSMITH} bf16",
@@ -262,6 +269,9 @@ RUNTIMES = (
         False,
     ),
 )
+
+USUAL = tuple(runtime.name for runtime in RUNTIMES if runtime.usual)
+"""Those that run unless others are named."""
 
 NARROW = (
     "ONNX Runtime",

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from convsmith.errors import ModelError
 from convsmith.network.contexts import quiet
 
 if TYPE_CHECKING:
@@ -128,7 +129,11 @@ def _openvino(
 
 
 def _convsmith(
-    model: nn.Module, inputs: Inputs, threads: int, precision: str = "float32"
+    model: nn.Module,
+    inputs: Inputs,
+    threads: int,
+    precision: str = "float32",
+    winograd: bool = False,
 ) -> Callable[[], Any]:
     from convsmith.cli.output import steps
     from convsmith.runtime import compile
@@ -136,8 +141,11 @@ def _convsmith(
     with steps() as progress:
         args, kwargs = inputs
         fast = compile(
-            model, kwargs or args, threads=threads, progress=progress, precision=precision
-        )
+            model, kwargs or args, threads=threads, progress=progress, precision=precision,
+            winograd=winograd,
+        )  # fmt: skip
+    if winograd and not any(block.label == "winograd" for r in fast.regions for block in r.blocks):
+        raise ModelError("none of its convolutions takes fewer products")
     return _eager(fast, inputs, threads)
 
 
@@ -163,6 +171,12 @@ PEERS = (
         _openvino,
     ),
     Peer("convsmith", ("halide",), "convsmith.compile(model, example)", _convsmith),
+    Peer(
+        "convsmith Winograd",
+        ("halide",),
+        "convsmith.compile(model, example, winograd=True)",
+        partial(_convsmith, winograd=True),
+    ),
     Peer(
         "openvino bf16",
         ("openvino", "onnx", "onnxscript"),
