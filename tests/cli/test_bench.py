@@ -37,7 +37,7 @@ def test_json(place, capsys):
     runs = {runtime["name"]: runtime for runtime in report["runtimes"]}
     assert report["shape"] == [1, 3, 9, 9]
     assert runs["convsmith"]["error"] < 1e-5
-    assert runs["convsmith Winograd"]["why"].endswith("none of its convolutions takes fewer products")
+    assert "none of its convolutions" in runs["convsmith Winograd"]["why"]
     assert runs["torch"]["speedup"] == 1
     assert runs["rarely"]["why"] == "pip install no_such_package"
     assert runs["broken"]["why"].startswith("ZeroDivisionError")
