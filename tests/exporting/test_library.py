@@ -27,7 +27,6 @@ from convsmith.cli import main
 from convsmith.exporting.library import toolchain
 from convsmith.exporting.library.assembly import asks_for_memory, assembled
 from convsmith.exporting.library.targets import TARGETS
-from convsmith.kernels.depthwise import Separable
 from convsmith.kernels.isa import choose_isa
 from convsmith.kernels.kernel import Kernel
 from tests.exporting.libraries import Loaded, compiled, run_here, run_program
@@ -122,6 +121,18 @@ def test_random_networks(
     for _ in range(2):  # it leaves nothing behind that the next run would meet
         found = library.run([image], [t.shape for t in expected])
         assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ISA_OF)
+def test_weights_that_no_second_cache_holds(tmp_path: Path, target: str) -> None:
+    isa = able(target)
+    model = nn.Sequential(nn.Conv2d(130, 130, 3, padding=1), nn.ReLU(), nn.Conv2d(130, 1100, 1))
+    image = torch.randn(2, 130, 9, 23)
+    cs.export(model.eval(), image, tmp_path / "out", target=target)
+    wanted = cs.compile(model, image, threads=1, isa=isa)(image)
+    (found,) = run_here(tmp_path / "out/libnet.so", "net", [image], [wanted.shape])
+    assert torch.equal(found, wanted)
 
 
 class Head(nn.Module):
@@ -419,10 +430,10 @@ def kinds(base: type[Kernel] = Kernel) -> Iterator[type[Kernel]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(kinds(), key=lambda kind: kind.__name__))
-def test_only_separable_kernels_ask_for_memory(kind: type[Kernel]) -> None:
-    """How much those ask for is known, so that a library asks for all of its memory once."""
-    given = {"kernel": (3, 3), "stride": (1, 1), "operation": "add", "channels": 8}
+def test_kernels_that_ask_for_memory_say_how_much(kind: type[Kernel]) -> None:
+    """So that a library asks for all of its memory once."""
+    given = {"kernel": (3, 3), "stride": (1, 1), "operation": "add", "channels": 8, "pixels": 2}
     needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
     kernel = kind(**{name: given.get(name, 1) for name in needed})
     text = assembled(kernel, choose_isa(able("x86-64-v3")), TARGETS["x86-64-v3"].system, "net", 0)
-    assert asks_for_memory(text, "net") == isinstance(kernel, Separable)
+    assert asks_for_memory(text, "net") == (kind.scratch is not Kernel.scratch)

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("halide")
 
+from convsmith.kernels.blocked import Blocked
 from convsmith.kernels.depthwise import Separable
 from convsmith.kernels.epilogue import Epilogue
 from convsmith.kernels.isa import ISAS, Isa
@@ -32,6 +33,7 @@ KINDS: dict[str, Callable[..., Kernel]] = {
     "pointwise": Pointwise,
     "pointwise, by parts": lambda *a, **k: Pointwise(*a, parts=True, **k),
     "dense": lambda *a, **k: Dense(*a, (3, 3), **k),
+    "dense, blocked": lambda *a, **k: Blocked(*a, (3, 3), **k),
     "dense, by parts": lambda *a, **k: Dense(*a, (3, 3), parts=True, **k),
     "separable": lambda *a, **k: Separable(*a, (3, 3), middle="relu", **k),
     "winograd": lambda channels, pairs, **k: Winograd(channels, 2 * pairs, 3, **k),
@@ -48,8 +50,9 @@ CASES = [
     if not numbers.products or (isa.bf16 and "parts" not in kind)
     # Separable tiles of bf16 are at most 8 pixels long.
     if not (numbers.products and kind == "separable" and pixels > 8)
-    # Nor are tiles of more pairs, and transformed sums are float32.
-    if kind != "winograd" or (pixels <= 8 and not numbers.products)
+    # Nor are tiles of more pairs; and these are float32 alone.
+    if kind != "winograd" or pixels <= 8
+    if not (numbers.products and kind in ("winograd", "dense, blocked"))
 ]
 
 

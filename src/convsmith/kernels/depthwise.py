@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from convsmith.kernels.activation import activate, is_learnt
 from convsmith.kernels.epilogue import BARE, Epilogue, ended
 from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import (
+    ALIGNMENT,
     Kernel,
     Rows,
     ints,
@@ -198,6 +200,12 @@ class Separable(Kernel):
         extra = self.epilogue.arguments(slope, other)
         numbers = [*[first][: is_learnt(self.middle)], inputs, *[near][: self.parts]]
         return result(out), [*source.arguments, *arguments, *numbers, w, b, *extra]
+
+    def scratch(self, isa: Isa, source: Sequence[int], target: Sequence[int]) -> int:
+        """The values between the two convolutions: all channels of a tile of pixels."""
+        lanes = 2 * isa.lanes
+        channels = -(-source[0] // lanes) * lanes
+        return 4 * channels * self.multiplier * self.pixels + 4 * ALIGNMENT
 
 
 def _taps(source: Rows, of: Depthwise | Separable, lanes: int) -> tuple[list[Any], list[Any]]:

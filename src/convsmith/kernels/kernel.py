@@ -7,7 +7,7 @@ of any height. Rows and pixels that pad the map are in the buffer already; no ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, ClassVar
 
@@ -75,6 +75,16 @@ class Kernel:
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The scheduled output function and its arguments, the output itself left out."""
+        raise NotImplementedError
+
+    def scratch(self, isa: Isa, source: Sequence[int], target: Sequence[int]) -> int:
+        """The bytes that a call asks for while it runs, at most, if it asks for any.
+
+        Args:
+            isa: that the kernel is for.
+            source: the extents of the first buffer, innermost first.
+            target: those of the last one, which is written.
+        """
         raise NotImplementedError
 
 

@@ -32,6 +32,8 @@ class Pointwise(Kernel):
             divide that of all. A long sum in one go has an error that grows with its length,
             several times that of other libraries.
         panel: channels whose weights lie together: those of a tile, or of several.
+        outermost: whether a tile of outputs goes through all pixels before the next one does, for
+            weights that no second cache holds.
     """
 
     family: ClassVar[str] = "pointwise"
@@ -41,6 +43,7 @@ class Pointwise(Kernel):
     unroll: int = 2
     epilogue: Epilogue = BARE
     parts: bool = False
+    outermost: bool = False
     panel: int = field(kw_only=True)
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
@@ -82,8 +85,9 @@ class Pointwise(Kernel):
         order = [two.x, two.y] if by_pairs else [parts.x]
         whole = 1 if self.parts else unroll
         tile_output(
-            out, total, self.channels, self.pixels, isa.lanes, order, whole, by_pairs, rounding
-        )
+            out, total, self.channels, self.pixels, isa.lanes, order, whole, by_pairs, rounding,
+            self.outermost,
+        )  # fmt: skip
         if self.parts:
             tile_part(part, total, parts.x, r.x, isa.lanes, unroll)
         numbers = [inputs, stride, *[near][: self.parts]]
@@ -193,6 +197,7 @@ def tile_output(
     unroll: int = 1,
     by_pairs: bool = False,
     rounding: Rounding | None = None,
+    outermost: bool = False,
 ) -> Any:
     """Schedule sums in a register tile of `channels` × `pixels`; give back the loop of tiles.
 
@@ -209,6 +214,7 @@ def tile_output(
         unroll: how many steps of the innermost of these at once.
         by_pairs: whether it has two steps, of bf16, which one instruction multiplies and adds.
         rounding: of what is written, if it is bf16: of all channels of a tile at once.
+        outermost: whether the loop of tiles of channels is the outer one.
     """
     c, x, y = out.args()
     block, lane, tile, pixel = hl.Var("block"), hl.Var("lane"), hl.Var("tile"), hl.Var("pixel")
@@ -217,8 +223,9 @@ def tile_output(
     width = lanes if rounding is None else channels
     out.split(c, block, part, channels, whole).split(part, part, lane, width, whole)
     out.split(x, tile, pixel, pixels, hl.TailStrategy.ShiftInwards)
-    out.reorder(lane, part, pixel, block, tile, y).vectorize(lane).unroll(part).unroll(pixel)
-    total.compute_at(out, block)
+    loops = [tile, y, block] if outermost else [block, tile, y]
+    out.reorder(lane, part, pixel, *loops).vectorize(lane).unroll(part).unroll(pixel)
+    total.compute_at(out, loops[0])
     if rounding is not None:
         rounding.compute_at(out, pixel, lanes)
     for stage in (total, total.update()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import halide as hl
 
 from convsmith.kernels.epilogue import BARE, Epilogue
 from convsmith.kernels.isa import BLOCK, Isa
-from convsmith.kernels.kernel import Kernel, Rows, ints, matrix, result, vector
+from convsmith.kernels.kernel import ALIGNMENT, Kernel, Rows, ints, matrix, result, vector
 from convsmith.kernels.pointwise import in_panel
 
 __all__ = ["POSITIONS", "TAPS", "Winograd"]
@@ -95,7 +96,14 @@ class Winograd(Kernel):
         updates[1].reorder(c, pair, r.x, r.y)
         for stage in (total, part, *updates):
             stage.vectorize(c, isa.lanes).unroll(c).unroll(pair)
-        inputs.compute_at(out, band).bound(m, 0, POSITIONS)
+        inputs.compute_at(out, band).store_in(hl.MemoryType.Stack).bound(m, 0, POSITIONS)
         inputs.reorder(i, m, pair, block, y).vectorize(i, isa.lanes).unroll(m)
         extra = self.epilogue.arguments(slope, other)
         return result(out), [*source.arguments, near, parts, w, b, *extra]
+
+    def scratch(self, isa: Isa, source: Sequence[int], target: Sequence[int]) -> int:
+        """The transformed inputs of some rows."""
+        (inputs, *_), (_, width, height) = source, target
+        rows = (min(self.lines, height) - 1) * self.stride + self.rows
+        blocks = -(-inputs // BLOCK)
+        return 4 * BLOCK * blocks * POSITIONS * -(-width // 2) * rows + 4 * ALIGNMENT

@@ -29,7 +29,6 @@ from convsmith.exporting.library.targets import Target, target_named
 from convsmith.exporting.library.toolchain import toolchain_for
 from convsmith.exporting.library.trial import tried
 from convsmith.exporting.library.written import ExportedLibrary
-from convsmith.kernels.depthwise import Separable
 from convsmith.kernels.isa import CROSS, ISAS, Isa
 from convsmith.kernels.kernel import Kernel
 from convsmith.network import Network
@@ -221,16 +220,13 @@ def _code(layouts: dict[str, Layout], machine: Target, name: str) -> tuple[str, 
 def _asked(layout: Layout, number: int, isa: Isa) -> int:
     """The bytes that calls of a kernel ask for, at most."""
     kernel = layout.library.kernels[number]
-    if not isinstance(kernel, Separable):
-        raise ConvsmithError(f"it is not known how much memory {kernel} asks for")
+    assert isinstance(kernel, Kernel)
     most = 0
     for stage in layout.stages:
         if stage.calls is None or stage.arguments is None:
             continue
-        firsts = stage.calls["first"][stage.calls["function"] == number]
-        if len(firsts):
-            most = max(most, int(stage.arguments["extent"][firsts, 0].max()))
-    # The values between the two convolutions: all channels of a tile of pixels.
-    lanes = 2 * isa.lanes
-    channels = -(-most // lanes) * lanes
-    return 4 * channels * kernel.multiplier * kernel.pixels + 256
+        extents = stage.arguments["extent"][:, :3].tolist()
+        for call in stage.calls[stage.calls["function"] == number]:
+            source, target = extents[call["first"]], extents[call["first"] + call["count"] - 1]
+            most = max(most, kernel.scratch(isa, source, target))
+    return most

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from convsmith.arithmetic import Conv, ConvTranspose, Window
+from convsmith.kernels.blocked import Blocked
 from convsmith.kernels.depthwise import Depthwise, Separable
 from convsmith.kernels.grouped import Grouped
 from convsmith.kernels.isa import Isa, channel_pitch, fit
@@ -109,6 +110,17 @@ class Convolution(Ended):
         return _part(inputs) or inputs
 
     @property
+    def heavy(self) -> bool:
+        """Whether its weights are too many for the second cache, beside the maps.
+
+        They then come from the third one, at half the speed on some processors, unless they are
+        used for many pixels at once.
+        """
+        if self.products or self.kind not in ("pointwise", "dense"):
+            return False
+        return 4 * self.weight.size >= _HEAVY and (self.kind == "pointwise" or self.part > 0)
+
+    @property
     def dilation(self) -> tuple[int, int]:
         """Of rows and columns."""
         return self.windows[0].dilation, self.windows[1].dilation
@@ -148,7 +160,11 @@ class Convolution(Ended):
                 panel=panel,
             )  # fmt: skip
         if self.kind == "pointwise":
-            return Pointwise(tile, pixels, unroll, epilogue, part > 0, panel=panel)
+            return Pointwise(
+                tile, pixels, unroll, epilogue, part > 0, self.heavy, panel=panel
+            )
+        if self.heavy:
+            return Blocked(tile, pixels, taps, stride, epilogue, panel=panel)
         return Dense(tile, pixels, taps, stride, epilogue, part > 0, panel=panel)
 
     @property
@@ -235,7 +251,8 @@ class Convolution(Ended):
             return [*rates, *first, inputs, *part, *own]
         if self.kind == "pointwise":
             return [inputs, self.windows[0].stride, *part, *own]
-        return [inputs, *part, *rates, *own]
+        width = [self.size(size)[1]][: self.heavy]
+        return [*width, inputs, *part, *rates, *own]
 
     def macs(self, size: tuple[int, int]) -> int:
         """Multiply-adds for an output of this size."""
@@ -337,6 +354,9 @@ def _strips(isa: Isa, width: int) -> tuple[int, int]:
     pixels = fit([p * n for p in strips for n in (1, 2, 3, 4)], width)
     return next((p, pixels) for p in strips if pixels % p == 0 and pixels <= 4 * p)
 
+
+_HEAVY = 512 * 1024
+"""Bytes of weights that share a second cache of 1 MiB with nothing else, by trial."""
 
 _LONG = 256
 """Terms of a sum in one go whose error is like that of other libraries."""

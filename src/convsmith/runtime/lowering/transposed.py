@@ -83,6 +83,7 @@ class Transposed(Convolution):
             first=first,
             step=step,
             start=(rows[2], columns[2]),
+            whole=self,
             weight=weight,
             bias=self.bias,
             groups=self.groups,
@@ -104,9 +105,20 @@ class Transposed(Convolution):
 
 @dataclass(eq=False)
 class _Phase(Convolution):
-    """The outputs of one phase, as a plain convolution that begins at row and pixel `start`."""
+    """The outputs of one phase, as a plain convolution that begins at row and pixel `start`.
+
+    Attributes:
+        whole: what it is a part of.
+    """
 
     start: tuple[int, int] = (0, 0)
+    whole: Transposed | None = None
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and pixels of the phase, for those of the first source."""
+        assert self.whole is not None
+        rows, columns = self.whole.size(size)
+        return -(-(rows - self.first[0]) // self.step[0]), self.pixels(columns)
 
     def origin(self, row: int) -> tuple[int, int]:
         """Row and pixel of the first source where the window of a row's first pixel begins."""
