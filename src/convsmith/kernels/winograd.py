@@ -29,11 +29,11 @@ class Winograd(Kernel):
         m = (d0 − d2)·g0, (d1 + d2)·(g0 + g1 + g2)/2, (d2 − d1)·(g0 − g1 + g2)/2, (d1 − d3)·g2
         y = m0 + m1 + m2, m1 − m2 − m3
 
-    The inputs of a few rows of outputs are transformed first, and each tile of channels goes
-    through them all, so that its weights stay in the second cache. Arguments: x (buffer, ring,
-    row), blocks of 16 inputs that are summed by themselves first, how often so many, w, b, slopes,
-    residual, y. The weights lie as for `Pointwise`, the four products and the rows of the window
-    being the outer parts of the summed axis.
+    The inputs of some rows of outputs are transformed first. Then, for each tile of channels, a
+    part of its weights after the other goes through them all, as in `Blocked`. Arguments: x
+    (buffer, ring, row), pixels of a row of the output, blocks of 16 inputs that are summed by
+    themselves first, how often so many, w, b, slopes, residual, y. The weights lie as for
+    `Pointwise`, the four products and the rows of the window being the outer parts of the sum.
 
     Attributes:
         channels: outputs of a register tile.
@@ -56,54 +56,64 @@ class Winograd(Kernel):
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
-        c, x, y = hl.Var("c"), hl.Var("x"), hl.Var("y")
-        i, block, pair, m, n, v = (hl.Var(name) for name in ("i", "block", "pair", "m", "n", "v"))
+        c, x, y, tile, pair = (hl.Var(name) for name in ("c", "x", "y", "tile", "pair"))
+        i, block, m, n, v = (hl.Var(name) for name in ("i", "block", "m", "n", "v"))
         source, other = Rows("x"), Rows("residual")
-        near, parts = ints("near", "parts")
+        width, near, parts = ints("width", "near", "parts")
         w, b, slope = matrix("w", self.panel or self.channels), vector("b"), vector("slope")
         inputs, part, total = hl.Func("inputs"), hl.Func("part"), hl.Func("total")
         d = [source[i + BLOCK * block, 2 * pair + tap, y] for tap in range(POSITIONS)]
         transformed = d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
         inputs[i, pair, block, m, y] = hl.mux(m, list(transformed))
 
+        pairs = self.pixels // 2
+
+        def begin(tile: Any) -> Any:
+            return hl.min(tile * pairs, width // 2 - pairs)  # the last one is moved inwards
+
         r = hl.RDom([(0, BLOCK), (0, near)], "r")
-        sums = hl.RDom([(0, parts), (0, self.rows)], "sums")
+        sums = hl.RDom([(0, parts), (0, self.rows), (0, POSITIONS)], "sums")
         place, panel = in_panel(c, self)
         line = r.y + near * (n + parts * (v + self.rows * (m + POSITIONS * panel)))
-        factor = inputs[r.x, pair, r.y + near * n, m, y * self.stride + v]
-        part[c, pair, y, m, n, v] += w[place, r.x + BLOCK * line] * factor
-        total[c, pair, y, m] = hl.f32(0)
-        total[c, pair, y, m] += part[c, pair, y, m, sums.x, sums.y]
-        t = [total[c, x // 2, y, position] for position in range(POSITIONS)]
+        factor = inputs[r.x, begin(tile) + pair, r.y + near * n, m, y * self.stride + v]
+        part[c, pair, tile, y, n, v, m] += w[place, r.x + BLOCK * line] * factor
+        total[c, pair, tile, y, m] = hl.f32(0)
+        total[c, pair, tile, y, sums.z] += part[c, pair, tile, y, sums.x, sums.y, sums.z]
+        tiles = (width // 2 + pairs - 1) // pairs
+        where = hl.clamp(x // 2 // pairs, 0, tiles - 1)
+        within = hl.clamp(x // 2 - begin(where), 0, pairs - 1)
+        t = [total[c, within, where, y, position] for position in range(POSITIONS)]
         value = hl.select(x % 2 == 0, t[0] + t[1] + t[2], t[1] - t[2] - t[3])
         out = hl.Func(self.name)
         value = hl.strict_float(hl.strict_float(value) + b[c])
         out[c, x, y] = self.epilogue.apply(value, other[c, x, y], slope[c])
 
-        tiles, vectors, lane = hl.Var("tiles"), hl.Var("vectors"), hl.Var("lane")
-        tile, parity, band = hl.Var("tile"), hl.Var("parity"), hl.Var("band")
-        whole, inwards = hl.TailStrategy.RoundUp, hl.TailStrategy.ShiftInwards
-        out.split(c, tiles, vectors, self.channels, whole)
+        outer, vectors, lane = hl.Var("outer"), hl.Var("vectors"), hl.Var("lane")
+        parity, band = hl.Var("parity"), hl.Var("band")
+        whole = hl.TailStrategy.RoundUp
+        out.split(c, outer, vectors, self.channels, whole)
         out.split(vectors, vectors, lane, isa.lanes, whole)
-        out.split(x, x, parity, 2, whole).split(x, tile, pair, self.pixels // 2, inwards)
+        out.align_bounds(x, 2).split(x, x, parity, 2, whole)
         out.split(y, band, y, self.lines, hl.TailStrategy.GuardWithIf)
-        out.reorder(lane, vectors, parity, pair, tile, y, tiles, band).vectorize(lane)
-        out.unroll(vectors).unroll(parity).unroll(pair)
-        total.compute_at(out, tile).unroll(m)
-        part.compute_at(total, sums.x)
+        out.reorder(lane, vectors, parity, x, y, outer, band).vectorize(lane)
+        out.unroll(vectors).unroll(parity)
+        total.compute_at(out, outer).store_in(hl.MemoryType.Stack)
+        total.bound(pair, 0, pairs).bound(tile, 0, tiles).bound(m, 0, POSITIONS)
+        part.compute_at(total, tile)
         updates = total.update(), part.update()
-        updates[0].reorder(c, pair, sums.x, sums.y, m)
+        updates[0].reorder(c, pair, tile, y, sums.x, sums.y, sums.z)
         updates[1].reorder(c, pair, r.x, r.y)
         for stage in (total, part, *updates):
             stage.vectorize(c, isa.lanes).unroll(c).unroll(pair)
         inputs.compute_at(out, band).store_in(hl.MemoryType.Stack).bound(m, 0, POSITIONS)
         inputs.reorder(i, m, pair, block, y).vectorize(i, isa.lanes).unroll(m)
         extra = self.epilogue.arguments(slope, other)
-        return result(out), [*source.arguments, near, parts, w, b, *extra]
+        return result(out), [*source.arguments, width, near, parts, w, b, *extra]
 
     def scratch(self, isa: Isa, source: Sequence[int], target: Sequence[int]) -> int:
-        """The transformed inputs of some rows."""
+        """The transformed inputs of some rows, and the sums of a tile of channels."""
         (inputs, *_), (_, width, height) = source, target
-        rows = (min(self.lines, height) - 1) * self.stride + self.rows
-        blocks = -(-inputs // BLOCK)
-        return 4 * BLOCK * blocks * POSITIONS * -(-width // 2) * rows + 4 * ALIGNMENT
+        lines, pairs = min(self.lines, height), self.pixels // 2
+        blocks, tiles = -(-inputs // BLOCK), -(-width // self.pixels)
+        held = BLOCK * blocks * -(-width // 2) * ((lines - 1) * self.stride + self.rows)
+        return 4 * POSITIONS * (held + self.channels * pairs * tiles * lines) + 8 * ALIGNMENT

@@ -97,14 +97,14 @@ class _Even(Convolution):
         blocks = self.sources[0].channels // BLOCK
         near = max(n for n in range(1, _NEAR + 1) if blocks % n == 0)
         own = [None] * (2 if self.slope is None else 3)  # weight, bias, slopes
-        return [near, blocks // near, *own]
+        return [self.size(size)[1], near, blocks // near, *own]
 
 
 _PAIRS = 8
 """Of pixels in a tile, at most: beside more sums there is no room for the weights."""
 
-_LINES, _BYTES = (8, 4), 640 * 1024
-"""Rows whose transformed inputs are held at once, and the bytes of a second cache for them."""
+_LINES, _BYTES = (16, 8, 4), 1536 * 1024
+"""Rows whose transformed inputs are held at once, and the most bytes of these, by trial."""
 
 _NEAR = 16
 """Blocks of inputs that are summed by themselves, at most, for the error of long sums."""
