@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import halide as hl
@@ -52,7 +52,7 @@ class Winograd(Kernel):
     stride: int = 1
     lines: int = 4
     epilogue: Epilogue = BARE
-    panel: int = 0
+    panel: int = field(kw_only=True)
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -60,7 +60,7 @@ class Winograd(Kernel):
         i, block, m, n, v = (hl.Var(name) for name in ("i", "block", "m", "n", "v"))
         source, other = Rows("x"), Rows("residual")
         width, near, parts = ints("width", "near", "parts")
-        w, b, slope = matrix("w", self.panel or self.channels), vector("b"), vector("slope")
+        w, b, slope = matrix("w", self.panel), vector("b"), vector("slope")
         inputs, part, total = hl.Func("inputs"), hl.Func("part"), hl.Func("total")
         d = [source[i + BLOCK * block, 2 * pair + tap, y] for tap in range(POSITIONS)]
         transformed = d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]

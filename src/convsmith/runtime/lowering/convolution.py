@@ -160,9 +160,7 @@ class Convolution(Ended):
                 panel=panel,
             )  # fmt: skip
         if self.kind == "pointwise":
-            return Pointwise(
-                tile, pixels, unroll, epilogue, part > 0, self.heavy, panel=panel
-            )
+            return Pointwise(tile, pixels, unroll, epilogue, part > 0, self.heavy, panel=panel)
         if self.heavy:
             return Blocked(tile, pixels, taps, stride, epilogue, panel=panel)
         return Dense(tile, pixels, taps, stride, epilogue, part > 0, panel=panel)

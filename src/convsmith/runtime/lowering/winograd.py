@@ -82,7 +82,7 @@ class _Even(Convolution):
         lines = next((n for n in _LINES if (n + rows.kernel - 1) * held <= _BYTES), _LINES[-1])
         return Winograd(
             tile, 2 * fit(range(most, 0, -1), width // 2), rows.kernel, rows.stride, lines,
-            self.epilogue, 0 if panel == tile else panel,
+            self.epilogue, panel=panel,
         )  # fmt: skip
 
     def constants(self, isa: Isa) -> list[Array]:
