@@ -51,7 +51,7 @@ def precision_of(name: str, keep: Sequence[str]) -> Precision:
         ArgumentError: for an unknown name, or for layers to keep where all are float32.
 
     >>> precision_of("bf16", ["stem"])
-    Precision(name='bf16', keep=frozenset({'stem'}))
+    Precision(name='bf16', keep=frozenset({'stem'}), winograd=False)
     """
     if name not in PRECISIONS:
         raise ArgumentError(f"precision is {' or '.join(map(repr, PRECISIONS))}, not {name!r}")
