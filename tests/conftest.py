@@ -8,12 +8,15 @@ import re
 import sys
 from collections.abc import Iterator
 from typing import Any
+from zlib import crc32
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, settings
 
+from convsmith.machine import cpu_flags
 from tests.chromium import chromium, open_page  # noqa: F401 (one browser for all rooms)
+from tests.thoroughness import NIGHTLY
 
 SKIPS_FAIL = os.environ.get("CONVSMITH_NO_SKIP", "") not in ("", "0")
 
@@ -27,8 +30,8 @@ settings.register_profile(
 # looks for others, from a seed.
 settings.register_profile(
     "thorough",
-    max_examples=200,
-    derandomize="CONVSMITH_SEED" not in os.environ,
+    max_examples=200 if NIGHTLY else 120,
+    derandomize=not NIGHTLY,
     database=None,
     print_blob=True,
     **_common,
@@ -80,6 +83,27 @@ def _same_start() -> None:
         if not _torch_random:
             _torch_random.append(_TorchRandom())
             hypothesis.register_random(_torch_random[0])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out every other test with AVX2, by its name, where there is AVX-512: it has each test.
+
+    Random blocks and networks are run with both, and all is in nightly runs.
+    """
+    if NIGHTLY or len(items) < _MANY or "avx512f" not in cpu_flags():
+        return
+    left = [item for item in items if _is_avx2(item) and crc32(item.nodeid.encode()) % 2]
+    config.hook.pytest_deselected(items=left)
+    gone = set(map(id, left))
+    items[:] = [item for item in items if id(item) not in gone]
+
+
+_MANY = 5000
+"""Tests of a run of all: somebody who names some wants just those."""
+
+
+def _is_avx2(item: pytest.Item) -> bool:
+    return getattr(getattr(item, "callspec", None), "params", {}).get("isa") == "avx2"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -211,7 +211,7 @@ def test_one_wild_argument(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
     given, random = parameters(name), Random(f"{name} {SEED}")
     needed = {each.name: GOOD.get(each.name, 3) for each in given if each.default is each.empty}
     for each in given:
-        for thing in THINGS if SEED or THOROUGH else random.sample(THINGS, 5):
+        for thing in THINGS if SEED else random.sample(THINGS, 12 if THOROUGH else 5):
             call(name, {**needed, each.name: thing})
 
 

@@ -131,7 +131,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-@settings(few, max_examples=3)
+@settings(few, max_examples=2)
 @given(st.integers(1, 70), sides, sides, st.integers(1, 3))
 def test_written_norm(isa: Isa, name: str, channels: int, h: int, w: int, threads: int) -> None:
     net = Written(channels, WRITTEN[name])

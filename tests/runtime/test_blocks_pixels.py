@@ -117,7 +117,7 @@ SLOPED: dict[str, Callable[[int], tuple[list[nn.Module], list[str]]]] = {
 
 
 @pytest.mark.parametrize("name", SLOPED)
-@settings(few, max_examples=3)
+@settings(few, max_examples=2)
 @given(st.integers(1, 40), st.integers(3, 14), st.integers(3, 14))
 def test_slopes_need_no_pass_of_their_own(
     isa: Isa, name: str, channels: int, h: int, w: int
@@ -169,7 +169,7 @@ COMBINATIONS: dict[str, Callable[..., Tensor]] = {
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
-@settings(few, max_examples=3)
+@settings(few, max_examples=2)
 @given(st.integers(1, 40), sides, sides)
 def test_two_maps(isa: Isa, name: str, channels: int, h: int, w: int) -> None:
     _runs_in_kernels(Combined(channels, COMBINATIONS[name]), image(3, h, w), isa)

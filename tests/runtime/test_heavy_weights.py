@@ -44,7 +44,7 @@ def _same_bits(net: nn.Module, image: Tensor, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS)
-@examples(20, 3)
+@examples(12, 3)
 @given(spec=specs())
 def test_blocks(name: str, spec: Spec) -> None:
     torch.manual_seed(spec.seed)
@@ -53,7 +53,7 @@ def test_blocks(name: str, spec: Spec) -> None:
     _same_bits(net, image, isa=able(name), threads=spec.threads)
 
 
-@examples(6, 2)
+@examples(3, 1)
 @given(given_=networks(), threads=st.integers(1, 3))
 def test_networks(given_: tuple[nn.Module, Tensor], threads: int) -> None:
     _same_bits(*given_, threads=threads)
@@ -70,7 +70,7 @@ TRANSPOSED = {
 
 @pytest.mark.parametrize("layer", TRANSPOSED.values(), ids=TRANSPOSED)
 def test_transposed(layer: nn.ConvTranspose2d, isa: Isa) -> None:
-    for size in ((1, 1), (3, 2), (6, 19)):
+    for size in ((1, 2), (6, 19)):
         image = torch.randn(2, layer.in_channels, *size)
         _same_bits(nn.Sequential(layer, nn.SiLU()), image, isa=isa.name, threads=2)
 

@@ -24,7 +24,7 @@ from tests.runtime.several.checks import called, compiled, is_here
 from tests.runtime.test_states_of_torch import STATES
 from tests.thoroughness import THOROUGH
 
-COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or (30 if THOROUGH else 10))
+COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or (15 if THOROUGH else 10))
 # A nightly run tries others; a failure names its seed.
 FIRST = int(os.environ.get("CONVSMITH_SEED") or 0)
 EACH = 5
