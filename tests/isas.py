@@ -16,6 +16,6 @@ def isa(request: pytest.FixtureRequest) -> Isa:
     try:
         found = choose_isa(request.param)
     except ArgumentError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"this processor lacks {request.param}: {error}")
     assert found is not None
     return found

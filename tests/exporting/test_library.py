@@ -66,7 +66,7 @@ def able(target: str) -> str:
     try:
         choose_isa(ISA_OF[target])
     except cs.ArgumentError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"this processor lacks {ISA_OF[target]}: {error}")
     return ISA_OF[target]
 
 

@@ -25,7 +25,7 @@ import convsmith as cs
 from benchmarks.mobile import mobilenetv2
 from convsmith import machine
 from convsmith.errors import ArgumentError, ModelError
-from convsmith.kernels.isa import ISAS
+from convsmith.kernels.isa import ISAS, lacking
 from convsmith.kernels.kernel import Numbers
 from convsmith.runtime.execution import bands, region
 from convsmith.runtime.lowering import convolution
@@ -485,7 +485,7 @@ def test_settings_that_cannot_be() -> None:
             cs.compile(net, (1, 3, 4, 4), **options)
 
 
-@pytest.mark.skipif(not HERE, reason="isa=avx512 is refused before")
+@pytest.mark.skipif(bool(lacking("avx512")), reason="this processor lacks avx512")
 def test_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     net, image = _fused()
     monkeypatch.setattr(type(ISAS["avx512"]), "has_bf16", False)

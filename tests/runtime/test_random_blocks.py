@@ -146,5 +146,5 @@ def able(name: str) -> str:
     try:
         choose_isa(name)
     except ValueError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"this processor lacks {name}: {error}")
     return name
