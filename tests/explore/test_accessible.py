@@ -8,6 +8,7 @@ from convsmith.draw.scenes.stages import STAGES, ready_stage
 from convsmith.explore.lessons import LESSONS
 from convsmith.explore.lessons.static import static_lessons
 from tests.accessibility import check_accessible
+from tests.thoroughness import NIGHTLY
 
 pytestmark = pytest.mark.slow
 
@@ -26,15 +27,22 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("address", VIEWS)
+def in_turn(places):
+    """Each in one language, after the one before in the other; in a nightly run in both."""
+    return [
+        (place, language)
+        for number, place in enumerate(places)
+        for language in (LANGUAGES if NIGHTLY else [LANGUAGES[number % 2]])
+    ]
+
+
+@pytest.mark.parametrize(("address", "language"), in_turn(VIEWS))
 def test_the_explorer(explorer, open_page, address, language):
     page = open_page(f"{explorer}?lang={language}&{address}", 400 if language == "zh" else 1280)
     check_accessible(page, ready=VIEWS[address])
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("number", [each.number for each in LESSONS])
+@pytest.mark.parametrize(("number", "language"), in_turn(each.number for each in LESSONS))
 def test_a_lesson(lessons, open_page, number, language):
     page = open_page(f"{lessons}{number}/?lang={language}", 400 if language == "zh" else 1280)
     check_accessible(page, ready=".cs-foot")
