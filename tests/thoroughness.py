@@ -22,22 +22,30 @@ def examples(
     """Settings for tests with another number of examples than the profile's.
 
     Args:
-        thorough: how many in CI.
+        thorough: how many in a nightly run, unless that is given; three fifths of it in CI.
         quick: how many in `make test`; a quarter unless given.
-        nightly: how many in a nightly run; as in CI unless given.
+        nightly: how many in a nightly run.
         more: further settings.
     """
-    count = thorough if THOROUGH else -(-thorough // 4) if quick is None else quick
-    if NIGHTLY and nightly is not None:
-        count = nightly
+    count = -(-thorough // 4) if quick is None else quick
+    if THOROUGH:
+        count = -(-3 * thorough // 5)
+    if NIGHTLY:
+        count = thorough if nightly is None else nightly
     return settings(max_examples=count, **more)
 
 
 def thinned(cases: Iterable[Any], every: int = 3) -> list[Any]:
-    """Cases for `parametrize`: each in CI, one of so many in `make test`."""
-    found = []
+    """Cases for `parametrize`: each in a nightly run, of many every other in CI, fewer quickly."""
+    found, cases = [], list(cases)
     for place, case in enumerate(cases):
+        if place % every and place % 2 and len(cases) > _FEW and not NIGHTLY:
+            continue
         values = case if isinstance(case, tuple) else (case,)
         marks = [] if place % every == 0 else [pytest.mark.slow]
         found.append(pytest.param(*values, marks=marks))
     return found
+
+
+_FEW = 6
+"""Cases that are kinds, rather than many of one kind."""

@@ -24,8 +24,8 @@ from tests.thoroughness import THOROUGH, thinned
 
 # A nightly run asks for other ones, by a seed, and for more of them.
 SEED = int(os.environ.get("CONVSMITH_WILD", "0"))
-LINES = 600 if SEED else 300 if THOROUGH else 40
-CALLS = 6 if SEED or THOROUGH else 2  # of each function
+LINES = 600 if SEED else 150 if THOROUGH else 40
+CALLS = 6 if SEED else 3 if THOROUGH else 2  # of each function
 SECONDS = 60.0
 
 # Verbs that serve until they are stopped, train for minutes, or time every runtime.
@@ -211,7 +211,7 @@ def test_one_wild_argument(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
     given, random = parameters(name), Random(f"{name} {SEED}")
     needed = {each.name: GOOD.get(each.name, 3) for each in given if each.default is each.empty}
     for each in given:
-        for thing in THINGS if SEED else random.sample(THINGS, 12 if THOROUGH else 5):
+        for thing in THINGS if SEED else random.sample(THINGS, 8 if THOROUGH else 5):
             call(name, {**needed, each.name: thing})
 
 

@@ -14,7 +14,7 @@ from tests.grammar.draft import STEPS
 from tests.thoroughness import NIGHTLY, THOROUGH
 
 # Ten networks per test: each failure names its seed, and the other tests still run.
-SEEDS, EACH = (1500 if NIGHTLY else 500 if THOROUGH else 60), 10
+SEEDS, EACH = (1500 if NIGHTLY else 300 if THOROUGH else 60), 10
 
 
 @pytest.fixture(autouse=True)

@@ -22,9 +22,8 @@ from convsmith.runtime.lowering.table import LOWERINGS
 from tests.runtime import several
 from tests.runtime.several.checks import called, compiled, is_here
 from tests.runtime.test_states_of_torch import STATES
-from tests.thoroughness import THOROUGH
 
-COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or (15 if THOROUGH else 10))
+COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or 10)
 # A nightly run tries others; a failure names its seed.
 FIRST = int(os.environ.get("CONVSMITH_SEED") or 0)
 EACH = 5
