@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 from unittest import mock
 
@@ -13,9 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from convsmith.arithmetic import Window
 from convsmith.kernels.isa import ISAS, Isa
+from convsmith.kernels.jit import open_library
 from convsmith.runtime import compile
+from convsmith.runtime.execution.region import Region
+from convsmith.runtime.execution.team import team
 from convsmith.runtime.lowering import convolution
+from convsmith.runtime.lowering.block import Input, Output
+from convsmith.runtime.lowering.convolution import Convolution
+from convsmith.runtime.lowering.maps import Map
+from convsmith.runtime.lowering.narrowing import narrow
+from convsmith.runtime.precision import Precision
 from tests.runtime.agreement import agree
 from tests.runtime.test_random_blocks import Block, Spec, able, lively, specs
 from tests.runtime.test_random_networks import networks
@@ -73,6 +83,28 @@ def test_transposed(layer: nn.ConvTranspose2d, isa: Isa) -> None:
     for size in ((1, 2), (6, 19)):
         image = torch.randn(2, layer.in_channels, *size)
         _same_bits(nn.Sequential(layer, nn.SiLU()), image, isa=isa.name, threads=2)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(131, 130, 3, padding=1), nn.Conv2d(601, 300, 1)])
+def test_maps_of_bf16(layer: nn.Conv2d, isa: Isa) -> None:
+    """An odd number of channels is summed up in float32, whatever its map holds."""
+    channels, outputs = layer.in_channels, layer.out_channels
+    source, target = Map("x", channels), Map("y", outputs)
+    rows, columns = (Window(k, padding=(k // 2,) * 2) for k in layer.kernel_size)
+    weight, bias = (value.detach().numpy() for value in (layer.weight, layer.bias))
+    middle = Convolution(
+        "y", [source], target, (rows, columns), weight=weight, bias=bias
+    )  # fmt: skip
+    blocks = [Input("x", [], source), middle, Output("y", [target], None)]
+    source.widen(rows.padding, columns.padding)
+    narrow(blocks, Precision("bf16"))
+    assert source.narrow and not middle.products
+    image = torch.randn(2, channels, 7, 23)
+    library = open_library(isa)
+    found = Region(blocks, library, team(1), "bf16")(image)
+    with torch.no_grad():
+        wanted = deepcopy(layer).double()(image.bfloat16().double())
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 HEAVY = {

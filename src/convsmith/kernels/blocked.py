@@ -40,6 +40,7 @@ class Blocked(Kernel):
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
+        assert not self.numbers.word, "it reads and writes float32 alone"
         c, x, y, tile, pixel = (hl.Var(name) for name in ("c", "x", "y", "tile", "pixel"))
         n, u, v = hl.Var("n"), hl.Var("u"), hl.Var("v")
         source, other = Rows("x"), Rows("residual")

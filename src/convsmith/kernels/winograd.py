@@ -56,6 +56,7 @@ class Winograd(Kernel):
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
+        assert not self.numbers.word, "it reads and writes float32 alone"
         c, x, y, tile, pair = (hl.Var(name) for name in ("c", "x", "y", "tile", "pair"))
         i, block, m, n, v = (hl.Var(name) for name in ("i", "block", "m", "n", "v"))
         source, other = Rows("x"), Rows("residual")

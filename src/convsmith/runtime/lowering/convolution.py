@@ -114,9 +114,9 @@ class Convolution(Ended):
         """Whether its weights are too many for the second cache, beside the maps.
 
         They then come from the third one, at half the speed on some processors, unless they are
-        used for many pixels at once.
+        used for many pixels at once. Beside numbers of bf16 that is not done.
         """
-        if self.products or self.kind not in ("pointwise", "dense"):
+        if self.numbers.word or self.kind not in ("pointwise", "dense"):
             return False
         return 4 * self.weight.size >= _HEAVY and (self.kind == "pointwise" or self.part > 0)
 
