@@ -13,7 +13,37 @@ from convsmith.kernels.isa import Isa
 from convsmith.kernels.kernel import ALIGNMENT, Kernel, Rows, ints, matrix, result, vector
 from convsmith.kernels.pointwise import in_panel
 
-__all__ = ["Blocked"]
+__all__ = ["Blocked", "Tiled"]
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """A row in tiles of one length, the last of which is moved inwards.
+
+    Attributes:
+        extent: of the row, an expression; not shorter than a tile.
+        length: of a tile.
+    """
+
+    extent: Any
+    length: int
+
+    @property
+    def number(self) -> Any:
+        """How many tiles there are."""
+        return (self.extent + self.length - 1) // self.length
+
+    def begin(self, tile: Any) -> Any:
+        """Where a tile begins."""
+        return hl.min(tile * self.length, self.extent - self.length)
+
+    def place(self, x: Any) -> tuple[Any, Any]:
+        """The place within its tile of a place in the row, and that tile.
+
+        Halide cannot know their limits, and asks for more without them.
+        """
+        tile = hl.clamp(x // self.length, 0, self.number - 1)
+        return hl.clamp(x - self.begin(tile), 0, self.length - 1), tile
 
 
 @dataclass(frozen=True)
@@ -48,23 +78,17 @@ class Blocked(Kernel):
         w, b, slope = matrix("w", self.panel), vector("b"), vector("slope")
         (ky, kx), (sy, sx) = self.kernel, self.stride
 
-        def begin(tile: Any) -> Any:
-            return hl.min(tile * self.pixels, width - self.pixels)  # the last one is moved inwards
-
+        row = Tiled(width, self.pixels)
         r = hl.RDom([(0, near)], "r")
         sums = hl.RDom([(0, inputs // near), (0, kx), (0, ky)], "sums")
         part, total, out = hl.Func("part"), hl.Func("total"), hl.Func(self.name)
         place, panel = in_panel(c, self)
         weight = w[place, r.x + near * n + inputs * (u + kx * (v + ky * panel))]
-        across, down = (begin(tile) + pixel) * sx + u * dx, y * sy + v * dy
+        across, down = (row.begin(tile) + pixel) * sx + u * dx, y * sy + v * dy
         part[c, pixel, tile, y, n, u, v] += weight * source[r.x + near * n, across, down]
         total[c, pixel, tile, y] = hl.f32(0)
         total[c, pixel, tile, y] += part[c, pixel, tile, y, sums.x, sums.y, sums.z]
-        # Halide cannot know these limits, and asks for more without them.
-        tiles = (width + self.pixels - 1) // self.pixels
-        where = hl.clamp(x // self.pixels, 0, tiles - 1)
-        within = hl.clamp(x - begin(where), 0, self.pixels - 1)
-        value = total[c, within, where, y] + b[c]
+        value = total[c, *row.place(x), y] + b[c]
         out[c, x, y] = self.epilogue.apply(value, other[c, x, y], slope[c])
 
         outer, vectors, lane = hl.Var("outer"), hl.Var("vectors"), hl.Var("lane")
@@ -74,7 +98,7 @@ class Blocked(Kernel):
         out.reorder(lane, vectors, x, y, outer).vectorize(lane).unroll(vectors)
         # On the stack, so to speak: memory that is asked for once a call, for all tiles of outputs.
         total.compute_at(out, outer).store_in(hl.MemoryType.Stack)
-        total.bound(pixel, 0, self.pixels).bound(tile, 0, tiles)
+        total.bound(pixel, 0, row.length).bound(tile, 0, row.number)
         part.compute_at(total, tile)
         updates = total.update(), part.update()
         updates[0].reorder(c, pixel, tile, y, sums.x, sums.y, sums.z)

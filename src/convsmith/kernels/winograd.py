@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import halide as hl
 
+from convsmith.kernels.blocked import Tiled
 from convsmith.kernels.epilogue import BARE, Epilogue
 from convsmith.kernels.isa import BLOCK, Isa
 from convsmith.kernels.kernel import ALIGNMENT, Kernel, Rows, ints, matrix, result, vector
@@ -67,23 +68,17 @@ class Winograd(Kernel):
         transformed = d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
         inputs[i, pair, block, m, y] = hl.mux(m, list(transformed))
 
-        pairs = self.pixels // 2
-
-        def begin(tile: Any) -> Any:
-            return hl.min(tile * pairs, width // 2 - pairs)  # the last one is moved inwards
-
+        row = Tiled(width // 2, self.pixels // 2)
         r = hl.RDom([(0, BLOCK), (0, near)], "r")
         sums = hl.RDom([(0, parts), (0, self.rows), (0, POSITIONS)], "sums")
         place, panel = in_panel(c, self)
         line = r.y + near * (n + parts * (v + self.rows * (m + POSITIONS * panel)))
-        factor = inputs[r.x, begin(tile) + pair, r.y + near * n, m, y * self.stride + v]
+        factor = inputs[r.x, row.begin(tile) + pair, r.y + near * n, m, y * self.stride + v]
         part[c, pair, tile, y, n, v, m] += w[place, r.x + BLOCK * line] * factor
         total[c, pair, tile, y, m] = hl.f32(0)
         total[c, pair, tile, y, sums.z] += part[c, pair, tile, y, sums.x, sums.y, sums.z]
-        tiles = (width // 2 + pairs - 1) // pairs
-        where = hl.clamp(x // 2 // pairs, 0, tiles - 1)
-        within = hl.clamp(x // 2 - begin(where), 0, pairs - 1)
-        t = [total[c, within, where, y, position] for position in range(POSITIONS)]
+        place_of = row.place(x // 2)
+        t = [total[c, *place_of, y, position] for position in range(POSITIONS)]
         value = hl.select(x % 2 == 0, t[0] + t[1] + t[2], t[1] - t[2] - t[3])
         out = hl.Func(self.name)
         value = hl.strict_float(hl.strict_float(value) + b[c])
@@ -99,7 +94,7 @@ class Winograd(Kernel):
         out.reorder(lane, vectors, parity, x, y, outer, band).vectorize(lane)
         out.unroll(vectors).unroll(parity)
         total.compute_at(out, outer).store_in(hl.MemoryType.Stack)
-        total.bound(pair, 0, pairs).bound(tile, 0, tiles).bound(m, 0, POSITIONS)
+        total.bound(pair, 0, row.length).bound(tile, 0, row.number).bound(m, 0, POSITIONS)
         part.compute_at(total, tile)
         updates = total.update(), part.update()
         updates[0].reorder(c, pair, tile, y, sums.x, sums.y, sums.z)

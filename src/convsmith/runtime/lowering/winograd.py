@@ -13,7 +13,7 @@ from convsmith.kernels.isa import BLOCK, Isa, fit
 from convsmith.kernels.kernel import Kernel
 from convsmith.kernels.winograd import POSITIONS, TAPS, Winograd
 from convsmith.runtime.lowering.block import Array, Block
-from convsmith.runtime.lowering.convolution import Convolution, sums_by_tile
+from convsmith.runtime.lowering.convolution import Convolution, padded, sums_by_tile
 
 __all__ = ["Transformed", "transform"]
 
@@ -88,9 +88,9 @@ class _Even(Convolution):
     def constants(self, isa: Isa) -> list[Array]:
         """Weights as the kernel takes them."""
         assert self.target is not None
-        weight = np.stack(_four(self.weight.astype(np.float64)), axis=2)
-        _, *lines = super().constants(isa)
-        return [sums_by_tile(weight, self.target.pitch, self._panel(isa)), *lines]
+        pitch, weight = self.target.pitch, np.stack(_four(self.weight.astype(np.float64)), axis=2)
+        lines = [padded(values, pitch) for values in (self.bias, self.slope) if values is not None]
+        return [sums_by_tile(weight, pitch, self._panel(isa)), *lines]
 
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """Numbers and weights."""
