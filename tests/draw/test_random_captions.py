@@ -20,7 +20,7 @@ from tests.specifications import convolutions, pools, transposed
 from tests.thoroughness import examples
 
 # By kind; together 500 in CI.
-SOME = examples(63, 5, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+SOME = examples(105, 5, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 def whole(rng, *shape):

@@ -21,6 +21,7 @@ from convsmith.nn import (
 )
 from tests.nn.layers import PLAIN, convolutions, distance
 from tests.specifications import transposed
+from tests.thoroughness import examples
 
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 KINDS = (CPConv, PointwiseFirstConv, SpatiallySeparableConv, TuckerConv)
@@ -65,6 +66,7 @@ def weight_of(layer, conv):
 
 
 @CASE
+@examples(170, 25)  # in CI 300 of each form, over its dimensions
 @given(data=st.data())
 def test_full_rank_is_exact(kind, dims, data):
     conv, size = data.draw(layers(dims))
