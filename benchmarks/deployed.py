@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.choice import chosen
+from benchmarks.lighten_cases import paces
 from benchmarks.trained import PHOTOGRAPHS, photographs
 from convsmith.cli.output import steps
 from convsmith.errors import DataError
@@ -96,8 +97,7 @@ def run(options: Namespace) -> dict[str, Any]:
         report, shown = light.report, subject.images(64, 1)
         with torch.no_grad():
             expected, given = (subject.seen(net(shown)) for net in (model, light.model.eval()))
-        times = [row.compiled or row.latency for row in (report.original, report.lightened)]
-        before, after = (time.median_ms if time else float("nan") for time in times)
+        before, after = paces(report)
         rows.append(
             {
                 "network": name,

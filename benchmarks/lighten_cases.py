@@ -16,7 +16,7 @@ from benchmarks.choice import chosen
 from benchmarks.garments import Data, Residual, Scenes, UNet, garments, vgg
 from benchmarks.learning import Shuffled, accuracy, mean_iou, pixel_loss, pretrained, train
 
-__all__ = ["NARROW", "TRAINED", "UNTRAINED", "WAYS", "Case", "Goal", "Way", "cases"]
+__all__ = ["NARROW", "TRAINED", "UNTRAINED", "WAYS", "Case", "Goal", "Way", "cases", "paces"]
 
 
 class Way(NamedTuple):
@@ -44,6 +44,13 @@ class Goal(NamedTuple):
     def of(self, way: Way) -> float:
         """The goal for a way."""
         return {UNTRAINED: self.untrained, TRAINED: self.trained, NARROW: self.narrow}[way]
+
+
+def paces(report: Any) -> tuple[float, float]:
+    """Milliseconds of the original and of the lightened network, compiled where both were."""
+    times = [row.compiled or row.latency for row in (report.original, report.lightened)]
+    before, after = (time.median_ms if time else float("nan") for time in times)
+    return before, after
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.garments import FOLDER
-from benchmarks.lighten_cases import cases
+from benchmarks.lighten_cases import cases, paces
 from convsmith.cli.output import steps
 from convsmith.report import Column, Table, milliseconds, percent
 from convsmith.rewrite import Run, Timing, Tuning, lighten
@@ -53,8 +53,7 @@ def run(options: Namespace) -> dict[str, Any]:
                     tuning=Tuning(reconstruct=False), run=Run(progress=progress),
                 )  # fmt: skip
             report = light.report
-            times = [row.compiled or row.latency for row in (report.original, report.lightened)]
-            before, after = (0.0 if time is None else time.median_ms for time in times)
+            before, after = paces(report)
             rows.append(
                 {
                     "network": case.name,
