@@ -242,10 +242,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1
     kinds = [' class="said"' if at < texts else "" for at in range(len(heads))]
     top = "".join(map(_head, heads, kinds))
     cells = (
-        "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+        "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
         for row in rows
     )
     return _figures(top, "".join(f"<tr>{each}</tr>" for each in cells))
+
+
+def _cell(words: str) -> str:
+    """A cell, where a name may break after an underscore rather than in a word."""
+    return escape(words).replace("_", "_<wbr>")
 
 
 def _figures(top: str, body: str) -> str:
