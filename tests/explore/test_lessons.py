@@ -308,7 +308,9 @@ def test_the_tables_of_a_lesson_hold_words_and_numbers(number, language, monkeyp
     from convsmith.explore.lessons import LessonPage
 
     made, draw = [], LessonPage.table
-    monkeypatch.setattr(LessonPage, "table", lambda *args: made.append(draw(*args)) or made[-1])
+    monkeypatch.setattr(
+        LessonPage, "table", lambda *args, **more: made.append(draw(*args, **more)) or made[-1]
+    )
     run_all(number, language, monkeypatch)
     texts = texts_of(number).values()
     prose = {text[("en", "zh").index(language)] for text in texts if len(text[0]) > 60}
