@@ -97,9 +97,20 @@ class ComposedConv(Factored):
         """
         plain = plain_conv(conv, f"{cls.__name__}.from_conv", ORDINARY + TRANSPOSED)
         rank = cls._admit(plain, cls.full_rank(plain) if rank is None else rank)
+        return cls._holding(plain, rank, cls.factors(plain, rank, moments))
+
+    @classmethod
+    def unfitted(cls, conv: _ConvNd, rank: Any) -> Self:
+        """Return a layer of this rank whose parts average: for its time."""
+        rank = cls._admit(conv, rank)
+        shapes = [part.weight for part in cls.parts(conv, rank)]
+        weights = [torch.full(w.shape, 1 / w[0].numel(), device=conv.weight.device) for w in shapes]
+        return cls._holding(conv, rank, weights)
+
+    @classmethod
+    def _holding(cls, plain: _ConvNd, rank: Rank, weights: Sequence[Tensor]) -> Self:
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
-        weights = cls.factors(plain, rank, moments)
         # Nothing is initialised on this device, so the random state stays as it is.
         layer._assemble(plain, rank, plain.bias is not None, "meta", plain.weight.dtype)
         trained = plain.weight.requires_grad

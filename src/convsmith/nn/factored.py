@@ -142,6 +142,14 @@ class Factored(nn.Module):
         raise NotImplementedError
 
     @classmethod
+    def unfitted(cls, conv: _ConvNd, rank: Any) -> Self:
+        """Return a layer of this rank with any weights: for its time, which they do not change.
+
+        A form whose weights take long to find gives it without them.
+        """
+        return cls.from_conv(conv, rank)
+
+    @classmethod
     def parts(
         cls,
         conv: _ConvNd,

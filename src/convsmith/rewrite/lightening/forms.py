@@ -87,6 +87,10 @@ class Form:
         """
         return self.layer(conv).from_conv(conv, rank, moments=moments)
 
+    def unfitted(self, conv: _ConvNd, rank: Rank) -> Factored:
+        """A layer of this rank with any weights, for its time."""
+        return self.layer(conv).unfitted(conv, rank)
+
     def error(
         self, conv: _ConvNd, ranks: Sequence[Rank], moments: Tensor | None = None
     ) -> list[float]:

@@ -218,29 +218,35 @@ class Selector:
             steps, done = sum(1 + len(choices) for _, choices in every), 0
             self._options = []
             for c, choices in every:
-                patch_covariance = covariance(self.moments, c.path)
-                lost: dict[Choice, float] = {}
-                for form in self.forms:
-                    ranks = [choice.rank for choice in choices if choice.form == form]
-                    errors = form.error(c.conv, ranks, patch_covariance) if ranks else []
-                    lost |= {Choice(form, r): e for r, e in zip(ranks, errors, strict=True)}
-                layer = [Option(None, self._ms(c, None), 0.0)]
+                costs: dict[Choice | None, float] = {None: self._ms(c, None)}
                 for choice in choices:
-                    ms = self._ms(c, choice)
-                    if ms >= layer[0].cost:
-                        self.refused.setdefault(c.path, []).append(choice)
-                    else:
-                        layer.append(Option(choice, ms, weights[c.path] * lost[choice]))
+                    costs[choice] = self._ms(c, choice)
                     done += 1
                     self._progress(done, steps)
                 done += 1
-                self._options.append(layer)
+                quicker = [choice for choice in choices if costs[choice] < costs[None]]
+                if slower := [choice for choice in choices if choice not in quicker]:
+                    self.refused[c.path] = slower
+                lost = self._lost(c, quicker)
+                self._options.append(
+                    [Option(None, costs[None], 0.0)]
+                    + [Option(o, costs[o], weights[c.path] * lost[o]) for o in quicker]
+                )
             self._progress(steps, steps)
         return self._options
 
+    def _lost(self, c: Candidate, choices: Sequence[Choice]) -> dict[Choice, float]:
+        """The share of its response that each choice loses."""
+        patch_covariance, lost = covariance(self.moments, c.path), dict[Choice, float]()
+        for form in self.forms:
+            ranks = [choice.rank for choice in choices if choice.form == form]
+            errors = form.error(c.conv, ranks, patch_covariance) if ranks else []
+            lost |= {Choice(form, r): e for r, e in zip(ranks, errors, strict=True)}
+        return lost
+
     def _ms(self, c: Candidate, choice: Choice | None) -> float:
         def make() -> nn.Module:
-            return copied(c.conv) if choice is None else choice.form.make(c.conv, choice.rank)
+            return copied(c.conv) if choice is None else choice.form.unfitted(c.conv, choice.rank)
 
         like = c.conv.weight
         form = "as it is" if choice is None else str(choice)
@@ -253,7 +259,7 @@ class Selector:
         with torch.no_grad():
             for c, pick in zip(self.replaceable, picks, strict=True):
                 if pick.choice is not None:
-                    replace(light, c.path, pick.choice.form.make(c.conv, pick.choice.rank))
+                    replace(light, c.path, pick.choice.form.unfitted(c.conv, pick.choice.rank))
         return light
 
     def _why(self, options: Sequence[Sequence[Option]], outside: float, what: str) -> str:
