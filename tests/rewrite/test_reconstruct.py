@@ -28,6 +28,20 @@ FEW, MORE = Effort(steps=12, least=1, size=16), Effort(steps=40, least=1, size=1
 lighten = partial(cs.lighten, timing=Timing(compiled=False))
 
 
+def measured(name):
+    """A network whose norms hold the statistics of the pictures, as those of a trained one do.
+
+    With others most units are dead or drowned, and whether steps help is a matter of chance.
+    """
+    model = made(name)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()(pictures(64))
+    return model.eval()
+
+
 def refitted(model, images):
     """A lighter copy of a model, and the paths of its lighter layers."""
     network, form = trace(model, images[:1]), Form("depthwise_pointwise")
@@ -47,12 +61,12 @@ def apart(model, light, images):
     return float((ours - theirs).square().sum() / (theirs - theirs.mean(0)).square().sum())
 
 
-@pytest.mark.parametrize("name", ["residual", "odd", pytest.param("unet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["vgg", "odd", pytest.param("unet", marks=pytest.mark.slow)])
 def test_the_network_comes_nearer_to_the_original(name):
-    model, images = made(name), pictures(96)
+    model, images = measured(name), pictures(384)
     light, paths = refitted(model, images)
     held, flags = copied(model), [p.requires_grad for p in light.parameters()]
-    before = apart(model, light, pictures(160)[96:])
+    before = apart(model, light, pictures(448)[384:])
     random, seen = torch.get_rng_state(), []
     found = reconstruct(
         light, model, [images[:50], images[50:]], paths, effort=MORE,
@@ -60,7 +74,7 @@ def test_the_network_comes_nearer_to_the_original(name):
     )  # fmt: skip
     assert found.blocks >= found.better and found.steps == 40
     if name != "odd":  # which needs more steps than a test has
-        assert found.better and apart(model, light, pictures(160)[96:]) < before
+        assert found.better and apart(model, light, pictures(448)[384:]) < 0.9 * before
     assert same(model, held) and torch.equal(random, torch.get_rng_state())
     assert flags == [p.requires_grad for p in light.parameters()]
     assert all(p.grad is None for net in (light, model) for p in net.parameters())
@@ -68,7 +82,7 @@ def test_the_network_comes_nearer_to_the_original(name):
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
-    model, images = made("residual"), pictures(64)
+    model, images = measured("vgg"), pictures(384)
     light, paths = refitted(model, images)
     results = []
     for seed in (0, 0, 1):
@@ -156,14 +170,15 @@ def test_it_is_a_step_of_the_report_where_it_pays(few, counted):
 @pytest.mark.parametrize("after", [1, pytest.param(13, marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on_and_ends_alike(few, counted, tmp_path, after):
     """After a block, its weights are kept; the images pass through it again."""
-    images, model = pictures(64), made("vgg")
-    straight = lighten(model, images, macs=0.5)
+    images, model = pictures(64), measured("vgg")
+    asked = {"macs": 0.5, "forms": ["depthwise_pointwise"]}
+    straight = lighten(model, images, **asked)
     run = Run(checkpoint=tmp_path / "run", progress=Interrupt("reconstructing", after))
     with pytest.raises(KeyboardInterrupt):
-        lighten(model, images, macs=0.5, run=run)
+        lighten(model, images, **asked, run=run)
     seen = []
     run = Run(checkpoint=tmp_path / "run", progress=lambda *told: seen.append(told))
-    resumed = lighten(model, images, macs=0.5, run=run)
+    resumed = lighten(model, images, **asked, run=run)
     assert same(straight.model, resumed.model)
     taken = [done for what, done, _ in seen if what == "reconstructing"]
     if after > 12:
