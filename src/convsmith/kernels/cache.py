@@ -22,7 +22,7 @@ _DIGEST = 64  # characters
 _UNFINISHED = ".unfinished-"
 _ABANDONED = 3600  # seconds after which an unfinished file counts as abandoned
 _ROOM, _ZEROS = 4 * 2**20, bytes(2**20)
-"""Bytes that are tried: a kernel takes tens of kilobytes, Halide's runtime one megabyte."""
+"""Bytes that are tried: a kernel takes tens of kilobytes, and compilers write several files."""
 
 
 class Cache:

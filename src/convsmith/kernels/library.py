@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import halide as hl
-
 from convsmith._version import __version__
 from convsmith.errors import ConvsmithError
 from convsmith.kernels.abi import Abi, declare, read_abi
@@ -148,14 +146,12 @@ class Library:
 
     def _load_executor(self) -> ctypes.CDLL:
         def make(path: Path) -> None:
-            runtime = path.with_suffix(".o")
-            hl.compile_standalone_runtime(str(runtime), self._target)
             code = [source for source in _SOURCES if source.suffix == ".c"]
-            _link([*code, runtime], path, "-O3", "-lpthread", "-ldl", "-lm")
+            _link(code, path, "-O3", "-lpthread", "-lm")
 
         content = b"".join(source.read_bytes() for source in _SOURCES)
         key = self._key("executor", sha256(content).hexdigest())
-        # Kernels find Halide's runtime in here: it is one for all of them.
+        # Kernels find in here what they ask of a runtime: Halide's own takes seconds to compile.
         path = self._paths["executor"] = self.cache.get(key, ".so", make)
         loaded = _open(path, ctypes.RTLD_GLOBAL)
         self.abi = read_abi(loaded, path)

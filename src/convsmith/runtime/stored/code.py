@@ -33,7 +33,7 @@ class Code:
 
     def __init__(self, executor: bytes) -> None:
         self._digest = sha256(executor).hexdigest()
-        # Kernels find Halide's runtime in here.
+        # Kernels find in here what they ask of a runtime.
         self.executor: Any = _loaded(self._digest, executor, ctypes.RTLD_GLOBAL)
         self.abi: Abi = read_abi(self.executor, "the executor in the file")
         declare(self.executor)
