@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from math import inf
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from torch import nn
 
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.fit import regression
+from convsmith.rewrite.lightening.fit.activated import _Cut
 from convsmith.rewrite.lightening.fit.alternately import refit_alternately
+from convsmith.rewrite.lightening.fit.following import Following
 from convsmith.rewrite.lightening.fit.jointly import refit_jointly
 from convsmith.rewrite.lightening.fit.refit import correct_bias, refit
 from convsmith.rewrite.lightening.forms import Form, all_forms
@@ -27,6 +30,7 @@ CONVS = {
     "cropped": (lambda: nn.ConvTranspose2d(3, 4, (1, 3), (2, 1), (2, 0), dilation=(1, 2)), (7, 5)),
 }
 SEED = 4
+RELU = Following((), F.relu, (0, inf))
 CASE = pytest.mark.parametrize("name", CONVS)
 
 
@@ -99,7 +103,11 @@ def test_a_refit_is_least_squares(form, name):
 
 
 @CASE
-@pytest.mark.parametrize("activation", [F.relu, nn.SiLU()], ids=["relu", "silu"])
+@pytest.mark.parametrize(
+    "activation",
+    [RELU, Following((), F.hardtanh, (-1, 1)), nn.SiLU()],
+    ids=["relu", "hardtanh", "silu"],
+)
 def test_with_the_activation_in_mind_the_error_after_it_falls(name, activation):
     lower = []
     for form in all_forms():
@@ -123,6 +131,20 @@ def test_with_the_activation_in_mind_the_error_after_it_falls(name, activation):
     assert sum(lower) >= len(lower) - 1
 
 
+@pytest.mark.parametrize("limits", [(0, inf), (-inf, 0.5), (-1, 0.5)])
+def test_no_value_is_nearer_than_the_one_that_is_found(limits):
+    """Of a function that cuts off, beside 4,001 others for each element."""
+    cut, (answer, y) = _Cut(*limits), torch.randn(2, 1, 1, 300).double()
+    target, weight = cut(y), torch.tensor(10.0).double() ** torch.randn(300).double()
+    values = cut.between(answer, y, target, weight)
+    others = torch.linspace(-4, 4, 4001).double()[:, None, None, None]
+
+    def cost(value):
+        return (cut(value) - target).square() + weight * (value - answer).square()
+
+    assert (cost(values) <= cost(others).amin(0) + 1e-12).all()
+
+
 def test_a_batch_norm_may_come_before_the_activation():
     light, original, image = case("grouped", Form("depthwise_pointwise"))
     norm = nn.BatchNorm2d(6).double().eval()
@@ -131,9 +153,7 @@ def test_a_batch_norm_may_come_before_the_activation():
         norm.running_mean.uniform_(-1, 1)
         norm.weight.uniform_(0.1, 4)
 
-    def after(maps):
-        return F.relu(norm(maps))
-
+    after = Following((norm,), F.relu, (0, inf))
     plain = copy.deepcopy(light)
     refit(plain, original, [image], "3")
     refit(light, original, [image], "3", activation=after)
@@ -164,7 +184,7 @@ def test_a_sample_of_places_is_enough(monkeypatch):
     plain = copy.deepcopy(light)
     refit(plain, original, [image], "3")
     monkeypatch.setattr(regression, "_SAMPLE", 2**14)
-    refit(light, original, list(image.split(20)), "3", activation=F.relu)
+    refit(light, original, list(image.split(20)), "3", activation=RELU)
     with torch.no_grad():
         wanted = F.relu(original(image))
         errors = [(F.relu(m(image)) - wanted).square().mean() for m in (plain, light)]
@@ -245,7 +265,7 @@ def test_all_parts_in_turn_lose_less(form, name):
 @CHAIN
 def test_all_parts_settle_where_no_gradient_is_left(form):
     light, original, image = case("grouped", form)
-    refit_alternately(light, original, [image], "3", ridge=1e-9, rounds=2000)
+    refit_alternately(light, original, [image], "3", ridge=1e-9, rounds=300)
     loss = (light(image) - original(image)).square().mean() / original(image).var()
     loss.backward()
     # In units of the weights themselves: a chain is free to be large in one part, small in another.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -48,6 +50,27 @@ def test_a_norm_and_an_activation_are_one_function(after):
     with torch.no_grad():
         assert torch.equal(call(maps), after(net.norm(held.clone())))
     assert torch.equal(maps, held)
+
+
+@pytest.mark.parametrize(
+    ("after", "limits"),
+    [
+        (nn.ReLU(inplace=True), (0, inf)), (nn.ReLU6(), (0, 6)), (nn.Hardtanh(-2, 3), (-2, 3)),
+        (nn.Hardtanh(), (-1, 1)), (lambda y: y.clamp(-0.2, 0.7), (-0.2, 0.7)),
+        (lambda y: y.clamp(max=1), (-inf, 1)), (lambda y: y.clamp_min_(-1), (-1, inf)),
+        (nn.Hardswish(), None), (nn.LeakyReLU(0.3), None), (lambda y: y.clamp(2, 1), None),
+    ],
+)  # fmt: skip
+def test_what_only_cuts_off_is_known(after, limits):
+    net = Net(after)
+    call = found(net)
+    assert call.limits == limits
+    maps = torch.randn(2, 4, 5, 5)
+    scale, shift = (v[:, None, None].float() for v in call.affine(4))
+    with torch.no_grad():
+        assert torch.allclose(maps * scale + shift, net.norm(maps), atol=1e-5)
+        if limits:
+            assert torch.allclose(call(maps), (maps * scale + shift).clamp(*limits), atol=1e-5)
 
 
 @pytest.mark.parametrize(
