@@ -30,7 +30,7 @@ settings.register_profile(
 # looks for others, from a seed.
 settings.register_profile(
     "thorough",
-    max_examples=200 if NIGHTLY else 70,
+    max_examples=200 if NIGHTLY else 50,
     derandomize=not NIGHTLY,
     database=None,
     print_blob=True,

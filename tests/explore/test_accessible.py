@@ -13,6 +13,7 @@ from tests.thoroughness import NIGHTLY
 pytestmark = pytest.mark.slow
 
 LANGUAGES = ("en", "zh")
+NAMES = {"en": "index.html", "zh": "zh.html"}
 # An address of the explorer, and what stands on it when all of it is there.
 VIEWS = {
     "": ".cs-code",
@@ -54,11 +55,12 @@ def site(tmp_path_factory):
     return static_lessons(tmp_path_factory.mktemp("lessons") / "site")
 
 
-@pytest.mark.parametrize("name", ["index.html", "zh.html"])
-@pytest.mark.parametrize("number", [None, *(each.number for each in LESSONS if not each.torch)])
-def test_a_plain_lesson(site, open_page, number, name):
-    folder = site / str(number) if number else site
-    page = open_page((folder / name).as_uri(), 400 if name == "zh.html" else 1280)
+@pytest.mark.parametrize(
+    ("number", "language"), in_turn([None, *(each.number for each in LESSONS if not each.torch)])
+)
+def test_a_plain_lesson(site, open_page, number, language):
+    folder, name = site / str(number) if number else site, NAMES[language]
+    page = open_page((folder / name).as_uri(), 400 if language == "zh" else 1280)
     check_accessible(page)
     fields = page.locator(".cs-task input")
     for at in range(fields.count()):  # what is said to an answer, too
@@ -66,8 +68,7 @@ def test_a_plain_lesson(site, open_page, number, name):
     check_accessible(page)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(("name", "language"), in_turn(STAGES))
 def test_a_stage(open_page, tmp_path, name, language):
     path = ready_stage(name, language=language).save(tmp_path / "stage.html")
     page = open_page(path.as_uri(), 400 if language == "zh" else 1280)
