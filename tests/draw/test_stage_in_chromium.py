@@ -314,6 +314,47 @@ def test_the_smallest_maps_and_the_largest_numbers_are_drawn(opened, layers, siz
     assert wide and page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
+def test_the_maps_are_drawn_once_while_the_page_opens(chromium, tmp_path):
+    path = cs.draw.stage([cs.Conv(1, 1, 3, padding=1)] * 3, 16).save(tmp_path / "stage.html")
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.add_init_script(
+        """window.drawings = 0;
+        new MutationObserver((changes) => changes.forEach(({ addedNodes }) => {
+          for (const { classList } of addedNodes) drawings += classList?.contains("cone") ? 1 : 0;
+        })).observe(document, { childList: true, subtree: true });"""
+    )
+    page.goto(path.as_uri())
+    answered(page)
+    page.evaluate("() => new Promise((done) => setTimeout(done, 100))")
+    assert page.evaluate("drawings") == 1
+    page.close()
+
+
+@pytest.mark.parametrize("padding", [1, ((2, 0), (0, 3)), ((1, 2), (3, 1))])
+def test_dashes_are_around_a_map_and_not_under_it(opened, padding):
+    layer = cs.Conv(1, 1, 3, padding=padding)
+    page = opened(cs.draw.stage([layer], (5, 4)))
+    d = page.locator("path.pad").get_attribute("d")
+    left, top, side = page.evaluate("[...hand.drawn.corner(0, [0, 0, 0, 0]), hand.drawn.plan.side]")
+    edges = set()
+    for x, y, way, far in re.findall(r"M([-.\d]+) ([-.\d]+)([hv])([-.\d]+)", d):
+        start = [round((float(x) - left) / side), round((float(y) - top) / side)]
+        for _ in range(round(float(far) / side)):
+            edges.add((*start, way))
+            start["hv".index(way)] += 1
+    (above, below), (before, after) = layer.padding
+    every = {
+        (x, y, way)
+        for x in range(-before, 4 + after + 1)
+        for y in range(-above, 5 + below + 1)
+        for way, inside in (("h", x < 4 + after), ("v", y < 5 + below))
+        if inside
+    }
+    under = {(x, y, "h") for x in range(4) for y in range(6)}
+    under |= {(x, y, "v") for x in range(5) for y in range(5)}
+    assert edges == every - under
+
+
 def test_it_walks_in_order(opened):
     page = opened(cs.draw.stage(STACK, 6))
     page.evaluate("hand.goto(0)")

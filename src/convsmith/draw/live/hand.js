@@ -17,8 +17,8 @@ class Hand {
       this[name] = root.querySelector("." + name);
     }
     this.waiting = [];
-    this.listen();
     this.load(data);
+    this.soon(() => this.listen());
     // A frame that is not shown is not painted.
     setTimeout(() => this.awake(), 400);
     new PerformanceObserver(() => this.awake()).observe({ type: "paint", buffered: true });
@@ -551,14 +551,13 @@ class Hand {
       this.message("stage.follows");
       return;
     }
-    const wide = max(slot.side, 44);
-    const offset = [picture.getBoundingClientRect().left - frame.getBoundingClientRect().left
-      + frame.scrollLeft, picture.getBoundingClientRect().top - frame.getBoundingClientRect().top
-      + frame.scrollTop];
+    const wide = max(slot.side, 44), high = max(slot.side, 28);
+    const [inner, outer] = [picture, frame].map((each) => each.getBoundingClientRect());
+    const left = inner.left - outer.left + frame.scrollLeft + slot.corner[0];
+    const top = inner.top - outer.top + frame.scrollTop + slot.corner[1];
     Object.assign(editor.style, {
-      left: `${slot.corner[0] + slot.side / 2 - wide / 2 + offset[0]}px`,
-      top: `${slot.corner[1] + slot.side / 2 - max(slot.side, 28) / 2 + offset[1]}px`,
-      width: `${wide}px`, height: `${max(slot.side, 28)}px`,
+      left: `${left + (slot.side - wide) / 2}px`, top: `${top + (slot.side - high) / 2}px`,
+      width: `${wide}px`, height: `${high}px`,
     });
     set(editor, "aria-label", this.say("stage.edit", { place: slot.name }));
     editor.value = first ?? String(slot.values[slot.index]);

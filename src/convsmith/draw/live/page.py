@@ -7,7 +7,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from string import ascii_letters
+from string import ascii_letters, digits
 from typing import Any
 
 from convsmith.draw.markup import literal, page_colours
@@ -28,6 +28,10 @@ _TEXTS = r"""("[^"\n]*"|`[^`]*`)"""
 _SAVINGS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(_TEXTS + r"""|\bconst\b"""), lambda match: match[1] or "let"),
     (re.compile(_TEXTS + r"""|\bInfinity\b"""), lambda match: match[1] or "1/0"),
+    (re.compile(_TEXTS + r"""|\bundefined\b"""), lambda match: match[1] or "void 0"),
+    (re.compile(_TEXTS + r"""|\btrue\b"""), lambda match: match[1] or "!0"),
+    (re.compile(_TEXTS + r"""|\bfalse\b"""), lambda match: match[1] or "!1"),
+    (re.compile(_TEXTS + r"""|\bNumber(\.isFinite)"""), lambda match: match[1] or "isFinite"),
     (re.compile(_TEXTS + r"""|(?<![\w.])0(\.\d)"""), r"\1\2"),
     (re.compile(_TEXTS + r"""|\s*([=*<>?:,;{}()&|%])\s*"""), r"\1\2"),
     (re.compile(_TEXTS + r"""|(?<=[\w)\]]) ([-+/]) (?=[\w(\["])"""), r"\1\2"),
@@ -48,9 +52,10 @@ _OWN = (
     "largest", "finish", "walked", "images", "stops", "lefts", "clamp", "brackets", "stepOf",
     "reveal", "gutter", "best", "labels", "anchor", "visit", "usual", "numeral", "measure",
     "level", "divisor", "theMap", "lookBack", "longer", "folded", "reading", "compute", "clamped",
-    "legible", "trial", "tall", "grow", "flip", "depths", "centre",
+    "legible", "trial", "tall", "grow", "flip", "depths", "centre", "tenths", "down", "LINE",
+    "names", "heads", "shown", "texts", "positions", "most",
 )  # fmt: skip
-_LETTERS = (f"{mark}{letter}" for mark in "$_" for letter in ascii_letters)
+_LETTERS = (f"{mark}{letter}" for mark in "$_" for letter in ascii_letters + digits)
 _SHORT = dict(zip(_OWN, _LETTERS, strict=False))
 _NAMES = re.compile(rf"\b({'|'.join(_OWN)})\b")
 # The words of other scenes that the page shares.
@@ -115,7 +120,7 @@ _DOCK = '<div class="dock">'
 _BODY = """\
 <main>
 <header><h1 class="title"></h1><p class="facts"></p>
-<button type="button" class="other"></button></header>
+<button type="button" class="other">&nbsp;</button></header>
 <div class="frame"><svg class="picture" tabindex="0" role="application"></svg>
 <input class="editor" autocomplete="off" hidden></div>
 <div class="dock">

@@ -28,7 +28,7 @@ const times = (sizes) => sizes.join("×");
 // As large as a cell has room for.
 const fontSize = (side, text) => {
   const size = min(side * 0.4, 18, side * 1.3 / max(1, text.length));
-  return Math.round(size * 10) / 10;
+  return tenths(size);
 };
 
 class Picture {
@@ -293,7 +293,7 @@ class Picture {
         const padded = w > columns || h > rows;
         if (padded) {
           const a = left - pads[2][0] * side, b = top - pads[1][0] * side;
-          out.push(`<path class="pad" d="${lattice(a, b, w, h, side, 0)}"/>`);
+          out.push(`<path class="pad" d="${rim(a, b, w, h, side, pads)}"/>`);
         }
         out.push(`<rect class="${role}" x="${left}" y="${top}" width="${columns * side}" ` +
           `height="${rows * side}"/>`);
@@ -511,7 +511,7 @@ class Picture {
   }
 
   square(corner, side) {
-    return `M${round(corner[0])} ${round(corner[1])}h${round(side)}v${round(side)}h${round(-side)}z`;
+    return `M${tenths(corner[0])} ${tenths(corner[1])}h${tenths(side)}v${tenths(side)}h${tenths(-side)}z`;
   }
 
   // Light up a selection: what it reads in blue, who reads it in green.
@@ -532,8 +532,8 @@ class Picture {
         if (next === level && index % columns) continue;
         if (level >= 0) {
           const [x, y] = this.corner(map, stage.place(map, start));
-          into[level] += `M${round(x)} ${round(y)}h${round((index - start) * side)}v${round(side)}` +
-            `h${round((start - index) * side)}z`;
+          into[level] += `M${tenths(x)} ${tenths(y)}h${tenths((index - start) * side)}v${tenths(side)}` +
+            `h${tenths((start - index) * side)}z`;
         }
         [start, level] = [index, next];
       }
@@ -554,7 +554,7 @@ class Picture {
           field[m].forEach((count, at) => {
             if (!count || badges.length > BADGES) return;
             const [x, y] = this.corner(m, stage.place(m, at));
-            badges.push(`<text class="ways" x="${round(x + 3)}" y="${round(y + 10)}">` +
+            badges.push(`<text class="ways" x="${tenths(x + 3)}" y="${tenths(y + 10)}">` +
               `${counted(count)}</text>`);
           });
         }
@@ -598,12 +598,12 @@ class Picture {
       if (!windows.has(key)) windows.set(key, nowhere());
       grow(windows.get(key), at);
       if (term.weight !== null && side >= BADGE && badges.length < BADGES) {
-        badges.push(`<text class="by" x="${round(at[0] + side - 3)}" ` +
-          `y="${round(at[1] + side - 3)}">×${number(term.weight)}</text>`);
+        badges.push(`<text class="by" x="${tenths(at[0] + side - 3)}" ` +
+          `y="${tenths(at[1] + side - 3)}">×${number(term.weight)}</text>`);
       }
     }
     for (const [x, y, right, bottom] of windows.values()) {
-      marks.window += `M${round(x)} ${round(y)}H${round(right)}V${round(bottom)}H${round(x)}z`;
+      marks.window += `M${tenths(x)} ${tenths(y)}H${tenths(right)}V${tenths(bottom)}H${tenths(x)}z`;
     }
     if (stage.dims === 1) this.links(map, field, marks);
     else this.cones(map, index, field, around, grow, cone);
@@ -620,8 +620,8 @@ class Picture {
           if (this.plan.many && source < 0) return;
           count += 1;
           const to = this.corner(m - 1, [channel, ...place]);
-          marks.links += `M${round(x + half)} ${round(y + 2 * half)}` +
-            `L${round(to[0] + half)} ${round(to[1])}`;
+          marks.links += `M${tenths(x + half)} ${tenths(y + 2 * half)}` +
+            `L${tenths(to[0] + half)} ${tenths(to[1])}`;
         });
       });
     }
@@ -642,14 +642,14 @@ class Picture {
       const points = this.plan.upright
         ? [[near[0], near[1]], [near[2], near[1]], [far[2], far[3]], [far[0], far[3]]]
         : [[near[0], near[1]], [near[0], near[3]], [far[2], far[3]], [far[2], far[1]]];
-      cone.push(`<polygon points="${points.map((p) => p.map(round).join(",")).join(" ")}"/>`);
+      cone.push(`<polygon points="${points.map((p) => p.map(tenths).join(",")).join(" ")}"/>`);
       near = far;
     }
   }
 }
 
 const set = (node, name, value) => node.setAttribute(name, value);
-const round = (value) => Math.round(value * 10) / 10;
+const tenths = (value) => Math.round(value * 10) / 10;
 
 // Every position of a layer's kernel.
 function taps(layer) {
@@ -662,10 +662,25 @@ function taps(layer) {
 
 // The lines of a grid of cells; its border belongs to it from line 0 on.
 function lattice(left, top, columns, rows, side, first = 1) {
-  const [wide, high] = [round(columns * side), round(rows * side)];
+  const [wide, high] = [tenths(columns * side), tenths(rows * side)];
   let path = "";
-  for (let x = first; x <= columns - first; x++) path += `M${round(left + x * side)} ${round(top)}v${high}`;
-  for (let y = first; y <= rows - first; y++) path += `M${round(left)} ${round(top + y * side)}h${wide}`;
+  for (let x = first; x <= columns - first; x++) path += `M${tenths(left + x * side)} ${tenths(top)}v${high}`;
+  for (let y = first; y <= rows - first; y++) path += `M${tenths(left)} ${tenths(top + y * side)}h${wide}`;
+  return path;
+}
+
+// The same around a map. Under it, dashes would be unseen and still take long to paint.
+function rim(left, top, wide, high, side, [, rows, columns]) {
+  let path = "";
+  const lines = (count, [low, up], length, [first, last], draw) => {
+    for (let at = 0; at <= count; at++) {
+      const parts = at < low || at > count - up ? [[0, length]] : [[0, first], [length - last, last]];
+      for (const [from, far] of parts) draw(at, from, tenths(far * side));
+    }
+  };
+  const move = (x, y) => `M${tenths(left + x * side)} ${tenths(top + y * side)}`;
+  lines(wide, columns, high, rows, (x, y, far) => { path += `${move(x, y)}v${far}`; });
+  lines(high, rows, wide, columns, (y, x, far) => { path += `${move(x, y)}h${far}`; });
   return path;
 }
 
