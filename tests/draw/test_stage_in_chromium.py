@@ -228,6 +228,13 @@ PASTED = [
     ("1 2 3\n4 5 6", {"map": 0, "at": [0, 0, 2, 1]}, [0, 0, 0, 0, 0, 0, 0, 1, 2],
      "2 of 6 numbers found a place."),
     ("5 6\n7 8", {"kernel": 0, "slice": 0, "tap": [0, 0, 0]}, [5, 6, 7, 8], ""),
+    ("[1 2; 3 4]", None, [1, 2, 0, 3, 4, 0, 0, 0, 0], ""),
+    ("tensor([[5.]], device='cuda:0', grad_fn=<AddBackward0>)", None, [5] + [0] * 8, ""),
+    # Spreadsheets: decimal commas, an empty cell, and what may be a thousand or a one.
+    ("1,5\t0,125\r\n3,5\t4\r\n", None, [1.5, 0.125, 0, 3.5, 4, 0, 0, 0, 0], ""),
+    ("1,5;2,5\n3,5;-4,5", None, [1.5, 2.5, 0, 3.5, -4.5, 0, 0, 0, 0], ""),
+    ("1\t\t3", None, [1, 0, 3, 0, 0, 0, 0, 0, 0], ""),
+    ("1,000\t2", None, [0, 2, 0, 0, 0, 0, 0, 0, 0], "1 of 2 numbers found a place."),
 ]  # fmt: skip
 
 

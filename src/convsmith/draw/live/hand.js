@@ -1,8 +1,10 @@
 // What a reader does with a stage: point, tap, move with the keys, change numbers, let it walk.
 
-// A number as it is written anywhere; NaN where it is none.
+// A number as it is written anywhere; NaN where it is none. A comma is a decimal one; in 1,000 it may
+// be either, and no number is better than a wrong one.
 const numeral = (text) => {
-  const value = text ? Number(text.normalize("NFKC").replace("−", "-")) : NaN;
+  const plain = text.normalize("NFKC").replace("−", "-");
+  const value = text ? Number(plain.replace(/(?<=^[-+]?0),|,(?!\d{3}$)/, ".")) : NaN;
   return Number.isFinite(value) ? value : NaN;
 };
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
@@ -575,7 +577,7 @@ class Hand {
 
   commit() {
     const { editor, slotted } = this;
-    const value = numeral(editor.value.trim().replace(",", "."));
+    const value = numeral(editor.value.trim());
     if (Number.isNaN(value)) {
       set(editor, "aria-invalid", "true");
       this.message("stage.no_number", { text: editor.value });
@@ -607,15 +609,17 @@ class Hand {
     // The planes that follow one another in memory, from this one on.
     const planes = !layer ? (channels - at[0]) * depth - at[1]
       : (layer.kind === "transposed" ? 1 : layer.ins_of - slice) * depth - tap[0];
-    let lines = text.replace(/\w+=[\w.]+|[a-z_]+\(|\)/gi, "").replace(/\]\s*,?\s*\[/g, "\n")
-      .replace(/[[\]]/g, " ").split("\n").map((line) => line.split(/[\s,;]+/).filter(Boolean))
-      .filter((line) => line.length);
+    // The cells of a spreadsheet: a comma within is decimal, and an empty one keeps its place.
+    const cells = /^[^[]*[\t;]/.test(text);
+    let lines = text.replace(/\w+=[^\s,)]+|[a-z_]+\(|\)/gi, "").replace(/\]\s*[,;]?\s*\[/g, "\n")
+      .replace(/[[\]]/g, " ").split(cells ? "\n" : /[\n;]/).filter((line) => line.trim())
+      .map((line) => cells ? line.split(/[\t;]/) : line.match(/[^\s,]+/g) ?? []);
     // In one axis, a column is a row.
     if (rows * planes === 1) lines = [lines.flat()];
-    const [y, x] = (at ?? tap).slice(-2), changes = [], all = lines.flat().length;
+    const [y, x] = (at ?? tap).slice(-2), changes = [], all = lines.flat().filter((word) => word.trim()).length;
     const whole = lines.length === rows * planes && !y;
     lines.forEach((line, down) => line.forEach((word, right) => {
-      const value = numeral(word);
+      const value = numeral(word.trim());
       if (!Number.isNaN(value) && (whole || y + down < rows) && x + right < columns) {
         changes.push([down * columns + right, value]);
       }

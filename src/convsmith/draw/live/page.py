@@ -53,7 +53,7 @@ _OWN = (
     "reveal", "gutter", "best", "labels", "anchor", "visit", "usual", "numeral", "measure",
     "level", "divisor", "theMap", "lookBack", "longer", "folded", "reading", "compute", "clamped",
     "legible", "trial", "tall", "grow", "flip", "depths", "centre", "tenths", "down", "LINE",
-    "names", "heads", "shown", "texts", "positions", "most",
+    "names", "heads", "shown", "texts", "positions", "most", "column", "context", "cells",
 )  # fmt: skip
 _LETTERS = (f"{mark}{letter}" for mark in "$_" for letter in ascii_letters + digits)
 _SHORT = dict(zip(_OWN, _LETTERS, strict=False))
