@@ -32,6 +32,7 @@ __all__ = [
     "is_open",
     "layer_panel",
     "open_model",
+    "operation",
     "shapes_panel",
     "trust",
     "use_loader",
@@ -125,7 +126,7 @@ def layer_panel(walk: Walk, index: int, language: Language) -> str:
     total = walk.report.macs
     known = layer.macs is not None and total
     facts = [
-        (phrase("model operation", language), _operation(walk, layer, language)),
+        (phrase("model operation", language), operation(walk.report, layer, language)),
         (phrase("model output", language), shape(layer.output)),
         (phrase("params", language), count(layer.params)),
         (phrase("macs", language), "–" if layer.macs is None else count(layer.macs)),
@@ -137,16 +138,16 @@ def layer_panel(walk: Walk, index: int, language: Language) -> str:
     return f'<h2 class="cs-name">{escape(layer.name)}</h2><dl class="cs-facts">{items}</dl>'
 
 
-def _arithmetic(walk: Walk, layer: LayerReport) -> Conv | ConvTranspose | Pool | None:
-    network = walk.report.network
+def _arithmetic(report: Inspection, layer: LayerReport) -> Conv | ConvTranspose | Pool | None:
+    network = report.network
     if network is None or layer.name not in network:
         return None
     return network[layer.name].operation.arithmetic
 
 
-def _operation(walk: Walk, layer: LayerReport, language: Language) -> str:
+def operation(report: Inspection, layer: LayerReport, language: Language) -> str:
     """What a layer does, in words; what is no window keeps its name in PyTorch."""
-    window = _arithmetic(walk, layer)
+    window = _arithmetic(report, layer)
     if language == "en" or window is None:
         return layer.operation
     words = [f"{draw_phrase(text(f'title.{kind_of(window)}'), language)} {by(window.kernel_size)}"]
@@ -165,11 +166,11 @@ def shapes_panel(walk: Walk, language: Language) -> str:
     """What has which shape, from the input through every line of a network."""
     rows = []
     for layer in walk.report.layers:
-        weight = getattr(_arithmetic(walk, layer), "weight_shape", ())
+        weight = getattr(_arithmetic(walk.report, layer), "weight_shape", ())
         mark = "：" if language == "zh" else ": "
         words = layer.name
         if layer.kind != "input":
-            words += mark + _operation(walk, layer, language)
+            words += mark + operation(walk.report, layer, language)
         rows.append([words, shape(weight) if weight else "–", shape(layer.output)])
     heads = ("model line", "model weight", "model batch")
     return table([phrase(key, language) for key in heads], rows)

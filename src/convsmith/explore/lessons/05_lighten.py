@@ -68,7 +68,7 @@ def the_network(count, cs, data, lessons, mo, model, page, percent):
         report = cs.inspect(model, (1, 1, 8, 8))
     _some = [(str(int(data.test_labels[i])), data.test[i : i + 1, 0]) for i in range(8)]
     _rows = [
-        (f"{layer.name} · {layer.operation}", layer.params, layer.macs,
+        (f"{layer.name} · {page.operation(report, layer)}", layer.params, layer.macs,
          percent(layer.macs / report.macs))
         for layer in report.layers
         if layer.kind in ("convolution", "linear")

@@ -129,11 +129,15 @@ def layers(dilated_to, mo, model, page, stride, torch):
 def proof(data, dilated, new, old, page, stride):
     _rate = 4 // stride.value
     difference = float((new[..., ::_rate, ::_rate] - old).abs().max())
+
+    def _figure(value):
+        return f"{value:.1e}" if value else "0"
+
     page.md(
         "proof",
-        error=f"{dilated.certificate.error:.1e}",
+        error=_figure(dilated.certificate.error),
         count=len(data.test),
-        difference=f"{difference:.1e}" if difference else "0",
+        difference=_figure(difference),
     )
     return (difference,)
 

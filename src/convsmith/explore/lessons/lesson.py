@@ -16,6 +16,7 @@ from convsmith.explore.live import frame, overlap_stage, ready_frame
 from convsmith.explore.panels import table
 from convsmith.explore.phrases import LANGUAGE_NAMES, Language, as_language
 from convsmith.explore.script import script_panel
+from convsmith.explore.walk import operation
 from convsmith.report import count
 
 __all__ = ["LESSONS", "Lesson", "LessonPage", "index_page", "lesson", "texts_of"]
@@ -161,6 +162,10 @@ class LessonPage:
         """
         shown = [[_cell(value) for value in row] for row in rows]
         return self._mo.Html(table([self.phrase(key) for key in heads], shown, texts=texts))
+
+    def operation(self, report: Any, layer: Any) -> str:
+        """What a layer of a report does, in the lesson's language."""
+        return operation(report, layer, self.language)
 
     def script(self, code: str) -> Any:
         """What each line of PyTorch gives."""
