@@ -340,6 +340,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     "code empty": ("Nothing here has a shape yet.", "这里还没有任何形状。"),
     "code at": ("Line {number}, {line}: {reason}", "第 {number} 行 {line}：{reason}"),
     "code syntax": ("this is not Python.", "这一行不是合法的 Python。"),
+    "code wide": (
+        "“{mark}” is a full-width character; Python needs “{plain}”.",
+        "“{mark}”是全角字符，Python 只认半角的“{plain}”。",
+    ),
     "code long": ("only {most} characters are read.", "最多读取 {most} 个字符。"),
     "code deep": ("this takes too many steps to read.", "步骤太多，无法读完。"),
     "code unread": ("{what} is not read here.", "这里不读 {what}。"),

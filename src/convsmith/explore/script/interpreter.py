@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from unicodedata import normalize
 
 from convsmith.explore.script.calls import called
 from convsmith.explore.script.definitions import Bound, Class, Defined, Object, bind
@@ -58,11 +59,19 @@ def read_script(code: str) -> list[Row]:
         number = getattr(error, "lineno", None) or 1
         lines = code.splitlines()
         line = lines[number - 1].strip() if number <= len(lines) else ""
-        return [Row(number, line, refusal=Refusal("code syntax"))]
+        return [Row(number, line, refusal=_misspelt(line))]
     reader = _Reader(code.splitlines())
     with suppress(_Over, _Returned):
         reader.block(tree.body, spaces())
     return reader.rows
+
+
+def _misspelt(line: str) -> Refusal:
+    """Why a line is no Python: often a comma or bracket from a Chinese keyboard."""
+    for mark in line:
+        if "\uff01" <= mark <= "\uff5e" and not mark.isalnum():
+            return Refusal("code wide", mark=mark, plain=normalize("NFKC", mark))
+    return Refusal("code syntax")
 
 
 class _Reader:

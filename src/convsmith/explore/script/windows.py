@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
+from inspect import signature
 from typing import Any
 
 from convsmith.arithmetic import Conv, ConvTranspose, Pool
@@ -22,6 +23,9 @@ __all__ = ["window_functions", "window_layers"]
 
 _Applied = Callable[[Any], Tensor]
 
+# The least that a size may be, by its name in PyTorch.
+_LEAST = {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0, "output_padding": 0}
+
 
 class _Explained(Refusal):
     """What the explorer says of a layer in the plane, else what the arithmetic says."""
@@ -34,14 +38,33 @@ class _Explained(Refusal):
         return problem(self._state, language) or super().said(language)
 
 
-def _made(make: Callable[[], Any]) -> Any:
+def _made(make: partial[Any]) -> Any:
     try:
         return make()
     except ArgumentError as error:
+        _check_sizes(make)
         raise Refusal("code wrong", reason=error) from None
 
 
-def _slid(name: str, make: Callable[[], Any], channels: int | None, value: Any) -> Tensor:
+def _check_sizes(make: partial[Any]) -> None:
+    """Refuse sizes that no layer has, in words that the explorer has in both languages."""
+    given = signature(make.func).bind_partial(*make.args, **make.keywords).arguments
+    for name, least in _LEAST.items():
+        for size in _each(given.get(name, least)):
+            if not isinstance(size, str):
+                whole(name, size, least)
+    if make.func is Pool:
+        both = (_each(given[name], given["dims"]) for name in ("kernel_size", "padding"))
+        for kernel, padding in zip(*both, strict=False):
+            if 2 * padding > kernel:
+                raise Refusal("problem pool padding", limit=kernel // 2, padding=padding)
+
+
+def _each(sizes: Any, count: int = 1) -> list[Any]:
+    return list(sizes) if isinstance(sizes, tuple | list) else [sizes] * count
+
+
+def _slid(name: str, make: partial[Any], channels: int | None, value: Any) -> Tensor:
     """What a window makes of a batch, or of a single image without the axis N."""
     tensor = tensor_of(name, value)
     shape, layer = tensor.shape, _made(make)
@@ -165,7 +188,7 @@ def _average_pool(dims: int, name: str) -> Callable[..., _Applied]:
                         bool(ceil_mode), "average", dims=dims)  # fmt: skip
         return partial(run, layer)
 
-    def run(layer: Callable[[], Pool], value: Any) -> Tensor:
+    def run(layer: partial[Pool], value: Any) -> Tensor:
         found = _slid(name, layer, None, value)
         # PyTorch's own rule, of three axes alone.
         if dims == 3 and any(
