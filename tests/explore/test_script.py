@@ -256,6 +256,8 @@ REFUSED = [
     ("torch.rand(2, 3) + torch.rand(4)", "2×3 · 4 do not fit", "2×3 · 4 对不上"),
     ("y(1)", "nothing is called y", "还没有叫 y 的东西"),
     ("import os\nos.system('true')", "nothing is called os", "还没有叫 os 的东西"),
+    ("nn.Conv2D(3, 8, 3)", "did you mean Conv2d?", "是不是 Conv2d"),
+    ("torch.rand(2, 3).veiw(6)", "did you mean view?", "是不是 view"),
     ("x = ", "not Python", "不是合法的 Python"),
     ("torch.rand(1\uff0c3)", "\uff0c” is a full-width character; Python needs “,”.", "是全角字符"),
     ("nn.Conv2d(3, 8, 3, padding=-1)", "padding must be a whole number", "padding 必须是不小于 0"),

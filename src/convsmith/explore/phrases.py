@@ -349,6 +349,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     "code unread": ("{what} is not read here.", "这里不读 {what}。"),
     "code name": ("nothing is called {name} yet.", "还没有叫 {name} 的东西。"),
     "code attribute": ("{of} has no {name} that is known here.", "{of} 没有这里认识的 {name}。"),
+    "code near": (
+        "{of} has no {name} that is known here; did you mean {near}?",
+        "{of} 没有这里认识的 {name}；是不是 {near}？",
+    ),
     "code uncallable": ("{value} cannot be called.", "{value} 不能调用。"),
     "code unpack": (
         "{values} values do not fit {names} names.", "{values} 个值放不进 {names} 个名字。",

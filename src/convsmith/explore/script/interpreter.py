@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from typing import Any
 from unicodedata import normalize
 
@@ -250,7 +251,10 @@ class _Reader:
             if name in ("eval", "train", "to", "cpu", "cuda"):
                 return Function(name, lambda *_a, **_m: owner)
         what = getattr(owner, "name", None) or getattr(getattr(owner, "of", None), "name", None)
-        raise Refusal("code attribute", name=name, of=what or type(owner).__name__)
+        known = TENSOR_NAMES if isinstance(owner, Tensor) else getattr(owner, "names", ())
+        near = get_close_matches(name, known, n=1)
+        key = "code near" if near else "code attribute"
+        raise Refusal(key, name=name, of=what or type(owner).__name__, near="".join(near))
 
     def _call(self, node: ast.Call, names: dict[str, Any]) -> Any:
         if _is_super(node):
