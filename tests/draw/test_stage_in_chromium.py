@@ -410,6 +410,19 @@ def test_at_400_pixels_nothing_is_out_of_sight(opened, layers, size, language):
     assert page.evaluate("hand.drawn.plan.side") >= 15
 
 
+def test_lines_pass_under_labels(opened):
+    layers = [cs.Conv(1, 1, 3, padding=((2**i * 2, 0),), dilation=2**i, dims=1) for i in range(3)]
+    page = opened(cs.draw.stage(layers, 16), 400)
+    assert page.locator("path.links").get_attribute("d")
+    under, halo = page.evaluate(
+        """() => {
+          const [links, fact] = ["path.links", ".fact"].map((each) => document.querySelector(each));
+          return [links.compareDocumentPosition(fact), getComputedStyle(fact).strokeWidth];
+        }"""
+    )
+    assert (under, halo) == (4, "4px")
+
+
 def test_a_photograph_becomes_the_input(opened):
     page = opened(cs.draw.stage(cs.Conv(3, 1, 3), 8))
     page.evaluate(

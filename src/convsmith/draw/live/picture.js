@@ -365,8 +365,8 @@ class Picture {
     this.svg.innerHTML = `<g class="cone"></g><g class="rest">${out.filter((part) =>
       !part.startsWith("<g")).join("")}</g>${shades("way")}${shades("reader")}` +
       `<path class="tap"/><path class="padtap"/><g class="values">${out.filter((part) =>
-        part.startsWith("<g")).join("")}</g><g class="kernels">${kernels.join("")}</g>` +
-      `<path class="links"/><path class="window"/><path class="weighed"/><path class="here"/>` +
+        part.startsWith("<g")).join("")}</g><path class="links"/>` +
+      `<g class="kernels">${kernels.join("")}</g><path class="window"/><path class="weighed"/><path class="here"/>` +
       `<g class="badges"></g>`;
     this.marks = {};
     for (const name of ["tap", "padtap", "links", "window", "weighed", "here"]) {
