@@ -70,7 +70,7 @@ WORDS: Words = {
     "stage.legend_here": ("this value", "这个值"),
     "stage.reset": ("Reset", "还原"),
     "stage.edit": ("New value of {place}", "{place} 的新值"),
-    "stage.no_number": ("{text} is not a number.", "{text} 不是数字。"),
+    "stage.no_number": ("'{text}' is not a number.", "“{text}”不是数字。"),
     "stage.no_image": ("{name} is not an image.", "{name} 不是图片。"),
     "stage.pasted": (
         "{count} of {all} numbers found a place.",
