@@ -1,8 +1,9 @@
 """Put the tables of benchmarks into a page: `python -m benchmarks.page PAGE.md FILE.json ...`.
 
 Each file's tables, with the command, the machine and the goals missed, replace what stands between
-`<!-- NAME, threads N -->` and `<!-- end -->`; the name is followed by ` bf16` for a run in it. The
-words around them are written by hand.
+`<!-- NAME, threads N -->` and `<!-- end -->`; the name is followed by ` bf16` for a run in it, and
+by ` on PROCESSOR` where a page shows a run on another one beside. The words around them are written
+by hand.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ def filled(page: str, document: dict[str, Any]) -> str:
         ArgumentError: if the page has no place for them.
     """
     narrow = " bf16" if document["options"].get("precision") == "bf16" else ""
-    mark = f"<!-- {document['benchmark']}{narrow}, threads {document['options']['threads']} -->"
-    place = re.compile(re.escape(mark) + r"\n.*?^<!-- end -->", re.DOTALL | re.MULTILINE)
-    if not place.search(page):
-        raise ArgumentError(f"the page has no {mark} with <!-- end --> below")
-    return place.sub(lambda _: f"{mark}\n{section(document)}\n<!-- end -->", page, count=1)
+    for processor in (f" on {document['machine']['model']}", ""):
+        name = f"{document['benchmark']}{narrow}{processor}"
+        mark = f"<!-- {name}, threads {document['options']['threads']} -->"
+        place = re.compile(re.escape(mark) + r"\n.*?^<!-- end -->", re.DOTALL | re.MULTILINE)
+        if place.search(page):
+            written = f"{mark}\n{section(document)}\n<!-- end -->"
+            return place.sub(lambda _: written, page, count=1)  # noqa: B023
+    raise ArgumentError(f"the page has no {mark} with <!-- end --> below")
 
 
 def section(document: dict[str, Any]) -> str:
