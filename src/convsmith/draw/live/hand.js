@@ -4,7 +4,7 @@
 // be either, and no number is better than a wrong one.
 const numeral = (text) => {
   const plain = text.normalize("NFKC").replace("−", "-");
-  const value = text ? Number(plain.replace(/(?<=^[-+]?0),|,(?!\d{3}$)/, ".")) : NaN;
+  const value = text ? Number(plain.replace(/^([-+]?0),|,(?!\d{3}$)/, "$1.")) : NaN;
   return Number.isFinite(value) ? value : NaN;
 };
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
