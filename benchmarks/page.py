@@ -28,14 +28,18 @@ def filled(page: str, document: dict[str, Any]) -> str:
         ArgumentError: if the page has no place for them.
     """
     narrow = " bf16" if document["options"].get("precision") == "bf16" else ""
-    for processor in (f" on {document['machine']['model']}", ""):
-        name = f"{document['benchmark']}{narrow}{processor}"
-        mark = f"<!-- {name}, threads {document['options']['threads']} -->"
-        place = re.compile(re.escape(mark) + r"\n.*?^<!-- end -->", re.DOTALL | re.MULTILINE)
-        if place.search(page):
-            written = f"{mark}\n{section(document)}\n<!-- end -->"
-            return place.sub(lambda _: written, page, count=1)  # noqa: B023
-    raise ArgumentError(f"the page has no {mark} with <!-- end --> below")
+    name, threads = f"{document['benchmark']}{narrow}", f"threads {document['options']['threads']}"
+    usual = f"<!-- {name}, {threads} -->"
+    own = f"<!-- {name} on {document['machine']['model']}, {threads} -->"
+    mark = own if _place(own).search(page) else usual
+    if not _place(mark).search(page):
+        raise ArgumentError(f"the page has no {usual} with <!-- end --> below")
+    written = f"{mark}\n{section(document)}\n<!-- end -->"
+    return _place(mark).sub(lambda _: written, page, count=1)
+
+
+def _place(mark: str) -> re.Pattern[str]:
+    return re.compile(re.escape(mark) + r"\n.*?^<!-- end -->", re.DOTALL | re.MULTILINE)
 
 
 def section(document: dict[str, Any]) -> str:
