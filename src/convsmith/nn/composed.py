@@ -103,8 +103,8 @@ class ComposedConv(Factored):
     def unfitted(cls, conv: _ConvNd, rank: Any) -> Self:
         """Return a layer of this rank whose parts average: for its time."""
         rank = cls._admit(conv, rank)
-        shapes = [part.weight for part in cls.parts(conv, rank)]
-        weights = [torch.full(w.shape, 1 / w[0].numel(), device=conv.weight.device) for w in shapes]
+        held = [part.weight for part in cls.parts(conv, rank)]
+        weights = [torch.full(w.shape, 1 / w[0].numel(), device=conv.weight.device) for w in held]
         return cls._holding(conv, rank, weights)
 
     @classmethod

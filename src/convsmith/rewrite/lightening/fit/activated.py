@@ -48,11 +48,11 @@ def after_activation(
             cut = _Cut(*activation.limits)
             solved, moved, left = _in_turn(z, y * wide + shift[:, :, None], *start, cut, ridge)
             return solved / wide, (moved - shift) / scale, left
-    return _in_turn(z, y, weights, bias, _Any(activation, like), ridge)
+    return _in_turn(z, y, weights, bias, _General(activation, like), ridge)
 
 
 def _in_turn(
-    z: Tensor, y: Tensor, weights: Tensor, bias: Tensor, f: _Cut | _Any, ridge: float
+    z: Tensor, y: Tensor, weights: Tensor, bias: Tensor, f: _Cut | _General, ridge: float
 ) -> tuple[Tensor, Tensor, float]:
     places = z.shape[2]
     mean_z = z.mean(2, keepdim=True)
@@ -107,8 +107,8 @@ class _Cut:
         return best
 
 
-class _Any:
-    """Any function of a map."""
+class _General:
+    """Any function of maps, which is tried at some values."""
 
     def __init__(self, function: _Function, like: Tensor) -> None:
         self.function, self.like = function, like
