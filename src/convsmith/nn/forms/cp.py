@@ -124,7 +124,7 @@ def _terms(conv: _ConvNd, rank: int, moments: Tensor | None) -> tuple[Tensor, Te
     weight = grouped(conv).flatten(3)
     g, n, m, taps = weight.shape
     if rank == min(m * n, m * taps, n * taps):
-        return _balanced(_start(weight, rank))  # exact, whatever counts
+        return _signed(_balanced(_start(weight, rank)))  # exact, whatever counts
     strength, weakness, root, inverse = kronecker_roots(moments, g, m, conv.kernel_size, ())
     weighted = weight * strength[:, None, :, 0] @ root[:, None]
     outputs, inputs, kernels = _start(weighted, rank)
@@ -134,7 +134,7 @@ def _terms(conv: _ConvNd, rank: int, moments: Tensor | None) -> tuple[Tensor, Te
         inputs = _fitted(weighted.transpose(1, 2).flatten(2), inputs, outputs, kernels)
         kernels = _fitted_kernels(weighted, outputs, inputs, kernels)
         outputs, inputs, kernels = _balanced((outputs, inputs, kernels))
-    return _balanced((outputs, weakness[..., 0] * inputs, inverse @ kernels))
+    return _signed(_balanced((outputs, weakness[..., 0] * inputs, inverse @ kernels)))
 
 
 def _start(weight: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -171,16 +171,22 @@ def _solved(shared: Tensor, factor: Tensor, first: Tensor, second: Tensor) -> Te
     gram = (first.mT @ first) * (second.mT @ second)
     energies = gram.diagonal(dim1=1, dim2=2)
     pull = _RIDGE * energies.clamp_min(torch.finfo(gram.dtype).tiny)
-    wanted = shared + factor * pull[:, None]
-    solved: Tensor = torch.linalg.solve(gram + torch.diag_embed(pull), wanted.mT)
+    energies += pull
+    solved: Tensor = torch.linalg.solve(gram, (shared + factor * pull[:, None]).mT)
     return solved.mT
 
 
 def _balanced(factors: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Share the norm of each term evenly, its kernel's largest entry positive."""
-    norms = torch.stack([factor.norm(dim=1) for factor in factors])
+    """Share the norm of each term evenly."""
+    norms = torch.stack([torch.linalg.vector_norm(factor, dim=1) for factor in factors])
     share = norms.prod(0).pow(1 / 3) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
     outputs, inputs, kernels = (f * s[:, None] for f, s in zip(factors, share, strict=True))
+    return outputs, inputs, kernels
+
+
+def _signed(factors: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Make the largest entry of each term's kernel positive."""
+    outputs, inputs, kernels = factors
     largest = kernels.abs().argmax(1, keepdim=True)
     sign = torch.where(kernels.gather(1, largest) < 0, -1.0, 1.0)
     return outputs * sign, inputs, kernels * sign
