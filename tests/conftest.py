@@ -6,7 +6,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from convsmith.machine import cpu_flags
 from tests.chromium import chromium, open_page  # noqa: F401 (one browser for all rooms)
-from tests.thoroughness import NIGHTLY
+from tests.thoroughness import NIGHTLY, THOROUGH
 
 SKIPS_FAIL = os.environ.get("CONVSMITH_NO_SKIP", "") not in ("", "0")
 
@@ -86,24 +86,44 @@ def _same_start() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out two of three tests with AVX2, by their names, where AVX-512 has each of them.
+    """Leave out a part of what is tried many times, by its name; all is in nightly runs.
 
-    Random blocks and networks are run with both, and all is in nightly runs.
+    With AVX2, two of three tests where AVX-512 has each of them: random blocks and networks are run
+    with both. In `make test` also two of three cases of each test that has four or more.
     """
-    if NIGHTLY or len(items) < _MANY or "avx512f" not in cpu_flags():
+    if NIGHTLY or len(items) < _MANY:
         return
-    left = [item for item in items if _is_avx2(item) and crc32(item.nodeid.encode()) % 3]
-    config.hook.pytest_deselected(items=left)
-    gone = set(map(id, left))
+    gone = set[int]()
+    if "avx512f" in cpu_flags():
+        gone |= {id(x) for x in items if _is_avx2(x) and crc32(x.nodeid.encode()) % 3}
+    if not THOROUGH:
+        gone |= _repetitions([item for item in items if id(item) not in gone])
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in gone])
     items[:] = [item for item in items if id(item) not in gone]
 
 
 _MANY = 5000
 """Tests of a run of all: somebody who names some wants just those."""
 
+_SEVERAL = 4
+"""Cases of a test of which a third is tried in `make test`."""
+
 
 def _is_avx2(item: pytest.Item) -> bool:
     return getattr(getattr(item, "callspec", None), "params", {}).get("isa") == "avx2"
+
+
+def _repetitions(items: Iterable[pytest.Item]) -> set[int]:
+    """The identities of two of three cases of each test that has several."""
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return {
+        id(case)
+        for name, cases in tests.items()
+        for place, case in enumerate(cases, crc32(name.encode()))
+        if len(cases) >= _SEVERAL and place % 3
+    }
 
 
 @pytest.hookimpl(wrapper=True)

@@ -89,6 +89,7 @@ def test_forms_layers_images_and_batch(place, counted, capfd):
     assert (found["images"], found["batch"], found["seed"]) == (40, 5, 7)
 
 
+@pytest.mark.slow
 def test_a_page_with_the_curve(place, counted, capfd):
     assert main([*WORDS, "--speedup", "1.5", "--sweep", "--html", "a.html"]) == 0
     page = (place / "a.html").read_text()
@@ -102,6 +103,7 @@ def test_a_page_with_the_curve(place, counted, capfd):
     assert len(found["curve"]) >= 3 and found["curve"][0]["speedup"] == 1
 
 
+@pytest.mark.slow
 def test_tables_on_a_terminal(place, counted, capfd):
     words = ["--speedup", "1.5", "--sweep", "--no-reconstruct"]  # that takes long enough for lines
     assert main([*WORDS, *words]) == 0

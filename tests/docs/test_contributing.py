@@ -258,6 +258,7 @@ def test_every_recipe_is_followed() -> None:
     assert list(recipes()) == list(dict.fromkeys(title for title, _, _ in FOLLOWED))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("title", "follow", "files"),
     thinned(FOLLOWED, 2),

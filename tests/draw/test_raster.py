@@ -168,6 +168,7 @@ def test_without_any_font_pillow_has_one(bare, monkeypatch):
     assert fonts.font(False, 20).getlength("5×5") > 20
 
 
+@pytest.mark.slow
 def test_a_video_has_every_step(tmp_path):
     assert shutil.which("ffmpeg"), "ffmpeg is needed here"
     scene = scene_of("strided")

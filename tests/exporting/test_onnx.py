@@ -126,6 +126,7 @@ def test_adaptive_pools_have_one_size(tmp_path: Path, pool: nn.Module, check: bo
         torch.testing.assert_close(again(image), model(image))
 
 
+@pytest.mark.slow
 def test_rewritten_networks(tmp_path: Path) -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1)
@@ -157,6 +158,7 @@ def test_every_form(tmp_path: Path, name: str) -> None:
     agree(written.path, layer, example(layer, 3))
 
 
+@pytest.mark.slow
 def test_the_model_is_left_alone_in_all_threads(tmp_path: Path) -> None:
     model, image = settled(Mixed()).train(), torch.randn(2, 3, 16, 16)
     beside = settled(Mixed()).eval()
@@ -191,6 +193,7 @@ def test_an_exported_program(tmp_path: Path) -> None:
     agree(written.path, model, torch.randn(2, 3, 16, 16))
 
 
+@pytest.mark.slow
 def test_a_file_that_disagrees_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def unsigned(path: Path, content: bytes) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_flipped_bytes(file: tuple[Path, Tensor, Tensor], place: Path) -> None:
     path, image, expected = file
     torch.save((image, expected), place / "values.pt")

@@ -289,6 +289,7 @@ def test_several_outputs_and_values_that_are_shared(tmp_path: Path) -> None:
     agree(path, cs.read_onnx(path), torch.rand(2, 4, 5, 3))
 
 
+@pytest.mark.slow
 @examples(10, 3)
 @given(drawn=networks())
 def test_random_networks_go_out_and_come_back(
@@ -360,6 +361,7 @@ def test_the_older_exporter_of_torch(tmp_path: Path) -> None:
         agree(path, network, torch.randn(size))
 
 
+@pytest.mark.slow
 def test_all_verbs_take_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1)

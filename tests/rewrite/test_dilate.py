@@ -521,6 +521,7 @@ def test_a_dilated_network_is_built_again(output_stride, tmp_path):
     assert recipe["version"] == 2 and recipe["kind"] == "dilated"
 
 
+@pytest.mark.slow
 def test_lightened_and_then_dilated_is_built_again(tmp_path):
     def build():
         return seeded(resnet((1, 1), 1, width=8)[:-3])

@@ -262,6 +262,7 @@ def test_all_parts_in_turn_lose_less(form, name):
     assert told < single or single < 1e-9
 
 
+@pytest.mark.slow
 @CHAIN
 def test_all_parts_settle_where_no_gradient_is_left(form):
     light, original, image = case("grouped", form)

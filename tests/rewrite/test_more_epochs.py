@@ -204,6 +204,7 @@ def test_a_stream_that_is_longer_than_before_does_not_raise_the_rate_again():
         assert 0 < rates[9] < 0.06
 
 
+@pytest.mark.slow
 def test_a_call_with_more_epochs_chooses_nothing_anew(counted, tmp_path):
     """The whole call: choices are kept, and the end is that of one straight call."""
     images = pictures()

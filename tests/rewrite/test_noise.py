@@ -131,6 +131,7 @@ def test_the_choice_does_not_depend_on_the_noise(monkeypatch, empty, speedup):
     assert any(found[0].values())
 
 
+@pytest.mark.slow
 def test_with_a_filled_cache_two_runs_are_the_same_bits(monkeypatch, empty):
     """Whole candidates are kept as well as layers: nothing is measured again to decide by."""
     empty()

@@ -369,6 +369,7 @@ def test_computed_weights_do_no_harm(how):
 # Messages
 
 
+@pytest.mark.slow
 def test_what_is_said_to_be_the_best_can_be_had():
     for asked in (0.01, 10):
         with pytest.raises(ArgumentError, match="cannot be met") as error:

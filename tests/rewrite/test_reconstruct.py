@@ -83,6 +83,7 @@ def test_the_network_comes_nearer_to_the_original(name):
     assert seen == sorted(seen) and seen[-1] == (40 * found.blocks, 40 * found.blocks)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     model, images = measured("vgg"), pictures(384)
     light, paths = refitted(model, images)

@@ -174,6 +174,7 @@ def test_images_one_by_one(counted):
 # Loss and its limits.
 
 
+@pytest.mark.slow
 def test_the_fastest_network_within_a_loss(counted):
     """By bisection: within it, and not much slower than the fastest that is."""
     model, images = chain(), pictures()
@@ -321,6 +322,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(counted, tmp_path, stage, a
     assert same(third.model, whole.model)
 
 
+@pytest.mark.slow
 def test_a_sweep_with_training_goes_on_as_well(counted, tmp_path):
     """Each network of the curve has its own place in the checkpoint."""
     images = pictures()

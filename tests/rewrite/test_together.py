@@ -47,6 +47,7 @@ def test_the_lightened_network_dilated_is_itself_on_the_old_grid(counted, form):
     assert same(model, held)
 
 
+@pytest.mark.slow
 def test_the_dilated_network_can_be_lightened(counted):
     """The other order: the field is that of the dilated network."""
     model = segmentation()

@@ -103,6 +103,7 @@ def test_as_many_threads_as_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         assert cs.compile(nn.Conv2d(3, 4, 3).eval(), (1, 3, 8, 8)).threads == expected
 
 
+@pytest.mark.slow
 def test_no_room_for_kernels(tmp_path: Any) -> None:
     """A file system without room is an error in one line, never the end of the process."""
     script = (

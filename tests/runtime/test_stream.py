@@ -45,6 +45,7 @@ def compiled(name, threads, precision="float32"):
     return COMPILED[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @given(
     name=st.sampled_from(sorted(MODELS)),

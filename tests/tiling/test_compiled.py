@@ -200,6 +200,7 @@ def test_a_worker_without_bf16_says_so(tmp_path, monkeypatch):
         tiled.run(str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), executor=Here())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(choose_isa() is not ISAS["avx512"], reason="this processor lacks avx512")
 def test_a_run_keeps_its_instruction_set(tmp_path, monkeypatch):
     """Roots and exponentials are rounded otherwise in another one."""

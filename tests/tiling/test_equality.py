@@ -127,6 +127,7 @@ def test_many_taps_and_a_stride_in_a_depthwise_kernel(kernel, pool, precision):
     assert (tiled.run(image[0].numpy(), layout="CYX").array == expected).all()
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=DRAWS or 25)
 def test_torch_within_rounding(data):
@@ -146,6 +147,7 @@ def test_torch_within_rounding(data):
         assume(False)  # sizes that PyTorch computes otherwise without values
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=DRAWS or 40)
 def test_a_pixel_less_changes_the_result(data):

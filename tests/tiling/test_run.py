@@ -254,6 +254,7 @@ def test_only_what_is_missing_is_computed_again(tmp_path, model, source):
     assert (zarr.open_array(path)[...] == before).all()
 
 
+@pytest.mark.slow
 def test_what_differs_is_named(tmp_path, model, source):
     path = str(tmp_path / "out.zarr")
     cs.tile(model, (1, 3, 8, 8), tile=16).run(source, path)

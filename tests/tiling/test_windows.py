@@ -110,6 +110,7 @@ def test_the_seam_meter():
     assert one.largest < 1e-5
 
 
+@pytest.mark.slow
 def test_the_order_of_sums_does_not_depend_on_units(tmp_path):
     """Streamed in strips, in small units or in one: the same windows are added in one order."""
     model = shaken(UNet())
