@@ -237,6 +237,26 @@ def test_moments_that_are_a_product_are_served_best(kind):
 
 
 @KIND
+@pytest.mark.parametrize(
+    "of", [slice(None), slice(0, 4), slice(3, None)], ids=["all", "half", "one"]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_that_are_zero_stay_zero_and_finite_at_every_rank(kind, of, dtype):
+    """As pruning leaves them: of all groups, of one of them, of all outputs but three."""
+    conv = nn.Conv2d(4, 8, 3, groups=2, dtype=dtype)
+    with torch.no_grad():
+        conv.weight[of] = 0.0
+    x = torch.randn(2, 4, 5, 5, dtype=dtype)
+    for rank in kind.ranks(conv):
+        for moments in (None, second_moments(conv, 20)):
+            layer = kind.from_conv(conv, rank, moments=moments)
+            assert all(torch.isfinite(p).all() for p in layer.parameters())
+            if of == slice(None):
+                torch.testing.assert_close(layer(x), conv(x))
+            assert torch.isfinite(layer(x)).all()
+
+
+@KIND
 def test_a_channel_that_was_always_zero_stays_finite_and_exact(kind):
     conv = nn.Conv2d(4, 5, 3, dtype=torch.float64)
     moments = second_moments(conv, 20)

@@ -19,8 +19,9 @@ __all__ = ["CPConv"]
 _ROUNDS, _WORK = 40, 2**30
 
 # The pull towards where a factor is, as a share of each term's energy: without it, terms may grow
-# without bound and cancel each other (Phan et al. 2020, arXiv:2008.05441).
-_RIDGE = 1e-3
+# without bound and cancel each other (Phan et al. 2020, arXiv:2008.05441). Where a group has no
+# weights there is no energy either: the pull is then as small as can be divided by.
+_RIDGE, _LEAST = 1e-3, 1e-200
 
 # Ranks between the lightest and the convolution's own cost, a constant factor apart, in multiples
 # of the floats that the widest vectors hold.
@@ -170,7 +171,7 @@ def _fitted_kernels(weight: Tensor, outputs: Tensor, inputs: Tensor, kernels: Te
 def _solved(shared: Tensor, factor: Tensor, first: Tensor, second: Tensor) -> Tensor:
     gram = (first.mT @ first) * (second.mT @ second)
     energies = gram.diagonal(dim1=1, dim2=2)
-    pull = _RIDGE * energies.clamp_min(torch.finfo(gram.dtype).tiny)
+    pull = _RIDGE * energies.clamp_min(_LEAST)
     energies += pull
     solved: Tensor = torch.linalg.solve(gram, (shared + factor * pull[:, None]).mT)
     return solved.mT
