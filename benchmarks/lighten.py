@@ -29,9 +29,9 @@ from convsmith.rewrite.lightening.fit.moments import patch_moments
 from convsmith.rewrite.lightening.fit.rewrite import decomposed
 from convsmith.rewrite.lightening.forms import all_forms
 from convsmith.rewrite.lightening.selector import Selector
-from convsmith.rewrite.lightening.sensitivity import sensitivities
 from convsmith.rewrite.lightening.settings import Progress
 from convsmith.rewrite.lightening.target import Target
+from convsmith.rewrite.lightening.trials import tried
 from convsmith.rewrite.lightening.tune.distil import distil
 from convsmith.rewrite.lightening.tune.schedule import Schedule
 from convsmith.runtime.precision import check_here
@@ -142,10 +142,11 @@ def _promised(case: Case, model: nn.Module, seed: int) -> list[dict[str, Any]]:
     network = trace(model, images[:1])
     free = [c for c in candidates(network, model, None) if not c.reason]
     paths = [c.path for c in free]
+    moments = patch_moments(model, [images], paths)
+    losses = partial(tried, model, network, [images], moments, progress=lambda done, of: None)
     selector = Selector(
-        model, network, image, free, all_forms(), clock, patch_moments(model, [images], paths),
-        partial(sensitivities, model, images, paths), lambda done, of: None,
-    )  # fmt: skip
+        model, network, image, free, all_forms(), clock, losses, lambda done, of: None
+    )
     rows = []
     for target in TARGETS:
         try:

@@ -15,6 +15,7 @@ from convsmith.rewrite.lightening import attempts
 from convsmith.rewrite.lightening import fidelity as figures
 from convsmith.rewrite.lightening.clock import Clock
 from convsmith.rewrite.lightening.fit.adapt import Effort
+from convsmith.rewrite.lightening.fit.moments import covariance
 from convsmith.rewrite.lightening.fit.reconstruct import reconstruct
 
 
@@ -99,6 +100,21 @@ def labelled(images, classes=4, batch=8):
     """Batches with labels."""
     labels = torch.arange(len(images)) % classes
     return list(zip(images.split(batch), labels.split(batch)))
+
+
+def weighed(weights, moments):
+    """What forms lose: their own error before any refit, times a number for each layer."""
+
+    def losses(offered):
+        found = []
+        for c, costs in offered:
+            errors = {
+                o: o.form.error(c.conv, [o.rank], covariance(moments, c.path))[0] for o in costs
+            }
+            found.append({o: weights[c.path] * error for o, error in errors.items()})
+        return found
+
+    return losses
 
 
 def same(a, b):

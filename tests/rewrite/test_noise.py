@@ -24,7 +24,7 @@ from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.selector import Selector
 from convsmith.rewrite.lightening.stopwatch import settled
 from convsmith.rewrite.lightening.target import Target
-from tests.rewrite.fakes import chain, macs, pictures, same
+from tests.rewrite.fakes import chain, macs, pictures, same, weighed
 
 REST = 0.05
 
@@ -74,7 +74,7 @@ def selecting(model, images, forms=None):
     weights = {c.path: 1.0 + 0.37 * number for number, c in enumerate(free)}
     return Selector(
         model, network, images[:1], free, kinds, Clock(compiled=False),
-        patch_moments(model, [images], [c.path for c in free]), lambda: weights,
+        weighed(weights, patch_moments(model, [images], [c.path for c in free])),
         lambda done, of: None,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from convsmith.rewrite.lightening.forms import forms_named
 from convsmith.rewrite.lightening.knapsack import least_cost
 from convsmith.rewrite.lightening.selector import Selector
 from convsmith.rewrite.lightening.target import Target
-from tests.rewrite.fakes import chain, macs, pictures, same
+from tests.rewrite.fakes import chain, macs, pictures, same, weighed
 
 WEIGHTS = {"0": 1.0, "2": 0.3, "4": 2.0}
 
@@ -39,8 +39,9 @@ def selecting(model, images, forms=None, weights=None):
     moments = patch_moments(model, [images], [c.path for c in free])
     told = []
     selector = Selector(
-        model, network, images[:1], free, kinds, Clock(compiled=False), moments,
-        lambda: WEIGHTS if weights is None else weights, lambda done, of: told.append((done, of)),
+        model, network, images[:1], free, kinds, Clock(compiled=False),
+        weighed(WEIGHTS if weights is None else weights, moments),
+        lambda done, of: told.append((done, of)),
     )  # fmt: skip
     selector.told = told
     return selector

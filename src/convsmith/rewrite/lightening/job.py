@@ -20,9 +20,9 @@ from convsmith.rewrite.lightening.forms import Form
 from convsmith.rewrite.lightening.keywords import Request
 from convsmith.rewrite.lightening.report import LightenReport, NetworkFigures, Point, RewrittenLayer
 from convsmith.rewrite.lightening.selector import Selection, Selector
-from convsmith.rewrite.lightening.sensitivity import sensitivities
 from convsmith.rewrite.lightening.settings import Progress, Run, Tuning
 from convsmith.rewrite.lightening.sweep import curve, within
+from convsmith.rewrite.lightening.trials import tried
 from convsmith.rewrite.lightening.tune.batches import Replayed
 from convsmith.rewrite.lightening.tune.checkpoint import Checkpoint, fingerprint
 from convsmith.rewrite.lightening.tune.distil import by_first
@@ -87,8 +87,11 @@ class Job:
         paths = [candidate.path for candidate in replaceable]
         moments = patch_moments(model, batches, paths)
         selector = Selector(
-            model, self.network, image, replaceable, self.forms, clock, moments,
-            partial(sensitivities, model, batches[0], paths),
+            model, self.network, image, replaceable, self.forms, clock,
+            partial(
+                tried, model, self.network, batches, moments,
+                progress=lambda done, of: progress("trying forms", done, of),
+            ),
             lambda done, of: progress("timing forms", done, of),
         )  # fmt: skip
         return Attempts(

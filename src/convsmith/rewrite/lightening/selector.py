@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -18,10 +18,10 @@ from convsmith.network.modules import copied
 from convsmith.rewrite.lightening.bracket import Bracket
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.clock import Clock
-from convsmith.rewrite.lightening.fit.moments import Moments, covariance
 from convsmith.rewrite.lightening.forms import MULTIPLIED, Form
 from convsmith.rewrite.lightening.knapsack import Option, choose, least_cost
 from convsmith.rewrite.lightening.target import Target
+from convsmith.rewrite.lightening.trials import ByChoice
 from convsmith.rewrite.surgery import replace
 
 __all__ = ["Selection", "Selector"]
@@ -66,8 +66,8 @@ class Selector:
         replaceable: the convolutions that may change.
         forms: that they may take.
         clock: what times them.
-        moments: what each convolution sees.
-        weights: finds how much the output suffers from an error in each.
+        losses: finds how much the output loses by the forms of each, given what they cost; those
+            that it leaves out are not worth having.
         progress: called as `progress(done, of)`.
     """
 
@@ -79,15 +79,14 @@ class Selector:
         replaceable: Sequence[Candidate],
         forms: Sequence[Form],
         clock: Clock,
-        moments: Mapping[str, Moments],
-        weights: Callable[[], Mapping[str, float]],
+        losses: Callable[[Sequence[tuple[Candidate, ByChoice]]], Sequence[ByChoice]],
         progress: Callable[[int, int], None],
     ) -> None:
         self.model, self.network, self.image = model, network, image
         self.replaceable = list(replaceable)
-        self.forms, self.clock, self.moments, self.weights = forms, clock, moments, weights
+        self.forms, self.clock, self.losses = forms, clock, losses
         self._progress = progress
-        self._options: list[list[Option]] | None = None
+        self._options: dict[bool, list[list[Option]]] = {}
         self.refused: dict[str, list[Choice]] = {}
 
     def choose(self, target: Target) -> Selection:
@@ -98,12 +97,9 @@ class Selector:
         """
         if target.name == "multiplier":
             return Selection(self._same_multiplier(int(target.value)))
-        options = self._measured()
         if target.name == "macs":
-            total, rest, options = self._by_macs(options)
-            picks = self._pick(options, target, total, rest)
-            return self._selection(picks, rest + sum(pick.cost for pick in picks), total)
-        return self._by_time(options, target)
+            return self._by_macs(target)
+        return self._by_time(self._measured(), target)
 
     def fastest(self) -> float:
         """The largest speed-up that the table of times promises."""
@@ -177,24 +173,18 @@ class Selector:
         total = times["original"].low_ms
         return total, max(0.0, total - sum(kept[0].cost for kept in options))
 
-    def _by_macs(self, options: list[list[Option]]) -> tuple[float, float, list[list[Option]]]:
+    def _by_macs(self, target: Target) -> Selection:
+        options = self._measured(counted=True)
         total = float(inspect(self.network).macs)
-        counted = [
-            [Option(o.choice, float(c.macs(o.choice)), o.error) for o in layer]
-            for c, layer in zip(self.replaceable, options, strict=True)
-        ]
-        return total, total - sum(layer[0].cost for layer in counted), counted
-
-    def _pick(
-        self, options: list[list[Option]], target: Target, total: float, rest: float
-    ) -> list[Option]:
+        rest = total - sum(kept[0].cost for kept in options)
         budget, least = target.budget(total), rest + least_cost(options)
         if least > budget:
             raise ArgumentError(
                 f"{target.name}={target.value:g} cannot be met: {target.best(least, total)}"
                 f"{self._why(options, rest / total, 'multiply-adds')}"
             )
-        return choose(options, budget - rest)
+        picks = choose(options, budget - rest)
+        return self._selection(picks, rest + sum(pick.cost for pick in picks), total)
 
     def _selection(self, picks: Sequence[Option], predicted: float, original: float) -> Selection:
         chosen = {c.path: pick.choice for c, pick in zip(self.replaceable, picks, strict=True)}
@@ -210,39 +200,45 @@ class Selector:
             for c in self.replaceable
         }
 
-    def _measured(self) -> list[list[Option]]:
-        """Each convolution as it is, then every form that is quicker here: cost and loss."""
-        if self._options is None:
-            every = [(c, c.choices(self.forms)) for c in self.replaceable]
-            weights = self.weights()
-            steps, done = sum(1 + len(choices) for _, choices in every), 0
-            self._options = []
-            for c, choices in every:
-                costs: dict[Choice | None, float] = {None: self._ms(c, None)}
-                for choice in choices:
-                    costs[choice] = self._ms(c, choice)
-                    done += 1
-                    self._progress(done, steps)
-                done += 1
-                quicker = [choice for choice in choices if costs[choice] < costs[None]]
-                if slower := [choice for choice in choices if choice not in quicker]:
-                    self.refused[c.path] = slower
-                lost = self._lost(c, quicker)
-                self._options.append(
-                    [Option(None, costs[None], 0.0)]
-                    + [Option(o, costs[o], weights[c.path] * lost[o]) for o in quicker]
-                )
-            self._progress(steps, steps)
-        return self._options
+    def _measured(self, *, counted: bool = False) -> list[list[Option]]:
+        """Each convolution as it is, then its forms that are quicker here: cost and loss.
 
-    def _lost(self, c: Candidate, choices: Sequence[Choice]) -> dict[Choice, float]:
-        """The share of its response that each choice loses."""
-        patch_covariance, lost = covariance(self.moments, c.path), dict[Choice, float]()
-        for form in self.forms:
-            ranks = [choice.rank for choice in choices if choice.form == form]
-            errors = form.error(c.conv, ranks, patch_covariance) if ranks else []
-            lost |= {Choice(form, r): e for r, e in zip(ranks, errors, strict=True)}
-        return lost
+        Costs are milliseconds or, if `counted`, multiply-adds.
+        """
+        if counted not in self._options:
+            kept, offered = self._times
+            if counted:
+                kept = [float(c.macs(None)) for c in self.replaceable]
+                offered = [
+                    {o: float(c.macs(o)) for o in costs}
+                    for c, costs in zip(self.replaceable, offered, strict=True)
+                ]
+            losses = self.losses(list(zip(self.replaceable, offered, strict=True)))
+            self._options[counted] = [
+                [Option(None, cost, 0.0), *(Option(o, costs[o], lost) for o, lost in found.items())]
+                for cost, costs, found in zip(kept, offered, losses, strict=True)
+            ]
+        return self._options[counted]
+
+    @cached_property
+    def _times(self) -> tuple[list[float], list[dict[Choice, float]]]:
+        """Milliseconds of each convolution, and of its forms that are quicker here."""
+        every = [c.choices(self.forms) for c in self.replaceable]
+        steps, done = sum(1 + len(choices) for choices in every), 0
+        kept, offered = list[float](), list[dict[Choice, float]]()
+        for c, choices in zip(self.replaceable, every, strict=True):
+            kept.append(self._ms(c, None))
+            costs = dict[Choice, float]()
+            for choice in choices:
+                costs[choice] = self._ms(c, choice)
+                done += 1
+                self._progress(done, steps)
+            done += 1
+            if slower := [choice for choice in choices if costs[choice] >= kept[-1]]:
+                self.refused[c.path] = slower
+            offered.append({o: ms for o, ms in costs.items() if ms < kept[-1]})
+        self._progress(steps, steps)
+        return kept, offered
 
     def _ms(self, c: Candidate, choice: Choice | None) -> float:
         def make() -> nn.Module:

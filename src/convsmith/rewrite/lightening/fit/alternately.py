@@ -16,7 +16,7 @@ from convsmith.rewrite.lightening.fit.conjugate import conjugate_gradients
 from convsmith.rewrite.lightening.fit.refit import fits_whole, refit, whole_patches
 from convsmith.rewrite.lightening.fit.regression import Regression, spread
 
-__all__ = ["refit_alternately"]
+__all__ = ["fit_alternately", "has_windows_apart", "refit_alternately"]
 
 # Steps of conjugate gradients: each round continues where the last one ended.
 _STEPS = 12
@@ -54,29 +54,40 @@ def refit_alternately(
     layer, conv = submodule(light, path), submodule(original, path)
     assert isinstance(layer, ComposedConv)
     assert isinstance(conv, _ConvNd)
-    parts = [part for part in layer.children() if isinstance(part, _ConvNd)]
-    if not fits_whole(conv) or not _apart(parts):
+    if not fits_whole(conv) or not has_windows_apart(layer):
         return refit(light, original, batches, path, ridge=ridge)
     with untouched(light), untouched(original), torch.no_grad():
-        problem = _Problem(conv, whole_patches(light, original, batches, path), ridge)
-        factors = [grouped(part) for part in parts]
-        # The last part first, as `refit` does: no round can then lose more than that.
+        sums = whole_patches(light, original, batches, path)
+        return fit_alternately(layer, conv, sums, ridge=ridge, rounds=rounds)
+
+
+def fit_alternately(
+    layer: ComposedConv, conv: _ConvNd, sums: Regression, *, ridge: float, rounds: int
+) -> float:
+    """The same, from sums over the whole patches that `conv` sees and what it answers."""
+    parts, problem = _parts(layer), _Problem(conv, sums, ridge)
+    factors = [grouped(part) for part in parts]
+    # The last part first, as `refit` does: no round can then lose more than that.
+    factors[-1] = problem.last(factors)
+    for _ in range(rounds):
+        for index in range(len(parts) - 1):
+            factors[index] = problem.inner(factors, index)
         factors[-1] = problem.last(factors)
-        for _ in range(rounds):
-            for index in range(len(parts) - 1):
-                factors[index] = problem.inner(factors, index)
-            factors[-1] = problem.last(factors)
-        for part, factor in zip(parts, factors, strict=True):
-            part.weight.copy_(ungrouped(factor, part.transposed))
-        if layer.last.bias is not None:
-            layer.last.bias.copy_(problem.bias(factors))
-        return problem.left(factors)
+    for part, factor in zip(parts, factors, strict=True):
+        part.weight.copy_(ungrouped(factor, part.transposed))
+    if layer.last.bias is not None:
+        layer.last.bias.copy_(problem.bias(factors))
+    return problem.left(factors)
 
 
-def _apart(parts: Sequence[_ConvNd]) -> bool:
+def has_windows_apart(layer: ComposedConv) -> bool:
     """Whether each axis has its window in one part alone."""
-    windows = zip(*(part.kernel_size for part in parts), strict=True)
+    windows = zip(*(part.kernel_size for part in _parts(layer)), strict=True)
     return all(sum(taps > 1 for taps in axis) <= 1 for axis in windows)
+
+
+def _parts(layer: ComposedConv) -> list[_ConvNd]:
+    return [part for part in layer.children() if isinstance(part, _ConvNd)]
 
 
 class _Problem:

@@ -12,9 +12,9 @@ from convsmith.network import submodule, untouched
 from convsmith.nn import SeparablePair
 from convsmith.rewrite.lightening.fit.conjugate import conjugate_gradients
 from convsmith.rewrite.lightening.fit.refit import fits_whole, refit, whole_patches
-from convsmith.rewrite.lightening.fit.regression import put, spread, weights_of
+from convsmith.rewrite.lightening.fit.regression import Regression, put, spread, weights_of
 
-__all__ = ["refit_jointly"]
+__all__ = ["fit_jointly", "refit_jointly"]
 
 # Steps of conjugate gradients: each round continues where the last one ended.
 _STEPS = 24
@@ -55,20 +55,27 @@ def refit_jointly(
         return refit(light, original, batches, path, ridge=ridge)
     with untouched(light), untouched(original), torch.no_grad():
         sums = whole_patches(light, original, batches, path)
-        second, cross, variance, mean_x, mean_y = sums.centred()
-        groups, taps = conv.groups, conv.weight[0, 0].numel()
-        kernels = layer.depthwise.weight.detach().cpu().double()
-        kernels = kernels.reshape(groups, -1, layer.multiplier, taps)
-        # The pointwise half first, as `refit` does: no round can then lose more than that.
-        start = weights_of(layer.pointwise)
-        mix, explained = _pointwise(second, cross, kernels, start, ridge)
-        for _ in range(rounds):
-            kernels = _spatial(second, cross, kernels, mix, ridge)
-            mix, explained = _pointwise(second, cross, kernels, mix, ridge)
-        layer.depthwise.weight.copy_(kernels.reshape(layer.depthwise.weight.shape))
-        features = _features(mean_x[:, :, None], kernels)[..., 0]
-        put(layer.pointwise, mix, mean_y - (mix @ features[:, :, None])[..., 0])
-        total = float(variance.sum())
+        return fit_jointly(layer, conv, sums, ridge=ridge, rounds=rounds)
+
+
+def fit_jointly(
+    layer: SeparablePair, conv: _ConvNd, sums: Regression, *, ridge: float, rounds: int
+) -> float:
+    """The same, from sums over the whole patches that `conv` sees and what it answers."""
+    second, cross, variance, mean_x, mean_y = sums.centred()
+    groups, taps = conv.groups, conv.weight[0, 0].numel()
+    kernels = layer.depthwise.weight.detach().cpu().double()
+    kernels = kernels.reshape(groups, -1, layer.multiplier, taps)
+    # The pointwise half first, as `refit` does: no round can then lose more than that.
+    start = weights_of(layer.pointwise)
+    mix, explained = _pointwise(second, cross, kernels, start, ridge)
+    for _ in range(rounds):
+        kernels = _spatial(second, cross, kernels, mix, ridge)
+        mix, explained = _pointwise(second, cross, kernels, mix, ridge)
+    layer.depthwise.weight.copy_(kernels.reshape(layer.depthwise.weight.shape))
+    features = _features(mean_x[:, :, None], kernels)[..., 0]
+    put(layer.pointwise, mix, mean_y - (mix @ features[:, :, None])[..., 0])
+    total = float(variance.sum())
     return 1 - explained / total if total > 0 else 0.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,9 @@ Pairs = tuple[int, Tensor, Tensor]
 _CHUNK = 2**22
 _SAMPLE = 2**20
 
-# A regression needs images that differ, and this many places, and more for each feature: places
-# of one map are much alike, and ten times as many leave the solution where it is.
-_IMAGES, _PLACES, _EACH = 64, 2**15, 128
+# A regression needs this many places, and more for each feature: places of one map are much alike,
+# and ten times as many leave the solution where it is.
+_PLACES, _EACH = 2**15, 128
 
 
 @dataclass(eq=False)
@@ -38,6 +39,9 @@ class Regression:
         places: how many there were.
         images: that they are from.
     """
+
+    IMAGES: ClassVar[int] = 64
+    """It needs so many that differ."""
 
     gram: Tensor
     cross: Tensor
@@ -61,7 +65,7 @@ class Regression:
     @property
     def enough(self) -> bool:
         """Whether more images would change nothing."""
-        return self.images >= _IMAGES and self.places >= self._most
+        return self.images >= self.IMAGES and self.places >= self._most
 
     def add(self, conv: _ConvNd, maps: Tensor, wanted: Tensor) -> None:
         """Count the inputs of `conv`, (images, channels, *size), and the outputs it is to give.
@@ -69,7 +73,7 @@ class Regression:
         Of large maps, as many places as are enough, drawn evenly.
         """
         each = prod(wanted.shape[2:])
-        images = max(_IMAGES, -(-self._most // each)) - self.images
+        images = max(self.IMAGES, -(-self._most // each)) - self.images
         maps, wanted = maps[:images], wanted[:images]
         share = min(1.0, self._most / max(1, len(maps) * each))
         random = torch.Generator().manual_seed(self.images)

@@ -20,7 +20,7 @@ from convsmith.rewrite.lightening.fit.moments import Moments, covariance
 from convsmith.rewrite.lightening.fit.refit import correct_bias, match_batch_norm, refit
 from convsmith.rewrite.surgery import replace
 
-__all__ = ["decomposed", "rewrite"]
+__all__ = ["decomposed", "give_bias", "rewrite"]
 
 
 def decomposed(
@@ -71,8 +71,8 @@ def rewrite(
             continue
         c, choice = by_name[name]
         layer = choice.form.make(c.conv, choice.rank, covariance(moments, c.path))
-        if layer.last.bias is None and not c.normalised:
-            _give_bias(layer)
+        if not c.normalised:
+            give_bias(layer)
         replace(light, c.path, layer)
         errors[c.path] = _fit_of(layer)(light, model, batches, c.path)
         if (activation := following(network, c.layer, model)) is not None:
@@ -88,8 +88,10 @@ def _fit_of(layer: Factored) -> Callable[[nn.Module, nn.Module, Sequence[Tensor]
     return refit_alternately if isinstance(layer, ComposedConv) else refit
 
 
-def _give_bias(layer: Factored) -> None:
+def give_bias(layer: Factored) -> None:
     """The mean that a refit removes has to go somewhere when no batch norm follows."""
+    if layer.last.bias is not None:
+        return
     weight = layer.last.weight
     layer.last.bias = nn.Parameter(torch.zeros(layer.out_channels).to(weight))
 
