@@ -8,7 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from convsmith.explore.lessons import LESSONS
+from tests.accessibility import check_accessible
 from tests.explore.test_learner_rows import ROWS, Line
+from tests.thoroughness import NIGHTLY
 
 pytestmark = pytest.mark.slow
 
@@ -210,6 +212,8 @@ def test_a_lesson_opens_answers_and_switches(lessons, open_page, number):
     lines = [row for row in lines if not row.key.endswith(" why") and row.key != "even"]
     for row in lines:
         assert row.english in page.locator("#App").inner_text(), row
+    if number % 2:
+        check_accessible(page, "light")
     page.get_by_text("中文").first.click()
     says(page, ".cs-title", LESSONS[number - 1].title("zh"))
     says(page, ".cs-verdict.right", "正确")
@@ -221,6 +225,10 @@ def test_a_lesson_opens_answers_and_switches(lessons, open_page, number):
     assert page.evaluate("document.querySelector('#App').scrollWidth") <= (
         400 if number % 2 else 1100
     )
+    if number % 2 == 0:
+        check_accessible(page, "light")
+    if NIGHTLY:  # each theme opens the lesson again
+        check_accessible(page, ready=".cs-foot")
 
 
 def test_the_list_of_lessons_leads_to_them(lessons, open_page):
