@@ -106,7 +106,7 @@ _MANY = 5000
 """Tests of a run of all: somebody who names some wants just those."""
 
 _SEVERAL = 4
-"""Cases of a test of which a third is tried in `make test`."""
+"""Of so many cases of a test, one is tried in `make test`."""
 
 
 def _is_avx2(item: pytest.Item) -> bool:
@@ -114,7 +114,7 @@ def _is_avx2(item: pytest.Item) -> bool:
 
 
 def _repetitions(items: Iterable[pytest.Item]) -> set[int]:
-    """The identities of two of three cases of each test that has several."""
+    """The identities of all but one in four cases of each test that has several."""
     tests: dict[str, list[pytest.Item]] = {}
     for item in items:
         tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
@@ -122,7 +122,7 @@ def _repetitions(items: Iterable[pytest.Item]) -> set[int]:
         id(case)
         for name, cases in tests.items()
         for place, case in enumerate(cases, crc32(name.encode()))
-        if len(cases) >= _SEVERAL and place % 3
+        if len(cases) >= _SEVERAL and place % _SEVERAL
     }
 
 

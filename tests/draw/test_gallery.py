@@ -109,6 +109,7 @@ def made(tmp_path_factory):
     return {language: gallery(folder / language, language=language) for language in LANGUAGES}
 
 
+@pytest.mark.slow
 def test_every_file_is_made_and_shown(made):
     for language, paths in made.items():
         page = parse(paths[-1].read_text("utf-8"))

@@ -142,7 +142,7 @@ def test_every_row_of_the_family_has_an_answer():
     assert all(row.test in globals() for row in ROWS.values() if isinstance(row, Drawn))
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.slow)])
 def test_stages_and_pictures_answer_in_chromium(open_page, tmp_path, language):
     path = tmp_path / "page.html"
     page = None

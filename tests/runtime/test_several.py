@@ -22,6 +22,7 @@ from convsmith.runtime.lowering.table import LOWERINGS
 from tests.runtime import several
 from tests.runtime.several.checks import called, compiled, is_here
 from tests.runtime.test_states_of_torch import STATES
+from tests.thoroughness import thinned
 
 COUNT = int(os.environ.get("CONVSMITH_NETWORKS") or 10)
 # A nightly run tries others; a failure names its seed.
@@ -30,7 +31,7 @@ EACH = 5
 ABLE = [name for name in ISAS if is_here(name)]
 
 
-@pytest.mark.parametrize("place", range(0, COUNT, EACH))
+@pytest.mark.parametrize("place", thinned(range(0, COUNT, EACH), every=2))
 def test_as_float64(place: int) -> None:
     for seed in range(FIRST + place, FIRST + min(place + EACH, COUNT)):
         several.agree(several.sample(seed), ABLE, 1 + seed % 3)

@@ -14,6 +14,7 @@ from convsmith.errors import TraceError
 from convsmith.tiling.budget import tile_spans
 from convsmith.tiling.ranges import ranges
 from convsmith.tiling.spans import slices
+from tests.thoroughness import THOROUGH
 from tests.tiling.nets import PRECISIONS, TOLERANCE, Chain, chains, shaken
 
 TILINGS = 4
@@ -96,7 +97,7 @@ def tilings(data, model, channels, expect, sides, **settings):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @given(data=st.data())
-@settings(max_examples=DRAWS or 10)
+@settings(max_examples=DRAWS or (10 if THOROUGH else 3))
 def test_compiled_no_bit_differs(precision, data):
     pytest.importorskip("halide")
     model = data.draw(movers())
