@@ -52,6 +52,7 @@ def initializers(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     return {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 3, 33, 40), (2, 3, 24, 24)])
 def test_any_batch_and_size(tmp_path: Path, shape: tuple[int, ...]) -> None:
     model = settled(Mixed())

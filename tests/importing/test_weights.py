@@ -156,6 +156,7 @@ def ours(model: nn.Module, image: Tensor, path: Path) -> None:
     cs.export(model, image, path, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("exporter", "folds"),

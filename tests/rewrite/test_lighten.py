@@ -182,6 +182,7 @@ def test_the_same_seed_gives_the_same_model(images):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_macs_as_a_target(images, steady):
     model = small()
     whole = cs.inspect(model, (1, 3, 24, 24)).macs
@@ -286,6 +287,7 @@ def test_the_control_has_the_same_shape_and_other_weights(images):
     assert json.loads(json.dumps(light.report.to_dict()))["report"] == "lighten"
 
 
+@pytest.mark.slow
 def test_networks_are_timed_compiled_when_asked(images):
     light = lighten(small(), images, multiplier=1)
     assert light.report.lightened.compiled is None
@@ -379,6 +381,7 @@ def test_every_form_is_told_and_loads_again(images, counted, tmp_path, form):
         assert torch.equal(loaded.eval()(images), light.model.eval()(images))
 
 
+@pytest.mark.slow
 def test_the_prediction_is_told_beside_what_was_measured(images, counted):
     report = lighten(small(), images, speedup=1.5).report
     assert report.predicted_ms > 0 < report.predicted_speedup

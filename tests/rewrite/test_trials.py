@@ -115,6 +115,7 @@ def test_indices_and_masks_beside_the_output_count_for_nothing(model, images):
     assert [*beside.values()] == [*losses(model, images, paths).values()]
 
 
+@pytest.mark.slow
 def test_it_is_what_replacing_the_layer_does(images, model, monkeypatch):
     """With the layer refitted in its place, by the path that rewriting takes."""
     monkeypatch.setattr(
@@ -137,6 +138,7 @@ def test_it_is_what_replacing_the_layer_does(images, model, monkeypatch):
     assert compared > 10, "forms that lose nothing would show nothing"
 
 
+@pytest.mark.slow
 def test_an_error_with_a_pattern_counts_for_what_it_does_behind_a_mean():
     """White noise as large would be averaged away over the places."""
     torch.manual_seed(0)

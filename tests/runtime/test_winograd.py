@@ -117,6 +117,7 @@ def test_rows_of_an_odd_number_of_pixels_have_the_bits_of_before(isa: Isa) -> No
     assert not torch.equal(plain(image), fast(image))
 
 
+@pytest.mark.slow
 def test_one_network_serves_rows_of_both_kinds(isa: Isa) -> None:
     net = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(32, 32, 3))
     fast = compile(net.eval(), (1, 32, 8, 8), isa=isa.name, winograd=True)

@@ -113,6 +113,7 @@ def test_classes_as_a_picture(tmp_path, photo, model, expected):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.png", "out.png.tiling"]
 
 
+@pytest.mark.slow
 def test_a_volume_and_a_signal(tmp_path):
     for dims, shape in ((3, (20, 30, 25)), (1, (400,))):
         model = shaken(UNet(dims, channels=1, width=2))

@@ -124,6 +124,7 @@ def test_one_thread_is_always_there(small: tuple[Path, Tensor, Tensor]) -> None:
         cs.load(path, threads=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ISAS)
 @examples(16, 3, 40)
 @given(drawn=networks())
