@@ -89,7 +89,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out a part of what is tried many times, by its name; all is in nightly runs.
 
     With AVX2, two of three tests where AVX-512 has each of them: random blocks and networks are run
-    with both. In `make test` also two of three cases of each test that has four or more.
+    with both. In `make test` also three of four cases of each test that has four or more.
     """
     if NIGHTLY or len(items) < _MANY:
         return
