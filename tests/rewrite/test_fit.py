@@ -14,9 +14,8 @@ from torch import nn
 from convsmith.errors import ArgumentError
 from convsmith.rewrite.lightening.fit import regression
 from convsmith.rewrite.lightening.fit.activated import _Cut
-from convsmith.rewrite.lightening.fit.alternately import refit_alternately
 from convsmith.rewrite.lightening.fit.following import Following
-from convsmith.rewrite.lightening.fit.jointly import refit_jointly
+from convsmith.rewrite.lightening.fit.parts import refit_parts
 from convsmith.rewrite.lightening.fit.refit import correct_bias, refit
 from convsmith.rewrite.lightening.forms import Form, all_forms
 
@@ -224,7 +223,7 @@ def test_both_halves_in_turn_lose_less(name):
     last = single * (1 + 1e-6) + 1e-9
     for rounds in (1, 3, 9):
         twin = copy.deepcopy(light)
-        told = refit_jointly(twin, original, list(image.split(5)), "3", ridge=1e-9, rounds=rounds)
+        told = refit_parts(twin, original, list(image.split(5)), "3", ridge=1e-9, rounds=rounds)
         assert told == pytest.approx(share(twin(image), original(image)), rel=1e-6, abs=1e-9)
         assert told <= last
         last = told * (1 + 1e-6) + 1e-9
@@ -233,7 +232,7 @@ def test_both_halves_in_turn_lose_less(name):
 
 def test_both_halves_settle_where_no_gradient_is_left():
     light, original, image = case("grouped", Form("depthwise_pointwise"))
-    refit_jointly(light, original, [image], "3", ridge=1e-9, rounds=300)
+    refit_parts(light, original, [image], "3", ridge=1e-9, rounds=300)
     loss = (light(image) - original(image)).square().mean() / original(image).var()
     loss.backward()
     assert max(float(p.grad.abs().max()) for p in light[3].parameters()) < 1e-4
@@ -255,7 +254,7 @@ def test_all_parts_in_turn_lose_less(form, name):
     for rounds in (1, 3, 9):
         twin = copy.deepcopy(light)
         batches = list(image.split(5))
-        told = refit_alternately(twin, original, batches, "3", ridge=1e-9, rounds=rounds)
+        told = refit_parts(twin, original, batches, "3", ridge=1e-9, rounds=rounds)
         assert told == pytest.approx(share(twin(image), original(image)), rel=1e-6, abs=1e-9)
         assert told <= last
         last = told * (1 + 1e-6) + 1e-9
@@ -266,7 +265,7 @@ def test_all_parts_in_turn_lose_less(form, name):
 @CHAIN
 def test_all_parts_settle_where_no_gradient_is_left(form):
     light, original, image = case("grouped", form)
-    refit_alternately(light, original, [image], "3", ridge=1e-9, rounds=300)
+    refit_parts(light, original, [image], "3", ridge=1e-9, rounds=300)
     loss = (light(image) - original(image)).square().mean() / original(image).var()
     loss.backward()
     # In units of the weights themselves: a chain is free to be large in one part, small in another.
@@ -281,7 +280,7 @@ def test_parts_keep_what_no_image_shows(form):
         with torch.no_grad():
             net[1].bias.zero_()
     start = copy.deepcopy(light[3].state_dict())
-    refit_alternately(light, original, [torch.zeros_like(image)], "3")
+    refit_parts(light, original, [torch.zeros_like(image)], "3")
     for name, value in light[3].state_dict().items():
         if name.endswith("weight"):
             assert torch.allclose(value, start[name])
@@ -293,19 +292,16 @@ def test_an_axis_with_windows_in_two_parts_gets_the_plain_refit():
     light[3].core = nn.Conv2d(first, last, (3, 1), (2, 1), 1, groups=2).double()
     light[3].expand = nn.Conv2d(last, 6, (3, 2), 1, (1, 0), groups=2).double()
     twin = copy.deepcopy(light)
-    assert refit_alternately(twin, original, [image], "3") == refit(light, original, [image], "3")
+    assert refit_parts(twin, original, [image], "3") == refit(light, original, [image], "3")
     assert torch.equal(twin(image), light(image))
 
 
-@pytest.mark.parametrize(
-    ("form", "fit"),
-    [(Form("depthwise_pointwise"), refit_jointly), (Form("spatial"), refit_alternately)],
-)
-def test_patches_too_large_for_their_moments_get_the_plain_refit(form, fit, monkeypatch):
+@pytest.mark.parametrize("form", [Form("depthwise_pointwise"), Form("spatial")])
+def test_patches_too_large_for_their_moments_get_the_plain_refit(form, monkeypatch):
     from convsmith.rewrite.lightening.fit import refit as plain
 
     light, original, image = case("grouped", form)
     twin = copy.deepcopy(light)
     monkeypatch.setattr(plain, "_LARGEST", 3)
-    assert fit(twin, original, [image], "3") == refit(light, original, [image], "3")
+    assert refit_parts(twin, original, [image], "3") == refit(light, original, [image], "3")
     assert torch.equal(twin(image), light(image))

@@ -18,7 +18,7 @@ from convsmith.errors import ArgumentError
 from convsmith.measure import inspect, latency
 from convsmith.network import Network, untouched
 from convsmith.rewrite.lightening.clock import Clock
-from convsmith.rewrite.lightening.outputs import compared
+from convsmith.rewrite.lightening.outputs import apart, compared
 from convsmith.rewrite.lightening.report import NetworkFigures, Step
 from convsmith.rewrite.lightening.settings import Evaluate
 from convsmith.runtime import compile
@@ -59,10 +59,7 @@ class Fidelity:
         agreement = None
         with untouched(model), torch.no_grad():
             outputs = self._answers(model)
-            moved = variance = 0.0
-            for ours, theirs in zip(outputs, self._expected, strict=True):
-                moved += float((ours - theirs).double().square().sum())
-                variance += float((theirs - theirs.mean(0)).double().square().sum())
+            moved, variance = apart(outputs, self._expected)
             error = moved / max(variance, 1e-12)
             if len(outputs) == 1 and outputs[0].ndim > 1 and outputs[0].shape[1] > 1:
                 same = outputs[0].argmax(1) == self._expected[0].argmax(1)

@@ -1,13 +1,14 @@
-"""What of a network's outputs can be compared with another's."""
+"""What of a network's outputs can be compared with another's, and how far both lie apart."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["compared"]
+__all__ = ["apart", "compared"]
 
 
 def compared(outputs: Any) -> list[Tensor]:
@@ -18,3 +19,13 @@ def compared(outputs: Any) -> list[Tensor]:
     [(2, 3)]
     """
     return [x for x in tree_leaves(outputs) if isinstance(x, Tensor) and x.is_floating_point()]
+
+
+def apart(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> tuple[float, float]:
+    """The sum of squares by which outputs differ, and how much theirs vary over the images."""
+    moved = variance = 0.0
+    for a, b in zip(ours, theirs, strict=True):
+        expected = b.double()  # so that what never varies has no variance, not that of a rounding
+        moved += float((a.double() - expected).square().sum())
+        variance += float((expected - expected.mean(0)).square().sum())
+    return moved, variance

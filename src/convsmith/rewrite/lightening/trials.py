@@ -15,7 +15,7 @@ from convsmith.rewrite.lightening.candidates import Candidate, Choice
 from convsmith.rewrite.lightening.fit.alone import Seen, fit_alone
 from convsmith.rewrite.lightening.fit.moments import Moments, covariance
 from convsmith.rewrite.lightening.fit.rewrite import give_bias
-from convsmith.rewrite.lightening.outputs import compared
+from convsmith.rewrite.lightening.outputs import apart, compared
 from convsmith.rewrite.surgery import replace
 
 __all__ = ["ByChoice", "tried"]
@@ -60,15 +60,14 @@ def tried(
         For each convolution, what is lost by its forms; those that are not worth trying are left
         out.
     """
-    worth = [_worth(c, costs, moments) for c, costs in offered]
-    light, done, total = copied(model), 0, sum(map(len, worth))
+    light, done, total = copied(model), 0, sum(len(costs) for _, costs in offered)
     losses: list[dict[Choice, float]] = []
     progress(0, total)
     with untouched(light), torch.no_grad():
         rest = _Rest(light, torch.cat(list(batches))[: _number(network)])
-        for (c, costs), choices in zip(offered, worth, strict=True):
+        for c, costs in offered:
             seen, kept = Seen(light, batches, c.path), submodule(light, c.path)
-            layers = {choice: _made(c, choice, moments) for choice in choices}
+            layers = {choice: _made(c, choice, moments) for choice in _worth(c, costs, moments)}
             first = {choice: fit_alone(layer, seen, rounds=0) for choice, layer in layers.items()}
             found = {}
             for choice in _front(costs, first, _CLEARER):
@@ -77,7 +76,7 @@ def tried(
                 found[choice] = rest.loss(residual)
                 replace(light, c.path, kept)
             losses.append(found)
-            done += len(choices)
+            done += len(costs)
             progress(done, total)
     return losses
 
@@ -120,17 +119,11 @@ class _Rest:
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         self._model, self._images = model, images
         self._expected = self._answers()
-        self._variance = sum(float((part - part.mean(0)).square().sum()) for part in self._expected)
 
     def loss(self, otherwise: float) -> float:
         """The share of the variance that is lost; `otherwise` where the answer does not vary."""
-        if not self._variance > 0:
-            return otherwise
-        moved = sum(
-            float((ours - theirs).square().sum())
-            for ours, theirs in zip(self._answers(), self._expected, strict=True)
-        )
-        return moved / self._variance
+        moved, variance = apart(self._answers(), self._expected)
+        return moved / variance if variance > 0 else otherwise
 
     def _answers(self) -> list[Tensor]:
-        return [part.double() for part in compared(self._model(self._images))]
+        return compared(self._model(self._images))

@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from convsmith.network import submodule
-from convsmith.nn import ComposedConv, Factored, SeparablePair
-from convsmith.rewrite.lightening.fit.alternately import fit_alternately, has_windows_apart
-from convsmith.rewrite.lightening.fit.jointly import fit_jointly
-from convsmith.rewrite.lightening.fit.refit import fits_whole
+from convsmith.nn import Factored
+from convsmith.rewrite.lightening.fit.parts import fit_of_parts
 from convsmith.rewrite.lightening.fit.regression import Regression, put, weights_of
 from convsmith.rewrite.surgery import watching
 
@@ -79,11 +77,9 @@ def fit_alone(layer: Factored, seen: Seen, *, ridge: float = 1e-3, rounds: int =
     Returns:
         The share of the responses' variance that is left unexplained; 0 is a perfect fit.
     """
-    conv = seen.conv
-    if fits_whole(conv) and isinstance(layer, SeparablePair):
-        return fit_jointly(layer, conv, seen.whole, ridge=ridge, rounds=rounds)
-    if fits_whole(conv) and isinstance(layer, ComposedConv) and has_windows_apart(layer):
-        return fit_alternately(layer, conv, seen.whole, ridge=ridge, rounds=rounds)
+    fit = fit_of_parts(layer, seen.conv)
+    if fit is not None:
+        return fit(seen.whole, ridge=ridge, rounds=rounds)
     sums = Regression.of(layer.last)
     for maps, answer in seen.pairs:
         sums.add(layer.last, layer.body(maps), answer)

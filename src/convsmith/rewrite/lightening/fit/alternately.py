@@ -5,66 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.network import submodule, untouched
 from convsmith.nn import ComposedConv
 from convsmith.nn.composed import grouped, ungrouped
 from convsmith.nn.product import body_product, chain_product
 from convsmith.rewrite.lightening.fit.conjugate import conjugate_gradients
-from convsmith.rewrite.lightening.fit.refit import fits_whole, refit, whole_patches
 from convsmith.rewrite.lightening.fit.regression import Regression, spread
 
-__all__ = ["fit_alternately", "has_windows_apart", "refit_alternately"]
+__all__ = ["fit_alternately", "has_windows_apart"]
 
 # Steps of conjugate gradients: each round continues where the last one ended.
 _STEPS = 12
 
 
-def refit_alternately(
-    light: nn.Module,
-    original: nn.Module,
-    batches: Sequence[Tensor],
-    path: str,
-    *,
-    ridge: float = 1e-3,
-    rounds: int = 4,
+def fit_alternately(
+    layer: ComposedConv, conv: _ConvNd, sums: Regression, *, ridge: float, rounds: int
 ) -> float:
-    """Fit every part of a composed layer to what the original layer answered, in turn.
+    """Fit every part of a composed layer to what a convolution answered, in turn.
 
     The weight that the layer amounts to is linear in each of its parts, so with the others held a
     part is a ridge regression: solved at once for the last one, as in `refit`, and by conjugate
     gradients for those before it. Each solution is no worse than the last, for the ridge pulls
     towards where it started. All of it follows from the second moments of whole patches, in which
-    input channels vary together; a layer whose patches are too large for that gets `refit`, and so
-    does one that has windows on the same axis in two parts.
+    input channels vary together.
 
     Args:
-        light: the network in which the layer is.
-        original: the network that is imitated.
-        batches: images.
-        path: the layer, in both networks: a chain of convolutions with nothing between them.
+        layer: a chain of convolutions with nothing between them, its windows apart.
+        conv: what it stands for.
+        sums: over the whole patches that `conv` sees, and what it answers.
         ridge: the pull, as a share of the variance of each weight's feature.
         rounds: how often all parts are solved.
 
     Returns:
         The share of the responses' variance that is left unexplained; 0 is a perfect fit.
     """
-    layer, conv = submodule(light, path), submodule(original, path)
-    assert isinstance(layer, ComposedConv)
-    assert isinstance(conv, _ConvNd)
-    if not fits_whole(conv) or not has_windows_apart(layer):
-        return refit(light, original, batches, path, ridge=ridge)
-    with untouched(light), untouched(original), torch.no_grad():
-        sums = whole_patches(light, original, batches, path)
-        return fit_alternately(layer, conv, sums, ridge=ridge, rounds=rounds)
-
-
-def fit_alternately(
-    layer: ComposedConv, conv: _ConvNd, sums: Regression, *, ridge: float, rounds: int
-) -> float:
-    """The same, from sums over the whole patches that `conv` sees and what it answers."""
     parts, problem = _parts(layer), _Problem(conv, sums, ridge)
     factors = [grouped(part) for part in parts]
     # The last part first, as `refit` does: no round can then lose more than that.

@@ -2,66 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from convsmith.network import submodule, untouched
 from convsmith.nn import SeparablePair
 from convsmith.rewrite.lightening.fit.conjugate import conjugate_gradients
-from convsmith.rewrite.lightening.fit.refit import fits_whole, refit, whole_patches
 from convsmith.rewrite.lightening.fit.regression import Regression, put, spread, weights_of
 
-__all__ = ["fit_jointly", "refit_jointly"]
+__all__ = ["fit_jointly"]
 
 # Steps of conjugate gradients: each round continues where the last one ended.
 _STEPS = 24
 
 
-def refit_jointly(
-    light: nn.Module,
-    original: nn.Module,
-    batches: Sequence[Tensor],
-    path: str,
-    *,
-    ridge: float = 1e-3,
-    rounds: int = 4,
+def fit_jointly(
+    layer: SeparablePair, conv: _ConvNd, sums: Regression, *, ridge: float, rounds: int
 ) -> float:
-    """Fit both halves of a separable layer to what the original layer answered, in turn.
+    """Fit both halves of a separable layer to what a convolution answered, in turn.
 
     With the depthwise half held the pointwise one is a ridge regression, as in `refit`; with the
     pointwise half held so is the depthwise one, which then sees how input channels vary together.
     Each solution is no worse than the last, for the ridge pulls towards where it started. All of
-    it follows from the second moments of whole patches, (inputs · taps)² values per group; a layer
-    whose patches are too large for that gets `refit`.
+    it follows from the second moments of whole patches, (inputs · taps)² values per group.
 
     Args:
-        light: the network in which the layer is.
-        original: the network that is imitated.
-        batches: images.
-        path: the layer, in both networks: a separable one, with nothing between its halves.
+        layer: with nothing between its halves.
+        conv: what it stands for.
+        sums: over the whole patches that `conv` sees, and what it answers.
         ridge: the pull, as a share of the variance of each weight's feature.
         rounds: how often both are solved.
 
     Returns:
         The share of the responses' variance that is left unexplained; 0 is a perfect fit.
     """
-    layer, conv = submodule(light, path), submodule(original, path)
-    assert isinstance(layer, SeparablePair)
-    assert isinstance(conv, _ConvNd)
-    if not fits_whole(conv):
-        return refit(light, original, batches, path, ridge=ridge)
-    with untouched(light), untouched(original), torch.no_grad():
-        sums = whole_patches(light, original, batches, path)
-        return fit_jointly(layer, conv, sums, ridge=ridge, rounds=rounds)
-
-
-def fit_jointly(
-    layer: SeparablePair, conv: _ConvNd, sums: Regression, *, ridge: float, rounds: int
-) -> float:
-    """The same, from sums over the whole patches that `conv` sees and what it answers."""
     second, cross, variance, mean_x, mean_y = sums.centred()
     groups, taps = conv.groups, conv.weight[0, 0].numel()
     kernels = layer.depthwise.weight.detach().cpu().double()

@@ -11,12 +11,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.network import Layer, Network, submodule
 from convsmith.network.modules import copied
-from convsmith.nn import ComposedConv, Factored, SeparablePair
+from convsmith.nn import Factored
 from convsmith.rewrite.lightening.candidates import Candidate, Choice
-from convsmith.rewrite.lightening.fit.alternately import refit_alternately
 from convsmith.rewrite.lightening.fit.following import following
-from convsmith.rewrite.lightening.fit.jointly import refit_jointly
 from convsmith.rewrite.lightening.fit.moments import Moments, covariance
+from convsmith.rewrite.lightening.fit.parts import refit_parts
 from convsmith.rewrite.lightening.fit.refit import correct_bias, match_batch_norm, refit
 from convsmith.rewrite.surgery import replace
 
@@ -74,18 +73,11 @@ def rewrite(
         if not c.normalised:
             give_bias(layer)
         replace(light, c.path, layer)
-        errors[c.path] = _fit_of(layer)(light, model, batches, c.path)
+        errors[c.path] = refit_parts(light, model, batches, c.path)
         if (activation := following(network, c.layer, model)) is not None:
             refit(light, model, batches, c.path, activation=activation)
     progress(len(todo), len(todo))
     return errors
-
-
-def _fit_of(layer: Factored) -> Callable[[nn.Module, nn.Module, Sequence[Tensor], str], float]:
-    """What fits all that can be fitted of a layer."""
-    if isinstance(layer, SeparablePair):
-        return refit_jointly
-    return refit_alternately if isinstance(layer, ComposedConv) else refit
 
 
 def give_bias(layer: Factored) -> None:
