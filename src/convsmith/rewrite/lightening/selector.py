@@ -87,7 +87,6 @@ class Selector:
         self.forms, self.clock, self.losses = forms, clock, losses
         self._progress = progress
         self._options: dict[bool, list[list[Option]]] = {}
-        self.refused: dict[str, list[Choice]] = {}
 
     def choose(self, target: Target) -> Selection:
         """The choices for a target.
@@ -188,7 +187,7 @@ class Selector:
 
     def _selection(self, picks: Sequence[Option], predicted: float, original: float) -> Selection:
         chosen = {c.path: pick.choice for c, pick in zip(self.replaceable, picks, strict=True)}
-        return Selection(chosen, predicted, original, self.refused)
+        return Selection(chosen, predicted, original, self._refused)
 
     def _same_multiplier(self, multiplier: int) -> dict[str, Choice | None]:
         form = Form(MULTIPLIED)
@@ -234,11 +233,19 @@ class Selector:
                 done += 1
                 self._progress(done, steps)
             done += 1
-            if slower := [choice for choice in choices if costs[choice] >= kept[-1]]:
-                self.refused[c.path] = slower
             offered.append({o: ms for o, ms in costs.items() if ms < kept[-1]})
         self._progress(steps, steps)
         return kept, offered
+
+    @cached_property
+    def _refused(self) -> dict[str, list[Choice]]:
+        """The forms that are slower here than the convolution, by path."""
+        _, offered = self._times
+        slower = {
+            c.path: [choice for choice in c.choices(self.forms) if choice not in costs]
+            for c, costs in zip(self.replaceable, offered, strict=True)
+        }
+        return {path: found for path, found in slower.items() if found}
 
     def _ms(self, c: Candidate, choice: Choice | None) -> float:
         def make() -> nn.Module:
@@ -266,7 +273,7 @@ class Selector:
                 f"{outside:.0%} of its {what} lies outside the convolutions that may change"
             )
         layers = list(zip(self.replaceable, options, strict=True))
-        stuck = sum(len(left) == 1 and c.path in self.refused for c, left in layers)
+        stuck = sum(len(left) == 1 and c.path in self._refused for c, left in layers)
         if stuck:
             reasons.append(
                 f"every lighter form of {stuck} of {len(layers)} convolutions is slower here"
