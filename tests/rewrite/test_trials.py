@@ -36,6 +36,17 @@ class Branches(nn.Module):
         return self.last(mixed).flatten(1)
 
 
+class Around(nn.Module):
+    """A network, and something that its answer goes through."""
+
+    def __init__(self, inner, end):
+        super().__init__()
+        self.inner, self.end = inner, end
+
+    def forward(self, x):
+        return self.end(self.inner(x))
+
+
 @pytest.fixture
 def images():
     torch.manual_seed(5)
@@ -84,46 +95,25 @@ def test_a_branch_that_counts_for_more_loses_more(model, images):
 
 
 def test_the_outputs_of_several_are_compared_together(model, images):
-    class Two(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = model
-
-        def forward(self, x):
-            found = self.inner(x)
-            return {"a": found, "b": [found.relu(), x.argmax(1)]}
-
-    found = losses(Two().eval(), images, ["inner.last"])["inner.last"]
+    two = Around(model, lambda y: {"a": y, "b": [y.relu(), y.argmax(1)]}).eval()
+    found = losses(two, images, ["inner.last"])["inner.last"]
     for choice, alone in losses(model, images, ["last"])["last"].items():
         assert alone / 2 < found[choice] < 1.5 * alone
 
 
 def test_indices_and_masks_beside_the_output_count_for_nothing(model, images):
     """Their variance is that of numbers, and would drown what is computed."""
-
-    class Detector(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = model
-
-        def forward(self, x):
-            scores = self.inner(x)
-            return scores, {"best": 1000 * scores.argmax(1, keepdim=True), "seen": scores > 0}
-
+    detector = Around(
+        model, lambda y: (y, {"best": 1000 * y.argmax(1, keepdim=True), "seen": y > 0})
+    ).eval()
     paths = ["loud", "last"]
-    beside = losses(Detector().eval(), images, [f"inner.{path}" for path in paths])
+    beside = losses(detector, images, [f"inner.{path}" for path in paths])
     assert [*beside.values()] == [*losses(model, images, paths).values()]
 
 
-@pytest.mark.slow
-def test_it_is_what_replacing_the_layer_does(images, model, monkeypatch):
-    """With the layer refitted in its place, by the path that rewriting takes."""
-    monkeypatch.setattr(
-        trials, "fit_alone", lambda layer, seen, rounds: fit_alone(layer, seen, rounds=4 * rounds)
-    )
+def tried_and_replaced(model, images, few):
+    """What each form of each layer is said to lose, and loses with the layer refitted in place."""
     network = trace(model, images[:1])
-    few = images[:64]
-    compared = 0
     for c in candidates(network, model, None):
         moments = patch_moments(model, [images], [c.path])
         for choice, told in losses(model, images, [c.path])[c.path].items():
@@ -132,9 +122,19 @@ def test_it_is_what_replacing_the_layer_does(images, model, monkeypatch):
                 light, model, network, [c], {c.path: choice}, moments, [images], lambda *_: None
             )
             with torch.no_grad():
-                seen = lost(light(few), model(few))
-            assert told == pytest.approx(seen, rel=0.02, abs=1e-6), (c.path, choice)
-            compared += told > 0.01
+                yield (c.path, choice), told, lost(light(few), model(few))
+
+
+@pytest.mark.slow
+def test_it_is_what_replacing_the_layer_does(images, model, monkeypatch):
+    """With the layer refitted in its place, by the path that rewriting takes."""
+    monkeypatch.setattr(
+        trials, "fit_alone", lambda layer, seen, rounds: fit_alone(layer, seen, rounds=4 * rounds)
+    )
+    compared = 0
+    for form, told, seen in tried_and_replaced(model, images, images[:64]):
+        assert told == pytest.approx(seen, rel=0.02, abs=1e-6), form
+        compared += told > 0.01
     assert compared > 10, "forms that lose nothing would show nothing"
 
 
@@ -147,18 +147,7 @@ def test_an_error_with_a_pattern_counts_for_what_it_does_behind_a_mean():
         nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     ).eval()  # fmt: skip
     images = torch.rand(128, 4, 16, 16) + torch.rand(128, 4, 1, 1)
-    network = trace(model, images[:1])
-    told, seen = list[float](), list[float]()
-    for c in candidates(network, model, None):
-        moments = patch_moments(model, [images], [c.path])
-        for choice, found in losses(model, images, [c.path])[c.path].items():
-            light = copy.deepcopy(model)
-            rewrite(
-                light, model, network, [c], {c.path: choice}, moments, [images], lambda *_: None
-            )
-            with torch.no_grad():
-                seen.append(lost(light(images), model(images)))
-            told.append(found)
+    _, told, seen = zip(*tried_and_replaced(model, images, images))
     assert len(seen) > 20
     assert spearmanr(told, seen).statistic > 0.9
 
