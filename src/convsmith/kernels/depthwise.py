@@ -150,6 +150,7 @@ class Separable(Kernel):
             value = rounded(value) if by_pairs else value
         between[c, t, x, y] = value
         inputs, near = ints("inputs", "near")
+        width = 2 * self.words or self.together or isa.lanes
         w = (pairs if by_pairs else matrix)("pw", self.panel)
         b, slope = vector("pb"), vector("slope")
         total = hl.Func("total")
@@ -165,7 +166,11 @@ class Separable(Kernel):
         two = hl.RDom([(0, 2), (0, number), (0, self.multiplier)], "two")
         if by_pairs:
             row = two.y + inputs // 2 * (two.z + self.multiplier * (c // self.channels))
-            factor = hl.reinterpret(hl.BFloat(16), between[two.x + 2 * two.y, two.z, x, y])
+            # Always two, which the compiler is not to know: it would take it out of the sum that
+            # an address is, and compute the addresses of four pixels as a vector at each step.
+            step = inputs // (inputs // 2)
+            between.bound(c, 0, (inputs + width - 1) // width * width)
+            factor = hl.reinterpret(hl.BFloat(16), between[two.x + step * two.y, two.z, x, y])
             total[c, x, y] += product_of(w[two.x, c % self.channels, row], factor)
         elif self.parts:
             part[c, x, y, u, t] += product(r.x + near * u, t)
@@ -186,7 +191,6 @@ class Separable(Kernel):
             tile_part(part, total, sums.x, r.x, isa.lanes, unroll)
         block, lane = hl.Var("block"), hl.Var("lane")
         between.compute_at(out, tile).store_in(hl.MemoryType.Stack)
-        width = 2 * self.words or self.together or isa.lanes
         between.split(c, block, lane, width, hl.TailStrategy.RoundUp)
         between.reorder(lane, x, t, block, y).vectorize(lane).unroll(x)
         for spatial in spatials:
