@@ -406,7 +406,7 @@ def test_what_stays_float32_is_told() -> None:
 
 
 @needs_bf16
-@pytest.mark.parametrize(("groups", "numbers"), [(32, "float32"), (1, "on bf16")])
+@pytest.mark.parametrize(("groups", "numbers"), [(32, "float32"), (1, "bf16")])
 def test_a_stem_stays_float32_where_depthwise_layers_alone_read_it(
     groups: int, numbers: str
 ) -> None:
@@ -416,6 +416,59 @@ def test_a_stem_stays_float32_where_depthwise_layers_alone_read_it(
     compiled = fast(net, image)
     blocks = compiled.profile(rounds=1).blocks
     assert [blocks[1].numbers, blocks[2].numbers] == [numbers, "bf16"]
+    check(compiled.regions[0], compiled(image), image)
+
+
+@needs_bf16
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 14, 15])
+@pytest.mark.parametrize("kernel", [(7, 7), (1, 3), (3, 2)])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_stem_of_few_channels(channels: int, kernel: tuple[int, int], last: bool) -> None:
+    """Full convolutions multiply pairs of them, but a single one and what cannot be paired."""
+    torch.manual_seed(channels)
+    stem = nn.Conv2d(channels, 40, kernel, 2, [k // 2 for k in kernel])
+    net = Read(nn.Sequential(stem, nn.ReLU(), nn.Conv2d(40, 24, 3, 1, 1))).eval()
+    image = torch.randn(3, channels, 23, 37)
+    image[1, -1, 5, 7], image[2, 0, 20, 36] = torch.nan, torch.inf
+    if last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    compiled = fast(net, image, threads=2)
+    found = compiled(image)
+    kept = compiled.profile(rounds=1).blocks[1].numbers
+    assert kept == ("bf16" if channels == 3 or (channels % 2 == 0) else "on bf16")
+    check(compiled.regions[0], tuple(value[:1] for value in found), image[:1])
+    with torch.no_grad():
+        right = net(image)
+    for one, other in zip(found, right, strict=True):
+        assert torch.equal(one.isfinite(), other.isfinite())
+    single = fast(net, image[:1], threads=1)
+    for place in range(3):
+        alone = single(image[place : place + 1])
+        for one, other in zip(alone, found, strict=True):
+            assert torch.equal(one.view(torch.int32), other[place : place + 1].view(torch.int32))
+
+
+@needs_bf16
+def test_an_image_that_others_read_too_stays_float32() -> None:
+    """It is added to what is computed of it; or a layer is kept as it is."""
+
+    class Added(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 32, 3, 1, 1), nn.Conv2d(32, 3, 3, 1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            value: Tensor = self.last(self.first(x)) + x
+            return value
+
+    net, image = Added().eval(), torch.randn(1, 3, 12, 14)
+    compiled = fast(net, image)
+    assert compiled.profile(rounds=1).blocks[1].numbers == "on bf16"
+    check(compiled.regions[0], compiled(image), image)
+    plain = nn.Sequential(net.first, net.last)
+    assert fast(plain, image).profile(rounds=1).blocks[1].numbers == "bf16"
+    compiled = fast(plain, image, keep=["0"])
+    assert compiled.profile(rounds=1).blocks[1].numbers == "float32"
     check(compiled.regions[0], compiled(image), image)
 
 

@@ -35,12 +35,14 @@ class Pack(Kernel):
     Attributes:
         channels: of a map with few of them, which are written at once; 0 for any number.
         planar: whether the pixels of a row are neighbours in the tensor, else its channels are.
+        even: whether a channel of zeros makes their number even.
     """
 
     family: ClassVar[str] = "pack"
 
     channels: int
     planar: bool
+    even: bool = False
 
     def pipeline(self, isa: Isa) -> tuple[Any, list[Any]]:
         """The algorithm and its schedule."""
@@ -48,13 +50,17 @@ class Pack(Kernel):
         tensor = hl.ImageParam(hl.Float(32), 3, "tensor")
         _strides(tensor, 1 if self.planar else 0)
         out = hl.Func(self.name)
-        out[c, x, y] = self.stored(tensor[c, x, y])
-        if self.channels and self.planar:
-            lane = hl.Var("lane")
-            out.bound(c, 0, self.channels).split(x, x, lane, isa.lanes, hl.TailStrategy.GuardWithIf)
+        if self.even:
+            given = tensor[hl.min(c, self.channels - 1), x, y]
+            out[c, x, y] = self.stored(hl.select(c < self.channels, given, hl.f32(0)))
+        else:
+            out[c, x, y] = self.stored(tensor[c, x, y])
+        if self.channels and (self.planar or self.even):
+            lane, room = hl.Var("lane"), self.channels + self.even
+            out.bound(c, 0, room).split(x, x, lane, isa.lanes, hl.TailStrategy.GuardWithIf)
             out.reorder(c, lane, x, y).unroll(c).vectorize(lane)
-            out.output_buffer().dim(0).set_extent(self.channels)
-            out.output_buffer().dim(1).set_stride(self.channels)
+            out.output_buffer().dim(0).set_extent(room)
+            out.output_buffer().dim(1).set_stride(room)
         else:
             # Planes that lie a power of two apart share a set of the first cache: eight fit.
             _transpose(out, c, x, y, min(isa.lanes, 8) if self.planar else isa.lanes)

@@ -103,7 +103,8 @@ def arguments_of(
             result += _rows(plan.layout(residual), residual, start, 0, width)
     if block.target is not None:
         layout, target = plan.layout(block.target), block.target
-        size = (target.channels if block.exact else target.pitch, width, height)
+        channels = target.channels if block.exact and not target.few else target.pitch
+        size = (channels, width, height)
         (row, pixel), (down, right) = block.first, block.step
         place = layout.address(start * down + row, pixel, target.start)
         steps = (1, right * layout.map.pitch, down * layout.row)

@@ -108,8 +108,8 @@ def assemble(
         if isinstance(block, Output):
             kernel = Unpack(planar, numbers=block.numbers)
             return library.unpack if planar and not narrow else library.address(kernel)
-        few = _few(block)
-        kernel = Pack(few, planar, numbers=block.numbers)
+        few, even = _few(block)
+        kernel = Pack(few, planar, even, numbers=block.numbers)
         return library.pack if planar and not few and not narrow else library.address(kernel)
 
     arguments = Packed()
@@ -178,7 +178,7 @@ def kernel_for(part: Block, isa: Isa, width: int, chosen_for: int) -> Kernel:
     return replace(kernel, numbers=part.numbers)
 
 
-def _few(block: Input) -> int:
-    """The channels of a map that has room for no more."""
+def _few(block: Input) -> tuple[int, bool]:
+    """The channels of a map that has few, else 0, and whether one of zeros is beside them."""
     assert block.target is not None
-    return block.target.channels if block.target.channels == block.target.pitch < 4 else 0
+    return block.target.few, 0 < block.target.few < block.target.pitch

@@ -78,11 +78,11 @@ class Convolution(Ended):
     def pairs(self) -> bool:
         """Whether its sums can multiply channels in pairs, with a gain.
 
-        Their number is even; a group has vectors of its own, for by trial nothing is won where
-        pairs of several groups have to be put together.
+        Their number is even, or made so by zeros; a group has vectors of its own, for by trial
+        nothing is won where pairs of several groups have to be put together.
         """
         if self.kind != "grouped":
-            return self.in_tiles and self.sources[0].channels % 2 == 0
+            return self.in_tiles and self.sources[0].even
         outputs = len(self.weight) // self.groups
         return self.weight.shape[1] % 2 == 0 and outputs % 8 == 0 and outputs > 8
 
@@ -240,6 +240,7 @@ class Convolution(Ended):
     def settings(self, row: int, size: tuple[int, int]) -> Sequence[int | float | None]:
         """Numbers and weights."""
         rates, inputs = self.dilation, self.sources[0].channels
+        inputs += inputs % 2 if self.products else 0
         own = [None] * (2 if self.slope is None else 3)  # weight, bias, slopes
         if self.groups > 1:
             return [*rates, *own]
@@ -392,6 +393,7 @@ def sums_by_tile(weight: Array, pitch: int, tile: int) -> Array:
 
 def _pairs(weight: Array, pitch: int, tile: int) -> Array:
     """The same in bf16, as bits: (tiles, rows, columns, in / 2, outputs of a tile, 2)."""
+    weight = np.pad(weight, ((0, 0), (0, weight.shape[1] % 2), (0, 0), (0, 0)))
     lines = sums_by_tile(weight, pitch, tile).reshape(-1, 2, tile).swapaxes(1, 2)
     return bf16_bits(lines)
 

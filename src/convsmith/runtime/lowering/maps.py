@@ -47,6 +47,16 @@ class Map:
         return next(tile for tile in (quickest, 48, 32, BLOCK) if self.pitch % tile == 0)
 
     @property
+    def few(self) -> int:
+        """How many channels it has, if it has room for no others but one of zeros; else 0."""
+        return self.channels if self.parent is None and self.pitch <= _FEW else 0
+
+    @property
+    def even(self) -> bool:
+        """Whether its number of channels is even, with that one of zeros."""
+        return (self.pitch if self.few else self.channels) % 2 == 0
+
+    @property
     def chain(self) -> Iterator[Map]:
         """This map, the one whose channels it is, and so on up to the root."""
         some: Map | None = self
@@ -83,8 +93,14 @@ class Map:
         )
 
     def become_narrow(self) -> None:
-        """Be bf16, with room for whole vectors of channels if that costs little."""
+        """Be bf16, with room for whole vectors of channels if that costs little.
+
+        Few channels get room for a pair more, of which the second one is zero.
+        """
         self.narrow = True
+        if self.few:
+            self.pitch += self.pitch % 2
+            return
         whole = -(-self.pitch // _HALVES) * _HALVES
         if whole - self.pitch <= self.pitch // 8:
             self.pitch = whole
@@ -94,6 +110,9 @@ class Map:
         root, padding = self.root, (*rows, *columns)
         root.borders = [max(a, b) for a, b in zip(root.borders, padding, strict=True)]
 
+
+_FEW = 4
+"""Channels of an image that there is room for: a stem reads them one by one, or two by two."""
 
 _HALVES = 2 * BLOCK
 """Channels of bf16 in a vector of the widest instruction set."""
