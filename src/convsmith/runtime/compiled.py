@@ -296,7 +296,7 @@ class Compiled(ForInference):
                 if torch.is_autocast_enabled("cpu"):
                     run = variant.plain  # whose operations take other types then
                 else:
-                    run = variant.lean or variant.graph
+                    run = variant.lean or variant.whole
                     self._learn(variant, args, kwargs)
                 if not torch.is_grad_enabled():
                     return run(*args, **kwargs)
@@ -332,7 +332,7 @@ class Compiled(ForInference):
             self._keep(signature(args, kwargs), variant)
         with torch.no_grad():
             try:
-                return variant.graph(*args, **kwargs)
+                return variant.whole(*args, **kwargs)
             except UnfitError:
                 return variant.plain(*args, **kwargs)
 

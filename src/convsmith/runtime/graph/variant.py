@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network
 from convsmith.runtime.graph.capture import Capture
+from convsmith.runtime.graph.moving import move_by_itself
 from convsmith.runtime.graph.watch import Watch
 
 if TYPE_CHECKING:
@@ -117,7 +118,16 @@ class Variant:
                     called = graph.call_function(regions[node.target].eager, node.args)
                 node.replace_all_uses_with(called)
                 graph.erase_node(node)
+        move_by_itself(graph)
         return GraphModule(self.graph, graph).forward
+
+    @cached_property
+    def whole(self) -> Callable[..., Any]:
+        """The graph for a call with anything else."""
+        graph = Graph()
+        graph.output(graph.graph_copy(self.graph.graph, {}))
+        graph.set_codegen(self.graph.graph._codegen)
+        return GraphModule(self.graph, graph) if move_by_itself(graph) else self.graph
 
 
 def in_torch(captured: Capture) -> Variant:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from convsmith.errors import ModelError
+from convsmith.runtime.graph.moving import by_itself
 from convsmith.runtime.stored.container import Container
 from convsmith.runtime.stored.operators import operator_named
 from convsmith.runtime.stored.piece import Piece
@@ -75,7 +76,7 @@ class Graph:
             self.calls_torch = True
             target, args, kwargs = rest
             given = _refs(args, place), _refs(kwargs, place)
-            return partial(_call, operator_named(target), *given)
+            return partial(_call, by_itself(operator_named(target)), *given)
         raise container.damaged(f"a graph has a step {kind!r}")
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
