@@ -138,3 +138,29 @@ def test_an_empty_batch_first() -> None:
     assert torch.allclose(fast(image), net(image), atol=1e-5)
     assert len(fast.regions) == 1
     assert fast(torch.randn(0, 3, 16, 16)).shape == (0, 8, 14, 14)
+
+
+class _Turned(nn.Module):
+    """The rows of one input are the channels of a region's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.shift = nn.Conv2d(4, 16, 1), nn.Parameter(torch.randn(8))
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        turned = self.shift + x.movedim(1, -1)
+        return self.conv(y), torch.cat([turned, -turned], -1)
+
+
+def test_an_empty_batch_of_another_size() -> None:
+    """What no region takes is refused for no images as for some."""
+    net = _Turned().eval()
+    fast = cs.compile(net, (torch.randn(2, 8, 12, 9), torch.randn(2, 4, 9, 5)), threads=1)
+    for images in (2, 0):
+        for size, other in (((12, 9), (9, 5)), ((4, 8), (10, 5)), ((12, 9), (3, 3))):
+            given = torch.randn(images, 8, *size), torch.randn(images, 4, *other)
+            with torch.no_grad():
+                right = net(*given)
+            for mine, wanted in zip(fast(*given), right, strict=True):
+                assert mine.shape == wanted.shape
+                assert torch.allclose(mine, wanted, atol=1e-5)

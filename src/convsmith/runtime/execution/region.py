@@ -118,6 +118,7 @@ class Region(nn.Module):
     def fake(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, for tensors without values."""
         self._check_batch(tensors)
+        self._check_form(tensors)
         view, first = self.tensors, tensors[0]
         if PREPARING.on and first.shape[0]:
             readable = [view.readable(tensor) for tensor in tensors]
