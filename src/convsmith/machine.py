@@ -206,12 +206,17 @@ def _cpu() -> tuple[str, tuple[str, ...]]:
             keys = ("machdep.cpu.features", "machdep.cpu.leaf7_features")
             flags = [flag for key in keys for flag in _output(["sysctl", "-n", key]).split()]
         return model, tuple(flags)
+    numbers: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
         if key in ("model name", "Model") and not model:
             model = value
+        if key in ("cpu family", "model"):
+            numbers.setdefault(key, value)
         if key in ("flags", "Features") and not flags:
             flags = value.split()
+    if model and len(numbers) == 2:  # virtual machines call processors of several years "AMD EPYC"
+        model += f" (family {numbers['cpu family']}, model {numbers['model']})"
     return model, tuple(flags)
 
 
