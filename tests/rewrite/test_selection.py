@@ -169,6 +169,14 @@ def test_what_cannot_be_reached_names_what_can_which_can_be(counted, name):
         assert f"as {share:.0%} of its time lies outside" in str(told.value)
 
 
+@pytest.mark.parametrize("target", [Target("speedup", 500.0), Target("macs", 0.001)], ids=str)
+def test_what_cannot_be_reached_is_said_before_forms_are_tried(counted, target):
+    selector = selecting(chain(), pictures())
+    selector.losses = None  # to look for them would be an error
+    with pytest.raises(ArgumentError, match="cannot be met"):
+        selector.choose(target)
+
+
 def test_that_every_form_is_slower_here_is_said(counted):
     slow = [layer.__name__ for form in form_names() for layer in layers_of(form)]
     counted.slow = dict.fromkeys(slow, 50.0)

@@ -98,6 +98,7 @@ class Selector:
             return Selection(self._same_multiplier(int(target.value)))
         if target.name == "macs":
             return self._by_macs(target)
+        self._require_possible(target)
         return self._by_time(self._measured(), target)
 
     def fastest(self) -> float:
@@ -105,6 +106,18 @@ class Selector:
         options = self._measured()
         total, rest = self._whole(options)
         return total / (rest + least_cost(options))
+
+    def _require_possible(self, target: Target) -> None:
+        """Refuse what the quickest network misses, before any form is tried for its loss."""
+        options = self._priced()
+        total, rest = self._whole(options)
+        if rest + least_cost(options) <= target.budget(total) * _NEAR:
+            return
+        picks = [min(each, key=lambda option: option.cost) for each in options]
+        total, ms = self._pair(picks)
+        if ms > target.budget(total) * _NEAR:
+            outside = max(0.0, ms - least_cost(options)) / ms
+            raise self._impossible(target, ms, total, self._why(options, outside, "time"))
 
     def _by_time(self, options: list[list[Option]], target: Target) -> Selection:
         """Choose, build, measure against the original; until the ratio is what was asked for.
@@ -144,10 +157,7 @@ class Selector:
             room = bracket.next(guess)
         if met is not None:
             return met
-        raise ArgumentError(
-            f"{target.name}={target.value:g} cannot be met: {target.best(best, total)}"
-            f"{self._why(options, outside, 'time')}"
-        )
+        raise self._impossible(target, best, total, self._why(options, outside, "time"))
 
     def _pair(self, picks: Sequence[Option]) -> tuple[float, float]:
         """Milliseconds of the original and of a choice, in turn."""
@@ -173,16 +183,14 @@ class Selector:
         return total, max(0.0, total - sum(kept[0].cost for kept in options))
 
     def _by_macs(self, target: Target) -> Selection:
-        options = self._measured(counted=True)
+        options = self._priced(counted=True)
         total = float(inspect(self.network).macs)
         rest = total - sum(kept[0].cost for kept in options)
         budget, least = target.budget(total), rest + least_cost(options)
         if least > budget:
-            raise ArgumentError(
-                f"{target.name}={target.value:g} cannot be met: {target.best(least, total)}"
-                f"{self._why(options, rest / total, 'multiply-adds')}"
-            )
-        picks = choose(options, budget - rest)
+            why = self._why(options, rest / total, "multiply-adds")
+            raise self._impossible(target, least, total, why)
+        picks = choose(self._measured(counted=True), budget - rest)
         return self._selection(picks, rest + sum(pick.cost for pick in picks), total)
 
     def _selection(self, picks: Sequence[Option], predicted: float, original: float) -> Selection:
@@ -200,24 +208,29 @@ class Selector:
         }
 
     def _measured(self, *, counted: bool = False) -> list[list[Option]]:
-        """Each convolution as it is, then its forms that are quicker here: cost and loss.
+        """Each convolution as it is, then its forms that are quicker here: cost and loss."""
+        if counted not in self._options:
+            priced = self._priced(counted=counted)
+            offered = [{o.choice: o.cost for o in forms if o.choice} for _, *forms in priced]
+            losses = self.losses(list(zip(self.replaceable, offered, strict=True)))
+            self._options[counted] = [
+                [kept, *(Option(o, costs[o], lost) for o, lost in found.items())]
+                for (kept, *_), costs, found in zip(priced, offered, losses, strict=True)
+            ]
+        return self._options[counted]
+
+    def _priced(self, *, counted: bool = False) -> list[list[Option]]:
+        """The same before anything is known of the losses.
 
         Costs are milliseconds or, if `counted`, multiply-adds.
         """
-        if counted not in self._options:
-            kept, offered = self._times
-            if counted:
-                kept = [float(c.macs(None)) for c in self.replaceable]
-                offered = [
-                    {o: float(c.macs(o)) for o in costs}
-                    for c, costs in zip(self.replaceable, offered, strict=True)
-                ]
-            losses = self.losses(list(zip(self.replaceable, offered, strict=True)))
-            self._options[counted] = [
-                [Option(None, cost, 0.0), *(Option(o, costs[o], lost) for o, lost in found.items())]
-                for cost, costs, found in zip(kept, offered, losses, strict=True)
-            ]
-        return self._options[counted]
+
+        def options(c: Candidate, costs: dict[Choice | None, float]) -> list[Option]:
+            return [Option(o, float(c.macs(o)) if counted else ms, 0.0) for o, ms in costs.items()]
+
+        kept, offered = self._times
+        every = [{None: own, **costs} for own, costs in zip(kept, offered, strict=True)]
+        return [options(c, costs) for c, costs in zip(self.replaceable, every, strict=True)]
 
     @cached_property
     def _times(self) -> tuple[list[float], list[dict[Choice, float]]]:
@@ -264,6 +277,12 @@ class Selector:
                 if pick.choice is not None:
                     replace(light, c.path, pick.choice.form.unfitted(c.conv, pick.choice.rank))
         return light
+
+    @staticmethod
+    def _impossible(target: Target, best: float, total: float, why: str) -> ArgumentError:
+        """The error of a target that cannot be met, with the best that can."""
+        best_told = target.best(best, total)
+        return ArgumentError(f"{target.name}={target.value:g} cannot be met: {best_told}{why}")
 
     def _why(self, options: Sequence[Sequence[Option]], outside: float, what: str) -> str:
         """Why nothing better can be had: what cannot change, and what is slower if it does."""
