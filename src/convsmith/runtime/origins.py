@@ -104,6 +104,8 @@ class _Rounded(Interpreter):
     """Runs a graph in float32 with the roundings of some blocks, whose movements it keeps."""
 
     def __init__(self, variant: Variant, blocks: Sequence[Block]) -> None:
+        from convsmith.runtime.lowering.block import Input
+
         graph = variant.captured.graph()
         super().__init__(graph)
         network = variant.network
@@ -111,7 +113,8 @@ class _Rounded(Interpreter):
         nodes = {layer.name: layer.node for layer in network}
         nodes |= {name: node.name for name, node in zip(network.inputs, entries, strict=True)}
         self._results: dict[str, int] = {}
-        self._sums: dict[str, tuple[int, bool]] = {}
+        self._sums: dict[str, tuple[int, bool, bool]] = {}
+        images = {id(block.target) for block in blocks if isinstance(block, Input)}
         for number, block in enumerate(blocks):
             # What is between layers, such as the means of a norm, is a statistic: float32.
             narrow = block.target is not None and block.target.root.narrow
@@ -119,7 +122,9 @@ class _Rounded(Interpreter):
                 self._results[nodes[_last(block)]] = number
             if block.products and block.name in nodes:
                 between = getattr(block, "depthwise", None) is not None
-                self._sums[nodes[block.name]] = (number, between)
+                # An image that is rounded is so for the sake of the sums that read it.
+                image = id(block.sources[0]) in images
+                self._sums[nodes[block.name]] = (number, between, image)
         self._moved: list[tuple[int, Tensor, Tensor]] = []
 
     def run_node(self, n: Node) -> Any:
@@ -130,7 +135,7 @@ class _Rounded(Interpreter):
 
     def _sum(self, n: Node) -> Tensor:
         """A sum over channels whose factors are narrow."""
-        number, between = self._sums[n.name]
+        number, between, image = self._sums[n.name]
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         values = list(args)
         if between:
@@ -140,7 +145,7 @@ class _Rounded(Interpreter):
         with torch.no_grad():
             # The first is what it reads; of the others, weights have more axes than a bias.
             factors = [
-                _narrow(v) if place and isinstance(v, Tensor) and v.dim() > 1 else v
+                _narrow(v) if (place or image) and isinstance(v, Tensor) and v.dim() > 1 else v
                 for place, v in enumerate(values)
             ]
             rounded = run(*factors, **kwargs)
