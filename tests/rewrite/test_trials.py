@@ -199,6 +199,14 @@ def test_from_one_image_it_is_still_a_number(model, images, count):
         assert found and all(value >= 0 for value in found.values()), found
 
 
+def test_a_perfect_fit_is_worth_trying(model, images):
+    """Of few places a form explains all, and by rounding a little more."""
+    choices = [object() for _ in range(3)]
+    costs = dict(zip(choices, (1, 2, 3)))
+    assert trials._front(costs, dict(zip(choices, (-1e-16, 0.5, -2e-16))), 1.25) == choices[::2]
+    assert trials._front(costs, dict(zip(choices, (0.0, 0.0, 0.5))), 1.25) == choices[:2]
+
+
 def test_an_output_that_is_always_the_same_goes_by_the_layers_own_error(images):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten())
     with torch.no_grad():

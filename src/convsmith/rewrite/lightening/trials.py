@@ -102,7 +102,7 @@ def _front(costs: ByChoice, losses: ByChoice, clear: float) -> list[Choice]:
     front, best = [], float("inf")
     for choice in sorted(losses, key=lambda choice: (costs[choice], losses[choice])):
         best = min(best, losses[choice])
-        if losses[choice] <= clear * best:
+        if losses[choice] <= max(best, clear * best):
             front.append(choice)
     return front
 

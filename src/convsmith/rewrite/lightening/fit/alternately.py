@@ -12,7 +12,7 @@ from convsmith.nn import ComposedConv
 from convsmith.nn.composed import grouped, ungrouped
 from convsmith.nn.product import body_product, chain_product
 from convsmith.rewrite.lightening.fit.conjugate import conjugate_gradients
-from convsmith.rewrite.lightening.fit.regression import Regression, spread
+from convsmith.rewrite.lightening.fit.regression import Regression, spread, unexplained
 
 __all__ = ["fit_alternately", "has_windows_apart"]
 
@@ -118,7 +118,7 @@ class _Problem:
         """The share of the variance that is not explained."""
         weight = self._whole(factors)
         explained = 2 * (weight * self.cross.mT).sum() - (weight * (weight @ self.second)).sum()
-        return float(1 - explained / self.total) if self.total > 0 else 0.0
+        return unexplained(float(explained), self.total)
 
     def _whole(self, factors: Sequence[Tensor]) -> Tensor:
         return chain_product(self.groups, self.inputs, factors).flatten(2)

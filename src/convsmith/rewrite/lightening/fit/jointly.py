@@ -8,7 +8,13 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.nn import SeparablePair
 from convsmith.rewrite.lightening.fit.conjugate import conjugate_gradients
-from convsmith.rewrite.lightening.fit.regression import Regression, put, spread, weights_of
+from convsmith.rewrite.lightening.fit.regression import (
+    Regression,
+    put,
+    spread,
+    unexplained,
+    weights_of,
+)
 
 __all__ = ["fit_jointly"]
 
@@ -50,7 +56,7 @@ def fit_jointly(
     features = _features(mean_x[:, :, None], kernels)[..., 0]
     put(layer.pointwise, mix, mean_y - (mix @ features[:, :, None])[..., 0])
     total = float(variance.sum())
-    return 1 - explained / total if total > 0 else 0.0
+    return unexplained(explained, total)
 
 
 def _features(moments: Tensor, kernels: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from convsmith.rewrite.lightening.fit.moments import patches
 
-__all__ = ["Regression", "Sample", "columns", "put", "spread", "weights_of", "windows"]
+__all__ = [
+    "Regression", "Sample", "columns", "put", "spread", "unexplained", "weights_of", "windows",
+]  # fmt: skip
 
 Pairs = tuple[int, Tensor, Tensor]
 
@@ -116,7 +118,15 @@ class Regression:
         explained = 2 * (solved * cross).sum() - (solved * (gram @ solved)).sum()
         total = variance.sum()
         bias = mean_y - (mean_z[:, None] @ solved)[:, 0]
-        return solved.mT, bias, float(1 - explained / total) if total > 0 else 0.0
+        return solved.mT, bias, unexplained(float(explained), float(total))
+
+
+def unexplained(explained: float, total: float) -> float:
+    """The share of a variance that is left.
+
+    Of few places all may be explained, and by rounding a little more than all.
+    """
+    return max(0.0, 1 - explained / total) if total > 0 else 0.0
 
 
 @dataclass(eq=False)
