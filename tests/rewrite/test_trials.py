@@ -199,7 +199,7 @@ def test_from_one_image_it_is_still_a_number(model, images, count):
         assert found and all(value >= 0 for value in found.values()), found
 
 
-def test_a_perfect_fit_is_worth_trying(model, images):
+def test_a_perfect_fit_is_worth_trying():
     """Of few places a form explains all, and by rounding a little more."""
     choices = [object() for _ in range(3)]
     costs = dict(zip(choices, (1, 2, 3)))
