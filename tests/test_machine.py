@@ -83,3 +83,27 @@ def test_a_compiler_by_variable_then_by_name(
     monkeypatch.setenv("TOOL", "missing")
     assert find_compiler("TOOL", ["other", "tool"]) == (str(tool),)
     assert find_compiler("TOOL", ["other"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nflags\t\t: fma avx2\n\n"
+            "cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: another\n",
+            "AMD EPYC (family 25, model 17)",
+        ),
+        ("processor : 0\nFeatures : asimd\nModel : Raspberry Pi 5\n", "Raspberry Pi 5"),
+        ("model name : of no family\nmodel : 3\n", "of no family"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(
+    text: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Virtual machines call several generations alike; kept times are of one."""
+    machine._cpu.cache_clear()
+    monkeypatch.setattr(machine.Path, "read_text", lambda *_, **__: text)
+    try:
+        assert machine.cpu_name() == machine.cpu()["model"] == name
+    finally:
+        machine._cpu.cache_clear()
