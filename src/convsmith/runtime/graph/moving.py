@@ -17,7 +17,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from torch.fx import Graph
 
-__all__ = ["by_itself", "move_by_itself"]
+__all__ = ["by_itself", "move_by_itself", "moves"]
 
 _SHARED = 32_768
 """Values from which torch shares an operation among its threads."""
@@ -31,28 +31,26 @@ def by_itself(operator: Any) -> Any:
     return _MOVING.get(operator, operator)
 
 
-def move_by_itself(graph: Graph) -> bool:
-    """Let a graph's calls do so; whether there are any."""
-    found = [node for node in graph.nodes if by_itself(node.target) is not node.target]
-    for node in found:
+def moves(graph: Graph) -> bool:
+    """Whether a graph calls any of them."""
+    return any(node.target in _MOVING for node in graph.nodes)
+
+
+def move_by_itself(graph: Graph) -> None:
+    """Let a graph's calls do so."""
+    for node in graph.nodes:
         node.target = by_itself(node.target)
-    return bool(found)
 
 
 def _joined(tensors: list[Tensor], dim: int = 0) -> Tensor:
     """`torch.cat`."""
-    count = sum(one.numel() for one in tensors)
-    alike = len({(one.dtype, one.dim()) for one in tensors}) == 1
-    if not (alike and _SHARED <= count <= _MOST and all(map(_plain, tensors))):
-        return torch.cat(tensors, dim)  # or its error
-    if not all(one.is_contiguous() for one in tensors):
-        return torch.cat(tensors, dim)  # its result may have another order in memory
-    sizes = [list(one.shape) for one in tensors]
-    lengths = [size.pop(dim) for size in sizes]
-    if any(size != sizes[0] for size in sizes):
+    # Alike but along the axis; of others torch tells what is wrong, or leaves an empty one out.
+    forms = {(one.dtype, *one.shape[:dim], *one.shape[dim:][1:]) for one in tensors}
+    in_order = all(_plain(one) and one.is_contiguous() for one in tensors)
+    if len(forms) > 1 or not in_order or not _worth(sum(one.numel() for one in tensors)):
         return torch.cat(tensors, dim)
     size = list(tensors[0].shape)
-    size[dim] = sum(lengths)
+    size[dim] = sum(one.shape[dim] for one in tensors)
     result = tensors[0].new_empty(size)
     np.concatenate([one.numpy() for one in tensors], dim, out=result.numpy())
     return result
@@ -71,7 +69,7 @@ def _flattened(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def _in_order(x: Tensor, shape: Sequence[int]) -> Tensor:
     """A copy with the usual order in memory, if there is no view of that shape."""
-    if x.is_contiguous() or not _plain(x) or not _SHARED <= x.numel() <= _MOST:
+    if x.is_contiguous() or not _plain(x) or not _worth(x.numel()):
         return x
     view = x.numpy().view()
     try:
@@ -84,7 +82,7 @@ def _in_order(x: Tensor, shape: Sequence[int]) -> Tensor:
 def _contiguous(x: Tensor, *, memory_format: torch.memory_format | None = None) -> Tensor:
     """`Tensor.contiguous`."""
     usual = memory_format in (None, torch.contiguous_format)
-    if usual and _plain(x) and not x.is_contiguous() and _SHARED <= x.numel() <= _MOST:
+    if usual and _plain(x) and not x.is_contiguous() and _worth(x.numel()):
         return _copied(x)
     return x.contiguous(memory_format=memory_format or torch.contiguous_format)
 
@@ -93,6 +91,11 @@ def _copied(x: Tensor) -> Tensor:
     result = x.new_empty(x.shape)
     np.copyto(result.numpy(), x.numpy())
     return result
+
+
+def _worth(count: int) -> bool:
+    """Whether torch would share so many values, and one thread is done with them soon."""
+    return _SHARED <= count <= _MOST
 
 
 def _plain(x: Tensor) -> bool:

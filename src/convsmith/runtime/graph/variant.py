@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convsmith.network import Network
 from convsmith.runtime.graph.capture import Capture
-from convsmith.runtime.graph.moving import move_by_itself
+from convsmith.runtime.graph.moving import move_by_itself, moves
 from convsmith.runtime.graph.watch import Watch
 
 if TYPE_CHECKING:
@@ -124,10 +124,13 @@ class Variant:
     @cached_property
     def whole(self) -> Callable[..., Any]:
         """The graph for a call with anything else."""
+        if not moves(self.graph.graph):
+            return self.graph
         graph = Graph()
         graph.output(graph.graph_copy(self.graph.graph, {}))
         graph.set_codegen(self.graph.graph._codegen)
-        return GraphModule(self.graph, graph) if move_by_itself(graph) else self.graph
+        move_by_itself(graph)
+        return GraphModule(self.graph, graph)
 
 
 def in_torch(captured: Capture) -> Variant:
