@@ -50,11 +50,11 @@ class Pack(Kernel):
         tensor = hl.ImageParam(hl.Float(32), 3, "tensor")
         _strides(tensor, 1 if self.planar else 0)
         out = hl.Func(self.name)
+        value = tensor[c, x, y]
         if self.even:
             given = tensor[hl.min(c, self.channels - 1), x, y]
-            out[c, x, y] = self.stored(hl.select(c < self.channels, given, hl.f32(0)))
-        else:
-            out[c, x, y] = self.stored(tensor[c, x, y])
+            value = hl.select(c < self.channels, given, hl.f32(0))
+        out[c, x, y] = self.stored(value)
         if self.channels and (self.planar or self.even):
             lane, room = hl.Var("lane"), self.channels + self.even
             out.bound(c, 0, room).split(x, x, lane, isa.lanes, hl.TailStrategy.GuardWithIf)

@@ -63,7 +63,7 @@ def _stems(blocks: Sequence[Block], wide: Set[int]) -> set[int]:
         if not isinstance(block, Convolution) or target is None or target.parent is not None:
             continue
         image = id(block.sources[0].root) in wide and block.sources[0].channels < _IMAGE
-        readers = [other for other in blocks if any(s.root is target for s in other.sources)]
+        readers = _readers(blocks, target)
         if image and all(isinstance(other, Convolution) and _spatial(other) for other in readers):
             found.add(id(target))
     return found
@@ -85,7 +85,7 @@ def _images(blocks: Sequence[Block], keep: Set[str], narrow: Set[int]) -> set[in
         image = block.target
         if not isinstance(block, Input) or image is None or not 1 < image.channels < _IMAGE:
             continue
-        readers = [other for other in blocks if any(s.root is image for s in other.sources)]
+        readers = _readers(blocks, image)
         if (image.few or image.even) and all(
             isinstance(other, Convolution)
             and other.kind == "dense"
@@ -96,6 +96,11 @@ def _images(blocks: Sequence[Block], keep: Set[str], narrow: Set[int]) -> set[in
         ):
             found.add(id(image))
     return found
+
+
+def _readers(blocks: Sequence[Block], of: Map) -> list[Block]:
+    """The blocks that read a map, or a part of it."""
+    return [block for block in blocks if any(source.root is of for source in block.sources)]
 
 
 def _spatial(block: Convolution) -> bool:
